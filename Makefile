@@ -1,0 +1,62 @@
+# make run-topo | test | lint | bench | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+
+SCENARIO ?= experiments/scenarios/default.toml
+POLICY   ?=
+SWITCH   ?=
+SEED     ?=
+RESULTS  ?= results
+
+PYTHON   := /usr/bin/python3
+VENV     := .venv
+BIN      := $(VENV)/bin
+SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+PACKAGES := mininet iproute2 ethtool iputils-ping python3-venv
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run-topo test lint bench p4 stop clean
+
+help:
+	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
+
+# Debian's mininet lives with the system's Python, so the environment is made from it and sees its packages.
+# The CPU build of torch: where pip would take another (PyPI's wheel brings CUDA along), uv knows where it is kept.
+$(VENV)/.ready: pyproject.toml Makefile
+	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		echo "setup: installing $$missing"; \
+		$(SUDO) apt-get update -qq && $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	fi
+	@echo "setup: virtual environment in $(VENV)"
+	@$(PYTHON) -m venv --system-site-packages $(VENV)
+	@echo "setup: Python packages (torch is the largest)"
+	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "2.13.0")' 2>/dev/null; then :; \
+	elif $(BIN)/pip install --dry-run --no-deps torch==2.13.0 2>/dev/null | grep -q '+cpu'; then \
+		$(BIN)/pip install -q torch==2.13.0; \
+	else \
+		$(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend=cpu torch==2.13.0; \
+	fi
+	@$(BIN)/pip install -q -e '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages
+
+run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,... SWITCH=embedded|bmv2 SCENARIO=file SEED=n
+	@$(SUDO) $(BIN)/esa run $(SCENARIO) --results $(RESULTS) \
+		$(if $(POLICY),--policy $(POLICY)) $(if $(SWITCH),--switch $(SWITCH)) $(if $(SEED),--seed $(SEED))
+
+test: setup ## run every test (what a machine lacks is skipped by name)
+	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
+
+lint: setup ## ruff and mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+p4: setup ## compile the P4 program (needs p4c) into p4src/build
+	@$(BIN)/python p4src/compile.py
+
+stop: setup ## end what a killed run left behind
+	@$(SUDO) $(BIN)/esa stop
+
+clean: ## remove results and caches
+	rm -rf $(RESULTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

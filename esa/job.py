@@ -1,0 +1,94 @@
+"""A job as every part of the system sees it: who takes part, where they are, which rows it may use.
+
+One JSON file per job, written by whoever starts it; the controller turns it into table entries, workers and PS read
+their addresses from it.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from esa.policy import policy
+from esa.program import program
+from esa.wire import ESA_PORT
+
+MAX_FAN_IN = 32  # bits of a bitmap
+
+Mac = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
+
+
+class Frozen(BaseModel):
+    """Configuration: immutable, and a key that does not exist is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Member(Frozen):
+    """One end host of a job: its addresses and the switch port it is behind."""
+
+    ip: IPv4Address
+    mac: Mac
+    udp_port: int = Field(ge=1, le=65535)
+    switch_port: int = Field(ge=0, le=510)
+
+
+class Pool(Frozen):
+    """The rows `base .. base + size`; both such that a mask selects a row (size a power of two)."""
+
+    base: int = Field(ge=0)
+    size: int = Field(ge=1)
+
+    @field_validator("size")
+    @classmethod
+    def _power_of_two(cls, size: int) -> int:
+        if size & (size - 1):
+            raise ValueError(f"pool size {size} is not a power of two")
+        return size
+
+
+class Job(Frozen):
+    """One training run. `workers` in the order of their ranks; `epoch` is new each time the job is added."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
+    job: int = Field(ge=1, le=65535)
+    epoch: int = Field(ge=0, le=65535, default=0)
+    policy: str
+    lanes: int = 64
+    workers: tuple[Member, ...] = Field(min_length=1)
+    server: Member
+    switch_ip: IPv4Address  # the switch as a member of the job: where reminders go
+    pool: Pool
+    window: int = Field(ge=1, le=16384, default=256)  # fragments in flight per worker, at most
+    ttl_us: int = Field(ge=0, lt=2**48, default=2_000_000)
+    quantisation: Literal["fixed", "adaptive"] = "fixed"
+    fraction_bits: int = Field(ge=-64, le=64, default=20)  # of `fixed`: a gradient is value * 2**fraction_bits
+    give_up_s: float = Field(gt=0, default=30.0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Job:
+        policy(self.policy)
+        rows = program(self.lanes).aggregators
+        if len(self.workers) > MAX_FAN_IN:
+            raise ValueError(f"workers: a fan-in of {len(self.workers)} exceeds {MAX_FAN_IN}")
+        if self.pool.base + self.pool.size > rows:
+            raise ValueError(
+                f"pool: rows {self.pool.base}..{self.pool.base + self.pool.size - 1} exceed the {rows} rows"
+            )
+        if self.server.udp_port != ESA_PORT:
+            raise ValueError(f"server.udp_port: a PS listens on {ESA_PORT}")
+        return self
+
+    @property
+    def fan_in(self) -> int:
+        return len(self.workers)
+
+    def save(self, path: Path) -> None:
+        path.write_text(self.model_dump_json(indent=2) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> Job:
+        return cls.model_validate_json(path.read_text())

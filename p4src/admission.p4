@@ -1,0 +1,118 @@
+// Who may say what: a sender (port, address) is entitled to one job and epoch in one role, a worker to its own bit.
+// Everything else is dropped and counted by reason.
+
+#define DENY_MALFORMED      0
+#define DENY_UNKNOWN_SENDER 1
+#define DENY_UNKNOWN_JOB    2
+#define DENY_BITMAP         3
+#define DENY_KIND           4
+
+control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
+    counter(8, CounterType.packets) denied_by_reason;
+    counter(MAX_JOBS, CounterType.packets) denied;
+
+    action worker(bit<32> bitmap0, bit<32> bitmap1) {
+        meta.role = Role.WORKER;
+        meta.sender_bitmap0 = bitmap0;
+        meta.sender_bitmap1 = bitmap1;
+    }
+    action rack(bit<32> bitmap1) {
+        meta.role = Role.RACK;
+        meta.sender_bitmap1 = bitmap1;
+    }
+    action transit() { meta.role = Role.TRANSIT; }
+    action server() { meta.role = Role.SERVER; }
+    action unknown() { meta.role = Role.UNKNOWN; }
+
+    table sender {
+        key = {
+            standard.ingress_port: exact @name("ingress_port");
+            hdr.ipv4.src: exact @name("src_ip");
+            hdr.udp.src_port: exact @name("src_port");
+            hdr.esa.job: exact @name("job");
+            hdr.esa.epoch: exact @name("epoch");
+        }
+        actions = { worker; rack; transit; server; unknown; }
+        default_action = unknown();
+        size = 4096;
+    }
+
+    action aggregate(bit<16> job_index, bit<32> pool_base, bit<32> pool_mask, Preempt preempt, Aging aging,
+                     Release release, Emit emit, bit<32> full, bit<48> ttl_us, bit<16> group,
+                     bit<48> server_mac, bit<32> server_ip, bit<32> switch_ip) {
+        meta.policy.aggregates = 1;
+        meta.policy.job_index = job_index;
+        meta.policy.pool_base = pool_base;
+        meta.policy.pool_mask = pool_mask;
+        meta.policy.preempt = preempt;
+        meta.policy.aging = aging;
+        meta.policy.release = release;
+        meta.policy.emit = emit;
+        meta.policy.full = full;
+        meta.policy.ttl_us = ttl_us;
+        meta.policy.group = group;
+        meta.policy.server_mac = server_mac;
+        meta.policy.server_ip = server_ip;
+        meta.policy.switch_ip = switch_ip;
+    }
+    action pass_through(bit<16> job_index) {
+        meta.policy.aggregates = 0;
+        meta.policy.job_index = job_index;
+    }
+
+    table policy {
+        key = {
+            hdr.esa.job: exact @name("job");
+            hdr.esa.epoch: exact @name("epoch");
+        }
+        actions = { aggregate; pass_through; NoAction; }
+        default_action = NoAction();
+        size = MAX_JOBS;
+    }
+
+    action deny(bit<32> reason) {
+        denied_by_reason.count(reason);
+        denied.count((bit<32>)meta.policy.job_index);
+        mark_to_drop(standard);
+        exit;
+    }
+
+    apply {
+        if (meta.well_formed == 0 || standard.checksum_error == 1) {
+            deny(DENY_MALFORMED);
+        }
+        sender.apply();
+        if (meta.role == Role.UNKNOWN) {
+            deny(DENY_UNKNOWN_SENDER);
+        }
+        if (!policy.apply().hit) {
+            deny(DENY_UNKNOWN_JOB);
+        }
+
+        bit<8> own_flags = hdr.esa.flags & ~FLAG_ECN;
+        if (meta.role == Role.WORKER) {
+            if (hdr.esa.bitmap0 != meta.sender_bitmap0 || hdr.esa.bitmap1 != meta.sender_bitmap1) {
+                deny(DENY_BITMAP);
+            }
+            bool gradient = hdr.esa.kind == KIND_GRADIENT && (own_flags == 0 || own_flags == FLAG_RESEND);
+            bool answer = hdr.esa.kind == KIND_RESULT && own_flags == FLAG_ANSWER;
+            if (!gradient && !answer) {
+                deny(DENY_KIND);
+            }
+        } else if (meta.role == Role.RACK) {
+            bool rack_sum = hdr.esa.kind == KIND_GRADIENT && (own_flags & FLAG_LEVEL1) != 0;
+            if (rack_sum && hdr.esa.bitmap1 != meta.sender_bitmap1) {
+                deny(DENY_BITMAP);
+            }
+            if (!rack_sum && hdr.esa.kind != KIND_PARTIAL && hdr.esa.kind != KIND_MISS) {
+                deny(DENY_KIND);
+            }
+        } else if (meta.role == Role.SERVER) {
+            if (hdr.esa.kind != KIND_RESULT && hdr.esa.kind != KIND_REMINDER && hdr.esa.kind != KIND_QUERY) {
+                deny(DENY_KIND);
+            }
+        } else if (hdr.esa.kind == KIND_GRADIENT && (own_flags & FLAG_LEVEL1) != 0) {
+            deny(DENY_KIND);
+        }
+    }
+}

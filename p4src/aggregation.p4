@@ -1,0 +1,82 @@
+// The aggregators. One pass: read the row's state, let the policy decide, write the row's state, touch the lanes.
+// Every register array is read at most once and written at most once, at one index, as a hardware pipeline could.
+
+control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
+    register<bit<64>>(AGGREGATORS) row_owner;
+    register<bit<32>>(AGGREGATORS) row_bitmap;
+    register<bit<8>>(AGGREGATORS)  row_priority;
+    register<int<8>>(AGGREGATORS)  row_exponent;
+    register<bit<8>>(AGGREGATORS)  row_flags;
+    register<bit<48>>(AGGREGATORS) row_time_us;
+
+    Policy() policy;
+    Lanes() lanes;
+
+    action name_row() {
+        // Masked twice: the reference switch, built for speed, does not check register bounds.
+        meta.slot = (meta.policy.pool_base + (hdr.esa.index & meta.policy.pool_mask)) & (AGGREGATORS - 1);
+        meta.fragment = hdr.esa.job ++ hdr.esa.epoch ++ hdr.esa.seq;
+        meta.contribution = hdr.esa.flags & FLAG_LEVEL1 == 0 ? hdr.esa.bitmap0 : hdr.esa.bitmap1;
+    }
+    action read_row() {
+        row_owner.read(meta.row.owner, meta.slot);
+        row_bitmap.read(meta.row.bitmap, meta.slot);
+        row_priority.read(meta.row.priority, meta.slot);
+        row_exponent.read(meta.row.exponent, meta.slot);
+        row_flags.read(meta.row.flags, meta.slot);
+        row_time_us.read(meta.row.time_us, meta.slot);
+    }
+    action write_row() {
+        row_owner.write(meta.slot, meta.next.owner);
+        row_bitmap.write(meta.slot, meta.next.bitmap);
+        row_priority.write(meta.slot, meta.next.priority);
+        row_exponent.write(meta.slot, meta.next.exponent);
+        row_flags.write(meta.slot, meta.next.flags);
+        row_time_us.write(meta.slot, meta.next.time_us);
+    }
+
+    action take() {
+        meta.next.owner = meta.fragment;
+        meta.next.bitmap = meta.contribution;
+        meta.next.priority = hdr.esa.priority;
+        meta.next.exponent = hdr.esa.exponent;
+        meta.next.flags = hdr.esa.flags & FLAG_ECN;
+        meta.next.time_us = standard.ingress_global_timestamp;
+    }
+    action merge() {
+        meta.next.bitmap = meta.row.bitmap | meta.contribution;
+        meta.next.priority = hdr.esa.priority > meta.row.priority ? hdr.esa.priority : meta.row.priority;
+        meta.next.exponent = hdr.esa.exponent > meta.row.exponent ? hdr.esa.exponent : meta.row.exponent;
+        meta.next.flags = meta.row.flags | (hdr.esa.flags & FLAG_ECN);
+        meta.next.time_us = standard.ingress_global_timestamp;
+    }
+    action clear() { meta.next.bitmap = 0; }
+    action age() {
+        meta.aged = 1;
+        meta.next.priority = meta.row.priority >> 1;
+    }
+
+    apply {
+        name_row();
+        read_row();
+        policy.apply(hdr, meta, standard);
+
+        meta.next = meta.row;
+        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.SWAP) {
+            take();
+        } else if (meta.verdict == Verdict.ADD) {
+            merge();
+        } else if (meta.verdict == Verdict.RELEASE || meta.verdict == Verdict.FETCH) {
+            clear();
+        } else if (meta.verdict == Verdict.COLLIDE && meta.policy.aging == Aging.HALVE && meta.row.priority != 0) {
+            age();
+        }
+        if (meta.next.bitmap == meta.policy.full && (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT ||
+                                                     meta.verdict == Verdict.ADD)) {
+            meta.complete = 1;
+            if (meta.policy.release == Release.ON_COMPLETION) { clear(); }
+        }
+        write_row();
+        lanes.apply(hdr, meta);
+    }
+}

@@ -1,0 +1,116 @@
+// What leaves, and to whom: the packet in hand becomes what the verdict says. (An ingress clone would carry the packet
+// as it arrived, so what is evicted leaves in the packet that evicted it.)
+
+control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
+    // The row's content becomes the packet.
+    action row_to_packet() {
+        hdr.esa.flags = meta.row.flags;
+        hdr.esa.priority = meta.row.priority;
+        hdr.esa.exponent = meta.row.exponent;
+        hdr.esa.job = meta.row.owner[63:48];
+        hdr.esa.epoch = meta.row.owner[47:32];
+        hdr.esa.seq = meta.row.owner[31:0];
+        hdr.esa.index = 0;
+    }
+
+    // The job that owned the row: where its PS is and at which level its rows are here. A job that was removed has no
+    // entry; what it left behind is dropped when its row is taken.
+    action owner_is(bit<16> job_index, bit<48> server_mac, bit<32> server_ip, bit<32> switch_ip, bit<1> level1,
+                    bit<32> bitmap1) {
+        meta.owner_known = 1;
+        meta.owner_index = job_index;
+        hdr.ethernet.dst = server_mac;
+        hdr.ipv4.dst = server_ip;
+        hdr.ipv4.src = switch_ip;
+        hdr.udp.dst_port = ESA_PORT;
+        hdr.udp.src_port = ESA_PORT;
+        hdr.esa.kind = KIND_PARTIAL;
+        hdr.esa.flags = hdr.esa.flags | (level1 == 1 ? FLAG_LEVEL1 : 8w0);
+        hdr.esa.bitmap0 = level1 == 1 ? 0xffffffff : meta.row.bitmap;
+        hdr.esa.bitmap1 = level1 == 1 ? meta.row.bitmap : bitmap1;
+    }
+    table owner {
+        key = {
+            meta.row.owner[63:48]: exact @name("job");
+            meta.row.owner[47:32]: exact @name("epoch");
+        }
+        actions = { owner_is; NoAction; }
+        default_action = NoAction();
+        size = MAX_JOBS;
+    }
+
+    // The complete sum becomes the packet.
+    action complete_header() {
+        hdr.esa.flags = meta.next.flags | (hdr.esa.flags & FLAG_LEVEL1);
+        hdr.esa.priority = meta.next.priority;
+        hdr.esa.exponent = meta.next.exponent;
+    }
+    action full_bitmap() {
+        hdr.esa.bitmap0 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? meta.policy.full : 0xffffffff;
+        hdr.esa.bitmap1 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? hdr.esa.bitmap1 : meta.policy.full;
+    }
+    action from_server() {
+        hdr.esa.kind = KIND_RESULT;
+        hdr.esa.flags = hdr.esa.flags & FLAG_ECN;
+        hdr.ethernet.src = meta.policy.server_mac;
+        hdr.ipv4.src = meta.policy.server_ip;
+        hdr.udp.src_port = ESA_PORT;
+    }
+    action to_sender() {
+        hdr.ethernet.dst = hdr.ethernet.src;
+        hdr.ipv4.dst = hdr.ipv4.src;
+        hdr.udp.dst_port = hdr.udp.src_port;
+        standard.egress_spec = standard.ingress_port;
+    }
+    action to_workers() { standard.mcast_grp = meta.policy.group; }
+    action sum_to_server() { hdr.esa.kind = KIND_PARTIAL; }
+    action sum_to_root() {
+        hdr.esa.flags = (hdr.esa.flags & FLAG_ECN) | FLAG_LEVEL1;
+        hdr.ipv4.src = meta.policy.switch_ip;
+        hdr.udp.src_port = ESA_PORT;
+    }
+    action miss() {
+        hdr.esa.kind = KIND_MISS;
+        hdr.ipv4.src = meta.policy.switch_ip;
+    }
+    action collision() { hdr.esa.flags = hdr.esa.flags | FLAG_COLLISION; }
+    action drop() { mark_to_drop(standard); }
+
+    apply {
+        hdr.udp.checksum = 0;
+
+        if (meta.verdict == Verdict.SWAP || meta.verdict == Verdict.FETCH) {
+            row_to_packet();
+            owner.apply();
+            if (meta.owner_known == 1) { meta.to_destination = 1; } else { drop(); }
+        } else if (meta.complete == 1 || meta.verdict == Verdict.ANSWER) {
+            if (meta.verdict != Verdict.ALONE) { complete_header(); }
+            full_bitmap();
+            if (meta.policy.emit == Emit.TO_SERVER) {
+                sum_to_server();
+                meta.to_destination = 1;
+            } else if (meta.policy.emit == Emit.TO_ROOT) {
+                sum_to_root();
+                meta.to_destination = 1;
+            } else {
+                bool answer = meta.verdict == Verdict.ANSWER;
+                if (answer) { to_sender(); } else { to_workers(); }
+                from_server();
+            }
+        } else if (meta.verdict == Verdict.MISS) {
+            to_sender();
+            miss();
+        } else if (meta.verdict == Verdict.COLLIDE) {
+            collision();
+            meta.to_destination = 1;
+        } else if (meta.kind == KIND_RESULT && meta.policy.group != 0 && meta.flags & FLAG_ANSWER == 0 &&
+                   meta.role == Role.SERVER) {
+            to_workers();
+        } else if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.ADD ||
+                   meta.verdict == Verdict.DUPLICATE) {
+            drop();
+        } else {
+            meta.to_destination = 1;
+        }
+    }
+}

@@ -1,0 +1,17 @@
+// Plain forwarding by destination MAC address; what is unknown or broadcast is flooded. ARP, TCP, ICMP and other UDP
+// see nothing else of this switch.
+
+control Forwarding(inout headers_t hdr, inout standard_metadata_t standard) {
+    action forward(bit<9> port) { standard.egress_spec = port; }
+    action flood(bit<16> group) { standard.mcast_grp = group; }
+    action drop() { mark_to_drop(standard); }
+
+    table destination {
+        key = { hdr.ethernet.dst: exact; }
+        actions = { forward; flood; drop; }
+        default_action = drop();
+        size = 4096;
+    }
+
+    apply { destination.apply(); }
+}

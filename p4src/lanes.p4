@@ -1,0 +1,41 @@
+// The sums: one register array per lane, all indexed by the same slot. Each action touches each array at most once
+// for reading and once for writing. The lane numbers are two hexadecimal digits.
+
+#if LANES > 0
+
+#define LANE_REGISTER(n) register<int<32>>(AGGREGATORS) lane_##n;
+#define LANE_SEAT(n)     lane_##n.write(meta.slot, hdr.lanes.v##n);
+#define LANE_ADD(n)      lane_##n.read(held, meta.slot); hdr.lanes.v##n = hdr.lanes.v##n |+| held; \
+                         lane_##n.write(meta.slot, hdr.lanes.v##n);
+#define LANE_SWAP(n)     lane_##n.read(held, meta.slot); lane_##n.write(meta.slot, hdr.lanes.v##n); hdr.lanes.v##n = held;
+#define LANE_FETCH(n)    lane_##n.read(hdr.lanes.v##n, meta.slot);
+
+control Lanes(inout headers_t hdr, inout metadata_t meta) {
+    FOR_EACH_LANE(LANE_REGISTER)
+
+    action seat() { FOR_EACH_LANE(LANE_SEAT) }
+    action add() { int<32> held; FOR_EACH_LANE(LANE_ADD) }
+    action swap() { int<32> held; FOR_EACH_LANE(LANE_SWAP) }
+    action fetch() { FOR_EACH_LANE(LANE_FETCH) }
+
+    apply {
+        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT) {
+            seat();
+        } else if (meta.verdict == Verdict.ADD) {
+            add();
+        } else if (meta.verdict == Verdict.SWAP) {
+            swap();
+        } else if (meta.verdict == Verdict.ANSWER || meta.verdict == Verdict.FETCH) {
+            fetch();
+        }
+    }
+}
+
+#else
+
+// The payload-free build: the same state machine, nothing to add.
+control Lanes(inout headers_t hdr, inout metadata_t meta) {
+    apply { }
+}
+
+#endif
