@@ -1,0 +1,45 @@
+"""How this package's functions become machine code: one typed decorator.
+
+Numba keeps compiled code on disk per source file, but a function's code contains the functions and constants of other
+files. After a change in one of them it would load what was compiled before. So the code is kept in a folder named
+after the hash of all sources.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import numba
+
+_F = TypeVar("_F", bound=Callable[..., Any])
+
+
+def cache_directory(name: str) -> Path:
+    """$XDG_CACHE_HOME/name, or ~/.cache/name."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / name
+
+
+@lru_cache
+def _folder() -> Path:
+    digest = hashlib.sha256()
+    for path in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return cache_directory("esa-native") / digest.hexdigest()[:24]
+
+
+def native(function: _F) -> _F:
+    """Compile `function` on first call, cached on disk, running without the interpreter lock.
+
+    The original stays reachable as `.py_func`. Functions that call libc run compiled only.
+    """
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(_folder())  # read when a function is decorated
+    try:
+        return cast(_F, numba.njit(nogil=True, cache=True)(function))
+    finally:
+        numba.config.CACHE_DIR = before

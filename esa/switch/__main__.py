@@ -1,0 +1,149 @@
+"""`esa-switch`, also `python -m esa.switch`: one switch as a process."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from esa.switch.device import Device
+from esa.switch.options import LOG_LEVELS, Options, UsageError, parse
+from esa.switch.p4runtime import P4RuntimeServicer, start_server
+from esa.switch.pipeline import Pipeline
+from esa.switch.ports import PacketLoop
+
+_log = logging.getLogger("esa.switch")
+_PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
+# A control-plane thread in Python code may keep the packet loop from its next batch for this long; Python's own 5 ms
+# would be a thousand packets.
+_SWITCH_INTERVAL_S = 0.0005
+_BAD_INPUT = 2
+_FAILED = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a switch until SIGINT or SIGTERM; returns the exit status.
+
+    0: it was stopped; 1: it failed while running; 2: bad input, which one line on standard error names.
+    """
+    try:
+        options = parse(sys.argv[1:] if arguments is None else arguments)
+        _start_log(options)
+        credentials = _credentials(options)
+        pipeline = None if options.program is None else _load_file(options.program)
+        return _run(options, pipeline, credentials)
+    except (UsageError, OSError) as error:
+        print(f"esa-switch: {error}", file=sys.stderr)
+        return _BAD_INPUT
+
+
+def _run(options: Options, pipeline: Any | None, credentials: grpc.ServerCredentials | None) -> int:
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    stop = threading.Event()
+    failures: list[Exception] = []
+
+    def on_failure(error: Exception) -> None:
+        failures.append(error)
+        stop.set()
+
+    for stopping in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(stopping, lambda *_: stop.set())
+    device = Device(options.device_id, options.cpu_port, pipeline)
+    servicer = P4RuntimeServicer(device, _load)
+    loop = PacketLoop(device, options.interfaces, pcap=options.pcap, on_failure=on_failure)
+    with loop:
+        server, port = start_server(servicer, options.grpc_address, credentials)
+        print(_ready(options, port), flush=True)
+        try:
+            stop.wait()
+        finally:
+            server.stop(grace=0.2).wait()
+    for error in failures:
+        _log.critical("the packet loop failed", exc_info=error)
+        print(f"esa-switch: the packet loop failed: {error}", file=sys.stderr)
+    for number, counters in loop.counters().items():
+        _log.info("port %d: %s", number, ", ".join(f"{name} {value}" for name, value in counters.items()))
+    return _FAILED if failures else 0
+
+
+def _ready(options: Options, port: int) -> str:
+    address = options.grpc_address
+    if not address.startswith("unix:"):
+        address = f"{address.rpartition(':')[0]}:{port}"
+    ports = " ".join(f"{number}@{name}" for number, name in options.interfaces.items()) or "none"
+    return f"esa-switch: device {options.device_id} ready, P4Runtime at {address}, ports {ports}"
+
+
+def _load(program: bytes) -> Pipeline:
+    _log.info("loading a program of %d bytes", len(program))
+    pipeline = Pipeline.load(program, progress=_tell)
+    _log.info("the program is loaded")
+    return pipeline
+
+
+def _tell(progress: str) -> None:
+    # Also without a log: a first start takes seconds, and whoever waits for it should know why.
+    print(f"esa-switch: {progress}", file=sys.stderr, flush=True)
+    _log.info("%s", progress)
+
+
+def _load_file(path: Path) -> Pipeline:
+    try:
+        program = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the program {path}: {error.strerror}") from None
+    try:
+        return _load(program)
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"cannot run the program {path}: {error}") from None
+
+
+def _credentials(options: Options) -> grpc.ServerCredentials | None:
+    if options.ssl_cert is None or options.ssl_key is None:
+        return None
+    cert, key = _read_pem(options.ssl_cert), _read_pem(options.ssl_key)
+    cacert = None if options.ssl_cacert is None else _read_pem(options.ssl_cacert)
+    return grpc.ssl_server_credentials(
+        [(key, cert)], root_certificates=cacert, require_client_auth=options.ssl_client_auth
+    )
+
+
+def _read_pem(path: Path) -> bytes:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read the certificate or key {path}: {error.strerror}") from None
+    if b"-----BEGIN" not in content:
+        raise UsageError(f"{path} is no PEM file: a file with BEGIN CERTIFICATE or BEGIN PRIVATE KEY is allowed")
+    return content
+
+
+def _start_log(options: Options) -> None:
+    handlers: list[logging.Handler] = []
+    if options.log_console:
+        handlers.append(logging.StreamHandler(sys.stdout))
+    if options.log_file is not None:
+        try:
+            handlers.append(logging.FileHandler(options.log_file))
+        except OSError as error:
+            raise UsageError(f"cannot write the log {options.log_file}: {error.strerror}") from None
+    if options.pcap is not None and not (options.pcap.is_dir() and os.access(options.pcap, os.W_OK)):
+        raise UsageError(f"--pcap {options.pcap}: a directory that exists and can be written is allowed")
+    if not handlers:
+        handlers.append(logging.NullHandler())
+    logging.basicConfig(
+        level=_PYTHON_LEVELS[options.log_level], format="%(asctime)s %(levelname)s %(message)s", handlers=handlers
+    )
+    for option in options.ignored:
+        _log.info("%s is accepted for compatibility and has no effect here", option)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""From generated text to a callable: compiled by Numba and kept on disk, or run as plain Python."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numba
+
+from esa.native import cache_directory
+
+COMPILED = """from numba import njit
+
+# Only `step` is called from Python; nothing here allocates, so nothing needs reference counts.
+_inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True}
+compiled = njit(nogil=True, _nrt=False, error_model="numpy", **_inner)
+entry = njit(nogil=True, _nrt=False, error_model="numpy", cache=True)"""
+PLAIN = """def compiled(function):
+    return function
+
+
+entry = compiled"""
+
+
+def plain_module(text: str) -> ModuleType:
+    """The module as plain Python."""
+    module = ModuleType("esa_switch_program")
+    exec(compile(text.replace("{decorators}", PLAIN, 1), "<generated P4 program>", "exec"), module.__dict__)
+    return module
+
+
+def compiled_module(text: str) -> ModuleType:
+    """The module with Numba's decorators, imported from the cache directory so that compiled code is kept."""
+    text = text.replace("{decorators}", COMPILED, 1)
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version} {text}".encode()).hexdigest()[:24]
+    folder = cache_directory("esa-switch") / digest
+    path = folder / "program.py"
+    if not path.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        draft = folder / f"program.{os.getpid()}.tmp"
+        draft.write_text(text)
+        draft.replace(path)  # whole or not at all: another process may be reading
+    name = f"esa_switch_{digest}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def warm_up(step: Any, arguments: tuple[Any, ...], progress: Callable[[str], None] | None) -> None:
+    """Make the compiled code ready, from disk or by compiling; says so if that takes a while."""
+    folder = Path(step.py_func.__code__.co_filename).parent
+    cached = any((folder / "__pycache__").glob("*.nbi"))
+    if progress is not None and not cached:
+        progress(f"compiling the P4 program for this processor (once; kept in {folder})")
+    start = time.perf_counter()
+    step(*arguments)
+    if progress is not None and not cached:
+        progress(f"compiled in {time.perf_counter() - start:.1f} s")

@@ -1,0 +1,303 @@
+"""What generated code calls: small functions that are copied into the generated module, so that it stands alone.
+
+They are plain Python here (and run as such when the program is loaded uncompiled). Every number is an int64 pattern;
+literals stay ints, because Numba turns a uint64 next to an int literal into a float.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+Array = Any  # int64, uint32 or uint8, by the caller
+
+
+def be16(pkt: Array, at: int) -> Any:
+    return (np.int64(pkt[at]) << 8) | np.int64(pkt[at + 1])
+
+
+def be32(pkt: Array, at: int) -> Any:
+    return (
+        (np.int64(pkt[at]) << 24) | (np.int64(pkt[at + 1]) << 16) | (np.int64(pkt[at + 2]) << 8) | np.int64(pkt[at + 3])
+    )
+
+
+def be_n(pkt: Array, at: int, size: int) -> Any:
+    value = np.int64(0)
+    for k in range(size):
+        value = (value << 8) | np.int64(pkt[at + k])
+    return value
+
+
+def put16(out: Array, at: int, value: Any) -> None:
+    out[at] = (value >> 8) & 255
+    out[at + 1] = value & 255
+
+
+def put32(out: Array, at: int, value: Any) -> None:
+    out[at] = (value >> 24) & 255
+    out[at + 1] = (value >> 16) & 255
+    out[at + 2] = (value >> 8) & 255
+    out[at + 3] = value & 255
+
+
+def put_n(out: Array, at: int, value: Any, size: int) -> None:
+    for k in range(size):
+        out[at + k] = (value >> (8 * (size - 1 - k))) & 255
+
+
+def peek(pkt: Array, length: int, bit: int, bits: int) -> Any:
+    """`bits` packet bits from bit number `bit`; beyond the packet's end they are 0."""
+    value = np.int64(0)
+    while bits > 0:
+        at = bit >> 3
+        byte = np.int64(0)
+        if at < length:
+            byte = np.int64(pkt[at])
+        room = 8 - (bit & 7)
+        take = min(room, bits)
+        value = (value << take) | ((byte >> (room - take)) & ((1 << take) - 1))
+        bit += take
+        bits -= take
+    return value
+
+
+def poke(out: Array, bit: int, value: Any, bits: int) -> None:
+    """Write the low `bits` bits of `value` from bit number `bit` on, over what is there."""
+    while bits > 0:
+        at = bit >> 3
+        room = 8 - (bit & 7)
+        take = min(room, bits)
+        part = (value >> (bits - take)) & ((1 << take) - 1)
+        keep = 255 - (((1 << take) - 1) << (room - take))
+        out[at] = (np.int64(out[at]) & keep) | (part << (room - take))
+        bit += take
+        bits -= take
+
+
+def clear_cells(f: Array, first: int, count: int) -> None:
+    for k in range(count):
+        f[first + k] = 0
+
+
+def copy_cells(target: Array, source: Array, count: int) -> None:
+    for k in range(count):
+        target[k] = source[k]
+
+
+def copy_bytes(out: Array, at: int, pkt: Array, start: int, count: int) -> None:
+    for k in range(count):
+        out[at + k] = pkt[start + k]
+
+
+def copy_header(f: Array, target: int, source: int, fields: int) -> None:
+    """The fields and, after them, the valid bit; an invalid source leaves the target's fields alone."""
+    if f[source + fields] != 0:
+        for k in range(fields):
+            f[target + k] = f[source + k]
+    f[target + fields] = f[source + fields]
+
+
+def same_header(f: Array, one: int, other: int, fields: int) -> Any:
+    same = f[one + fields] != 0 and f[other + fields] != 0
+    for k in range(fields):
+        same = same and f[one + k] == f[other + k]
+    return same
+
+
+def push_stack(f: Array, first: int, width: int, depth: int, following: int, count: int) -> None:
+    """Move every header `count` places back; the first `count` become invalid."""
+    f[following] = min(depth, f[following] + count)
+    for k in range(depth * width - 1, -1, -1):
+        source = k - count * width
+        f[first + k] = f[first + source] if source >= 0 else 0
+
+
+def pop_stack(f: Array, first: int, width: int, depth: int, following: int, count: int) -> None:
+    """Move every header `count` places forward; the last `count` become invalid."""
+    f[following] = max(0, f[following] - count)
+    for k in range(depth * width):
+        source = k + count * width
+        f[first + k] = f[first + source] if source < depth * width else 0
+
+
+def element(index: int, depth: int, base: int, stride: int, sink: int) -> Any:
+    """The cell of element `index` of a stack; out of range, a cell that nothing else uses."""
+    if 0 <= index < depth:
+        return base + index * stride
+    return sink
+
+
+def keep_signed(value: Any, bits: int) -> Any:
+    """What a signed field of `bits` bits holds after `value` was stored: BMv2 wraps only below -2**(bits-1) and
+    above 2**bits - 1."""
+    if value < -(1 << (bits - 1)) or value > (1 << bits) - 1:
+        return (np.int64(value) << (64 - bits)) >> (64 - bits)
+    return value
+
+
+def signed(value: Any, bits: int) -> Any:
+    """The low `bits` bits as a two's complement number."""
+    return (np.int64(value) << (64 - bits)) >> (64 - bits)
+
+
+def unsigned(value: Any) -> Any:
+    return np.uint64(np.int64(value))
+
+
+def shift_left(value: Any, by: Any) -> Any:
+    if by < 0 or by > 63:
+        return np.int64(0)
+    return np.int64(value) << by
+
+
+def shift_right(value: Any, by: Any) -> Any:
+    if by < 0 or by > 63:
+        return np.int64(value) >> 63
+    return np.int64(value) >> by
+
+
+def shift_right_unsigned(value: Any, by: Any) -> Any:
+    if by < 0 or by > 63:
+        return np.int64(0)
+    return np.int64(np.uint64(np.int64(value)) >> np.uint64(np.int64(by)))
+
+
+def divide(value: Any, by: Any) -> Any:
+    """Unsigned quotient; 0 for a zero divisor, for which BMv2 stops."""
+    if by == 0:
+        return np.int64(0)
+    return np.int64(np.uint64(np.int64(value)) // np.uint64(np.int64(by)))
+
+
+def modulo(value: Any, by: Any) -> Any:
+    """Unsigned remainder; 0 for a zero divisor, for which BMv2 stops."""
+    if by == 0:
+        return np.int64(0)
+    return np.int64(np.uint64(np.int64(value)) % np.uint64(np.int64(by)))
+
+
+def minimum_unsigned(value: Any, other: Any) -> Any:
+    if np.uint64(np.int64(value)) > np.uint64(np.int64(other)):
+        return np.int64(other)
+    return np.int64(value)
+
+
+def saturating_add_unsigned(left: Any, right: Any) -> Any:
+    total = np.int64(left) + np.int64(right)
+    if np.uint64(np.int64(total)) < np.uint64(np.int64(left)):
+        return np.int64(-1)
+    return total
+
+
+def saturating_subtract_unsigned(left: Any, right: Any) -> Any:
+    if np.uint64(np.int64(left)) < np.uint64(np.int64(right)):
+        return np.int64(0)
+    return np.int64(left) - np.int64(right)
+
+
+def saturating_add_signed(left: Any, right: Any) -> Any:
+    total = np.int64(left) + np.int64(right)
+    if (left < 0) == (right < 0) and (total < 0) != (left < 0):
+        return (np.int64(left) >> 63) ^ np.int64(0x7FFFFFFFFFFFFFFF)
+    return total
+
+
+def saturating_subtract_signed(left: Any, right: Any) -> Any:
+    total = np.int64(left) - np.int64(right)
+    if (left < 0) != (right < 0) and (total < 0) != (left < 0):
+        return (np.int64(left) >> 63) ^ np.int64(0x7FFFFFFFFFFFFFFF)
+    return total
+
+
+def mix(value: Any) -> Any:
+    """Scatter the bits of a table key over the slots of a hash index (tables.py computes the same)."""
+    value = np.int64(value) * np.int64(-7046029254386353131)
+    return value ^ ((value >> 29) & 0x7FFFFFFFF)
+
+
+def random_between(m64: Array, state: int, low: Any, high: Any, otherwise: Any) -> Any:
+    """xorshift64*: a number between low and high; `otherwise` where low > high."""
+    if np.uint64(np.int64(low)) > np.uint64(np.int64(high)):
+        return np.int64(otherwise)
+    value = np.uint64(np.int64(m64[state]))
+    value ^= value >> np.uint64(12)
+    value ^= value << np.uint64(25)
+    value ^= value >> np.uint64(27)
+    m64[state] = np.int64(value)
+    value = value * np.uint64(2685821657736338717)
+    span = np.uint64(np.int64(high)) - np.uint64(np.int64(low)) + np.uint64(1)
+    if span == np.uint64(0):
+        return np.int64(value)
+    return np.int64(np.uint64(np.int64(low)) + (value >> np.uint64(11)) % span)
+
+
+def hash_offset(value: Any, base: Any, size: Any) -> Any:
+    span = np.uint64(np.int64(size))
+    if size == 0:
+        span = np.uint64(1)
+    return np.int64(np.uint64(np.int64(value)) % span + np.uint64(np.int64(base)))
+
+
+def complement16(total: Any) -> Any:
+    """The Internet checksum of a sum of 16-bit words."""
+    while total >> 16 != 0:
+        total = (total & 0xFFFF) + (total >> 16)
+    return total ^ 0xFFFF
+
+
+def csum16(f: Array, first: int, size: int, pkt: Array, start: int, end: int) -> Any:
+    """The Internet checksum over `size` bytes in cells, then packet bytes start .. end."""
+    total = np.int64(0)
+    for k in range(size + end - start):
+        byte = np.int64(f[first + k]) if k < size else np.int64(pkt[start + k - size])
+        total += byte << (8 - 8 * (k & 1))
+    return complement16(total)
+
+
+def crc_reflected(
+    f: Array, first: int, size: int, pkt: Array, start: int, end: int, polynomial: int, initial: int
+) -> Any:
+    remainder = np.int64(initial)
+    for k in range(size + end - start):
+        byte = np.int64(f[first + k]) if k < size else np.int64(pkt[start + k - size])
+        remainder ^= byte
+        for _ in range(8):
+            remainder = (remainder >> 1) ^ (polynomial * (remainder & 1))
+    return remainder ^ initial
+
+
+def crc_ccitt(f: Array, first: int, size: int, pkt: Array, start: int, end: int) -> Any:
+    remainder = np.int64(0xFFFF)
+    for k in range(size + end - start):
+        byte = np.int64(f[first + k]) if k < size else np.int64(pkt[start + k - size])
+        remainder ^= byte << 8
+        for _ in range(8):
+            remainder = ((remainder << 1) ^ (0x1021 * ((remainder >> 15) & 1))) & 0xFFFF
+    return remainder
+
+
+def xor_words(f: Array, first: int, size: int, pkt: Array, start: int, end: int, width: int) -> Any:
+    """Exclusive or of big-endian words of `width` bytes; the last is padded with zeros."""
+    total = np.int64(0)
+    for k in range(size + end - start):
+        byte = np.int64(f[first + k]) if k < size else np.int64(pkt[start + k - size])
+        total ^= byte << (8 * (width - 1 - k % width))
+    return total
+
+
+def identity(f: Array, first: int, size: int, pkt: Array, start: int, end: int) -> Any:
+    """The first eight bytes as a number."""
+    value = np.int64(0)
+    for k in range(min(8, size + end - start)):
+        byte = np.int64(f[first + k]) if k < size else np.int64(pkt[start + k - size])
+        value = (value << 8) | byte
+    return value
+
+
+def low_ones(count: Any) -> Any:
+    """A number whose lowest `count` bits are set."""
+    if count >= 64:
+        return np.int64(-1)
+    return (np.int64(1) << count) - 1

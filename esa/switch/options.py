@@ -1,0 +1,213 @@
+"""The command line of `esa-switch`: simple_switch_grpc's, so that what starts the one can start the other."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
+DEFAULT_DROP_PORT = 511
+_PORTS = 512
+# BMv2's own, about parts that this switch does not have: (option, takes a value).
+_IGNORED = (
+    ("--thrift-port", True),
+    ("--nanolog", True),
+    ("--notifications-addr", True),
+    ("--max-port-count", True),
+    ("--log-flush", False),
+    ("--log-file-max-size", True),
+    ("--log-file-max-files", True),
+)
+_IGNORED_TARGET = (
+    ("--disable-swap", False),
+    ("--max-mc-groups", True),
+    ("--max-l1-entries", True),
+    ("--max-l2-entries", True),
+)
+
+
+class UsageError(ValueError):
+    """The command line is wrong; the message says what, and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """A checked command line.
+
+    `program` None: wait for a client to push one. `log_file` ends in .txt, which BMv2 adds, so this does. `ignored`:
+    options that were given and have no effect here.
+    """
+
+    program: Path | None
+    interfaces: dict[int, str]
+    device_id: int
+    log_level: str
+    log_console: bool
+    log_file: Path | None
+    pcap: Path | None
+    grpc_address: str
+    cpu_port: int | None
+    ssl: bool
+    ssl_cacert: Path | None
+    ssl_cert: Path | None
+    ssl_key: Path | None
+    ssl_client_auth: bool
+    ignored: tuple[str, ...]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def _number(name: str, low: int, high: int, text: str) -> int:
+    try:
+        value = int(text, 0)
+    except ValueError:
+        value = low - 1
+    if not low <= value <= high:
+        raise UsageError(f"{name} {text}: a number from {low} to {high} is allowed")
+    return value
+
+
+def _interface(text: str, taken: dict[int, str]) -> tuple[int, str]:
+    number, separator, name = text.partition("@")
+    if not separator or not name:
+        raise UsageError(f"-i {text}: PORT@INTERFACE is allowed, say 1@veth0")
+    port = _number("-i: port", 0, _PORTS - 1, number)
+    if port in taken:
+        raise UsageError(f"-i {text}: port {port} is {taken[port]} already")
+    if name in taken.values():
+        raise UsageError(f"-i {text}: interface {name} is another port already")
+    return port, name
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
+    general = _Parser(
+        prog="esa-switch",
+        allow_abbrev=False,
+        usage="esa-switch [options] (PROGRAM.json | --no-p4) [-- target options]",
+        description="A v1model switch: runs any BMv2 JSON program, speaks P4Runtime, and takes the options of "
+        "simple_switch_grpc.",
+        epilog="Target options, after --: --grpc-server-addr HOST:PORT, --cpu-port N, --drop-port N, "
+        "--grpc-server-ssl, --grpc-server-cacert FILE, --grpc-server-cert FILE, --grpc-server-key FILE, "
+        "--grpc-server-with-client-auth.",
+    )
+    general.add_argument("program", nargs="?", metavar="PROGRAM.json", help="program compiled by p4c-bm2-ss")
+    general.add_argument("--no-p4", action="store_true", help="start without a program; a P4Runtime client pushes one")
+    general.add_argument("-i", "--interface", action="append", default=[], metavar="PORT@IFACE", help="repeatable")
+    general.add_argument("--device-id", default="0", metavar="N", help="P4Runtime device id (default 0)")
+    general.add_argument("-L", "--log-level", default="info", metavar="LEVEL", help=", ".join(LOG_LEVELS))
+    general.add_argument("--log-console", action="store_true", help="log to standard output")
+    general.add_argument("--log-file", metavar="FILE", help="log to FILE.txt")
+    general.add_argument("--pcap", nargs="?", const=".", metavar="DIR", help="captures per interface (default: here)")
+    target = _Parser(prog="esa-switch --", allow_abbrev=False, add_help=False)
+    target.add_argument("--grpc-server-addr", default="127.0.0.1:9559")
+    target.add_argument("--cpu-port")
+    target.add_argument("--drop-port", default=str(DEFAULT_DROP_PORT))
+    target.add_argument("--grpc-server-ssl", action="store_true")
+    target.add_argument("--grpc-server-cacert")
+    target.add_argument("--grpc-server-cert")
+    target.add_argument("--grpc-server-key")
+    target.add_argument("--grpc-server-with-client-auth", action="store_true")
+    for parser, ignored in ((general, _IGNORED), (target, _IGNORED_TARGET)):
+        for option, takes_value in ignored:
+            action = "store" if takes_value else "store_true"
+            parser.add_argument(option, action=action, help="accepted, without effect")
+    return general, target
+
+
+def _join_pcap(arguments: Sequence[str]) -> list[str]:
+    """Bind an optional directory to --pcap, so that it does not take the program's name for one."""
+    joined: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        if argument == "--pcap":
+            takes_next = bool(rest) and not rest[0].startswith("-") and not rest[0].endswith(".json")
+            argument = f"--pcap={rest.pop(0) if takes_next else '.'}"
+        joined.append(argument)
+    return joined
+
+
+def parse(arguments: Sequence[str]) -> Options:
+    """Return the options in `arguments` (without the program's own name); raises UsageError."""
+    split = list(arguments).index("--") if "--" in arguments else len(arguments)
+    general_parser, target_parser = _parsers()
+    general = general_parser.parse_args(_join_pcap(arguments[:split]))
+    target = target_parser.parse_args(list(arguments[split + 1 :]))
+    if general.no_p4 == (general.program is not None):
+        raise UsageError("give a program (BMv2 JSON) or --no-p4, one of the two")
+    interfaces: dict[int, str] = {}
+    for text in general.interface:
+        port, name = _interface(text, interfaces)
+        interfaces[port] = name
+    if general.log_level not in LOG_LEVELS:
+        raise UsageError(f"--log-level {general.log_level}: {', '.join(LOG_LEVELS)} are allowed")
+    cpu_port = _cpu_port(target.cpu_port, interfaces)
+    if _number("--drop-port", 0, _PORTS - 1, target.drop_port) != DEFAULT_DROP_PORT:
+        raise UsageError(f"--drop-port {target.drop_port}: only {DEFAULT_DROP_PORT} is allowed")
+    if DEFAULT_DROP_PORT in (cpu_port, *interfaces):
+        raise UsageError(f"port {DEFAULT_DROP_PORT} is where dropped packets go: other numbers are allowed")
+    _check_address(target.grpc_server_addr)
+    _check_ssl(target)
+    return Options(
+        program=_path(general.program),
+        interfaces=interfaces,
+        device_id=_number("--device-id", 0, (1 << 64) - 1, general.device_id),
+        log_level=general.log_level,
+        log_console=general.log_console,
+        log_file=_path(general.log_file and f"{general.log_file}.txt"),
+        pcap=_path(general.pcap),
+        grpc_address=target.grpc_server_addr,
+        cpu_port=cpu_port,
+        ssl=target.grpc_server_ssl,
+        ssl_cacert=_path(target.grpc_server_cacert),
+        ssl_cert=_path(target.grpc_server_cert),
+        ssl_key=_path(target.grpc_server_key),
+        ssl_client_auth=target.grpc_server_with_client_auth,
+        ignored=tuple(_given(general, _IGNORED) + _given(target, _IGNORED_TARGET)),
+    )
+
+
+def _path(text: str | None) -> Path | None:
+    return None if text is None else Path(text)
+
+
+def _given(parsed: argparse.Namespace, options: Sequence[tuple[str, bool]]) -> list[str]:
+    return [name for name, _ in options if getattr(parsed, name[2:].replace("-", "_"))]
+
+
+def _cpu_port(text: str | None, interfaces: dict[int, str]) -> int | None:
+    if text is None:
+        return None
+    port = _number("--cpu-port", 1, _PORTS - 1, text)
+    if port in interfaces:
+        raise UsageError(f"--cpu-port {port}: {interfaces[port]} is that port; a port without an interface is allowed")
+    return port
+
+
+def _check_address(address: str) -> None:
+    if address.startswith("unix:"):
+        return
+    host, separator, port = address.rpartition(":")
+    if not separator or not host:
+        raise UsageError(f"--grpc-server-addr {address}: HOST:PORT or unix:PATH is allowed, say 127.0.0.1:9559")
+    _number("--grpc-server-addr: port", 0, 65535, port)
+
+
+def _check_ssl(target: argparse.Namespace) -> None:
+    files = [name for name in ("cacert", "cert", "key") if getattr(target, f"grpc_server_{name}")]
+    if not target.grpc_server_ssl:
+        if files or target.grpc_server_with_client_auth:
+            option = f"--grpc-server-{files[0]}" if files else "--grpc-server-with-client-auth"
+            raise UsageError(f"{option} is allowed with --grpc-server-ssl only")
+        return
+    for name in ("cert", "key"):
+        if name not in files:
+            raise UsageError(f"--grpc-server-ssl needs --grpc-server-{name} FILE")
+    if target.grpc_server_with_client_auth and "cacert" not in files:
+        raise UsageError("--grpc-server-with-client-auth needs --grpc-server-cacert FILE")

@@ -1,0 +1,258 @@
+"""The typed program: what a BMv2 JSON file says, as small frozen dataclasses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from esa.switch.errors import UnsupportedError
+
+
+@dataclass(frozen=True)
+class FieldType:
+    """One field of a header type; `bits` wide, two's complement if `signed`."""
+
+    name: str
+    bits: int
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Header:
+    """A header instance. `stack` and `position` say which element of which header stack it is, if any."""
+
+    name: str
+    type_name: str
+    fields: tuple[FieldType, ...]
+    metadata: bool
+    stack: str | None = None
+    position: int = 0
+
+    @property
+    def bytes(self) -> int:
+        """Length on the wire."""
+        return sum(field.bits for field in self.fields) // 8
+
+
+@dataclass(frozen=True)
+class Const:
+    value: int
+
+
+@dataclass(frozen=True)
+class Bool:
+    value: bool
+
+
+@dataclass(frozen=True)
+class Field:
+    """A header field; `name` may be the hidden "$valid$"."""
+
+    header: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Param:
+    """The action's run-time parameter number `index`."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class LastField:
+    """A field of the last valid header of a stack."""
+
+    stack: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Lookahead:
+    """`bits` packet bits, `offset` bits past the parser's cursor."""
+
+    offset: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class Object:
+    """A named thing that is no number: header, header_stack, register_array, counter_array, calculation, string."""
+
+    kind: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Op:
+    """An operation; `condition` is used by the ternary operator alone."""
+
+    op: str
+    left: Expr | None
+    right: Expr | None
+    condition: Expr | None = None
+
+
+Expr = Const | Bool | Field | Param | LastField | Lookahead | Object | Op
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """One primitive call; `where` is its place in the P4 source, for messages."""
+
+    op: str
+    args: tuple[Expr, ...]
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class Action:
+    id: int
+    name: str
+    params: tuple[tuple[str, int], ...]  # (name, bits)
+    primitives: tuple[Primitive, ...]
+
+
+@dataclass(frozen=True)
+class Transition:
+    """`value` and `mask` hold one number per key field; `value` None is the default. `next` None is accept."""
+
+    value: tuple[int, ...] | None
+    mask: tuple[int, ...] | None
+    next: str | None
+
+
+@dataclass(frozen=True)
+class ParserState:
+    name: str
+    ops: tuple[Primitive, ...]  # extract, set, verify, advance, and action primitives
+    key: tuple[Expr, ...]
+    transitions: tuple[Transition, ...]
+
+
+@dataclass(frozen=True)
+class TableKey:
+    name: str
+    match_type: str  # exact, lpm, ternary, range, optional, valid
+    field: Field
+    bits: int
+    mask: int | None
+
+
+@dataclass(frozen=True)
+class ConstEntry:
+    """An entry the program itself states; `priority` as in BMv2: the lowest number wins."""
+
+    match: tuple[Any, ...]
+    action: str
+    params: tuple[int, ...]
+    priority: int
+
+
+@dataclass(frozen=True)
+class TableNode:
+    name: str
+    key: tuple[TableKey, ...]
+    match_type: str
+    size: int
+    action_ids: tuple[int, ...]
+    default_action: int | None
+    default_params: tuple[int, ...]
+    const_default: bool
+    counters: bool
+    entries: tuple[ConstEntry, ...] | None
+    next_by_action: tuple[tuple[int, str | None], ...]
+    next_hit: str | None
+    next_miss: str | None
+    by_hit: bool
+    base_next: str | None
+
+
+@dataclass(frozen=True)
+class ConditionNode:
+    name: str
+    expression: Expr
+    next_true: str | None
+    next_false: str | None
+    where: str = ""
+
+
+@dataclass(frozen=True)
+class CallNode:
+    name: str
+    action_id: int
+    next: str | None
+
+
+Node = TableNode | ConditionNode | CallNode
+
+
+@dataclass(frozen=True)
+class Control:
+    """A pipeline: a graph of nodes, entered at `first`."""
+
+    name: str
+    first: str | None
+    nodes: Mapping[str, Node]
+
+
+@dataclass(frozen=True)
+class Calculation:
+    name: str
+    algorithm: str
+    inputs: tuple[tuple[str, Any, int], ...]  # ("field", Field, bits), ("const", value, bits), ("header", name, 0)
+    payload: bool
+
+
+@dataclass(frozen=True)
+class Checksum:
+    target: Field
+    calculation: str
+    verify: bool
+    update: bool
+    condition: Expr | None
+
+
+@dataclass(frozen=True)
+class RegisterArray:
+    name: str
+    size: int
+    bits: int
+
+
+@dataclass(frozen=True)
+class CounterArray:
+    name: str
+    size: int
+    direct: bool
+    binding: str | None
+
+
+@dataclass(frozen=True)
+class Program:
+    headers: Mapping[str, Header]
+    stacks: Mapping[str, tuple[str, ...]]
+    states: tuple[ParserState, ...]
+    first_state: str
+    deparse_order: tuple[str, ...]
+    deparse_primitives: tuple[Primitive, ...]
+    actions: Mapping[int, Action]
+    ingress: Control
+    egress: Control
+    calculations: Mapping[str, Calculation]
+    checksums: tuple[Checksum, ...]
+    registers: Mapping[str, RegisterArray]
+    counters: Mapping[str, CounterArray]
+    field_lists: Mapping[int, tuple[Field, ...]]
+    errors: Mapping[str, int]
+    aliases: Mapping[str, Field]
+
+    def field_type(self, field: Field) -> FieldType:
+        """The type of a field; "$valid$" is one unsigned bit."""
+        if field.name == "$valid$":
+            return FieldType("$valid$", 1, False)
+        for candidate in self.headers[field.header].fields:
+            if candidate.name == field.name:
+                return candidate
+        raise UnsupportedError(f"field {field.header}.{field.name} is not declared")

@@ -1,0 +1,48 @@
+"""P4Runtime errors, and how they travel in gRPC: one status for a call, one `p4.v1.Error` for each item of a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.rpc import status_pb2
+from p4.v1 import p4runtime_pb2
+
+Code = grpc.StatusCode
+
+
+class P4RuntimeError(Exception):
+    """A request, or one update of a batch, is refused with a canonical code and a message for a person."""
+
+    def __init__(self, code: grpc.StatusCode, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+def code_number(code: grpc.StatusCode) -> int:
+    """Return google.rpc.Code's number."""
+    return int(code.value[0])
+
+
+def abort(context: Any, error: P4RuntimeError) -> NoReturn:
+    """End the call with the error's code and message."""
+    context.abort(error.code, error.message)
+    raise AssertionError("abort raises")
+
+
+def abort_batch(context: Any, errors: Sequence[P4RuntimeError | None], message: str) -> NoReturn:
+    """End a call of which some items failed (None: succeeded): UNKNOWN, with one `p4.v1.Error` per item, in order."""
+    status = status_pb2.Status(code=code_number(Code.UNKNOWN), message=message)
+    for error in errors:
+        detail = p4runtime_pb2.Error()
+        if error is not None:
+            detail.canonical_code = code_number(error.code)
+            detail.message = error.message
+        packed = any_pb2.Any()
+        packed.Pack(detail)
+        status.details.append(packed)
+    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
+    abort(context, P4RuntimeError(Code.UNKNOWN, message))

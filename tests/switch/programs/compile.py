@@ -1,0 +1,36 @@
+"""Compile the test programs beside this file with p4c-bm2-ss; the results are kept, so that tests run without p4c."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import tempfile
+from pathlib import Path
+
+from gen_lanes import program
+
+HERE = Path(__file__).parent
+
+
+def _slim(node: object) -> object:
+    if isinstance(node, dict):
+        return {key: _slim(value) for key, value in node.items() if key != "source_info"}
+    if isinstance(node, list):
+        return [_slim(value) for value in node]
+    return node
+
+
+def compile_program(source: Path, target: Path) -> None:
+    """Compile one program; line numbers are left out."""
+    subprocess.run(["p4c-bm2-ss", "-o", str(target), str(source)], check=True)
+    target.write_text(json.dumps(_slim(json.loads(target.read_text())), separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    for name in ("arithmetic", "features", "passes"):
+        compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
+    for lanes in (4, 64):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder) / f"lanes-{lanes}.p4"
+            source.write_text(program(lanes))
+            compile_program(source, HERE / f"lanes-{lanes}.json")

@@ -1,0 +1,197 @@
+"""Generated expressions against BMv2's unbounded integers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esa.switch import UnsupportedError, helpers
+from esa.switch.expressions import Scope, TooWideError
+from esa.switch.layout import Layout
+from esa.switch.program import Bool, Const, Control, Expr, Field, FieldType, Header, Op, Program
+
+WIDTHS = [("a8", 8, False), ("a16", 16, False), ("a32", 32, False), ("b32", 32, False), ("a48", 48, False),
+          ("a64", 64, False), ("b64", 64, False), ("s16", 16, True), ("s32", 32, True), ("t32", 32, True)]  # fmt: skip
+FIELDS = {Field("h", name): (bits, signed) for name, bits, signed in WIDTHS}
+EMPTY = Control("none", None, {})
+PROGRAM = Program(
+    headers={"h": Header("h", "h_t", tuple(FieldType(*w) for w in WIDTHS), True)},
+    stacks={}, states=(), first_state="", deparse_order=(), deparse_primitives=(), actions={}, ingress=EMPTY,
+    egress=EMPTY, calculations={}, checksums=(), registers={}, counters={}, field_lists={}, errors={}, aliases={},
+)  # fmt: skip
+LAYOUT = Layout(cells={f: at for at, f in enumerate(FIELDS)}, cell_names={at: f.name for at, f in enumerate(FIELDS)})
+
+
+def meaning(expr: Expr | None, fields: Mapping[Field, int]) -> Any:
+    """What BMv2 computes (expressions.cpp, data.h)."""
+    if isinstance(expr, (Const, Bool)):
+        return expr.value
+    if isinstance(expr, Field):
+        return fields[expr]
+    assert isinstance(expr, Op)
+    if expr.op == "?":
+        return meaning(expr.left if meaning(expr.condition, fields) else expr.right, fields)
+    left = None if expr.left is None else meaning(expr.left, fields)
+    right = meaning(expr.right, fields)
+    match expr.op:
+        case "+":
+            return left + right
+        case "-":
+            return left - right
+        case "*":
+            return left * right
+        case "&":
+            return left & right
+        case "|":
+            return left | right
+        case "^":
+            return left ^ right
+        case "~":
+            return ~right
+        case "<<":
+            return left << right
+        case ">>":
+            return left >> right
+        case "two_comp_mod":
+            return (left + (1 << right - 1)) % (1 << right) - (1 << right - 1)
+        case "sat_cast":
+            return max(-(1 << right - 1), min(left, (1 << right - 1) - 1))
+        case "usat_cast":
+            return max(0, min(left, (1 << right) - 1))
+        case "b2d":
+            return int(right)
+        case "d2b":
+            return right != 0
+        case "not":
+            return not right
+        case "and":
+            return left and right
+        case "or":
+            return left or right
+    return {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right,
+            ">=": left >= right}[expr.op]  # fmt: skip
+
+
+def evaluate(code: str, fields: Mapping[Field, int], scope: Scope) -> int:
+    names: dict[str, Any] = {name: getattr(helpers, name) for name in scope.helpers}
+    f = np.array([word(fields[field]) for field in FIELDS], np.int64)
+    with np.errstate(all="ignore"):
+        return int(eval(code, {**names, **scope.constants, "f": f, "np": np}))
+
+
+def word(number: int) -> int:
+    number &= (1 << 64) - 1
+    return number - (1 << 64) if number >> 63 else number
+
+
+def number(bits: int, signed: bool) -> st.SearchStrategy[int]:
+    # Signed fields hold up to 2**bits - 1: BMv2 does not wrap what lies between.
+    lo, hi = (-(1 << bits - 1) if signed else 0), (1 << bits) - 1
+    return st.one_of(st.sampled_from([lo, hi, 0, 1, (1 << bits - 1) - 1, (1 << bits - 1)]), st.integers(lo, hi))
+
+
+VALUES = st.fixed_dictionaries({field: number(*kind) for field, kind in FIELDS.items()})
+LEAVES = st.one_of(
+    st.sampled_from(list(FIELDS)),
+    st.builds(Const, st.one_of(st.integers(-300, 300), st.integers(0, (1 << 64) - 1))),
+)
+
+
+def grow(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
+    compare = st.builds(Op, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), inner, inner)
+    truth = st.one_of(
+        compare,
+        st.builds(lambda a: Op("d2b", None, a), inner),
+        st.builds(lambda op, a, b: Op(op, a, b), st.sampled_from(["and", "or"]), compare, compare),
+        st.builds(lambda a: Op("not", None, a), compare),
+    )
+    shift = st.one_of(st.builds(Const, st.integers(0, 70)), st.just(Field("h", "a8")))
+    width = st.builds(Const, st.sampled_from([8, 16, 31, 32, 33, 48, 63, 64]))
+    mask = st.builds(Const, st.sampled_from([0xFF, 0xFFFF, 0xFFFFFFFF, (1 << 48) - 1, (1 << 64) - 1, 0xF0]))
+    return st.one_of(
+        st.builds(Op, st.sampled_from(["+", "-", "*", "&", "|", "^"]), inner, inner),
+        st.builds(lambda a: Op("~", None, a), inner),
+        st.builds(Op, st.sampled_from(["<<", ">>"]), inner, shift),
+        st.builds(Op, st.sampled_from(["two_comp_mod", "sat_cast", "usat_cast"]), inner, width),
+        st.builds(lambda a, m: Op("&", a, m), inner, mask),
+        st.builds(lambda c, a, b: Op("?", a, b, c), truth, inner, inner),
+        st.builds(lambda c: Op("b2d", None, c), truth),
+    )
+
+
+@settings(max_examples=1500, deadline=None)
+@given(st.recursive(LEAVES, grow, max_leaves=6), VALUES)
+def test_exact_values_and_stores(expr: Expr, fields: dict[Field, int]) -> None:
+    scope = Scope(PROGRAM, LAYOUT, "test")
+    want = meaning(expr, fields)
+    try:
+        value = scope.exact(expr)
+    except (TooWideError, UnsupportedError):
+        pass
+    else:
+        assert value.lo <= want <= value.hi
+        assert evaluate(value.code, fields, scope) == word(want)
+    for bits, signed in [(8, False), (32, False), (64, False), (16, True), (32, True)]:
+        try:
+            code = scope.cut(expr, bits, signed)
+        except UnsupportedError:
+            continue
+        lo, hi = (-(1 << bits - 1) if signed else 0), (1 << bits) - 1
+        kept = want if lo <= want <= hi else want & hi
+        if signed and not lo <= want <= hi and kept > hi >> 1:
+            kept -= 1 << bits
+        got = evaluate(code, fields, scope)
+        if signed and kept > hi >> 1 and _wide(scope, expr):
+            kept -= 1 << bits  # beyond 64 bits only the low bits are kept
+        assert got == word(kept), (code, bits, signed)
+
+
+def _wide(scope: Scope, expr: Expr) -> bool:
+    try:
+        scope.exact(expr)
+    except TooWideError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("op", ["<", "<=", "==", "!=", ">", ">="])
+def test_64_bit_comparisons_are_unsigned(op: str) -> None:
+    scope = Scope(PROGRAM, LAYOUT, "test")
+    expr = Op(op, Field("h", "a64"), Field("h", "b64"))
+    for left in (0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+        for right in (0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1):
+            fields = {**dict.fromkeys(FIELDS, 0), Field("h", "a64"): left, Field("h", "b64"): right}
+            assert bool(evaluate(scope.boolean(expr), fields, scope)) is meaning(expr, fields)
+
+
+@pytest.mark.parametrize("signed", [True, False])
+@pytest.mark.parametrize("op", ["+", "-"])
+def test_saturation_at_64_bits(op: str, signed: bool) -> None:
+    name = f"saturating_{'add' if op == '+' else 'subtract'}_{'signed' if signed else 'unsigned'}"
+    edges = [0, 1, 2, (1 << 63) - 1, -(1 << 63), -1, 5] if signed else [0, 1, (1 << 63) - 1, 1 << 63, (1 << 64) - 1]
+    for left in edges:
+        for right in edges:
+            exact = left + right if op == "+" else left - right
+            lo, hi = (-(1 << 63), (1 << 63) - 1) if signed else (0, (1 << 64) - 1)
+            with np.errstate(over="ignore"):
+                got = getattr(helpers, name)(np.int64(word(left)), np.int64(word(right)))
+            assert int(got) == word(max(lo, min(exact, hi))), (left, right)
+
+
+def test_a_mask_that_cuts_nothing_is_left_out() -> None:
+    scope = Scope(PROGRAM, LAYOUT, "test")
+    assert scope.exact(Op("&", Field("h", "a16"), Const(0xFFFFFFFF))).code == "f[a16]"
+
+
+def test_what_needs_more_than_64_bits_is_refused() -> None:
+    scope = Scope(PROGRAM, LAYOUT, "action I.x")
+    wide = Op("*", Field("h", "a64"), Field("h", "b64"))
+    with pytest.raises(UnsupportedError, match=r"action I\.x: comparison of numbers of more than 64 bits"):
+        scope.boolean(Op("<", wide, Const(3)))
+    with pytest.raises(UnsupportedError, match="saturation"):
+        scope.exact(Op("usat_cast", wide, Const(64)))

@@ -1,0 +1,180 @@
+"""Counters, registers, multicast groups and clone sessions over P4Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from esa.switch.device import Device
+from tests.switch.control import (
+    Client,
+    counter,
+    delete,
+    entry,
+    exact,
+    group,
+    insert,
+    item_codes,
+    modify,
+    p4,
+    register,
+    session,
+)
+from tests.switch.served import inject, primary_client
+
+OK = grpc.StatusCode.OK
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+OUT_OF_RANGE = grpc.StatusCode.OUT_OF_RANGE
+NOT_FOUND = grpc.StatusCode.NOT_FOUND
+DST = b"\x02\x00\x00\x00\x00\xa1"
+FRAME = DST + bytes(6) + b"\x12\x34" + bytes(86)
+
+
+@pytest.fixture(scope="module")
+def module_served() -> Iterator[tuple[Client, Device]]:
+    with primary_client(push=False) as pair:
+        yield pair
+
+
+@pytest.fixture
+def served(module_served) -> tuple[Client, Device]:
+    module_served[0].push()
+    return module_served
+
+
+@pytest.fixture
+def client(served) -> Client:
+    return served[0]
+
+
+def read_codes(client: Client, *entities: p4.Entity) -> list[grpc.StatusCode]:
+    with pytest.raises(grpc.RpcError) as caught:
+        client.read(*entities)
+    return item_codes(caught.value)
+
+
+def test_counters_are_read_one_all_of_one_and_all(served) -> None:
+    client, device = served
+    inject(device, 2, FRAME)
+    inject(device, 2, FRAME)
+    inject(device, 9, FRAME)
+    assert client.read(counter("port_counter", 2)) == [counter("port_counter", 2, 2, 200)]
+    expected = [counter("port_counter", i, *{1: (1, 100), 2: (2, 200)}.get(i, (0, 0))) for i in range(8)]
+    assert client.read(counter("port_counter")) == expected
+    assert client.read(counter("")) == expected
+
+
+def test_counters_are_written_one_or_all(client: Client) -> None:
+    client.write(modify(counter("port_counter", None, 7, 70)))
+    client.write(modify(counter("port_counter", 3, 1, 2)))
+    client.write(modify(counter("port_counter", 4)))
+    read = client.read(counter("port_counter"))
+    assert read == [counter("port_counter", i, *((1, 2) if i == 3 else (7, 70))) for i in range(8)]
+
+
+def test_registers_hold_what_the_program_wrote(served) -> None:
+    client, device = served
+    inject(device, 1, FRAME)
+    assert client.read(register("narrow", 0)) == [register("narrow", 0, b"\x21")]
+    assert client.read(register("wide", 0)) == [register("wide", 0, DST)]
+
+
+def test_registers_are_written_one_or_all_and_read_back(client: Client) -> None:
+    client.write(modify(register("words", None, b"\x11")), modify(register("words", 5, b"\xff\xff\xff\xff")))
+    expected = [register("words", i, b"\xff\xff\xff\xff" if i == 5 else b"\x11") for i in range(16)]
+    assert client.read(register("words")) == expected
+    client.write(modify(register("wide", 3, b"\xff" * 8)))
+    assert client.read(register("wide", 3)) == [register("wide", 3, b"\xff" * 8)]
+    assert len(client.read(register(""))) == 16 + 4 + 4
+
+
+@pytest.mark.parametrize(
+    ("entity", "code"),
+    [
+        (register("words", -1, b"\x01"), INVALID),
+        (register("words", 16, b"\x01"), OUT_OF_RANGE),
+        (register("words", 0, b"\x01" + bytes(4)), OUT_OF_RANGE),
+        (register("narrow", 0, b"\x80"), OUT_OF_RANGE),
+        (register("words", 0), INVALID),
+        (register("", 0, b"\x01"), INVALID),
+        (counter("port_counter", -1, 1), INVALID),
+        (counter("port_counter", 8, 1), OUT_OF_RANGE),
+        (counter("", 0, 1), INVALID),
+    ],
+)
+def test_cells_that_are_not_there_are_refused(client: Client, entity: p4.Entity, code: grpc.StatusCode) -> None:
+    assert client.codes(modify(entity)) == [code]
+    assert client.codes(insert(entity), delete(entity)) == [INVALID, INVALID]
+
+
+def test_reads_beyond_the_array_are_refused(client: Client) -> None:
+    codes = read_codes(client, register("words", 16), counter("port_counter", -1), register("words", 0))
+    assert codes == [OUT_OF_RANGE, INVALID, OK]
+
+
+def test_multicast_groups_replicate(served) -> None:
+    client, device = served
+    client.write(
+        insert(group(5, (b"\x01", 11), (2, 12), (b"\x02", 13))),
+        insert(entry("exact_dst", {1: exact(DST)}, "multicast", b"\x05")),
+    )
+    out = inject(device, 3, FRAME)
+    assert sorted((port, int.from_bytes(packet[6:12], "big")) for port, packet in out) == [(1, 11), (2, 12), (2, 13)]
+    client.write(modify(group(5, (b"\x04", 1))))
+    assert [port for port, _ in inject(device, 3, FRAME)] == [4]
+    client.write(delete(group(5)))
+    assert inject(device, 3, FRAME) == []
+
+
+def test_groups_are_read_as_they_were_written(client: Client) -> None:
+    a, b = group(1, (b"\x01", 0), (b"\x00\x02", 3)), group(2, (7, 1))
+    a.packet_replication_engine_entry.multicast_group_entry.metadata = b"note"
+    assert client.codes(insert(a), insert(b), insert(a)) == [OK, OK, grpc.StatusCode.ALREADY_EXISTS]
+    assert client.read(group(1)) == [a]
+    assert client.read(group(0)) == [a, b]
+    assert read_codes(client, group(3)) == [NOT_FOUND]
+    assert client.codes(delete(group(2)), delete(group(2)), modify(group(2))) == [OK, NOT_FOUND, NOT_FOUND]
+
+
+@pytest.mark.parametrize(
+    ("entity", "code"),
+    [
+        (group(0, (1, 1)), INVALID),
+        (group(1 << 16, (1, 1)), OUT_OF_RANGE),
+        (group(1, (b"\x02\x00", 1)), INVALID),
+        (group(1, (512, 1)), INVALID),
+        (group(1, (b"", 1)), INVALID),
+        (group(1, (1, 1 << 16)), INVALID),
+        (group(1, (1, 1), (b"\x01", 1)), INVALID),
+    ],
+)
+def test_groups_that_break_a_rule_are_refused(client: Client, entity: p4.Entity, code: grpc.StatusCode) -> None:
+    assert client.codes(insert(entity)) == [code]
+    assert client.read(group(0)) == []
+
+
+def test_clone_sessions_copy(served) -> None:
+    client, device = served
+    client.write(
+        insert(session(7, (b"\x06", 9))),
+        insert(entry("exact_dst", {1: exact(DST)}, "mirror", b"\x03")),
+    )
+    out = dict(inject(device, 1, FRAME))
+    assert out[3] == FRAME
+    assert out[6] == DST + (9).to_bytes(6, "big") + FRAME[12:]
+    assert client.read(session(0)) == [session(7, (b"\x06", 9))]
+    client.write(delete(session(7)))
+    assert inject(device, 1, FRAME) == [(3, FRAME)]
+    assert read_codes(client, session(7)) == [NOT_FOUND]
+    assert client.codes(insert(session(0, (1, 1))), insert(session(1 << 15, (1, 1)))) == [INVALID, INVALID]
+    refused = [insert(session(1, (1, 1), class_of_service=1)), insert(session(1, (1, 1), packet_length_bytes=20))]
+    assert client.codes(*refused) == [grpc.StatusCode.UNIMPLEMENTED] * 2
+
+
+def test_what_this_target_lacks_is_refused_by_name(client: Client) -> None:
+    for kind in ("meter_entry", "digest_entry", "value_set_entry", "action_profile_member", "extern_entry"):
+        entity = p4.Entity()
+        getattr(entity, kind).SetInParent()
+        assert client.codes(insert(entity)) == [grpc.StatusCode.UNIMPLEMENTED]

@@ -1,0 +1,211 @@
+"""The packet loop between veth ports: order, grouping, drops, the CPU port, captures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scapy.utils import rdpcap
+
+from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
+from esa.switch.device import Device
+from esa.switch.ports import PacketLoop, PortError
+from tests.net.veth import Veth, can_make_veth
+
+CPU_PORT = 510
+DROP = 400
+
+
+class Patch:
+    """A pipeline that forwards by the frame's first byte, and adds the ingress port as its second."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.queue_depth = np.zeros(512, np.int64)
+        self.depths: list[int] = []
+
+    def process_batch(self, batch, timestamp_us: int, out, first: int = 0) -> int:
+        self.depths.append(int(self.queue_depth[1]))
+        n = batch.count
+        out.data[:n] = batch.data[:n]
+        out.data[:n, 1] = batch.port[:n] & 255
+        out.length[:n] = batch.length[:n]
+        to = batch.data[:n, 0].astype(np.int32)
+        out.port[:n] = np.where(to == 99, CPU_PORT, np.where(to == 98, DROP, to))
+        batch.done = n
+        return n
+
+
+@pytest.fixture
+def pairs() -> Iterator[Veth]:
+    if not can_make_veth():
+        pytest.skip("needs root and iproute2: makes veth pairs in a network namespace")
+    veth = Veth(3)
+    try:
+        yield veth
+    finally:
+        veth.close()
+
+
+def start(veth: Veth, device: Device, **options) -> PacketLoop:
+    with veth.entered():
+        return PacketLoop(device, {i: f"b{i}" for i in range(3)}, **options)
+
+
+def send(veth: Veth, i: int, frames: list[bytes]) -> None:
+    batch = message_batch(len(frames), 2048, peers=False)
+    for k, frame in enumerate(frames):
+        batch.data[k, : len(frame)] = memoryview(frame)
+        batch.length[k] = len(frame)
+    with veth.socket(f"a{i}") as sock:
+        assert send_batch(sock.fileno(), batch, 0, len(frames)) == len(frames)
+
+
+def receive(sock, count: int, timeout: float = 5) -> list[bytes]:
+    batch = message_batch(256, 2048, peers=False, vlan=True)
+    polled = poll_set([sock.fileno()])
+    got: list[bytes] = []
+    deadline = time.monotonic() + timeout
+    while len(got) < count and time.monotonic() < deadline:
+        wait_ready(polled, 50_000_000)
+        n = recv_batch(sock.fileno(), batch, 0, 256)
+        got += [bytes(batch.data[k, : batch.length[k]]) for k in range(n)]
+    return got
+
+
+def frame(to: int, number: int, size: int = 100) -> bytes:
+    return bytes([to, 0, 0, 0, 0, 0]) + bytes(6) + b"\x88\xb5" + number.to_bytes(4, "big") + bytes(size - 18)
+
+
+def seen(ingress: int, sent: bytes) -> bytes:
+    return sent[:1] + bytes([ingress]) + sent[2:]
+
+
+def test_each_port_gets_its_frames_in_order(pairs: Veth) -> None:
+    with pairs.socket("a1") as one, pairs.socket("a2") as two, start(pairs, Device(0, None, Patch())) as loop:
+        frames = [frame(1 + i % 2, i) for i in range(600)]
+        send(pairs, 0, frames)
+        assert receive(one, 300) == [seen(0, each) for each in frames[0::2]]
+        assert receive(two, 300) == [seen(0, each) for each in frames[1::2]]
+        counters = loop.counters()
+    assert counters[0]["rx_packets"] == 600
+    assert counters[0]["rx_bytes"] == 60000
+    assert (counters[1]["tx_packets"], counters[1]["tx_bytes"]) == (300, 30000)
+    assert loop.counters() == counters
+
+
+def test_what_cannot_leave_is_counted_and_holds_nothing_up(pairs: Veth) -> None:
+    pairs.ip("link", "set", "b1", "mtu", "500")
+    pairs.ip("link", "set", "a1", "mtu", "500")
+    with pairs.socket("a1") as one, start(pairs, Device(0, None, Patch())) as loop:
+        send(pairs, 0, [frame(1, 0), frame(1, 1, 900), frame(98, 2), frame(7, 3), frame(1, 4)])
+        assert receive(one, 2) == [seen(0, frame(1, 0)), seen(0, frame(1, 4))]
+        assert loop.counters()[1]["tx_dropped"] == 1
+
+
+def test_the_cpu_port_is_connected_both_ways(pairs: Veth) -> None:
+    device = Device(0, CPU_PORT, Patch())
+    packet_ins: list[bytes] = []
+    arrived = threading.Event()
+    device.on_packet_in = lambda packet: (packet_ins.append(packet), arrived.set())
+    with pairs.socket("a2") as two, start(pairs, device):
+        send(pairs, 1, [frame(99, 1)])
+        assert arrived.wait(5)
+        assert packet_ins == [seen(1, frame(99, 1))]
+        device.on_packet_out(frame(2, 5))
+        assert receive(two, 1) == [seen(CPU_PORT & 255, frame(2, 5))]
+
+
+def test_without_a_program_frames_are_dropped_until_there_is_one(pairs: Veth) -> None:
+    device = Device(0)
+    with pairs.socket("a1") as one, start(pairs, device) as loop:
+        send(pairs, 0, [frame(1, 0)])
+        deadline = time.monotonic() + 5
+        while loop.counters()[0]["rx_packets"] == 0 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        device.pipeline = Patch()
+        send(pairs, 0, [frame(1, 1)])
+        assert receive(one, 1) == [seen(0, frame(1, 1))]
+
+
+def test_the_program_is_told_how_many_frames_wait_at_a_port(pairs: Veth) -> None:
+    pairs.exec("tc", "qdisc", "add", "dev", "b1", "root", "tbf", "rate", "100kbit", "burst", "2000", "limit", "1000000")
+    patch = Patch()
+    with pairs.socket("a2") as two, start(pairs, Device(0, None, patch)):
+        for size in (322, 1200):
+            send(pairs, 0, [frame(1, i, size) for i in range(100)] + [frame(2, 0)])
+            receive(two, 1)
+            send(pairs, 0, [frame(2, 1)])
+            receive(two, 1)
+            # The queue holds frames of both sizes the second time, and is counted in frames of the second.
+            low, high = (85, 100) if size == 322 else (120, 200)
+            assert low < patch.depths[-1] <= high
+    assert patch.depths[0] == 0
+
+
+def test_captures_hold_what_came_and_what_left(pairs: Veth, tmp_path: Path) -> None:
+    with pairs.socket("a1") as one, start(pairs, Device(0, None, Patch()), pcap=tmp_path):
+        frames = [frame(1, i) for i in range(10)]
+        send(pairs, 0, frames)
+        receive(one, 10)
+    assert [bytes(packet) for packet in rdpcap(str(tmp_path / "b0_in.pcap"))] == frames
+    assert [bytes(packet) for packet in rdpcap(str(tmp_path / "b1_out.pcap"))] == [seen(0, each) for each in frames]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        f"b{i}_{way}.pcap" for i in range(3) for way in ("in", "out")
+    ]
+
+
+def test_hooks_see_every_batch_and_may_drop(pairs: Veth) -> None:
+    loop = start(pairs, Device(0, None, Patch()))
+    counts: list[int] = []
+    loop.on_receive = lambda batch, count: (counts.append(count), count)[1]
+    loop.on_send = lambda batch, count: 0
+    with pairs.socket("a1") as one, loop:
+        send(pairs, 0, [frame(1, 0)])
+        assert receive(one, 1, 0.5) == []
+    assert sum(counts) == 1
+
+
+def test_the_control_plane_gets_its_turn_under_load(pairs: Veth) -> None:
+    device = Device(0, None, Patch())
+    stop = threading.Event()
+
+    def load() -> None:
+        while not stop.is_set():
+            send(pairs, 0, [frame(1, i) for i in range(200)])
+
+    thread = threading.Thread(target=load)
+    with start(pairs, device):
+        thread.start()
+        try:
+            waits = []
+            for _ in range(20):
+                began = time.monotonic()
+                with device.exclusive(device.pipeline):
+                    waits.append(time.monotonic() - began)
+        finally:
+            stop.set()
+            thread.join()
+    assert max(waits) < 1
+
+
+def test_a_program_that_fails_ends_the_loop_and_is_reported(pairs: Veth) -> None:
+    class Broken(Patch):
+        def process_batch(self, *_: object) -> int:
+            raise RuntimeError("assertion failed")
+
+    failures: list[Exception] = []
+    told = threading.Event()
+    with start(pairs, Device(0, None, Broken()), on_failure=lambda error: (failures.append(error), told.set())):
+        send(pairs, 0, [frame(1, 0)])
+        assert told.wait(5)
+    assert str(failures[0]) == "assertion failed"
+
+
+def test_a_port_that_is_not_there_is_named() -> None:
+    with pytest.raises(PortError, match=r"port 7: no interface 'esa-none0'"):
+        PacketLoop(Device(), {7: "esa-none0"})
