@@ -55,9 +55,11 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
         meta.policy.server_ip = server_ip;
         meta.policy.switch_ip = switch_ip;
     }
-    action pass_through(bit<16> job_index) {
+    // No rows: the PS does all the work. Its results are still multicast if it asks for that.
+    action pass_through(bit<16> job_index, bit<16> group) {
         meta.policy.aggregates = 0;
         meta.policy.job_index = job_index;
+        meta.policy.group = group;
     }
 
     table policy {

@@ -5,7 +5,7 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
     register<bit<64>>(AGGREGATORS) row_owner;
     register<bit<32>>(AGGREGATORS) row_bitmap;
     register<bit<8>>(AGGREGATORS)  row_priority;
-    register<int<8>>(AGGREGATORS)  row_exponent;
+    register<bit<8>>(AGGREGATORS)  row_exponent;
     register<bit<8>>(AGGREGATORS)  row_flags;
     register<bit<48>>(AGGREGATORS) row_time_us;
 
@@ -19,10 +19,12 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         meta.contribution = hdr.esa.flags & FLAG_LEVEL1 == 0 ? hdr.esa.bitmap0 : hdr.esa.bitmap1;
     }
     action read_row() {
+        bit<8> exponent;
         row_owner.read(meta.row.owner, meta.slot);
         row_bitmap.read(meta.row.bitmap, meta.slot);
         row_priority.read(meta.row.priority, meta.slot);
-        row_exponent.read(meta.row.exponent, meta.slot);
+        row_exponent.read(exponent, meta.slot);
+        meta.row.exponent = (int<8>)exponent;  // BMv2 would not extend the sign
         row_flags.read(meta.row.flags, meta.slot);
         row_time_us.read(meta.row.time_us, meta.slot);
     }
@@ -30,7 +32,7 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         row_owner.write(meta.slot, meta.next.owner);
         row_bitmap.write(meta.slot, meta.next.bitmap);
         row_priority.write(meta.slot, meta.next.priority);
-        row_exponent.write(meta.slot, meta.next.exponent);
+        row_exponent.write(meta.slot, (bit<8>)meta.next.exponent);
         row_flags.write(meta.slot, meta.next.flags);
         row_time_us.write(meta.slot, meta.next.time_us);
     }

@@ -1,5 +1,5 @@
-// Plain forwarding by destination MAC address; what is unknown or broadcast is flooded. ARP, TCP, ICMP and other UDP
-// see nothing else of this switch.
+// Plain forwarding by destination MAC address: hosts and the broadcast address have entries, the rest is dropped. ARP,
+// TCP, ICMP and other UDP see nothing else of this switch.
 
 control Forwarding(inout headers_t hdr, inout standard_metadata_t standard) {
     action forward(bit<9> port) { standard.egress_spec = port; }

@@ -1,4 +1,4 @@
-"""The packet's layout is the same as numpy dtype and as Scapy layer; the index never makes a job collide with itself."""
+"""The packet is the same as numpy dtype and as Scapy layer; the index never makes a job collide with itself."""
 
 from __future__ import annotations
 

@@ -1,0 +1,33 @@
+"""Control plane: jobs and policies as table entries of a P4Runtime switch; the command line `esactl`.
+
+with Switch.connect("127.0.0.1:9559") as switch:
+    controller = Controller(switch)
+    controller.load(lanes=64)
+    controller.add_job(read_job(Path("job.json")))
+    controller.set_policy("digits", "atp")
+    controller.counters("digits")["gradients"]
+"""
+
+from controller.client import Switch, Tls
+from controller.controller import Controller, Occupancy
+from controller.entries import Entry, Group, InstalledJob, Replica
+from controller.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
+from controller.job_files import SavedJobs, read_job
+
+__all__ = [
+    "BadInput",
+    "Controller",
+    "Entry",
+    "Group",
+    "InstalledJob",
+    "NotPrimary",
+    "Occupancy",
+    "Refused",
+    "Replica",
+    "SavedJobs",
+    "Switch",
+    "SwitchError",
+    "Tls",
+    "Unreachable",
+    "read_job",
+]

@@ -1,0 +1,517 @@
+"""One P4Runtime switch: load a program, write and read table entries, multicast groups, counters, registers.
+
+with Switch.connect("127.0.0.1:9559") as switch:
+    switch.load(program(64))
+    switch.insert([host_entry("00:00:00:00:00:01", 1)])
+    switch.read_entries([DESTINATION])
+"""
+
+from __future__ import annotations
+
+import queue
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, TypeVar
+
+import grpc
+from google.protobuf import text_format
+from google.rpc import code_pb2, status_pb2
+from p4.config.v1 import p4info_pb2
+from p4.v1 import p4runtime_pb2
+from p4runtime_sh.context import Context, P4Type
+from p4runtime_sh.p4runtime import P4RuntimeClient, SSLOptions
+
+from controller.entries import Entry, Group, Replica, mac_text
+from controller.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
+from esa.program import Program
+
+RPC_TIMEOUT_S = 10.0
+# An embedded switch translates the program to native code when it is loaded.
+LOAD_TIMEOUT_S = 300.0
+WRITE_ATTEMPTS = 3
+
+Update = p4runtime_pb2.Update
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Tls:
+    """Paths of PEM files; without `cacert` the system's certificates count."""
+
+    cacert: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def check(self) -> None:
+        for option, path in (("cacert", self.cacert), ("cert", self.cert), ("key", self.key)):
+            if path is not None and not path.is_file():
+                raise BadInput(f"{option}: there is no file {path}")
+        if (self.cert is None) != (self.key is None):
+            raise BadInput("cert and key: a client certificate needs both")
+
+
+class Loaded(NamedTuple):
+    """What a switch runs, from its own P4Info."""
+
+    lanes: int
+    aggregators: int
+
+
+class _Client(P4RuntimeClient):  # type: ignore[misc]
+    """p4runtime-shell's client without its process-wide habits.
+
+    Reading needs no arbitration, so the stream is opened by the first write only; failures raise instead of printing
+    and ending the process; the receiving thread never keeps a process alive. (The shell's own `setup` holds one switch
+    in module globals; a controller may have several.)
+    """
+
+    _stream: Any = None
+    _replies: queue.Queue[Any]
+    _requests: queue.Queue[Any]
+
+    def set_up_stream(self) -> None:
+        """Called by the constructor: not yet."""
+
+    def arbitrate(self, election_id: tuple[int, int]) -> tuple[bool, tuple[int, int]]:
+        """Ask to be primary; returns whether we are, and the primary's election id."""
+        self.election_id = election_id
+        if self._stream is None or not self._stream.is_active():
+            self._open_stream()
+        while not self._replies.empty():  # news of earlier elections
+            self._replies.get()
+        request = p4runtime_pb2.StreamMessageRequest()
+        request.arbitration.device_id = self.device_id
+        request.arbitration.election_id.high, request.arbitration.election_id.low = election_id
+        self._requests.put(request)
+        deadline = time.monotonic() + RPC_TIMEOUT_S
+        while True:
+            try:
+                reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise Unreachable("the switch does not answer the arbitration") from None
+            if isinstance(reply, grpc.RpcError):
+                if reply.code() == grpc.StatusCode.INVALID_ARGUMENT:  # somebody has this very id
+                    return False, election_id
+                raise reply
+            primary = reply.arbitration.election_id.high, reply.arbitration.election_id.low
+            if reply.arbitration.status.code == code_pb2.OK:
+                return True, primary
+            if primary >= election_id:
+                return False, primary
+
+    def _open_stream(self) -> None:
+        # The receiving thread keeps its own queue, so the end of an old stream cannot disturb a new one.
+        requests: queue.Queue[Any] = queue.Queue()
+        replies: queue.Queue[Any] = queue.Queue()
+        self._requests, self._replies = requests, replies
+        self._stream = stream = self.stub.StreamChannel(iter(requests.get, None))
+
+        def receive() -> None:
+            try:
+                for message in stream:
+                    if message.HasField("arbitration"):
+                        replies.put(message)
+            except grpc.RpcError as error:
+                replies.put(error)
+
+        threading.Thread(target=receive, name="p4runtime-stream", daemon=True).start()
+
+    def tear_down(self) -> None:
+        if self._stream is not None:
+            self._requests.put(None)
+            self._stream.cancel()
+        self.channel.close()
+
+
+class Switch:
+    """A P4Runtime switch. Reads at any time; becomes primary when it first writes.
+
+    Without an `election_id` the newest writer wins: every write that finds another primary asks again with a higher
+    id (the time of day). Controllers keep nothing that could grow stale, so taking turns is safe.
+    """
+
+    def __init__(self, client: _Client, address: str, election_id: tuple[int, int] | None) -> None:
+        self.address = address
+        self._client = client
+        self._fixed_election_id = election_id
+        self._is_primary = False
+        self._context: Context | None = None
+
+    @classmethod
+    def connect(
+        cls,
+        address: str,
+        device_id: int = 1,
+        *,
+        election_id: tuple[int, int] | None = None,
+        tls: Tls | None = None,
+        wait_s: float = 0.0,
+    ) -> Switch:
+        """Connect to HOST:PORT or unix:PATH; `wait_s` is for a switch that is just starting. Raises Unreachable."""
+        host, _, port = address.rpartition(":")
+        if not address.startswith("unix:") and not (host and port.isdigit() and 0 < int(port) < 1 << 16):
+            raise BadInput(f"address: '{address}' is neither HOST:PORT nor unix:PATH")
+        if tls is not None:
+            tls.check()
+            files = (str(path) if path else None for path in (tls.cacert, tls.cert, tls.key))
+            options = SSLOptions(False, *files)
+        else:
+            options = SSLOptions(True)
+        deadline = time.monotonic() + wait_s
+        # gRPC backs off for a second and more after a connection that failed, so a plain socket does the waiting.
+        while not _listens(address) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        client = _Client(device_id, address, election_id or (0, 0), ssl_options=options)
+        try:
+            while True:
+                problem = _probe(client)
+                if problem is None:
+                    return cls(client, address, election_id)
+                if time.monotonic() >= deadline:
+                    raise Unreachable(f"no switch answers at {address}: {problem}")
+                time.sleep(0.1)
+        except BaseException:
+            client.tear_down()
+            raise
+
+    def close(self) -> None:
+        self._client.tear_down()
+
+    def __enter__(self) -> Switch:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def device_id(self) -> int:
+        return int(self._client.device_id)
+
+    # The program
+
+    def load(self, program: Program) -> None:
+        """Give the switch this program; whatever it ran and held before is gone."""
+        for path in (program.json, program.p4info):
+            if not path.is_file():
+                raise BadInput(f"lanes: the {program.lanes}-lane build is missing: there is no file {path}")
+        request = p4runtime_pb2.SetForwardingPipelineConfigRequest(device_id=self.device_id)
+        request.action = p4runtime_pb2.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT
+        context = _context_of_file(program.p4info)
+        request.config.p4info.CopyFrom(context.p4info)
+        request.config.p4_device_config = program.json.read_bytes()
+
+        def send() -> None:
+            request.election_id.high, request.election_id.low = self._client.election_id
+            self._call(lambda: self._client.stub.SetForwardingPipelineConfig(request, timeout=LOAD_TIMEOUT_S))
+
+        self._as_primary(send)
+        self._context = context
+
+    @property
+    def loaded(self) -> Loaded:
+        """Which build the switch runs; Refused if it runs none of ours."""
+        rows = [register for register in self._p4info.p4info.registers if register.preamble.alias == "row_owner"]
+        if not rows:
+            raise Refused(f"the switch at {self.address} runs another program: load ours first (esactl load)")
+        names = (register.preamble.name for register in self._p4info.p4info.registers)
+        return Loaded(sum(".lanes.lane_" in name for name in names), rows[0].size)
+
+    @property
+    def _p4info(self) -> Context:
+        if self._context is None:
+            request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self.device_id)
+            request.response_type = p4runtime_pb2.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE
+            stub = self._client.stub
+            reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
+            if not reply.config.p4info.tables:
+                raise Refused(_no_program(self.address, self.device_id))
+            self._context = Context()
+            self._context.set_p4info(reply.config.p4info)
+        return self._context
+
+    # Entries and groups
+
+    def insert(self, items: Iterable[Entry | Group]) -> None:
+        self._write([(Update.INSERT, item) for item in items])
+
+    def modify(self, items: Iterable[Entry | Group]) -> None:
+        """Replace action and parameters, or replicas, of what is there; sets the default action of a keyless table."""
+        self._write([(Update.MODIFY, item) for item in items])
+
+    def delete(self, items: Iterable[Entry | Group]) -> None:
+        self._write([(Update.DELETE, item) for item in items])
+
+    def read_entries(self, tables: Sequence[str]) -> list[Entry]:
+        """All entries of these tables; of a table without a key, its default action."""
+        entities = []
+        for name in tables:
+            entity = p4runtime_pb2.Entity()
+            table = self._object(P4Type.table, name)
+            entity.table_entry.table_id = table.preamble.id
+            entity.table_entry.is_default_action = not table.match_fields
+            entities.append(entity)
+        return [self._entry(found.table_entry) for found in self._read(entities)]
+
+    def read_groups(self) -> list[Group]:
+        entity = p4runtime_pb2.Entity()
+        entity.packet_replication_engine_entry.multicast_group_entry.multicast_group_id = 0  # all
+        groups = []
+        for found in self._read([entity]):
+            group = found.packet_replication_engine_entry.multicast_group_entry
+            replicas = (Replica(_replica_port(replica), replica.instance) for replica in group.replicas)
+            groups.append(Group(group.multicast_group_id, tuple(replicas)))
+        return groups
+
+    # Counters and registers
+
+    def read_counters(self, cells: Sequence[tuple[str, int]]) -> list[int]:
+        """Packet counts of (counter, index) cells, in that order."""
+        entities = []
+        for name, index in cells:
+            entity = p4runtime_pb2.Entity()
+            entity.counter_entry.counter_id = self._object(P4Type.counter, name).preamble.id
+            entity.counter_entry.index.index = index
+            entities.append(entity)
+        ids = [(entity.counter_entry.counter_id, entity.counter_entry.index.index) for entity in entities]
+        found = {
+            (reply.counter_entry.counter_id, reply.counter_entry.index.index): reply.counter_entry.data.packet_count
+            for reply in self._read(entities)
+        }
+        return [found[cell] for cell in ids]
+
+    def write_counters(self, cells: Sequence[tuple[str, int, int]]) -> None:
+        """Set packet counts: (counter, index, count)."""
+        self._write([(Update.MODIFY, cell) for cell in cells])
+
+    def read_registers(self, name: str, index: int | None = None) -> list[int]:
+        """Cells of a register array, all or one, as unsigned numbers. BMv2 does not support it (Refused)."""
+        registers = self._p4info.p4info.registers
+        found = [register for register in registers if name in (register.preamble.name, register.preamble.alias)]
+        if not found:
+            raise BadInput(f"register: the program has no register '{name}'")
+        entity = p4runtime_pb2.Entity()
+        entity.register_entry.register_id = found[0].preamble.id
+        if index is not None:
+            if not 0 <= index < found[0].size:
+                raise BadInput(f"index: {index} is outside register {name}, which has {found[0].size} cells")
+            entity.register_entry.index.index = index
+        return [int.from_bytes(reply.register_entry.data.bitstring, "big") for reply in self._read([entity])]
+
+    # Messages
+
+    def _object(self, kind: P4Type, name: str) -> Any:
+        found = self._p4info.get_obj(kind, name)
+        if found is None:
+            raise Refused(f"the switch at {self.address} runs another program: it has no {kind.pretty_name} {name}")
+        return found
+
+    def _entry(self, message: Any) -> Entry:
+        table = self._p4info.get_obj_by_id(message.table_id)
+        given = {match.field_id: _number(match.exact.value) for match in message.match}
+        action = message.action.action
+        values = {param.param_id: _number(param.value) for param in action.params}
+        info = self._p4info.get_obj_by_id(action.action_id)
+        return Entry(
+            table.preamble.name,
+            tuple(given[field.id] for field in table.match_fields),
+            info.preamble.name,
+            tuple(values[param.id] for param in info.params),
+        )
+
+    def _fill(self, entity: Any, item: Entry | Group | tuple[str, int, int], *, key_only: bool) -> None:
+        if isinstance(item, Group):
+            group = entity.packet_replication_engine_entry.multicast_group_entry
+            group.multicast_group_id = item.id
+            for port, instance in () if key_only else item.replicas:
+                group.replicas.add(egress_port=port, instance=instance)
+        elif isinstance(item, Entry):
+            self._fill_entry(entity.table_entry, item, key_only=key_only)
+        else:
+            name, index, count = item
+            entity.counter_entry.counter_id = self._object(P4Type.counter, name).preamble.id
+            entity.counter_entry.index.index = index
+            entity.counter_entry.data.packet_count = count
+
+    def _fill_entry(self, message: Any, entry: Entry, *, key_only: bool) -> None:
+        table = self._object(P4Type.table, entry.table)
+        message.table_id = table.preamble.id
+        message.is_default_action = not table.match_fields
+        for field, value in zip(table.match_fields, entry.match, strict=True):
+            message.match.add(field_id=field.id).exact.value = _bytes(value, field, entry.table)
+        if key_only:
+            return
+        action = self._object(P4Type.action, entry.action)
+        message.action.action.action_id = action.preamble.id
+        for param, value in zip(action.params, entry.params, strict=True):
+            message.action.action.params.add(param_id=param.id, value=_bytes(value, param, entry.action))
+
+    def describe(self, item: Entry | Group | tuple[str, int, int]) -> str:
+        """Name an item as a person would."""
+        if isinstance(item, Group):
+            return f"multicast group {item.id}"
+        if not isinstance(item, Entry):
+            return f"counter {item[0]}[{item[1]}]"
+        fields = self._object(P4Type.table, item.table).match_fields
+        key = ", ".join(f"{field.name}={_text(value, field)}" for field, value in zip(fields, item.match, strict=True))
+        return f"entry {item.table.rpartition('.')[2]}({key})"
+
+    # Calls
+
+    def _write(self, updates: Sequence[tuple[int, Entry | Group | tuple[str, int, int]]]) -> None:
+        """Send all updates in one request; Refused names those that the switch did not take, the others are done."""
+        if not updates:
+            return
+        request = p4runtime_pb2.WriteRequest(device_id=self.device_id)
+        for kind, item in updates:
+            self._fill(request.updates.add(type=kind).entity, item, key_only=kind == Update.DELETE)
+
+        def send() -> None:
+            request.election_id.high, request.election_id.low = self._client.election_id
+            try:
+                self._call(
+                    lambda: self._client.stub.Write(request, timeout=RPC_TIMEOUT_S), passing=(grpc.StatusCode.UNKNOWN,)
+                )
+            except grpc.RpcError as error:
+                raise self._refusal(error, [item for _, item in updates]) from None
+
+        self._as_primary(send)
+
+    def _refusal(self, error: grpc.RpcError, items: Sequence[Entry | Group | tuple[str, int, int]]) -> Refused:
+        # The shell's own iterator over these details never ends once one of several updates succeeded.
+        refused = []
+        metadata: Any = error.trailing_metadata() or ()
+        for key, value in metadata:
+            if key == "grpc-status-details-bin":
+                for item, detail in zip(items, status_pb2.Status.FromString(value).details, strict=False):
+                    problem = p4runtime_pb2.Error()
+                    detail.Unpack(problem)
+                    if problem.canonical_code != code_pb2.OK:
+                        code = code_pb2.Code.Name(problem.canonical_code)
+                        refused.append(f"{self.describe(item)}: {code}: {problem.message}")
+        if not refused:
+            return Refused(f"the switch refused the write: {error.details() or 'no reason given'}")
+        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
+        return Refused(f"the switch refused {refused[0]}{more}")
+
+    def _read(self, entities: Sequence[Any]) -> list[Any]:
+        if not entities:
+            return []
+        request = p4runtime_pb2.ReadRequest(device_id=self.device_id)
+        request.entities.extend(entities)
+
+        def send() -> list[Any]:
+            replies = self._client.stub.Read(request, timeout=RPC_TIMEOUT_S)
+            return [entity for reply in replies for entity in reply.entities]
+
+        return self._call(send)
+
+    def _as_primary(self, send: Callable[[], None]) -> None:
+        for attempt in range(WRITE_ATTEMPTS):
+            if not self._is_primary:
+                self._become_primary()
+            try:
+                send()
+                return
+            except NotPrimary:
+                self._is_primary = False
+                if self._fixed_election_id is not None or attempt == WRITE_ATTEMPTS - 1:
+                    raise
+
+    def _become_primary(self) -> None:
+        # p4runtime-shell's default is 1,0: ours are above.
+        wanted = self._fixed_election_id or (1, time.time_ns() // 1000)
+        self._is_primary, primary = self._call(lambda: self._client.arbitrate(wanted))
+        if not self._is_primary and self._fixed_election_id is None:
+            wanted = (primary[0], primary[1] + 1)
+            self._is_primary, primary = self._call(lambda: self._client.arbitrate(wanted))
+        if not self._is_primary:
+            high, low = primary
+            raise NotPrimary(
+                f"not primary: another client holds the switch at {self.address} with election id {high},{low}"
+            )
+
+    def _call(self, send: Callable[[], Result], passing: tuple[grpc.StatusCode, ...] = ()) -> Result:
+        """Run one RPC; its failure in one line. Codes in `passing` are left to the caller."""
+        try:
+            return send()
+        except grpc.RpcError as error:
+            if error.code() in passing:
+                raise
+            raise self._error(error) from None
+
+    def _error(self, error: grpc.RpcError) -> SwitchError:
+        code, details = error.code(), _one_line(error.details())
+        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return Unreachable(f"the switch at {self.address} does not answer: {details}")
+        if code == grpc.StatusCode.PERMISSION_DENIED:
+            return NotPrimary(f"not primary: the switch at {self.address} takes no writes from us: {details}")
+        if code == grpc.StatusCode.FAILED_PRECONDITION:
+            return Refused(_no_program(self.address, self.device_id))
+        return Refused(f"the switch at {self.address} (device {self.device_id}) refused: {code.name}: {details}")
+
+
+def _listens(address: str) -> bool:
+    if address.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as sock:
+            return sock.connect_ex(address.removeprefix("unix:")) == 0
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=1).close()
+    except OSError:
+        return False
+    return True
+
+
+def _probe(client: _Client) -> str | None:
+    """Why the server does not answer; None when it does."""
+    try:
+        client.stub.Capabilities(p4runtime_pb2.CapabilitiesRequest(), timeout=RPC_TIMEOUT_S)
+    except grpc.RpcError as error:
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+            return _one_line(error.details()).rpartition("Failed to connect to remote host: ")[2]
+    return None
+
+
+def _no_program(address: str, device_id: int) -> str:
+    return f"the switch at {address} (device {device_id}) runs no program: load one first (esactl load)"
+
+
+def _context_of_file(p4info: Path) -> Context:
+    context = Context()
+    context.set_p4info(text_format.Parse(p4info.read_text(), p4info_pb2.P4Info()))
+    return context
+
+
+def _one_line(details: str | None) -> str:
+    return " ".join((details or "no reason given").split())
+
+
+def _number(value: bytes) -> int:
+    return int.from_bytes(value, "big")
+
+
+def _bytes(value: int, field: Any, owner: str) -> bytes:
+    """The shortest big-endian form, which is P4Runtime's canonical one."""
+    if not 0 <= value < 1 << field.bitwidth:
+        raise BadInput(f"{owner}: {field.name}: {value} does not fit in {field.bitwidth} bits")
+    return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
+
+
+def _text(value: int, field: Any) -> str:
+    if field.bitwidth == 48:
+        return mac_text(value)
+    return str(IPv4Address(value)) if field.name.endswith("ip") else str(value)
+
+
+def _replica_port(replica: Any) -> int:
+    if replica.WhichOneof("port_kind") == "port":
+        return _number(replica.port)
+    return int(replica.egress_port)

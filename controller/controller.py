@@ -1,0 +1,329 @@
+"""Jobs and policies on one switch. Nothing is kept here: which jobs there are is read back from its entries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller import entries as e
+from controller import pools
+from controller.client import Switch
+from controller.entries import InstalledJob
+from controller.errors import BadInput, Refused, SwitchError
+from controller.job_files import SavedJobs
+from esa.job import Job, Pool
+from esa.policy import Policy, policy
+from esa.program import program
+
+DEFAULT_TTL_US = Job.model_fields["ttl_us"].default
+
+
+@dataclass(frozen=True)
+class Occupancy:
+    """Rows in use: by job name, those that removed jobs left behind, and how many rows there are."""
+
+    jobs: Mapping[str, int]
+    left_behind: int
+    rows: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.jobs.values()) + self.left_behind
+
+
+class Controller:
+    """The control plane of one switch.
+
+        controller = Controller(switch)
+        controller.add_job(job)
+        controller.set_policy(job.name, "atp")
+
+    A second controller on the same switch, or a later one, sees the same jobs and changes nothing by coming. Jobs are
+    named by their name (known from `saved`, a file; else "job-<id>") or their id.
+    """
+
+    def __init__(self, switch: Switch, saved: Path | None = None) -> None:
+        self.switch = switch
+        self._saved = SavedJobs(saved, f"{switch.address}#{switch.device_id}") if saved else None
+
+    # The program and the hosts
+
+    def load(self, lanes: int = 64) -> None:
+        """Load the build with `lanes` lanes; whatever the switch held before is gone."""
+        try:
+            build = program(lanes)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        self.switch.load(build)
+        if self._saved:
+            self._saved.clear()
+
+    def hosts(self) -> dict[str, int]:
+        """MAC address -> switch port."""
+        found = self.switch.read_entries([e.DESTINATION])
+        return {e.mac_text(entry.match[0]): entry.params[0] for entry in found if entry.action == e.FORWARD}
+
+    def add_host(self, mac: str, port: int) -> None:
+        """Forward frames for `mac` to `port`, and flood broadcasts there too."""
+        self.add_hosts({mac: port})
+
+    def add_hosts(self, hosts: Mapping[str, int]) -> None:
+        """As `add_host`, for many; hosts that are there already stay, one that moved is moved."""
+        there = {entry.match: entry for entry in self.switch.read_entries([e.DESTINATION])}
+        wanted = [e.host_entry(mac, port) for mac, port in hosts.items()] + [e.broadcast_entry()]
+        flood = next((group for group in self.switch.read_groups() if group.id == e.FLOOD_GROUP), None)
+        ports = {replica.port for replica in flood.replicas} if flood else set()
+        if flood is None:
+            self.switch.insert([e.flood_group(hosts.values())])
+        elif not ports >= set(hosts.values()):
+            self.switch.modify([e.flood_group(ports | set(hosts.values()))])
+        self.switch.insert([entry for entry in wanted if entry.match not in there])
+        self.switch.modify([entry for entry in wanted if there.get(entry.match, entry) != entry])
+
+    def mark_congestion_above(self, packets: int) -> None:
+        """Set the ECN flag of ESA packets that find more than `packets` packets in an egress queue."""
+        self.switch.modify([e.ecn_entry(packets)])
+
+    # Jobs
+
+    def jobs(self) -> list[InstalledJob]:
+        """The jobs in the switch, by id."""
+        return e.installed_jobs(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
+
+    def name(self, job: InstalledJob) -> str:
+        saved = self.saved(job)
+        return saved.name if saved else f"job-{job.job}"
+
+    def saved(self, job: InstalledJob) -> Job | None:
+        """The job as it was added, if the file of jobs knows it."""
+        saved = self._saved.jobs().get((job.job, job.epoch)) if self._saved else None
+        # Another controller may have given the id to another job since. (A damaged one cannot be compared.)
+        same = saved is not None and (job.problems or (saved.workers, saved.server) == (job.workers, job.server))
+        return saved if same else None
+
+    def find(self, job: str | int, installed: Sequence[InstalledJob] | None = None) -> InstalledJob:
+        """The job with this name or id, of those `installed`; BadInput names those there are."""
+        installed = self.jobs() if installed is None else installed
+        names = {candidate.job: self.name(candidate) for candidate in installed}
+        for candidate in installed:
+            if str(job) in (names[candidate.job], str(candidate.job), f"job-{candidate.job}"):
+                return candidate
+        there = ", ".join(names.values()) or "there are none"
+        raise BadInput(f"job: no job '{job}' in the switch; jobs: {there}")
+
+    def add_job(self, job: Job) -> InstalledJob:
+        """Install a job: its hosts, senders, owner, receivers and, last, its policy. All or nothing."""
+        loaded = self.switch.loaded
+        if job.lanes != loaded.lanes:
+            raise BadInput(
+                f"lanes: job {job.name} has {job.lanes} lanes, the switch runs the {loaded.lanes}-lane build"
+            )
+        _check_members(job)
+        installed = self.jobs()
+        for other in installed:
+            if other.job == job.job:
+                raise BadInput(f"job: {job.job} is in the switch already as {self.name(other)} (epoch {other.epoch})")
+            if self.name(other) == job.name:
+                raise BadInput(f"name: '{job.name}' is in the switch already as job {other.job}")
+        claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
+        pools.check(claim, self._claims(installed), loaded.aggregators, job.window)
+        self._check_ports(job)
+
+        self._delete_entries_of(job.job)  # a controller may have died while it added or removed the job
+        new = InstalledJob.of(job, self._free_index())
+        self._retire_counters(new.index)
+        *parts, policy_entry = e.job_entries(new)
+        try:
+            self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
+            self._put_group(e.job_group(new))
+            self.switch.insert(parts)
+            self.switch.insert([policy_entry])
+        except SwitchError:
+            self._roll_back(new)
+            raise
+        if self._saved:
+            self._saved.put(job)
+        return new
+
+    def remove_job(self, job: str | int) -> InstalledJob:
+        """Take a job out of the switch, its policy first. Rows that it still holds drain as others take them."""
+        found = self.find(job)
+        self._delete_entries_of(found.job)
+        self._delete_group(found.group)
+        self._retire_counters(found.index)
+        if self._saved:
+            self._saved.drop(found.job)
+        return found
+
+    def set_policy(
+        self, job: str | int, name: str, *, pool: Pool | None = None, window: int | None = None
+    ) -> InstalledJob:
+        """Put a job under another policy while it runs, in one write.
+
+        Its rows stay where they are if the kind of pool stays; else they are `pool`, those of the job's file, or free
+        ones. A slice needs the job's window (from the job's file, or `window`).
+        """
+        try:
+            knobs = policy(name)
+        except ValueError as error:
+            raise BadInput(str(error)) from None
+        installed = self.jobs()
+        found = self.find(job, installed)
+        saved = self.saved(found)
+        window = window or (saved.window if saved else None)
+        others = self._claims(other for other in installed if other.job != found.job)
+        rows = self.switch.loaded.aggregators
+        if pool is None:
+            pool = self._pool_for(found, saved, knobs, window, others, rows)
+        pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, window)
+        ttl_us = found.ttl_us if found.ttl_us is not None else saved.ttl_us if saved else DEFAULT_TTL_US
+        changed = found.under(knobs, pool, ttl_us)
+        if e.policy_entry(changed) != e.policy_entry(found):
+            self.switch.modify([e.policy_entry(changed)])
+        return changed
+
+    def reconcile(self, jobs: Sequence[Job] | None = None) -> list[str]:
+        """Delete what no job owns; with `jobs`, make these the switch's jobs. Returns what was done, in words."""
+        done = []
+        if jobs is not None:
+            wanted = {(job.job, job.epoch): job for job in jobs}
+            for found in self.jobs():
+                job = wanted.get((found.job, found.epoch))
+                if job is not None and found == InstalledJob.of(job, found.index):
+                    del wanted[found.job, found.epoch]
+                    continue
+                done.append(f"removed job {self.name(found)}")
+                self.remove_job(found.job)
+            for job in wanted.values():
+                self.add_job(job)
+                done.append(f"added job {job.name}")
+        left = e.leftovers(self.switch.read_entries(e.JOB_TABLES))
+        self.switch.delete(left)
+        done += [f"deleted left-over {self.switch.describe(entry)}" for entry in left]
+        groups = {job.group for job in self.jobs()} | {e.FLOOD_GROUP}
+        for group in self.switch.read_groups():
+            if group.id not in groups and group.id <= e.FIRST_JOB_GROUP + e.MAX_JOB_INDEX:
+                self.switch.delete([group])
+                done.append(f"deleted left-over multicast group {group.id}")
+        return done
+
+    # Counters
+
+    def counters(self, job: str | int) -> dict[str, int]:
+        """The job's counters by name; zero when it was added."""
+        return self.read_counters([self.find(job).index])[0]
+
+    def read_counters(self, indices: Sequence[int]) -> list[dict[str, int]]:
+        """Counters by job index, in one request; index 0 counts packets and rows of no job."""
+        cells = [(counter, index) for index in indices for counter in e.COUNTERS.values()]
+        values = iter(self.switch.read_counters(cells))
+        return [{name: next(values) for name in e.COUNTERS} for _ in indices]
+
+    def denied_by_reason(self) -> dict[str, int]:
+        """Packets that admission dropped, over all jobs and none."""
+        counts = self.switch.read_counters([(e.DENIED_BY_REASON, index) for index in range(len(e.DENY_REASONS))])
+        return dict(zip(e.DENY_REASONS, counts, strict=True))
+
+    def occupancy(self) -> Occupancy:
+        """Rows in use, by job; seated minus released."""
+        installed = self.jobs()
+        nobody, *each = self.read_counters([0, *(job.index for job in installed)])
+        in_use = {self.name(job): rows_in_use(counters) for job, counters in zip(installed, each, strict=True)}
+        return Occupancy(in_use, rows_in_use(nobody), self.switch.loaded.aggregators)
+
+    # Parts
+
+    def _check_ports(self, job: Job) -> None:
+        hosts = self.hosts()
+        for member in (*job.workers, job.server):
+            port = hosts.get(member.mac, member.switch_port)
+            if port != member.switch_port:
+                raise BadInput(
+                    f"switch_port: job {job.name}: host {member.mac} is on port {port}, not {member.switch_port}"
+                )
+
+    def _claims(self, jobs: Iterable[InstalledJob]) -> list[pools.Claim]:
+        return [pools.Claim(self.name(job), job.policy.pool, job.pool) for job in jobs if job.pool is not None]
+
+    def _pool_for(
+        self,
+        found: InstalledJob,
+        saved: Job | None,
+        knobs: Policy,
+        window: int | None,
+        others: Sequence[pools.Claim],
+        rows: int,
+    ) -> Pool:
+        if found.pool is not None and found.policy.pool == knobs.pool:
+            return found.pool
+        if saved is not None and policy(saved.policy).pool == knobs.pool:
+            return saved.pool
+        if knobs.pool == "slice" and window is None:
+            raise BadInput(
+                f"pool: {knobs.name} needs rows of its own for job {self.name(found)}: give its window or its rows"
+            )
+        return pools.allocate(self.name(found), knobs, window or 1, others, rows)
+
+    def _free_index(self) -> int:
+        used = e.used_indices(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
+        for index in range(1, e.MAX_JOB_INDEX + 1):
+            if index not in used:
+                return index
+        raise Refused(f"the switch has room for {e.MAX_JOB_INDEX} jobs and holds as many")
+
+    def _retire_counters(self, index: int) -> None:
+        # Rows that a removed job still holds count for index 0: whoever takes one later releases it there, since the
+        # job's owner entry is gone by now. So the sum over all indices stays the number of rows in use.
+        (counters,) = self.read_counters([index])
+        if not any(counters.values()):
+            return
+        seated = e.COUNTERS["seated"]
+        (left_behind,) = self.switch.read_counters([(seated, 0)])
+        left_behind += counters["seated"] - counters["released"]
+        zeros = [(counter, index, 0) for counter in e.COUNTERS.values()]
+        self.switch.write_counters([(seated, 0, left_behind), *zeros])
+
+    def _delete_entries_of(self, job: int) -> None:
+        def belongs(entry: e.Entry) -> bool:
+            return entry.match[0 if entry.table == e.REPLICA else -2] == job
+
+        mine = [entry for entry in self.switch.read_entries(e.JOB_TABLES) if belongs(entry)]
+        self.switch.delete([entry for entry in mine if entry.table == e.POLICY])
+        self.switch.delete([entry for entry in mine if entry.table != e.POLICY])
+
+    def _put_group(self, group: e.Group) -> None:
+        there = any(other.id == group.id for other in self.switch.read_groups())
+        (self.switch.modify if there else self.switch.insert)([group])
+
+    def _delete_group(self, group: int) -> None:
+        self.switch.delete([other for other in self.switch.read_groups() if other.id == group])
+
+    def _roll_back(self, job: InstalledJob) -> None:
+        try:
+            self._delete_entries_of(job.job)
+            self._delete_group(job.group)
+        except SwitchError:
+            return  # what made the job fail is the better report; `reconcile` finds what is left
+
+
+def rows_in_use(counters: Mapping[str, int]) -> int:
+    """Seated minus released. The two are not read at one instant, so their difference can fall short of zero."""
+    return max(0, counters["seated"] - counters["released"])
+
+
+def _check_members(job: Job) -> None:
+    """Two members with one address could speak for each other."""
+    seen: dict[tuple[int, int, int], str] = {}
+    ports: dict[str, int] = {}
+    members = [(f"rank {rank}", member) for rank, member in enumerate(job.workers)] + [("the PS", job.server)]
+    for who, member in members:
+        address = (member.switch_port, int(member.ip), member.udp_port)
+        if address in seen:
+            raise BadInput(
+                f"workers: job {job.name}: {who} and {seen[address]} have the same address"
+                f" {member.ip}:{member.udp_port} on port {member.switch_port}"
+            )
+        seen[address] = who
+        if ports.setdefault(member.mac, member.switch_port) != member.switch_port:
+            raise BadInput(f"switch_port: job {job.name}: host {member.mac} is on two ports")

@@ -1,0 +1,22 @@
+"""The same entries, applied to an embedded pipeline in this process: for virtual time and for tests.
+
+apply([job_group(installed), *job_entries(installed)], pipeline)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from controller.entries import Entry, Group
+
+
+def apply(items: Iterable[Entry | Group], pipeline: Any) -> None:
+    """Insert entries and groups into an `esa.switch` pipeline, which this package does not import."""
+    for item in items:
+        if isinstance(item, Group):
+            pipeline.multicast.set(item.id, [tuple(replica) for replica in item.replicas])
+        elif item.match:
+            pipeline.tables[item.table].add(item.match, item.action, item.params)
+        else:
+            pipeline.tables[item.table].set_default(item.action, item.params)

@@ -1,0 +1,329 @@
+"""A job as table entries, and table entries as jobs: pure functions, for P4Runtime and for a pipeline in this process.
+
+A job is present as soon as its policy entry is: it is written last and deleted first, so no packet is ever treated by
+half a job, and whatever belongs to a job without a policy entry is left over from a controller that died.
+
+    installed = InstalledJob.of(job, index=1)
+    installed_jobs(job_entries(installed), [job_group(installed)]) == [installed]
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
+from typing import NamedTuple
+
+from esa.job import Job, Member, Pool
+from esa.policy import POLICIES, Aging, Emit, Policy, Preempt, Release, policy
+from esa.wire import ESA_PORT
+
+DESTINATION = "EsaIngress.forwarding.destination"
+SENDER = "EsaIngress.admission.sender"
+POLICY = "EsaIngress.admission.policy"
+OWNER = "EsaIngress.emission.owner"
+REPLICA = "EsaEgress.replication.replica"
+ECN = "EsaEgress.congestion.ecn"
+JOB_TABLES = (SENDER, POLICY, OWNER, REPLICA)
+
+FORWARD = "EsaIngress.forwarding.forward"
+FLOOD = "EsaIngress.forwarding.flood"
+WORKER = "EsaIngress.admission.worker"
+SERVER = "EsaIngress.admission.server"
+AGGREGATE = "EsaIngress.admission.aggregate"
+PASS_THROUGH = "EsaIngress.admission.pass_through"
+OWNER_IS = "EsaIngress.emission.owner_is"
+READDRESS = "EsaEgress.replication.readdress"
+MARK_ABOVE = "EsaEgress.congestion.mark_above"
+
+BROADCAST = "ff:ff:ff:ff:ff:ff"
+FLOOD_GROUP = 1
+FIRST_JOB_GROUP = 2  # multicast group of the job with index i: 2 + i
+MAX_JOB_INDEX = 255  # index 0 counts what belongs to no job
+THIS_RACK = 1  # bitmap1 of the only rack of a job on one switch
+
+_JOB_COUNTERS = (
+    "gradients",
+    "resends",
+    "aggregated",
+    "completed",
+    "duplicates",
+    "collisions",
+    "preemptions",
+    "expired",
+    "evicted",
+    "aged",
+    "reminders",
+    "misses",
+    "seated",
+    "released",
+)
+# Counters per job: short name -> name in the program.
+COUNTERS: Mapping[str, str] = {
+    **{name: f"EsaIngress.job_counters.{name}" for name in _JOB_COUNTERS},
+    "denied": "EsaIngress.admission.denied",
+}
+DENIED_BY_REASON = "EsaIngress.admission.denied_by_reason"
+DENY_REASONS = ("malformed", "unknown sender", "unknown job", "bitmap", "kind")  # in the order of admission.p4
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of an exact-match table; values in the order of the table's key and the action's parameters.
+
+    An empty `match` is the default action of a table without a key.
+    """
+
+    table: str
+    match: tuple[int, ...]
+    action: str
+    params: tuple[int, ...] = ()
+
+
+class Replica(NamedTuple):
+    """One copy that a multicast group makes."""
+
+    port: int
+    instance: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """A multicast group."""
+
+    id: int
+    replicas: tuple[Replica, ...]
+
+
+@dataclass(frozen=True)
+class InstalledJob:
+    """What a switch knows of a job. `pool` and `ttl_us` are None where the policy uses no rows.
+
+    `problems` says what is missing of it, should somebody have deleted entries by hand.
+    """
+
+    job: int
+    epoch: int
+    index: int
+    policy: Policy
+    pool: Pool | None
+    ttl_us: int | None
+    workers: tuple[Member, ...]
+    server: Member
+    switch_ip: IPv4Address
+    problems: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, job: Job, index: int) -> InstalledJob:
+        """The job as it will be in the switch, with the counters `index`."""
+        bare = cls(job.job, job.epoch, index, policy("ps"), None, None, job.workers, job.server, job.switch_ip)
+        return bare.under(policy(job.policy), job.pool, job.ttl_us)
+
+    def under(self, policy: Policy, pool: Pool | None, ttl_us: int | None) -> InstalledJob:
+        """The same job under another policy."""
+        if policy.pool == "none":
+            return replace(self, policy=policy, pool=None, ttl_us=None)
+        return replace(self, policy=policy, pool=pool, ttl_us=ttl_us)
+
+    @property
+    def fan_in(self) -> int:
+        return len(self.workers)
+
+    @property
+    def group(self) -> int:
+        return FIRST_JOB_GROUP + self.index
+
+
+def mac_number(mac: str) -> int:
+    return int(mac.replace(":", ""), 16)
+
+
+def mac_text(number: int) -> str:
+    return number.to_bytes(6, "big").hex(":")
+
+
+def full_bitmap(fan_in: int) -> int:
+    return (1 << fan_in) - 1
+
+
+# Hosts
+
+
+def host_entry(mac: str, port: int) -> Entry:
+    """Frames to `mac` leave by `port`."""
+    return Entry(DESTINATION, (mac_number(mac),), FORWARD, (port,))
+
+
+def broadcast_entry() -> Entry:
+    return Entry(DESTINATION, (mac_number(BROADCAST),), FLOOD, (FLOOD_GROUP,))
+
+
+def flood_group(ports: Iterable[int]) -> Group:
+    """Every port once, as replica 0, which egress does not take for a job's receiver."""
+    return Group(FLOOD_GROUP, tuple(Replica(port, 0) for port in sorted(set(ports))))
+
+
+def ecn_entry(packets: int) -> Entry:
+    """Mark ESA packets that found more than `packets` packets in the egress queue."""
+    return Entry(ECN, (), MARK_ABOVE, (packets,))
+
+
+# A job, forwards
+
+
+def job_group(job: InstalledJob) -> Group:
+    """One replica per worker; ids count from 1 in the order of the ranks."""
+    return Group(job.group, tuple(Replica(member.switch_port, rank + 1) for rank, member in enumerate(job.workers)))
+
+
+def job_entries(job: InstalledJob) -> list[Entry]:
+    """Every table entry of the job, the policy entry last. They refer to `job_group(job)`."""
+    return [*sender_entries(job), *replica_entries(job), owner_entry(job), policy_entry(job)]
+
+
+def sender_entries(job: InstalledJob) -> list[Entry]:
+    """Who may speak in the job's name: each worker for its own bit, and the PS."""
+    workers = [
+        Entry(SENDER, _sender_key(job, member), WORKER, (1 << rank, THIS_RACK))
+        for rank, member in enumerate(job.workers)
+    ]
+    return [*workers, Entry(SENDER, _sender_key(job, job.server), SERVER)]
+
+
+def _sender_key(job: InstalledJob, member: Member) -> tuple[int, ...]:
+    return member.switch_port, int(member.ip), member.udp_port, job.job, job.epoch
+
+
+def replica_entries(job: InstalledJob) -> list[Entry]:
+    """Where each copy of a RESULT goes."""
+    return [
+        Entry(REPLICA, (job.job, rank + 1), READDRESS, (mac_number(member.mac), int(member.ip), member.udp_port))
+        for rank, member in enumerate(job.workers)
+    ]
+
+
+def owner_entry(job: InstalledJob) -> Entry:
+    """Where the content of the job's rows goes when another job takes them."""
+    level1 = 0
+    where = (mac_number(job.server.mac), int(job.server.ip), int(job.switch_ip))
+    return Entry(OWNER, (job.job, job.epoch), OWNER_IS, (job.index, *where, level1, THIS_RACK))
+
+
+def policy_entry(job: InstalledJob) -> Entry:
+    """The five knobs, the rows, and where things are."""
+    key = (job.job, job.epoch)
+    if job.pool is None or job.ttl_us is None:
+        return Entry(POLICY, key, PASS_THROUGH, (job.index, job.group))
+    knobs = (job.policy.preempt, job.policy.aging, job.policy.release, job.policy.emit)
+    where = (mac_number(job.server.mac), int(job.server.ip), int(job.switch_ip))
+    return Entry(
+        POLICY,
+        key,
+        AGGREGATE,
+        (
+            job.index,
+            job.pool.base,
+            job.pool.size - 1,
+            *map(int, knobs),
+            full_bitmap(job.fan_in),
+            job.ttl_us,
+            job.group,
+            *where,
+        ),
+    )
+
+
+# And back
+
+
+def installed_jobs(entries: Iterable[Entry], groups: Iterable[Group] = ()) -> list[InstalledJob]:
+    """The jobs that a switch's entries make up, by job id; what has no policy entry is not a job (see `leftovers`)."""
+    entries = list(entries)
+    by_id = {group.id: group for group in groups}
+    jobs = [_installed(entry, entries, by_id) for entry in entries if entry.table == POLICY]
+    return sorted(jobs, key=lambda job: (job.job, job.epoch))
+
+
+def leftovers(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries of jobs that have no policy entry."""
+    entries = list(entries)
+    present = {entry.match for entry in entries if entry.table == POLICY}
+    present_ids = {job for job, _ in present}
+
+    def is_left_over(entry: Entry) -> bool:
+        if entry.table == REPLICA:
+            return entry.match[0] not in present_ids
+        return entry.table in JOB_TABLES and entry.match[-2:] not in present
+
+    return [entry for entry in entries if is_left_over(entry)]
+
+
+def used_indices(entries: Iterable[Entry], groups: Iterable[Group]) -> set[int]:
+    """Job indices that any entry or group refers to."""
+    used = {entry.params[0] for entry in entries if entry.table in (POLICY, OWNER) and entry.params}
+    return used | {group.id - FIRST_JOB_GROUP for group in groups if group.id > FIRST_JOB_GROUP}
+
+
+_NOWHERE = Member(ip=IPv4Address(0), mac="00:00:00:00:00:00", udp_port=ESA_PORT, switch_port=0)
+
+
+def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Group]) -> InstalledJob:
+    job, epoch = entry.match
+    problems: list[str] = []
+    senders = [other for other in entries if other.table == SENDER and other.match[3:] == (job, epoch)]
+    macs = {other.match[1]: other.params[0] for other in entries if other.table == REPLICA and other.match[0] == job}
+    server_mac, server_ip, switch_ip = 0, 0, 0
+    owner = next((other for other in entries if other.table == OWNER and other.match == (job, epoch)), None)
+    if owner is not None and owner.action == OWNER_IS:
+        server_mac, server_ip, switch_ip = owner.params[1:4]
+    else:
+        problems.append("no owner entry")
+
+    ranked = sorted((other.params[0], other) for other in senders if other.action == WORKER)
+    workers = []
+    for rank, (bitmap, sender) in enumerate(ranked):
+        if bitmap != 1 << rank:
+            problems.append(f"no sender entry of rank {rank}")
+            break
+        if rank + 1 not in macs:
+            problems.append(f"no replica entry of rank {rank}")
+        workers.append(_member(sender, macs.get(rank + 1, 0)))
+    server = next((_member(other, server_mac) for other in senders if other.action == SERVER), None)
+    if server is None:
+        problems.append("no sender entry of the PS")
+        server = _NOWHERE.model_copy(update={"mac": mac_text(server_mac), "ip": IPv4Address(server_ip)})
+
+    knobs, pool, ttl_us, index = policy("ps"), None, None, entry.params[0] if entry.params else 0
+    if entry.action == AGGREGATE:
+        _, base, mask, preempt, aging, release, emit, full, ttl_us, *_ = entry.params
+        knobs = policy_of(Preempt(preempt), Aging(aging), Release(release), Emit(emit))
+        pool = Pool(base=base, size=mask + 1)
+        if full != full_bitmap(len(workers)):
+            problems.append(f"its policy entry waits for {full.bit_count()} workers, {len(workers)} are admitted")
+    elif entry.action != PASS_THROUGH:
+        problems.append("its policy entry does nothing")
+
+    found = InstalledJob(job, epoch, index, knobs, pool, ttl_us, tuple(workers), server, IPv4Address(switch_ip))
+    group = groups.get(found.group)
+    if group is None or set(group.replicas) != set(job_group(found).replicas):
+        problems.append(f"multicast group {found.group} does not list its workers")
+    return replace(found, problems=tuple(problems))
+
+
+def _member(sender: Entry, mac: int) -> Member:
+    port, ip, udp_port = sender.match[:3]
+    return Member(ip=IPv4Address(ip), mac=mac_text(mac), udp_port=udp_port, switch_port=port)
+
+
+def policy_of(preempt: Preempt, aging: Aging, release: Release, emit: Emit) -> Policy:
+    """The policy with these knobs; "custom" where no policy sets them so."""
+    for known in POLICIES.values():
+        if known.pool != "none" and (known.preempt, known.aging, known.release, known.emit) == (
+            preempt,
+            aging,
+            release,
+            emit,
+        ):
+            return known
+    pool = "slice" if release == Release.ON_REUSE else "shared"
+    return Policy("custom", pool, preempt, aging, release, emit)

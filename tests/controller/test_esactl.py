@@ -1,0 +1,209 @@
+"""The command line as a person or a script meets it: output, exit status, errors on one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any, NamedTuple
+from unittest import mock
+
+import pytest
+
+from controller import Controller
+from controller import entries as e
+from controller.cli import run
+from tests.controller.jobs import job_dict, member
+from tests.switches import SwitchProcess, free_port
+
+
+class Done(NamedTuple):
+    """What a command left behind."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+class Esactl:
+    """Runs `esactl` on one switch with a state file of its own: in this process, which is quick, or as a process."""
+
+    def __init__(self, address: str, state: Path) -> None:
+        self.environment = {**os.environ, "ESA_SWITCH": address, "ESA_STATE": str(state)}
+
+    def run(self, *arguments: str) -> Done:
+        out, err = io.StringIO(), io.StringIO()
+        with mock.patch.dict(os.environ, self.environment), redirect_stdout(out), redirect_stderr(err):
+            status = run(arguments)
+        return Done(status, out.getvalue(), err.getvalue())
+
+    def process(self, *arguments: str, stdin: str = "") -> Done:
+        command = [sys.executable, "-m", "controller.cli", *arguments]
+        done = subprocess.run(
+            command, input=stdin, capture_output=True, text=True, timeout=60, env=self.environment, check=False
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    def __call__(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert (done.status, done.stderr) == (0, "")
+        return done.stdout
+
+    def json(self, *arguments: str) -> Any:
+        return json.loads(self(*arguments, "--json"))
+
+    def fails(self, status: int, *arguments: str) -> str:
+        """The error, which is one line."""
+        done = self.run(*arguments)
+        assert done.status == status, done
+        assert done.stdout == ""
+        assert done.stderr.startswith("esactl: ")
+        assert done.stderr.count("\n") == 1
+        return done.stderr.removeprefix("esactl: ").rstrip("\n")
+
+
+@pytest.fixture
+def job_file(tmp_path: Path) -> Path:
+    path = tmp_path / "job.json"
+    path.write_text(json.dumps(job_dict()))
+    return path
+
+
+@pytest.fixture
+def esactl(controller: Controller, process: SwitchProcess, tmp_path: Path) -> Esactl:
+    return Esactl(process.address, tmp_path / "state.json")
+
+
+def test_a_session(esactl: Esactl, job_file: Path, tmp_path: Path, controller: Controller) -> None:
+    assert "64-lane program, 8192 rows" in esactl("load", "--lanes", "64")
+    assert esactl.json("job", "list") == []
+    assert esactl("job", "add", str(job_file)) == "added alpha: job 1, epoch 7, 2 workers, esa\n"
+    (listed,) = esactl.json("job", "list")
+    assert listed == esactl.json("job", "show", "alpha") == esactl.json("job", "show", "1")
+    assert (listed["name"], listed["policy"], listed["pool"]) == ("alpha", "esa", {"base": 0, "size": 4096})
+    assert listed["workers"] == job_dict()["workers"]
+    assert "alpha" in esactl("job", "list")
+    assert "10.0.0.2:20001" in esactl("job", "show", "alpha")
+
+    assert esactl("policy", "set", "alpha", "atp") == "alpha: atp, rows 0..4095\n"
+    assert esactl("policy", "set", "alpha", "switchml", "--window", "10") == "alpha: switchml, rows 8160..8191\n"
+    assert esactl("policy", "set", "alpha", "esa", "--pool", "64:64") == "alpha: esa, rows 64..127\n"
+    assert controller.jobs()[0].policy.name == "esa"
+
+    controller.switch.write_counters([(e.COUNTERS["seated"], 1, 5), (e.COUNTERS["released"], 1, 2)])
+    assert esactl.json("counters", "alpha")["seated"] == 5
+    everything = esactl.json("counters")
+    assert everything["jobs"]["alpha"]["released"] == 2
+    assert everything["none"]["seated"] == 0
+    assert everything["denied_by_reason"]["bitmap"] == 0
+    assert esactl.json("occupancy") == {"jobs": {"alpha": 3}, "left_behind": 0, "total": 3, "rows": 8192}
+    assert "alpha" in esactl("occupancy")
+    assert "preemptions" in esactl("counters")
+
+    assert esactl("host", "add", "00:00:0a:00:00:63", "9") == "00:00:0a:00:00:63 is on port 9\n"
+    assert esactl.json("host", "list")["00:00:0a:00:00:63"] == 9
+    assert esactl("job", "remove", "alpha") == "removed alpha\n"
+    assert esactl.json("occupancy")["left_behind"] == 3
+
+
+def test_list_works_without_the_state_file(esactl: Esactl, job_file: Path, tmp_path: Path) -> None:
+    esactl("job", "add", str(job_file))
+    (tmp_path / "state.json").unlink()
+    (listed,) = esactl.json("job", "list")
+    assert listed["name"] == "job-1"
+    esactl("job", "remove", "job-1")
+
+
+def test_reconcile(esactl: Esactl, job_file: Path, controller: Controller) -> None:
+    assert esactl("reconcile") == "nothing to do\n"
+    assert esactl("reconcile", str(job_file)) == "added job alpha\n"
+    controller.switch.delete([e.policy_entry(controller.find(1))])
+    assert "left-over entry owner(job=1, epoch=7)" in esactl("reconcile")
+    assert esactl.json("job", "list") == []
+
+
+def test_watch_through_a_pipe(esactl: Esactl, job_file: Path) -> None:
+    esactl("job", "add", str(job_file))
+    status, output, errors = esactl.process("watch", "--count", "3", "--interval", "0.05")
+    assert (status, errors) == (0, "")
+    assert output.count("of 8192 rows in use") == 3
+    assert output.count("alpha") == 3
+
+
+def test_registers(esactl: Esactl, process: SwitchProcess) -> None:
+    if process.kind == "bmv2":
+        assert "UNIMPLEMENTED" in esactl.fails(1, "registers", "row_bitmap", "--index", "3")
+    else:
+        assert esactl("registers", "row_bitmap", "--index", "3") == "row_bitmap[3] = 0 (0x0)\n"
+        assert esactl.json("registers", "row_bitmap") == [0] * 8192
+
+
+def test_the_shell_has_the_program(esactl: Esactl) -> None:
+    done = esactl.process("shell", stdin='print("tables:", [t.name for t in tables])\nexit\n')
+    assert done.status == 0, done.stderr
+    assert "EsaIngress.admission.policy" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["job", "add", "nosuch.json"], "nosuch.json: No such file"),
+        (["job", "show", "zz"], "no job 'zz'"),
+        (["policy", "set", "alpha", "fifo"], "unknown policy 'fifo'; allowed: esa, atp, switchml, ps"),
+        (["policy", "set", "alpha", "esa", "--pool", "0:3"], "pool: size 3 is not a power of two"),
+        (["policy", "set", "alpha", "esa", "--pool", "3"], "pool: '3' is not BASE:SIZE"),
+        (["policy", "set", "alpha", "esa", "--pool", "8192:64"], "rows 8192..8255 exceed the switch's 8192 rows"),
+        (["load", "--lanes", "7"], "no build with 7 lanes; allowed: 0, 64, 256"),
+        (["host", "add", "00:00", "1"], "mac: '00:00' is not a MAC address"),
+        (["--address", "nonsense", "job", "list"], "'nonsense' is neither HOST:PORT"),
+        (["--election-id", "5", "job", "list"], "election-id: '5' is not HIGH,LOW"),
+        (["--cacert", "nosuch.pem", "job", "list"], "cacert: there is no file nosuch.pem"),
+        (["frobnicate"], "No such command 'frobnicate'"),
+        (["counters", "--frobnicate"], "No such option"),
+    ],
+)
+def test_wrong_requests(esactl: Esactl, job_file: Path, arguments: list[str], part: str) -> None:
+    if arguments[0] == "policy":
+        esactl("job", "add", str(job_file))
+    assert part in esactl.fails(2, *arguments)
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({"policy": "fifo"}, "unknown policy 'fifo'; allowed: esa, atp"),
+        ({"wndow": 1}, "wndow: unknown key; allowed: name, job"),
+        ({"workers": [member(host) for host in range(1, 34)]}, "a fan-in of 33 exceeds 32"),
+        ({"policy": "switchml"}, "job beta: slice rows 0..4095 overlap shared rows 0..4095 of job alpha"),
+    ],
+)
+def test_wrong_jobs(esactl: Esactl, job_file: Path, tmp_path: Path, changes: dict[str, Any], part: str) -> None:
+    esactl("job", "add", str(job_file))
+    other = tmp_path / "beta.json"
+    other.write_text(json.dumps(job_dict("beta", 2, **({"policy": "esa"} | changes))))
+    assert part in esactl.fails(2, "job", "add", str(other))
+    assert [job["name"] for job in esactl.json("job", "list")] == ["alpha"]
+
+
+def test_a_writer_with_a_lower_election_id_is_refused(esactl: Esactl, controller: Controller) -> None:
+    controller.add_host("00:00:0a:00:00:01", 1)
+    assert "not primary" in esactl.fails(1, "--election-id", "0,1", "host", "add", "00:00:0a:00:00:02", "2")
+
+
+@pytest.mark.parametrize("arguments", [["job", "list"], ["load"], ["watch", "--count", "1"], ["shell"]])
+def test_nothing_listens(tmp_path: Path, arguments: list[str]) -> None:
+    esactl = Esactl(f"127.0.0.1:{free_port()}", tmp_path / "state.json")
+    assert "no switch answers at 127.0.0.1:" in esactl.fails(1, *arguments)
+
+
+def test_the_process_says_the_same_as_its_exit_status(tmp_path: Path) -> None:
+    esactl = Esactl(f"127.0.0.1:{free_port()}", tmp_path / "state.json")
+    status, output, errors = esactl.process("job", "list")
+    assert (status, output) == (1, "")
+    assert errors.startswith("esactl: no switch answers at 127.0.0.1:")
+    assert errors.count("\n") == 1
+    assert esactl.process("frobnicate") == (2, "", "esactl: No such command 'frobnicate'.\n")

@@ -1,0 +1,327 @@
+"""The switch's rules, one test each, on the compiled program: who gets a row, what leaves, and to whom."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from esa.job import Job, Pool
+from esa.wire import ESA_PORT, Flag, Kind
+from tests.p4 import traffic
+from tests.p4.rack import SWITCH_IP, Rack
+
+SHARED = Pool(base=0, size=8)
+LANES = 64
+INT32 = np.iinfo(np.int32)
+
+
+def job(number: int, policy: str, workers: int = 2, pool: Pool = SHARED, **settings) -> Job:
+    return traffic.job(number, policy, workers=workers, pool=pool, ports=32, **settings)
+
+
+def gradient(j: Job, rank: int, seq: int = 0, value: int = 1, **fields) -> traffic.Packet:
+    worker = j.workers[rank]
+    packet = traffic.Packet(
+        source=worker,
+        destination=j.server,
+        kind=Kind.GRADIENT,
+        job=j.job,
+        epoch=j.epoch,
+        seq=seq,
+        source_port=worker.udp_port,
+        bitmap0=1 << rank,
+        index=0,  # one row for everybody: collisions where a test wants them
+        lanes=tuple(value + n for n in range(LANES)),
+    )
+    return replace(packet, **fields)
+
+
+def from_server(j: Job, kind: Kind, seq: int = 0, **fields) -> traffic.Packet:
+    packet = gradient(j, 0, seq, kind=kind, source=j.server, destination=j.workers[0], bitmap0=0)
+    packet = replace(packet, source_port=ESA_PORT)
+    if kind == Kind.REMINDER:
+        packet = replace(packet, destination_ip=SWITCH_IP)
+    return replace(packet, **fields)
+
+
+def lanes(value: int) -> list[int]:
+    return [value + n for n in range(LANES)]
+
+
+def lane_sum(*values: int) -> list[int]:
+    return [sum(values) + len(values) * n for n in range(LANES)]
+
+
+def test_the_last_gradient_leaves_as_the_result_for_every_worker():
+    j = job(1, "esa", workers=3)
+    rack = Rack([j])
+    assert rack.send(gradient(j, 0, value=5)) == []
+    assert rack.send(gradient(j, 2, value=-7)) == []
+    results = rack.send(gradient(j, 1, value=1))
+    assert [(r.port, r.dst_mac, r.dst_ip, r.dst_port) for r in results] == [
+        (w.switch_port, w.mac, str(w.ip), w.udp_port) for w in j.workers
+    ]
+    for result in results:
+        assert (result.kind, result.src_ip, result.src_port) == (Kind.RESULT, str(j.server.ip), ESA_PORT)
+        assert result.bitmap0 == 0b111
+        assert result.lanes == lane_sum(5, -7, 1)
+        assert result.checksum_ok
+    assert rack.held() == 0
+
+
+def test_sums_saturate():
+    j = job(1, "esa")
+    rack = Rack([j])
+    rack.send(gradient(j, 0, lanes=(INT32.max, INT32.min) * (LANES // 2)))
+    (first, _) = rack.send(gradient(j, 1, lanes=(1, -1) * (LANES // 2)))
+    assert first.lanes == [INT32.max, INT32.min] * (LANES // 2)
+
+
+def test_exponent_and_priority_are_merged_by_maximum_and_ecn_by_or():
+    j = job(1, "esa", workers=3)
+    rack = Rack([j])
+    rack.send(gradient(j, 0, exponent=-5, priority=9))
+    rack.send(gradient(j, 1, exponent=-3, priority=4, flags=Flag.ECN))
+    result = rack.send(gradient(j, 2, exponent=-100, priority=7))[0]
+    assert (result.exponent, result.priority, result.flags) == (-3, 9, Flag.ECN)
+
+
+def test_a_second_copy_of_a_gradient_is_dropped():
+    j = job(1, "esa", workers=3)
+    rack = Rack([j])
+    rack.send(gradient(j, 0, value=5))
+    assert rack.send(gradient(j, 0, value=5)) == []
+    rack.send(gradient(j, 1, value=6))
+    assert rack.send(gradient(j, 2, value=7))[0].lanes == lane_sum(5, 6, 7)
+    assert rack.counted("duplicates", j) == 1
+
+
+def test_higher_priority_preempts_and_the_partial_leaves_in_its_packet():
+    low, high = job(1, "esa", workers=3), job(2, "esa")
+    rack = Rack([low, high])
+    rack.send(gradient(low, 0, seq=7, value=5, priority=3, exponent=2))
+    rack.send(gradient(low, 2, seq=7, value=6, priority=3, exponent=4))
+    (partial,) = rack.send(gradient(high, 0, seq=9, value=100, priority=4))
+    assert (partial.kind, partial.port, partial.dst_mac) == (Kind.PARTIAL, low.server.switch_port, low.server.mac)
+    assert (partial.dst_ip, partial.dst_port, partial.src_ip) == (str(low.server.ip), ESA_PORT, SWITCH_IP)
+    assert (partial.job, partial.epoch, partial.seq) == (low.job, low.epoch, 7)
+    assert (partial.bitmap0, partial.bitmap1, partial.exponent) == (0b101, 1, 4)
+    assert partial.lanes == lane_sum(5, 6)
+    assert partial.checksum_ok
+    assert rack.send(gradient(high, 1, seq=9, value=1))[0].lanes == lane_sum(100, 1)
+    assert (rack.counted("preemptions", high), rack.counted("evicted", low), rack.held()) == (1, 1, 0)
+
+
+def test_equal_priority_goes_on_to_its_own_server():
+    first, second = job(1, "esa-no-aging"), job(2, "esa-no-aging")
+    rack = Rack([first, second])
+    rack.send(gradient(first, 0, priority=3))
+    (passed,) = rack.send(gradient(second, 0, value=8, priority=3))
+    assert (passed.kind, passed.flags, passed.port) == (Kind.GRADIENT, Flag.COLLISION, second.server.switch_port)
+    assert passed.lanes == lanes(8)
+    assert rack.counted("collisions", second) == 1
+    assert rack.send(gradient(first, 1))[0].kind == Kind.RESULT
+
+
+def test_halving_empties_the_highest_priority_in_eight_failed_preemptions():
+    seated, other = job(1, "esa", workers=3), job(2, "esa")
+    rack = Rack([seated, other])
+    rack.send(gradient(seated, 0, priority=255))
+    for n in range(8):
+        (out,) = rack.send(gradient(other, 0, seq=n, priority=1))
+        # 255 is halved to 0 by eight packets that lose; the ninth finds "free to take".
+        assert out.kind == Kind.GRADIENT
+    assert rack.send(gradient(other, 0, seq=8, priority=1))[0].kind == Kind.PARTIAL
+    assert rack.counted("aged", other) == 8
+
+
+def test_a_match_refreshes_the_priority():
+    seated, other = job(1, "esa", workers=3), job(2, "esa")
+    rack = Rack([seated, other])
+    rack.send(gradient(seated, 0, priority=8))
+    rack.send(gradient(other, 0, priority=6))  # ages the row to 4
+    rack.send(gradient(seated, 1, priority=8))
+    assert rack.send(gradient(other, 0, priority=7))[0].kind == Kind.GRADIENT
+
+
+def test_atp_never_preempts():
+    low, high = job(1, "atp"), job(2, "atp")
+    rack = Rack([low, high])
+    rack.send(gradient(low, 0, priority=1))
+    (passed,) = rack.send(gradient(high, 0, priority=255))
+    assert (passed.kind, passed.flags) == (Kind.GRADIENT, Flag.COLLISION)
+    assert rack.counted("preemptions", high) == rack.counted("aged", high) == 0
+
+
+def test_atp_holds_a_complete_row_until_the_server_acknowledges():
+    j = job(1, "atp")
+    rack = Rack([j])
+    rack.send(gradient(j, 0, value=5))
+    (total,) = rack.send(gradient(j, 1, value=6))
+    assert (total.kind, total.port, total.bitmap0) == (Kind.PARTIAL, j.server.switch_port, 0b11)
+    assert total.lanes == lane_sum(5, 6)
+    (again,) = rack.send(gradient(j, 0, value=5))
+    assert (again.kind, again.lanes) == (Kind.PARTIAL, lane_sum(5, 6))
+    assert rack.held() == 1
+    results = rack.send(from_server(j, Kind.RESULT, flags=Flag.RELEASE, lanes=tuple(lane_sum(5, 6))))
+    assert [r.dst_mac for r in results] == [w.mac for w in j.workers]
+    assert rack.held() == 0
+
+
+def test_a_release_clears_only_its_own_fragment():
+    j = job(1, "atp")
+    rack = Rack([j])
+    rack.send(gradient(j, 0, seq=1))
+    rack.send(from_server(j, Kind.RESULT, seq=0, flags=Flag.RELEASE))
+    assert rack.held() == 1
+
+
+@pytest.mark.parametrize("policy", ["esa", "atp"])
+def test_resends_never_seat(policy):
+    j = job(1, policy)
+    rack = Rack([j])
+    (passed,) = rack.send(gradient(j, 0, value=3, flags=Flag.RESEND))
+    assert (passed.kind, passed.flags, passed.port) == (Kind.GRADIENT, Flag.RESEND, j.server.switch_port)
+    rack.send(gradient(j, 1))
+    assert len(rack.send(gradient(j, 0, flags=Flag.RESEND))) == 1
+    assert rack.held() == 1
+    assert rack.counted("resends", j) == 2
+
+
+def test_a_reminder_fetches_the_row_or_misses():
+    j = job(1, "esa", workers=3)
+    rack = Rack([j])
+    rack.send(gradient(j, 1, seq=4, value=9, exponent=3))
+    (partial,) = rack.send(from_server(j, Kind.REMINDER, seq=4))
+    assert (partial.kind, partial.port, partial.bitmap0) == (Kind.PARTIAL, j.server.switch_port, 0b010)
+    assert (partial.lanes, partial.exponent, partial.src_ip) == (lanes(9), 3, SWITCH_IP)
+    (miss,) = rack.send(from_server(j, Kind.REMINDER, seq=4))
+    assert (miss.kind, miss.port, miss.seq, miss.dst_ip) == (Kind.MISS, j.server.switch_port, 4, str(j.server.ip))
+    assert (rack.counted("reminders", j), rack.counted("misses", j), rack.held()) == (2, 1, 0)
+
+
+def test_a_reminder_for_another_switch_passes():
+    j = job(1, "esa")
+    rack = Rack([j])
+    rack.send(gradient(j, 0))
+    (passed,) = rack.send(from_server(j, Kind.REMINDER, destination_ip="10.0.0.251"))
+    assert passed.kind == Kind.REMINDER
+    assert rack.held() == 1
+
+
+def test_release_on_reuse_answers_resends_until_the_slot_is_reused():
+    j = job(1, "switchml", workers=2, pool=Pool(base=0, size=4))
+    rack = Rack([j])
+    rack.send(gradient(j, 0, seq=0, value=5))
+    results = rack.send(gradient(j, 1, seq=0, value=6, flags=Flag.RESEND))  # its original was lost
+    assert [r.kind for r in results] == [Kind.RESULT] * 2
+    (answer,) = rack.send(gradient(j, 1, seq=0, value=6, flags=Flag.RESEND))
+    assert (answer.kind, answer.port, answer.dst_port) == (Kind.RESULT, j.workers[1].switch_port, j.workers[1].udp_port)
+    assert (answer.lanes, answer.src_ip) == (lane_sum(5, 6), str(j.server.ip))
+    assert rack.send(gradient(j, 0, seq=4, value=1)) == []
+    assert rack.send(gradient(j, 1, seq=0, value=6, flags=Flag.RESEND)) == []  # older than the row
+    assert rack.send(gradient(j, 1, seq=4, value=2))[0].lanes == lane_sum(1, 2)
+    assert rack.counted("collisions", j) == 0
+    assert rack.held() == 1
+
+
+def test_an_expired_row_is_swapped_out():
+    dead, live = job(1, "esa"), job(2, "atp", ttl_us=1000)
+    rack = Rack([dead, live])
+    rack.send(gradient(dead, 0, value=4), at_us=10)
+    assert rack.send(gradient(live, 0), at_us=1010)[0].flags == Flag.COLLISION
+    (partial,) = rack.send(gradient(live, 0), at_us=1011)
+    assert (partial.kind, partial.job, partial.lanes) == (Kind.PARTIAL, dead.job, lanes(4))
+    assert (rack.counted("expired", live), rack.counted("preemptions", live)) == (1, 0)
+
+
+def test_what_a_removed_job_left_is_dropped_when_its_row_is_taken():
+    removed, live = job(1, "esa"), job(2, "esa")
+    rack = Rack([removed, live])
+    rack.send(gradient(removed, 0, priority=1))
+    rack.remove(removed)
+    assert rack.send(gradient(removed, 1)) == []
+    assert rack.denied("unknown sender") == 1
+    assert rack.send(gradient(live, 0, value=2, priority=2)) == []
+    assert rack.send(gradient(live, 1, value=3, priority=2))[0].lanes == lane_sum(2, 3)
+
+
+def test_fan_in_one_completes_without_a_row():
+    j = job(1, "esa", workers=1)
+    rack = Rack([j])
+    (result,) = rack.send(gradient(j, 0, value=3))
+    assert (result.kind, result.lanes, result.dst_port) == (Kind.RESULT, lanes(3), j.workers[0].udp_port)
+    assert rack.held() == rack.counted("seated", j) == 0
+
+
+def test_without_a_pool_everything_passes():
+    j = job(1, "ps")
+    rack = Rack([j])
+    for rank in range(2):
+        (passed,) = rack.send(gradient(j, rank))
+        assert (passed.kind, passed.flags, passed.port) == (Kind.GRADIENT, 0, j.server.switch_port)
+    assert (rack.counted("gradients", j), rack.counted("aggregated", j)) == (2, 0)
+
+
+def test_queries_and_answers_pass():
+    j = job(1, "esa")
+    rack = Rack([j])
+    (query,) = rack.send(from_server(j, Kind.QUERY, destination_port=j.workers[0].udp_port))
+    assert (query.kind, query.port) == (Kind.QUERY, j.workers[0].switch_port)
+    (answer,) = rack.send(gradient(j, 1, kind=Kind.RESULT, flags=Flag.ANSWER))
+    assert (answer.kind, answer.port) == (Kind.RESULT, j.server.switch_port)
+    (unicast,) = rack.send(
+        from_server(j, Kind.RESULT, flags=Flag.ANSWER | Flag.RELEASE, destination_port=j.workers[0].udp_port)
+    )
+    assert (unicast.kind, unicast.port) == (Kind.RESULT, j.workers[0].switch_port)
+
+
+victim, intruder = job(1, "esa"), job(2, "esa")
+FORGERIES = {
+    "another worker's bit": (gradient(victim, 1, bitmap0=0b01), "bitmap"),
+    "two workers' bits": (gradient(victim, 1, bitmap0=0b11), "bitmap"),
+    "another rack": (gradient(victim, 1, bitmap1=2), "bitmap"),
+    "another worker's address": (gradient(victim, 1, source=intruder.workers[0], bitmap0=0b10), "unknown sender"),
+    "another port of the host": (gradient(victim, 1, source_port=6000), "unknown sender"),
+    "another job": (gradient(intruder, 0, job=victim.job, epoch=victim.epoch), "unknown sender"),
+    "an old epoch": (gradient(victim, 1, epoch=victim.epoch - 1), "unknown sender"),
+    "a RESULT": (gradient(victim, 1, kind=Kind.RESULT), "kind"),
+    "a RELEASE": (gradient(victim, 1, kind=Kind.RESULT, flags=Flag.RELEASE | Flag.ANSWER), "kind"),
+    "a REMINDER": (gradient(victim, 1, kind=Kind.REMINDER), "kind"),
+    "a QUERY": (gradient(victim, 1, kind=Kind.QUERY), "kind"),
+    "a PARTIAL": (gradient(victim, 1, kind=Kind.PARTIAL), "kind"),
+    "a rack's sum": (gradient(victim, 1, flags=Flag.LEVEL1), "kind"),
+    "the server's port": (gradient(victim, 1, kind=Kind.RESULT, source_port=ESA_PORT), "unknown sender"),
+    "a gradient of the server": (from_server(victim, Kind.GRADIENT), "kind"),
+    "an unknown version": (gradient(victim, 1, version=2), "malformed"),
+    "a wrong checksum": (gradient(victim, 1, checksum_error=1), "malformed"),
+    "a missing lane": (gradient(victim, 1, lanes=(1,) * 63), "malformed"),
+    "a lane too many": (gradient(victim, 1, lanes=(1,) * 65), "malformed"),
+    "a cut tail": (gradient(victim, 1, cut=3), "malformed"),
+}
+
+
+@pytest.mark.parametrize("forgery", FORGERIES)
+def test_nobody_in_where_they_do_not_belong(forgery):
+    packet, reason = FORGERIES[forgery]
+    rack = Rack([victim, intruder])
+    rack.send(gradient(victim, 0))
+    before = rack.rows()
+    assert rack.send(packet) == []
+    assert rack.rows() == before
+    assert rack.denied(reason) == 1
+
+
+def test_the_right_address_on_the_wrong_port_is_denied():
+    rack = Rack([victim, intruder])
+    assert rack.send(gradient(victim, 0), port=intruder.workers[0].switch_port) == []
+    assert rack.denied("unknown sender") == 1
+
+
+def test_broadcast_floods_every_port_but_its_own():
+    rack = Rack([victim, intruder])
+    frame = b"\xff" * 6 + bytes.fromhex(victim.workers[0].mac.replace(":", "")) + b"\x08\x06" + bytes(46)
+    ports = [port for port, _ in rack.pipeline.process(victim.workers[0].switch_port, frame)]
+    assert ports == [p for p in rack.ports if p != victim.workers[0].switch_port]

@@ -1,0 +1,109 @@
+"""Switches as processes, embedded or BMv2: the same command line, the same P4Runtime.
+
+with running_switch("bmv2", interfaces={1: "veth1", 2: "veth2"}) as process:
+    with Switch.connect(process.address, process.device_id) as switch: ...
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from controller.client import Switch, Tls
+from controller.errors import Unreachable
+
+KINDS = ("embedded", "bmv2")
+BMV2 = "simple_switch_grpc"
+START_S, STOP_S = 30.0, 10.0
+
+
+def why_not(kind: str) -> str | None:
+    """Why this kind of switch cannot run here, or None."""
+    if kind == "bmv2":
+        return None if shutil.which(BMV2) else f"{BMV2} is not on the PATH: BMv2 is not installed"
+    return None if importlib.util.find_spec("esa.switch.__main__") else "esa.switch cannot be run"
+
+
+@dataclass(frozen=True)
+class SwitchProcess:
+    """A running switch. `address` is HOST:PORT, or unix:PATH in a network namespace, which does not hide files."""
+
+    kind: str
+    address: str
+    device_id: int
+    thrift_port: int
+    process: subprocess.Popen[bytes]
+    log_path: Path
+
+    def log(self) -> str:
+        """What it has printed so far."""
+        return self.log_path.read_text(errors="replace")
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on, until somebody does."""
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return int(s.getsockname()[1])
+
+
+@contextmanager
+def running_switch(
+    kind: str,
+    *,
+    interfaces: Mapping[int, str] | None = None,
+    device_id: int = 1,
+    namespace: str | None = None,
+    arguments: Sequence[str] = (),
+    server_arguments: Sequence[str] = (),
+    tls: Tls | None = None,
+) -> Iterator[SwitchProcess]:
+    """A switch without a program, on free ports, that answers; ended afterwards.
+
+    `arguments` go before the `--` of the command line, `server_arguments` after it. `interfaces` are those of the
+    network namespace, if one is given. `tls` is what a client needs where the server speaks TLS.
+    """
+    with tempfile.TemporaryDirectory(prefix="esa-switch-") as folder:
+        thrift_port = free_port()
+        address = f"unix:{folder}/p4runtime" if namespace else f"127.0.0.1:{free_port()}"
+        command = [BMV2] if kind == "bmv2" else [sys.executable, "-m", "esa.switch"]
+        command += ["--no-p4", "--device-id", str(device_id), "--thrift-port", str(thrift_port)]
+        for port, interface in (interfaces or {}).items():
+            command += ["-i", f"{port}@{interface}"]
+        command += [*arguments, "--", "--grpc-server-addr", address, *server_arguments]
+        if namespace:
+            command = ["ip", "netns", "exec", namespace, *command]
+        log_path = Path(folder) / "log"
+        with log_path.open("wb") as log:
+            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+        switch = SwitchProcess(kind, address, device_id, thrift_port, process, log_path)
+        try:
+            _wait(switch, tls)
+            yield switch
+        finally:
+            process.terminate()
+            try:
+                process.wait(STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _wait(switch: SwitchProcess, tls: Tls | None) -> None:
+    waited_s, step_s = 0.0, 0.5
+    while True:
+        try:
+            Switch.connect(switch.address, switch.device_id, tls=tls, wait_s=step_s).close()
+            return
+        except Unreachable as error:
+            waited_s += step_s
+            if switch.process.poll() is not None or waited_s >= START_S:
+                raise RuntimeError(f"the {switch.kind} switch did not start: {error}\n{switch.log()}") from None
