@@ -78,6 +78,12 @@ class Job(Frozen):
             raise ValueError(
                 f"pool: rows {self.pool.base}..{self.pool.base + self.pool.size - 1} exceed the {rows} rows"
             )
+        # Release on reuse keeps the sum of seq until seq + 2 windows takes its row; sooner, a peer may still need it.
+        if policy(self.policy).pool == "slice" and 2 * self.window > self.pool.size:
+            raise ValueError(
+                f"window: {self.window} fragments need a slice of {2 * self.window} rows under {self.policy}, "
+                f"not {self.pool.size}"
+            )
         if self.server.udp_port != ESA_PORT:
             raise ValueError(f"server.udp_port: a PS listens on {ESA_PORT}")
         return self

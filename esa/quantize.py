@@ -34,6 +34,7 @@ GROWTH_BITS = 2  # `adaptive`: a bucket's largest value may grow by up to 2**GRO
 
 _INFINITY_BITS = 0x7F800000  # float32: magnitudes from here on are infinity and NaN
 
+
 @native
 def _scale(values: NDArray[np.float32], bits: NDArray[np.int32], scale: float, out: NDArray[np.int32]) -> int:
     # Without its sign bit a float32 orders like an integer, with infinity and NaN on top: one integer maximum finds

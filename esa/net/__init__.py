@@ -11,7 +11,6 @@ from esa.net.mmsg import (
     send_rows,
     set_peer,
 )
-from esa.net.native import native
 from esa.net.packet_socket import lost_frames, open_packet_socket
 from esa.net.poll import is_ready, poll_set, wait_ready
 from esa.net.queue import frame_cost, queued_bytes
@@ -24,7 +23,6 @@ __all__ = [
     "lost_frames",
     "message_batch",
     "monotonic_ns",
-    "native",
     "open_packet_socket",
     "open_udp_socket",
     "peer_address",

@@ -7,7 +7,8 @@ import time
 import numpy as np
 from numba import types
 
-from esa.net.native import libc_function, native
+from esa.native import native
+from esa.net.libc import libc_function
 
 _clock_gettime = libc_function("clock_gettime", types.int32, types.int32, types.uintp)
 _MONOTONIC = int(time.CLOCK_MONOTONIC)

@@ -19,7 +19,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from esa.net.native import errno, libc_function, native
+from esa.native import native
+from esa.net.libc import errno, libc_function
 
 _recvmmsg = libc_function("recvmmsg", types.int32, types.int32, types.uintp, types.uint32, types.int32, types.uintp)
 _sendmmsg = libc_function("sendmmsg", types.int32, types.int32, types.uintp, types.uint32, types.int32)

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from numba import types
 
-from esa.net.native import libc_function, native
+from esa.native import native
+from esa.net.libc import libc_function
 
 PollSet: TypeAlias = npt.NDArray[np.int16]
 

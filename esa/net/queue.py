@@ -7,7 +7,8 @@ import socket
 import numpy as np
 from numba import types
 
-from esa.net.native import libc_function, native
+from esa.native import native
+from esa.net.libc import libc_function
 
 _getsockopt = libc_function("getsockopt", types.int32, types.int32, types.int32, types.int32, types.uintp, types.uintp)
 _SOL_SOCKET = int(socket.SOL_SOCKET)

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from esa.native import native
 from esa.net import (
     MessageBatch,
     frame_cost,
@@ -29,7 +30,6 @@ from esa.net import (
     lost_frames,
     message_batch,
     monotonic_ns,
-    native,
     open_packet_socket,
     poll_set,
     queued_bytes,

@@ -129,7 +129,7 @@ def test_a_batch_refuses_arrays_that_do_not_fit() -> None:
 
 
 def test_compiled_code_is_kept_on_disk_and_works_in_the_next_process(tmp_path) -> None:
-    """Guards the choice in `native.py`: a pointer baked into the code would crash, or not be cached at all."""
+    """Guards the choice in `libc.py`: a pointer baked into the code would crash, or not be cached at all."""
     program = (
         "from esa.net import *\n"
         "a = open_udp_socket(('127.0.0.1', 0)); b = open_udp_socket(('127.0.0.1', 0), a.getsockname())\n"
@@ -141,7 +141,7 @@ def test_compiled_code_is_kept_on_disk_and_works_in_the_next_process(tmp_path) -
     for _ in range(2):
         done = subprocess.run(
             [sys.executable, "-c", program],
-            env={"NUMBA_CACHE_DIR": str(tmp_path), "PATH": ""},
+            env={"XDG_CACHE_HOME": str(tmp_path), "PATH": ""},
             capture_output=True,
             text=True,
             timeout=100,

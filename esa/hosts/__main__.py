@@ -1,0 +1,49 @@
+"""`python -m esa.hosts server --job job.json [--stats stats.json]`: a PS process."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from esa.hosts.server import ServerEndpoint
+from esa.job import Job
+
+_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_LOOK_S = 0.5  # how often to see whether the engine lives
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Serve until SIGTERM or SIGINT; the exit code: 0, or 2 if it cannot start, 1 if the socket failed."""
+    parser = argparse.ArgumentParser(prog="python -m esa.hosts", description="End hosts of a job.")
+    server = parser.add_subparsers(required=True, metavar="server").add_parser("server", help="run the job's PS")
+    server.add_argument("--job", type=Path, required=True, help="the job's JSON file")
+    server.add_argument("--stats", type=Path, help="where to write what happened, at the end")
+    options = parser.parse_args(arguments)
+
+    # Blocked before any thread starts, so that they wait for sigtimedwait below.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        endpoint = ServerEndpoint(Job.load(options.job))
+    except (OSError, ValidationError) as error:
+        print(f"esa.hosts: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    print("ready", flush=True)
+    while endpoint.alive and signal.sigtimedwait(_SIGNALS, _LOOK_S) is None:
+        pass
+    if options.stats is not None:
+        options.stats.write_text(json.dumps(endpoint.stats(), indent=2) + "\n")
+    try:
+        endpoint.close()
+    except OSError as error:
+        print(f"esa.hosts: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

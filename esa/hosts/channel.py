@@ -1,0 +1,132 @@
+"""What both engines need of a socket: rows of packets, packets of a wrong length, waiting and being woken."""
+
+from __future__ import annotations
+
+import errno as codes
+import os
+import socket
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Timer
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from esa.native import native
+from esa.net import MessageBatch, is_ready, message_batch, monotonic_ns, poll_set, send_batch, wait_ready
+from esa.net.libc import libc_function
+from esa.net.poll import PollSet
+from esa.protocol import HEADER_WORDS, NEVER, Words
+
+BATCH = 64  # messages per system call
+
+_read = libc_function("read", types.int64, types.int32, types.uintp, types.uint64)
+_ECONNREFUSED, _EHOSTUNREACH, _ENETUNREACH = codes.ECONNREFUSED, codes.EHOSTUNREACH, codes.ENETUNREACH
+_EMSGSIZE, _EPERM, _ENETDOWN = codes.EMSGSIZE, codes.EPERM, codes.ENETDOWN
+_QUEUE_FULL_WAIT_NS = 200_000
+_SAY_AFTER_S = 2.0
+
+
+class Channel(NamedTuple):
+    """A socket, room for a batch in each direction, and what to wait for. Usable inside native code."""
+
+    fd: int
+    wake_fd: int
+    inbox: MessageBatch
+    outbox: MessageBatch
+    packets_in: Words  # (BATCH, words): the memory of inbox.data
+    packets_out: Words
+    polled: PollSet  # the socket, the waker
+    refused: npt.NDArray[np.int64]  # (1,): messages that the system did not take
+
+
+def open_channel(sock: socket.socket, waker: Waker, lanes: int) -> Channel:
+    size = 4 * (HEADER_WORDS + lanes)
+    inbox, outbox = message_batch(BATCH, size), message_batch(BATCH, size)
+    outbox.length[:] = size
+    return Channel(
+        sock.fileno(),
+        waker.fd,
+        inbox,
+        outbox,
+        inbox.data.view(np.uint32),
+        outbox.data.view(np.uint32),
+        poll_set([sock.fileno(), waker.fd]),
+        np.zeros(1, np.int64),
+    )
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Say what is going on if it takes long: the first run on a machine compiles, later ones load from the cache."""
+    text = "esa: compiling the protocol for this machine, once; about half a minute"
+    timer = Timer(_SAY_AFTER_S, print, [text], {"file": sys.stderr, "flush": True})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+class Waker:
+    """Ends an engine's wait from another thread."""
+
+    def __init__(self) -> None:
+        self.fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+
+    def wake(self) -> None:
+        os.eventfd_write(self.fd, 1)
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+@native
+def void_wrong_lengths(channel: Channel, count: int) -> None:
+    """Give received messages of a wrong length a version that does not exist, so that the protocol drops them."""
+    for i in range(count):
+        if channel.inbox.length[i] != channel.inbox.data.shape[1]:
+            channel.inbox.data[i, 0] = 0
+
+
+@native
+def fatal(error: int) -> bool:
+    """Whether a socket's negative errno means that it is of no more use; others pass, or concern one message."""
+    return -error not in (_ECONNREFUSED, _EHOSTUNREACH, _ENETUNREACH, _EMSGSIZE, _EPERM, _ENETDOWN)
+
+
+@native
+def send_all(channel: Channel, count: int) -> int:
+    """Send packets 0..count-1, waiting where the queue is full; 0, or the negative errno of a dead socket.
+
+    A message that the system refuses (nobody listens, no route) is lost, as it could be anywhere else.
+    """
+    done = 0
+    while done < count:
+        sent = send_batch(channel.fd, channel.outbox, done, count - done)
+        if sent == 0:
+            wait_ready(channel.polled[1:], _QUEUE_FULL_WAIT_NS)
+        elif sent > 0:
+            done += sent
+        elif fatal(sent):
+            return sent
+        else:
+            channel.refused[0] += 1
+            done += 1
+    return 0
+
+
+@native
+def wait(channel: Channel, until_ns: int) -> None:
+    """Wait until something arrives, somebody wakes this thread, or it is `until_ns`."""
+    timeout_ns = -1
+    if until_ns < NEVER:
+        timeout_ns = max(until_ns - monotonic_ns(), 0)
+    wait_ready(channel.polled, timeout_ns)
+    if is_ready(channel.polled, 1):
+        count = np.empty(1, np.uint64)
+        _read(channel.wake_fd, count.ctypes.data, 8)

@@ -1,0 +1,148 @@
+"""A PS on a UDP socket."""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.hosts.channel import BATCH, Channel, Waker, compiling, fatal, open_channel, send_all, void_wrong_lengths, wait
+from esa.job import Job
+from esa.native import native
+from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, recv_batch, set_peer
+from esa.policy import Release, policy
+from esa.protocol import GROUP, STRANGER, ServerState, server_receive, server_send, server_state
+from esa.wire import ESA_PORT
+
+
+@native
+def _senders(channel: Channel, members: MessageBatch, source: npt.NDArray[np.int32], count: int) -> None:
+    """source[i] = the number of the member that sent message i."""
+    for i in range(count):
+        source[i] = STRANGER
+        for member in range(len(members.peer)):
+            if (
+                channel.inbox.peer[i, 1] == members.peer[member, 1]
+                and channel.inbox.peer[i, 0] == members.peer[member, 0]
+            ):
+                source[i] = member
+                break
+
+
+@native
+def _run(
+    channel: Channel,
+    members: MessageBatch,
+    state: ServerState,
+    source: npt.NDArray[np.int32],
+    destination: npt.NDArray[np.int32],
+    closing: npt.NDArray[np.uint8],
+) -> int:
+    """Move packets until closing; the negative errno of a dead socket, or 0."""
+    while True:
+        received = recv_batch(channel.fd, channel.inbox, 0, BATCH)
+        if received < 0:
+            if fatal(received):
+                return received
+            received = 0
+        now_ns = monotonic_ns()
+        if received:
+            void_wrong_lengths(channel, received)
+            _senders(channel, members, source, received)
+            server_receive(state, channel.packets_in, source, received, now_ns)
+        sending, until_ns = server_send(state, channel.packets_out, destination, now_ns)
+        for i in range(sending):
+            member = 0 if destination[i] == GROUP else destination[i]
+            channel.outbox.peer[i, 0] = members.peer[member, 0]
+            channel.outbox.peer[i, 1] = members.peer[member, 1]
+        error = send_all(channel, sending)
+        if error:
+            return error
+        if closing[0]:
+            return 0
+        if received < BATCH and until_ns > now_ns:
+            wait(channel, until_ns)
+
+
+class ServerEndpoint:
+    """A job's PS, in a thread of its own. OSError if its address cannot be opened.
+
+    Further keywords go to `protocol.server_state`, where they take the place of what follows from the policy.
+    """
+
+    def __init__(self, job: Job, **protocol: Any):
+        self.job = job
+        knobs = policy(job.policy)
+        switches = [] if knobs.pool == "none" else [job.switch_ip]
+        defaults: dict[str, Any] = {"unicast": not switches, "release_on_ack": knobs.release == Release.ON_ACK}
+        if not switches:
+            # No row is held for an incomplete fragment, and workers resend by themselves: nothing is urgent.
+            defaults |= {"patience_initial_ns": 50_000_000, "patience_floor_ns": 20_000_000}
+        self._state = server_state(
+            job=job.job,
+            epoch=job.epoch,
+            workers_per_rack=[job.fan_in],
+            window=job.window,
+            lanes=job.lanes,
+            switches=len(switches),
+            give_up_s=job.give_up_s,
+            **(defaults | protocol),
+        )
+        addresses = [(worker.ip, worker.udp_port) for worker in job.workers] + [(ip, ESA_PORT) for ip in switches]
+        self._members = message_batch(len(addresses), 1)
+        for i, (ip, port) in enumerate(addresses):
+            set_peer(self._members, i, int(ip), port)
+        self._source = np.zeros(BATCH, np.int32)
+        self._destination = np.zeros(BATCH, np.int32)
+        self._closing = np.ones(1, np.uint8)
+        self._error = 0
+        self._socket = open_udp_socket((str(job.server.ip), job.server.udp_port))
+        self._waker = Waker()
+        self._channel = open_channel(self._socket, self._waker, job.lanes)
+        # Once in closing state: compiles, or loads from the cache, before anybody is told that it is ready.
+        with compiling():
+            self._serve()
+        self._closing[0] = 0
+        self._thread = threading.Thread(target=self._serve, name=f"{job.name}-server", daemon=True)
+        self._thread.start()
+
+    def _serve(self) -> None:
+        self._error = _run(self._channel, self._members, self._state, self._source, self._destination, self._closing)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def stats(self) -> dict[str, Any]:
+        """Counts since the start; `silent_ranks`: those that fragments were given up for."""
+        counter = self._state.counter[0]
+        silent = int(self._state.rack[0]["silent"])
+        return {
+            **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
+            "refused": int(self._channel.refused[0]),
+            "silent_ranks": [rank for rank in range(self.job.fan_in) if silent >> rank & 1],
+        }
+
+    def close(self) -> None:
+        """Stop; OSError if the socket had failed before."""
+        if self._closing[0]:
+            return
+        self._closing[0] = 1
+        self._waker.wake()
+        self._thread.join()
+        self._socket.close()
+        self._waker.close()
+        if self._error:
+            raise OSError(-self._error, f"job {self.job.name}, PS: {os.strerror(-self._error)}")
+
+    def __enter__(self) -> ServerEndpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,223 @@
+"""A worker on a UDP socket: all-reduces in, sums out, one engine thread that spends its life in native code."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.hosts.channel import BATCH, Channel, Waker, compiling, fatal, open_channel, send_all, void_wrong_lengths, wait
+from esa.hosts.errors import AllReduceError
+from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
+from esa.job import Job
+from esa.native import native
+from esa.net import monotonic_ns, open_udp_socket, recv_batch
+from esa.protocol import WorkerState, worker_receive, worker_send, worker_state
+
+Lanes = npt.NDArray[np.int32]
+
+
+class Reduced(NamedTuple):
+    """A sum over all workers: `lanes` (n,) int32 and the largest of their exponents."""
+
+    lanes: Lanes
+    exponent: int
+
+
+class _Submission(NamedTuple):
+    source: Lanes
+    target: Lanes
+    priority: int
+    exponent: int
+    future: Future[Reduced]
+
+
+@native
+def _run(channel: Channel, operations: Operations, state: WorkerState) -> int:
+    """Move packets until an operation completes, the worker gives up or closes; the socket's negative errno, or 0."""
+    progress = operations.progress[0]
+    completed = progress["completed"]
+    failed = state.worker[0]["failed"]
+    while True:
+        received = recv_batch(channel.fd, channel.inbox, 0, BATCH)
+        if received < 0:
+            if fatal(received):
+                return received
+            received = 0
+        now_ns = monotonic_ns()
+        if received:
+            void_wrong_lengths(channel, received)
+            worker_receive(state, channel.packets_in, received, now_ns)
+        if not failed:  # else the arrays are their owners' again
+            drain(operations, state)
+            feed(operations, state)
+        sending, until_ns = worker_send(state, channel.packets_out, now_ns)
+        error = send_all(channel, sending)
+        if error:
+            return error
+        if progress["completed"] != completed or state.worker[0]["failed"] != failed or progress["closing"]:
+            return 0
+        if received < BATCH and until_ns > now_ns:
+            wait(channel, until_ns)
+
+
+class WorkerEndpoint:
+    """Rank `rank` of a job: sums arrays with its peers. Answers its peers' questions until it is closed.
+
+    Close it only when every worker has its last sum (a barrier): until then a peer may need what this one knows.
+    Opens the worker's address; OSError if that is not possible. Further keywords go to `protocol.worker_state`.
+    """
+
+    def __init__(self, job: Job, rank: int, **protocol: Any):
+        if not 0 <= rank < job.fan_in:
+            raise ValueError(f"rank: job {job.name} has ranks 0..{job.fan_in - 1}, not {rank}")
+        if job.lanes == 0:
+            raise ValueError(f"job {job.name}: 0 lanes carry nothing; payload-free jobs are for virtual time")
+        self.job = job
+        self.rank = rank
+        self._state = worker_state(
+            job=job.job,
+            epoch=job.epoch,
+            rank=rank,
+            window=job.window,
+            lanes=job.lanes,
+            give_up_s=job.give_up_s,
+            **protocol,
+        )
+        self._operations = operations()
+        self._lock = threading.Lock()
+        self._waiting: deque[_Submission] = deque()  # for room in `operations`
+        self._running: deque[_Submission] = deque()
+        self._error: BaseException | None = None
+        member = job.workers[rank]
+        self._socket = open_udp_socket((str(member.ip), member.udp_port), (str(job.server.ip), job.server.udp_port))
+        self._waker = Waker()
+        self._channel = open_channel(self._socket, self._waker, job.lanes)
+        # Once in closing state: compiles, or loads from the cache, before the first fragment is waited for.
+        self._operations.progress[0]["closing"] = 1
+        with compiling():
+            _run(self._channel, self._operations, self._state)
+        self._operations.progress[0]["closing"] = 0
+        self._thread = threading.Thread(target=self._engine, name=f"{job.name}-worker-{rank}", daemon=True)
+        self._thread.start()
+
+    def all_reduce(
+        self, lanes: Lanes, priority: int = 128, exponent: int = 0, *, out: Lanes | None = None
+    ) -> Future[Reduced]:
+        """Sum `lanes` with the other workers' k-th arrays, where this is the k-th call; they must be equally long.
+
+        lanes: (n,) int32, contiguous, not to be changed before the future is done. An empty array carries its exponent
+        alone. out: where the sum goes; `lanes` itself is allowed. priority: 1..255. exponent: -128..127.
+        The future raises AllReduceError when the worker gives up; then so do all later ones.
+        """
+        for name, array in (("lanes", lanes), ("out", lanes if out is None else out)):
+            if array.dtype != np.int32 or array.ndim != 1 or not array.flags.c_contiguous:
+                raise ValueError(f"{name}: a contiguous (n,) int32 array, not {array.dtype} {array.shape}")
+        if out is not None and (len(out) != len(lanes) or not out.flags.writeable):
+            raise ValueError(f"out: a writeable array of {len(lanes)} lanes, not of {len(out)}")
+        if not 1 <= priority <= 255:
+            raise ValueError(f"priority: {priority} is not in 1..255")
+        if not -128 <= exponent <= 127:
+            raise ValueError(f"exponent: {exponent} is not in -128..127")
+        target = np.empty_like(lanes) if out is None else out
+        future: Future[Reduced] = Future()
+        future.set_running_or_notify_cancel()  # what is on the wire cannot be called back
+        with self._lock:
+            if self._error is not None:
+                future.set_exception(self._error)
+                return future
+            self._waiting.append(_Submission(lanes, target, priority, exponent, future))
+            self._submit()
+        return future
+
+    def _submit(self) -> None:
+        """Move submissions into the engine's ring as long as there is room. The lock is held."""
+        progress = self._operations.progress[0]
+        while self._waiting and len(self._running) < CAPACITY:
+            submission = self._waiting.popleft()
+            self._running.append(submission)
+            operation = self._operations.operation[progress["submitted"] % CAPACITY]
+            operation["source"] = submission.source.ctypes.data
+            operation["target"] = submission.target.ctypes.data
+            operation["lanes"] = len(submission.source)
+            operation["fragments"] = max(-(-len(submission.source) // self.job.lanes), 1)
+            operation["taken"] = operation["given"] = 0
+            operation["priority"] = submission.priority
+            operation["exponent"] = submission.exponent
+            operation["merged_exponent"] = -128
+            progress["submitted"] += 1
+        self._waker.wake()
+
+    def _engine(self) -> None:
+        progress = self._operations.progress[0]
+        done = 0
+        while not progress["closing"]:
+            error = _run(self._channel, self._operations, self._state)
+            while done < progress["completed"]:
+                operation = self._operations.operation[done % CAPACITY]
+                with self._lock:
+                    submission = self._running.popleft()
+                    exponent = int(operation["merged_exponent"])
+                    done += 1
+                    if self._waiting:
+                        self._submit()
+                submission.future.set_result(Reduced(submission.target, exponent))
+            if error:
+                self._fail(OSError(-error, f"job {self.job.name}, rank {self.rank}: {os.strerror(-error)}"))
+                return
+            if self._state.worker[0]["failed"] and self._error is None:
+                me = self._state.worker[0]
+                self._fail(
+                    AllReduceError(
+                        self.job.name,
+                        self.rank,
+                        int(me["base"]) & 0xFFFFFFFF,
+                        tuple(rank for rank in range(self.job.fan_in) if int(me["missing0"]) >> rank & 1),
+                        self.job.give_up_s,
+                    )
+                )
+
+    def _fail(self, error: BaseException) -> None:
+        with self._lock:
+            self._error = error
+            lost = [*self._running, *self._waiting]
+            self._waiting.clear()
+        for submission in lost:
+            if not submission.future.done():
+                submission.future.set_exception(error)
+
+    def stats(self) -> dict[str, float]:
+        """Counts since the start, the smoothed round trip and the window."""
+        counter, me = self._state.counter[0], self._state.worker[0]
+        return {
+            **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
+            "refused": int(self._channel.refused[0]),
+            "srtt_us": float(me["smoothed_ns"]) / 1000,
+            "window": float(me["window"]),
+        }
+
+    def close(self) -> None:
+        """Stop. What has no sum yet ends with an error."""
+        if self._operations.progress[0]["closing"]:
+            return
+        self._operations.progress[0]["closing"] = 1
+        self._waker.wake()
+        self._thread.join()
+        if self._error is None:
+            self._fail(RuntimeError(f"job {self.job.name}, rank {self.rank}: the worker was closed"))
+        self._socket.close()
+        self._waker.close()
+
+    def __enter__(self) -> WorkerEndpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()

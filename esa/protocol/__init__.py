@@ -1,0 +1,50 @@
+"""Worker and PS as state machines: packets and times in, packets out. No I/O, no clock.
+
+    state = worker_state(job=1, epoch=0, rank=0, window=8, lanes=64)
+    worker_feed(state, lanes, 0, 4, 128, 0)              # four fragments of an array, priority 128, exponent 0
+    count, wake_ns = worker_send(state, out, now_ns)     # out[:count] goes to the PS
+    worker_receive(state, packets, count, now_ns)        # what came back
+    taken, exponent = worker_drain(state, lanes, 0, 4)   # the sums, in order
+
+A state is a NamedTuple of arrays and every function is native code without the interpreter lock, so sockets and
+virtual time use the same ones. `worker.py` and `server.py` open with why the protocol is what it is.
+"""
+
+from esa.protocol.packets import HEADER_WORDS, Words, as_packets, words
+from esa.protocol.server import server_receive
+from esa.protocol.server_ring import GROUP, STRANGER, ServerState, server_state
+from esa.protocol.server_send import server_send
+from esa.protocol.timing import NEVER
+from esa.protocol.worker import worker_receive, worker_send
+from esa.protocol.worker_ring import (
+    WorkerState,
+    ring_rows,
+    worker_drain,
+    worker_feed,
+    worker_ready,
+    worker_room,
+    worker_state,
+)
+
+__all__ = [
+    "GROUP",
+    "HEADER_WORDS",
+    "NEVER",
+    "STRANGER",
+    "ServerState",
+    "Words",
+    "WorkerState",
+    "as_packets",
+    "ring_rows",
+    "server_receive",
+    "server_send",
+    "server_state",
+    "words",
+    "worker_drain",
+    "worker_feed",
+    "worker_ready",
+    "worker_receive",
+    "worker_room",
+    "worker_send",
+    "worker_state",
+]

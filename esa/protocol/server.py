@@ -1,0 +1,338 @@
+"""The parameter server: finishes what the switches did not.
+
+Contributions. For each seq the PS keeps a running sum and, per rack, the bitmap of the workers in it. A contribution
+(one worker's gradient, a partial sum, at a root the sum of complete racks) is
+
+    disjoint from the sum     added
+    contained in it           discarded
+    both in part              discarded too
+
+Only a network that duplicates makes the third kind: a duplicated original takes a second row, and the sums of the two
+rows share a worker. Keeping such sums and searching for a disjoint cover can finish a fragment sooner, but never
+decides whether it is finished: the workers that are not covered are QUERYed, each answers with its own fragment
+alone, and single fragments can always be added. So what overlaps is dropped, and no search exists that could go
+wrong.
+
+A single RESEND may repeat what is on its way in a partial. It is kept apart and used for a bit that nothing else covers
+when the entry is otherwise complete. (No room to keep it: it is added at once. The partial then overlaps; see above.)
+
+Asking ahead. When a fragment was preempted, the workers that come later may find an empty row again. They would seat
+there until the PS lost patience. So when a fragment is first seen as a partial sum, and few workers are missing, the PS
+tells them: who has not sent it yet sends it straight here (as RESEND, which never seats), who sent it so long ago that
+it must have arrived somewhere resends it, and whose fragment may be under way does nothing. This is the price of
+preemption paid at once; a policy that never preempts never asks ahead.
+
+How long a seq lives. A worker sends s only after it has every result up to s - W. A result for s - W exists only when
+all workers had sent s - W, so then every worker has every result up to s - 2W. Whatever is said about such a seq is
+an echo: a stale row, a duplicate. `newest` is the highest s seen; everything up to newest - 2W is dropped on arrival,
+and the ring of four windows never holds two seqs that matter in one row. Rows that `newest` passes are emptied, so a
+row never holds a seq of one turn of the 32-bit numbers into the next. The switches may do all the work for hours, and
+`newest` would fall behind by half the numbers: a PS that has heard nothing for a minute forgets everything. Nobody
+can need it: who lacks a result asks at least once a second.
+
+An echo can open an entry, for the PS does not know what the switches finished. It goes the usual way: REMINDER, MISS,
+QUERY, and a worker's ANSWER closes it, with the result or, if that is gone, with a newer one, which moves `newest`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.native import native
+from esa.protocol import packets as p
+from esa.protocol.packets import Words
+from esa.protocol.serial import unwrap
+from esa.protocol.server_ring import (
+    AHEAD,
+    DONE,
+    EMPTY,
+    GROUP,
+    MISSING,
+    OPEN,
+    STRANGER,
+    ServerState,
+    close,
+    say,
+    waiting_for,
+)
+from esa.protocol.timing import NS_PER_S, measure, patience_ns
+
+_QUIET_NS = 60 * NS_PER_S
+
+
+@native
+def server_receive(state: ServerState, packets: Words, source: npt.NDArray[np.int32], count: int, now_ns: int) -> None:
+    """Take in packets 0..count-1; source (n,) int: the member that sent each, STRANGER for anybody else.
+
+    What a member may not say, and what makes no sense, is counted as malformed and dropped.
+    """
+    me = state.server[0]
+    if me["heard"] and now_ns - me["heard_ns"] > _QUIET_NS:
+        for row in range(len(state.entry)):
+            _forget(state, row)
+        me["heard"] = 0
+    for i in range(count):
+        if not _take(state, packets, i, source[i], now_ns):
+            state.counter[0]["malformed"] += 1
+
+
+@native
+def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) -> bool:
+    me = state.server[0]
+    kind = p.kind_of(packets, i, me["job"], me["epoch"])
+    if source == STRANGER or kind == 0:
+        return False
+    flags = p.flags_of(packets, i)
+    bitmap0, bitmap1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
+    seq = p.seq_of(packets, i)
+    if me["heard"]:
+        seq = unwrap(seq, me["newest"])
+    if kind == p.MISS and source >= me["workers"]:
+        _miss(state, seq)
+    elif kind == p.RESULT and flags & p.ANSWER and source < me["workers"]:
+        _note(state, seq, now_ns)
+        _answered(state, packets, i, seq)
+    elif (kind == p.GRADIENT or kind == p.PARTIAL) and _sensible(state, kind, flags, bitmap0, bitmap1, source):
+        _note(state, seq, now_ns)
+        _contribution(state, packets, i, seq, kind, flags, now_ns)
+    else:
+        return False
+    return True
+
+
+@native
+def _sensible(state: ServerState, kind: int, flags: int, bitmap0: int, bitmap1: int, source: int) -> bool:
+    """Whether the bitmaps name workers of this job, and a worker's gradient nobody but itself."""
+    if flags & p.LEVEL1:
+        return bitmap1 != 0 and bitmap1 >> len(state.rack) == 0
+    if bitmap1 == 0 or bitmap1 & (bitmap1 - 1) or bitmap1 >> len(state.rack):
+        return False
+    rack = state.rack[_lowest_bit(bitmap1)]
+    if bitmap0 == 0 or bitmap0 & ~rack["full"]:
+        return False
+    if kind == p.PARTIAL:
+        return True
+    return bitmap0 & (bitmap0 - 1) == 0 and source == rack["first"] + _lowest_bit(bitmap0)
+
+
+@native
+def _lowest_bit(bitmap: int) -> int:
+    bit = 0
+    while not bitmap >> bit & 1:
+        bit += 1
+    return bit
+
+
+@native
+def _note(state: ServerState, seq: int, now_ns: int) -> None:
+    """Some worker is as far as `seq`: empty the rows that this outdates."""
+    me = state.server[0]
+    me["heard_ns"] = now_ns
+    if not me["heard"]:
+        me["heard"] = 1
+        me["newest"] = seq
+    for passed in range(max(me["newest"], seq - len(state.entry)) + 1, seq + 1):
+        _forget(state, passed & (len(state.entry) - 1))
+    me["newest"] = max(me["newest"], seq)
+
+
+@native
+def _forget(state: ServerState, row: int) -> None:
+    if state.entry[row]["state"] == OPEN:
+        close(state, row, EMPTY)
+    state.entry[row]["state"] = EMPTY
+
+
+@native
+def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
+    me = state.server[0]
+    entry = state.entry[row]
+    entry["seq"] = seq
+    entry["seen_ns"] = entry["progress_ns"] = now_ns
+    entry["due_ns"] = now_ns + patience_ns(me, 0)
+    entry["single"] = -1
+    entry["position"] = me["open"]
+    entry["rounds"] = entry["misses"] = 0
+    entry["state"] = OPEN
+    entry["priority"] = 0
+    entry["exponent"] = -128
+    entry["flags"] = entry["summed"] = entry["failed"] = entry["regrouped"] = 0
+    for rack in range(len(state.rack)):
+        state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = 0
+    state.open[me["open"]] = row
+    me["open"] += 1
+    me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])
+
+
+@native
+def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, now_ns: int) -> None:
+    me = state.server[0]
+    counter = state.counter[0]
+    row = seq & (len(state.entry) - 1)
+    entry = state.entry[row]
+    bitmap0, bitmap1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
+    single = kind == p.GRADIENT and flags & p.LEVEL1 == 0
+    resend = single and flags & p.RESEND != 0
+    if single:
+        counter["fragments"] += 1
+        counter["resends"] += resend
+    else:
+        counter["partials"] += 1
+    counter["collisions"] += flags & p.COLLISION != 0
+
+    if seq <= me["newest"] - me["horizon"]:
+        counter["duplicates"] += 1
+        return
+    first_sight = entry["state"] == EMPTY
+    if first_sight:
+        _open(state, row, seq, now_ns)
+    if entry["state"] == DONE:
+        counter["duplicates"] += 1
+        if resend:
+            _tell(state, row, seq, state.rack[_lowest_bit(bitmap1)]["first"] + _lowest_bit(bitmap0))
+        return
+    if resend:
+        state.asked[row, _lowest_bit(bitmap1)] |= bitmap0
+
+    new = shared = False
+    for rack in range(len(state.rack)):
+        if bitmap1 >> rack & 1:
+            bits = state.rack[rack]["full"] if flags & p.LEVEL1 else bitmap0
+            new = new or bits & ~state.covered[row, rack] != 0
+            shared = shared or bits & state.covered[row, rack] != 0
+            if resend and bits & state.apart[row, rack]:
+                new = False
+    if not new:
+        counter["duplicates"] += 1
+        return
+    if shared:
+        counter["overlaps"] += 1
+        return
+
+    entry["progress_ns"] = now_ns
+    entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
+    if entry["failed"]:  # somebody is back: ask on
+        entry["due_ns"] = min(entry["due_ns"], now_ns + patience_ns(me, 0))
+        me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])
+    if resend and me["free"] >= 0:
+        _keep_apart(state, packets, i, row, _lowest_bit(bitmap1), bitmap0, flags)
+    else:
+        _add(state, packets, i, row, flags)
+        for rack in range(len(state.rack)):
+            if bitmap1 >> rack & 1:
+                state.covered[row, rack] |= state.rack[rack]["full"] if flags & p.LEVEL1 else bitmap0
+    missing = 0
+    for rack in range(len(state.rack)):
+        missing += _bits(waiting_for(state, row, rack))
+    if missing == 0:
+        _complete(state, row, now_ns)
+    elif first_sight and missing <= me["ask_ahead"] and kind == p.PARTIAL:
+        say(state, seq, p.QUERY, AHEAD)
+
+
+@native
+def _bits(bitmap: int) -> int:
+    count = 0
+    while bitmap:
+        bitmap &= bitmap - 1
+        count += 1
+    return count
+
+
+@native
+def _add(state: ServerState, packets: Words, i: int, row: int, flags: int) -> None:
+    entry = state.entry[row]
+    if entry["summed"]:
+        p.add_lanes(packets, i, state.lane, row)
+    else:
+        p.read_lanes(packets, i, state.lane, row)
+    entry["summed"] = 1
+    entry["exponent"] = max(entry["exponent"], p.exponent_of(packets, i))
+    entry["flags"] |= flags & p.ECN
+
+
+@native
+def _keep_apart(state: ServerState, packets: Words, i: int, row: int, rack: int, bit: int, flags: int) -> None:
+    me = state.server[0]
+    number = me["free"]
+    single = state.single[number]
+    me["free"] = single["next"]
+    single["next"] = state.entry[row]["single"]
+    state.entry[row]["single"] = number
+    single["rack"] = rack
+    single["bit"] = bit
+    single["exponent"] = p.exponent_of(packets, i)
+    single["flags"] = flags
+    p.read_lanes(packets, i, state.single_lane, number)
+    state.apart[row, rack] |= bit
+
+
+@native
+def _complete(state: ServerState, row: int, now_ns: int) -> None:
+    """Every worker is in the sum or kept apart: add what only RESENDs brought, and tell everybody."""
+    me = state.server[0]
+    entry = state.entry[row]
+    if not entry["summed"]:
+        for k in range(state.lane.shape[1]):
+            state.lane[row, k] = 0
+    number = entry["single"]
+    while number >= 0:
+        single = state.single[number]
+        if not state.covered[row, single["rack"]] & single["bit"]:
+            p.add_rows(state.lane, row, state.single_lane, number)
+            entry["exponent"] = max(entry["exponent"], single["exponent"])
+            entry["flags"] |= single["flags"] & p.ECN
+        number = single["next"]
+    # The time counts if no question brought this about: nothing came by a RESEND, no switch handed anything over.
+    in_vain = entry["rounds"] == 0 or entry["misses"] > 0 or me["switches"] == 0
+    if entry["single"] < 0 and in_vain:
+        measure(me, now_ns - entry["seen_ns"])
+    close(state, row, DONE)
+    state.counter[0]["via_ps"] += 1
+    say(state, entry["seq"], p.RESULT, GROUP)
+
+
+@native
+def _answered(state: ServerState, packets: Words, i: int, seq: int) -> None:
+    """A worker has the result of an entry: it goes to those who asked for it."""
+    me = state.server[0]
+    row = seq & (len(state.entry) - 1)
+    entry = state.entry[row]
+    if seq <= me["newest"] - me["horizon"] or entry["state"] != OPEN:
+        return
+    p.read_lanes(packets, i, state.lane, row)
+    entry["exponent"] = p.exponent_of(packets, i)
+    entry["priority"] = p.priority_of(packets, i)
+    entry["flags"] = p.flags_of(packets, i) & p.ECN
+    close(state, row, DONE)
+    state.counter[0]["answered"] += 1
+    for worker in range(me["workers"]):
+        member = state.member[worker]
+        if state.asked[row, member["rack"]] & member["bit"]:
+            _tell(state, row, seq, worker)
+
+
+@native
+def _tell(state: ServerState, row: int, seq: int, worker: int) -> None:
+    """Send a known result to a worker that lacks it.
+
+    Where rows are held until the RESULT releases them, that RESULT may have been lost before it met the switch: the
+    first to ask causes it to be sent to the group again.
+    """
+    if state.server[0]["release_on_ack"] and not state.entry[row]["regrouped"]:
+        state.entry[row]["regrouped"] = 1
+        say(state, seq, p.RESULT, GROUP)
+    else:
+        say(state, seq, p.RESULT, worker)
+
+
+@native
+def _miss(state: ServerState, seq: int) -> None:
+    """A switch holds nothing. When none does: ask the workers now; from the second round on the timer does."""
+    entry = state.entry[seq & (len(state.entry) - 1)]
+    if entry["state"] == OPEN and entry["seq"] == seq:
+        state.counter[0]["misses"] += 1
+        entry["misses"] += 1
+        if entry["misses"] == state.server[0]["switches"] and entry["rounds"] == 1:
+            say(state, seq, p.QUERY, MISSING)

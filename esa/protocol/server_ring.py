@@ -1,0 +1,217 @@
+"""What a PS knows: one entry per recent seq, its sum, who is in it, and what is to be said about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.native import native
+from esa.protocol.packets import Lanes, Records
+from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.protocol.worker_ring import ring_rows
+from esa.wire import index_parameters
+
+EMPTY, OPEN, DONE = 0, 1, 2  # an entry: nothing known, incomplete, result known
+
+# Destinations of a packet besides a member's number (workers in the order of racks and ranks, then switches).
+GROUP = -1  # all workers; as a RESULT one packet, which the switch replicates
+MISSING = -2  # inside the outbox only: the workers not yet heard from
+SWITCHES = -3  # inside the outbox only
+AHEAD = -4  # inside the outbox only: as MISSING, but before any timer says that something is amiss
+
+STRANGER = -1  # source of a packet that no member sent
+
+_SERVER = np.dtype(
+    [
+        ("job", np.int64),
+        ("epoch", np.int64),
+        ("multiplier", np.int64),
+        ("salt", np.int64),
+        ("workers", np.int64),
+        ("switches", np.int64),
+        ("unicast", np.int64),  # no switch replicates a RESULT
+        ("release_on_ack", np.int64),  # rows are held until a RESULT with RELEASE comes through
+        ("ask_ahead", np.int64),  # ask at first sight if no more workers than that are missing
+        ("horizon", np.int64),  # seqs; who has sent s has every result up to s - horizon, and so has every other
+        ("heard", np.int64),  # whether any valid packet came: `newest` and `heard_ns` mean something
+        ("heard_ns", np.int64),
+        ("newest", np.int64),  # highest seq seen
+        ("give_up_ns", np.int64),
+        ("scan_ns", np.int64),  # no entry's time is up before
+        ("open", np.int64),  # how many entries are
+        ("free", np.int64),  # first free single, -1: none
+        ("outbox_head", np.int64),
+        ("outbox_tail", np.int64),
+        ("cursor", np.int64),  # members already served by the item at the head
+        *ESTIMATE_FIELDS,  # of the time from first sight to completion
+    ]
+)
+_ENTRY = np.dtype(
+    [
+        ("seq", np.int64),
+        ("seen_ns", np.int64),  # first sight
+        ("progress_ns", np.int64),  # something new came in
+        ("due_ns", np.int64),
+        ("single", np.int32),  # first of the list of single RESENDs, -1: none
+        ("position", np.int32),  # in `open`
+        ("rounds", np.int32),  # times its timer ran out
+        ("misses", np.int32),  # switches that hold nothing, of those reminded last
+        ("state", np.uint8),
+        ("priority", np.uint8),
+        ("exponent", np.int8),
+        ("flags", np.uint8),  # ECN
+        ("summed", np.uint8),  # its row of lanes holds a sum
+        ("failed", np.uint8),  # given up, and counted
+        ("regrouped", np.uint8),  # its RESULT went to the group a second time
+    ]
+)
+_SINGLE = np.dtype(
+    [("next", np.int32), ("rack", np.int32), ("bit", np.int64), ("exponent", np.int8), ("flags", np.uint8)]
+)
+_RACK = np.dtype([("full", np.int64), ("first", np.int64), ("silent", np.int64)])
+_MEMBER = np.dtype([("rack", np.int64), ("bit", np.int64)])
+_ITEM = np.dtype([("seq", np.int64), ("kind", np.int32), ("destination", np.int32)])
+_COUNTERS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "fragments",  # gradients of one worker
+            "resends",  # of these, sent again
+            "collisions",  # of these, passed on by a switch because the row was another's
+            "partials",  # sums of several workers
+            "duplicates",  # contributions that brought nothing new
+            "overlaps",  # contributions discarded because only a part of them was new
+            "via_ps",  # fragments that were completed here
+            "answered",  # fragments whose result a worker gave
+            "reminders",
+            "misses",
+            "queries",
+            "answers",  # results sent to one worker that asked
+            "failed",  # fragments given up
+            "malformed",
+        )
+    ]
+)
+
+
+class ServerState(NamedTuple):
+    """One job's PS; make one with `server_state`. Rows are indexed by seq modulo their number."""
+
+    server: Records  # (1,)
+    entry: Records  # (rows,)
+    lane: Lanes  # (rows, lanes): the running sum, then the result
+    covered: npt.NDArray[np.uint32]  # (rows, racks): workers in the running sum
+    apart: npt.NDArray[np.uint32]  # (rows, racks): workers whose single RESEND is kept apart
+    asked: npt.NDArray[np.uint32]  # (rows, racks): workers that sent a RESEND, so they lack the result
+    open: npt.NDArray[np.int32]  # (rows,): the rows of open entries, in no order
+    single: Records  # (singles,)
+    single_lane: Lanes  # (singles, lanes)
+    rack: Records  # (racks,)
+    member: Records  # (workers,)
+    outbox: Records  # (a power of two,): what to say next
+    counter: Records  # (1,)
+
+
+def server_state(
+    *,
+    job: int,
+    epoch: int,
+    workers_per_rack: Sequence[int],
+    window: int,
+    lanes: int,
+    switches: int = 1,
+    unicast: bool = False,
+    release_on_ack: bool = False,
+    ask_ahead: int = 4,
+    give_up_s: float = 30.0,
+    patience_initial_ns: int = 10_000_000,
+    patience_floor_ns: int = 2_000_000,
+    patience_ceiling_ns: int = 200_000_000,
+    singles: int | None = None,
+) -> ServerState:
+    """A PS that has heard nothing.
+
+    workers_per_rack: at most 32 racks of 1..32 workers. window: the workers', as largest. switches: how many are
+    reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). ask_ahead: see the essay in
+    `server`. singles: single RESENDs kept apart at a time; what does not fit is added at once.
+    """
+    racks = len(workers_per_rack)
+    if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
+        raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
+    rows = ring_rows(window)
+    singles = max(2 * window, 16) if singles is None else singles
+    state = ServerState(
+        server=np.zeros(1, _SERVER),
+        entry=np.zeros(rows, _ENTRY),
+        lane=np.zeros((rows, lanes), np.int32),
+        covered=np.zeros((rows, racks), np.uint32),
+        apart=np.zeros((rows, racks), np.uint32),
+        asked=np.zeros((rows, racks), np.uint32),
+        open=np.zeros(rows, np.int32),
+        single=np.zeros(singles, _SINGLE),
+        single_lane=np.zeros((singles, lanes), np.int32),
+        rack=np.zeros(racks, _RACK),
+        member=np.array([(r, 1 << b) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER),
+        outbox=np.zeros(2 * rows, _ITEM),
+        counter=np.zeros(1, _COUNTERS),
+    )
+    me = state.server[0]
+    me["job"], me["epoch"] = job, epoch
+    me["multiplier"], me["salt"] = index_parameters(job, epoch)
+    me["workers"], me["switches"] = sum(workers_per_rack), switches
+    me["unicast"], me["release_on_ack"], me["ask_ahead"] = unicast, release_on_ack, ask_ahead
+    me["horizon"] = 2 * window
+    me["give_up_ns"] = int(give_up_s * NS_PER_S)
+    me["scan_ns"] = NEVER
+    me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = patience_initial_ns, patience_floor_ns, patience_ceiling_ns
+    state.rack["full"] = [(1 << n) - 1 for n in workers_per_rack]
+    state.rack["first"] = np.cumsum([0, *workers_per_rack[:-1]])
+    state.single["next"] = [*range(1, singles), -1] if singles else []
+    me["free"] = 0 if singles else -1
+    return state
+
+
+@native
+def say(state: ServerState, seq: int, kind: int, destination: int) -> None:
+    """Put a packet, or one to each of several members, into the outbox; with no room left it is not said.
+
+    Whoever waits for it asks again.
+    """
+    me = state.server[0]
+    if me["outbox_tail"] - me["outbox_head"] == len(state.outbox):
+        return
+    item = state.outbox[me["outbox_tail"] & (len(state.outbox) - 1)]
+    item["seq"] = seq
+    item["kind"] = kind
+    item["destination"] = destination
+    me["outbox_tail"] += 1
+
+
+@native
+def waiting_for(state: ServerState, row: int, rack: int) -> int:
+    """The bitmap of a rack's workers that an entry has nothing from."""
+    return int(state.rack[rack]["full"] & ~(state.covered[row, rack] | state.apart[row, rack]))
+
+
+@native
+def close(state: ServerState, row: int, outcome: int) -> None:
+    """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
+    me = state.server[0]
+    entry = state.entry[row]
+    single = entry["single"]
+    while single >= 0:
+        following = state.single[single]["next"]
+        state.single[single]["next"] = me["free"]
+        me["free"] = single
+        single = following
+    entry["single"] = -1
+    entry["state"] = outcome
+    me["open"] -= 1
+    if me["open"] == 0:
+        me["scan_ns"] = NEVER
+    last = state.open[me["open"]]
+    state.open[entry["position"]] = last
+    state.entry[last]["position"] = entry["position"]

@@ -1,0 +1,196 @@
+"""What a worker knows: a ring of fragments, its own until the result comes, then the result.
+
+One row per seq, `rows` of them (a power of two, at least four windows). A row holds the worker's own fragment
+until the result comes, then the result, until everything that may need it is through:
+
+    kept for peers | base: lowest unresolved ... next: first not yet sent ... fed: first not yet given
+
+A worker sends seq only when everything up to seq - window is resolved, so a peer that lacks a result lacks one of the
+last window; two windows are kept. A result ends its fragment whatever row, partial or path made it: only the first
+one counts.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.native import native
+from esa.protocol.packets import Lanes, Records
+from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.wire import index_parameters
+
+_WORKER = np.dtype(
+    [
+        ("job", np.int64),
+        ("epoch", np.int64),
+        ("bitmap0", np.int64),  # this worker's bit, its rack's bit
+        ("bitmap1", np.int64),
+        ("multiplier", np.int64),
+        ("salt", np.int64),
+        ("window_limit", np.int64),
+        ("window", np.float64),  # fragments in flight now, at most
+        ("base", np.int64),  # lowest unresolved
+        ("next", np.int64),  # first not yet sent
+        ("fed", np.int64),  # first not yet given
+        ("drained", np.int64),  # first result not yet taken
+        ("beyond", np.int64),  # first after the highest result
+        ("probe", np.int64),  # fragments beyond the highest result that are resent at a time
+        ("scan_ns", np.int64),  # no fragment's time is up before
+        ("cut_ns", np.int64),  # when the window was last halved
+        ("progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
+        ("give_up_ns", np.int64),
+        ("failed", np.int64),  # gave up on `base`
+        ("missing_seq", np.int64),  # the last QUERY's: these have not been heard from
+        ("missing0", np.int64),
+        ("missing1", np.int64),
+        ("asked_head", np.int64),  # queue of QUERYs to answer
+        ("asked_tail", np.int64),
+        *ESTIMATE_FIELDS,
+    ]
+)
+_FRAGMENT = np.dtype(
+    [
+        ("sent_ns", np.int64),
+        ("waiting_ns", np.int64),  # its timer counts from here: sent, or overtaken
+        ("tries", np.int32),
+        ("done", np.uint8),
+        ("priority", np.uint8),
+        ("exponent", np.int8),  # the worker's own, then the result's
+    ]
+)
+_COUNTERS = np.dtype(
+    [
+        (name, np.int64)
+        for name in (
+            "fragments",  # sent for the first time
+            "resends",
+            "results",  # fragments resolved
+            "via_ps",  # of these, by a packet that the PS made
+            "ecn",  # of these, marked
+            "duplicates",  # results that came again
+            "queries",
+            "answers",  # queries answered with a result
+            "malformed",
+        )
+    ]
+)
+
+
+class WorkerState(NamedTuple):
+    """One rank of a job; make one with `worker_state`. Rows of lanes are indexed by seq modulo their number."""
+
+    worker: Records  # (1,)
+    fragment: Records  # (rows,)
+    lane: Lanes  # (rows, lanes)
+    asked: npt.NDArray[np.int64]  # (rows,)
+    straight: npt.NDArray[np.int64]  # (rows,): the seq that goes straight to the PS, -1: none
+    counter: Records  # (1,)
+
+
+def ring_rows(window: int) -> int:
+    """Rows of a worker's or PS's ring: a power of two, at least four windows."""
+    return 1 << (4 * window - 1).bit_length()
+
+
+def worker_state(
+    *,
+    job: int,
+    epoch: int,
+    rank: int,
+    rack: int = 0,
+    window: int,
+    lanes: int,
+    give_up_s: float = 30.0,
+    rto_initial_ns: int = 50_000_000,
+    rto_floor_ns: int = 10_000_000,
+    rto_ceiling_ns: int = 1_000_000_000,
+    first_seq: int = 0,
+) -> WorkerState:
+    """A worker that has sent nothing. `rank` counts within its rack (bit of bitmap0), `rack` is the bit of bitmap1."""
+    if window < 1:
+        raise ValueError(f"window: {window} fragments; at least 1")
+    rows = ring_rows(window)
+    state = WorkerState(
+        worker=np.zeros(1, _WORKER),
+        fragment=np.zeros(rows, _FRAGMENT),
+        lane=np.zeros((rows, lanes), np.int32),
+        asked=np.zeros(rows, np.int64),
+        straight=np.full(rows, -1, np.int64),
+        counter=np.zeros(1, _COUNTERS),
+    )
+    me = state.worker[0]
+    me["job"], me["epoch"], me["bitmap0"], me["bitmap1"] = job, epoch, 1 << rank, 1 << rack
+    me["multiplier"], me["salt"] = index_parameters(job, epoch)
+    me["window_limit"] = me["window"] = window
+    for name in ("base", "next", "fed", "drained", "beyond"):
+        me[name] = first_seq
+    me["probe"] = 1
+    me["scan_ns"] = NEVER
+    me["give_up_ns"] = int(give_up_s * NS_PER_S)
+    me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = rto_initial_ns, rto_floor_ns, rto_ceiling_ns
+    return state
+
+
+@native
+def worker_room(state: WorkerState) -> int:
+    """Fragments that `worker_feed` takes now."""
+    me = state.worker[0]
+    return int(min(me["base"] - 2 * me["window_limit"], me["drained"]) + len(state.fragment) - me["fed"])
+
+
+@native
+def worker_feed(
+    state: WorkerState, lanes: npt.NDArray[np.int32], first: int, count: int, priority: int, exponent: int
+) -> int:
+    """Queue up to `count` fragments of an array of lanes, from its fragment `first`; return how many were taken.
+
+    lanes: (n,) int32; the last fragment is filled up with zeros. In a payload-free state it is not looked at.
+    """
+    me = state.worker[0]
+    width = state.lane.shape[1]
+    taken = min(count, worker_room(state))
+    for j in range(taken):
+        row = me["fed"] & (len(state.fragment) - 1)
+        fragment = state.fragment[row]
+        fragment["tries"] = 0
+        fragment["done"] = 0
+        fragment["priority"] = priority
+        fragment["exponent"] = exponent
+        start = (first + j) * width
+        used = min(max(len(lanes) - start, 0), width)
+        for k in range(used):
+            state.lane[row, k] = lanes[start + k]
+        for k in range(used, width):
+            state.lane[row, k] = 0
+        me["fed"] += 1
+    return max(taken, 0)
+
+
+@native
+def worker_ready(state: WorkerState) -> int:
+    """Results that `worker_drain` can take now."""
+    me = state.worker[0]
+    return int(me["base"] - me["drained"])
+
+
+@native
+def worker_drain(state: WorkerState, lanes: npt.NDArray[np.int32], first: int, count: int) -> tuple[int, int]:
+    """Take up to `count` results in order into fragments first, first+1, ... of an array of lanes.
+
+    Returns how many, and the maximum of their exponents (-128 if none).
+    """
+    me = state.worker[0]
+    width = state.lane.shape[1]
+    taken = min(count, worker_ready(state))
+    exponent = -128
+    for j in range(taken):
+        row = me["drained"] & (len(state.fragment) - 1)
+        exponent = max(exponent, int(state.fragment[row]["exponent"]))
+        start = (first + j) * width
+        for k in range(min(max(len(lanes) - start, 0), width)):
+            lanes[start + k] = state.lane[row, k]
+        me["drained"] += 1
+    return taken, exponent

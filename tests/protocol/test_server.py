@@ -1,0 +1,403 @@
+"""The PS's rules, one test each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from esa.protocol import GROUP, NEVER, STRANGER, server_state
+from esa.wire import Flag, Kind, aggregator_index
+from tests.protocol.exchange import EPOCH, JOB, LANES, MS, S, Server, packet
+
+pytestmark = pytest.mark.timeout(180)
+
+INT32 = np.iinfo(np.int32)
+Q, REM, RES = Kind.QUERY, Kind.REMINDER, Kind.RESULT
+SWITCH = 3  # number of the first switch in a job of three workers
+
+
+def server(workers=(3,), window: int = 4, lanes: int = LANES, **settings) -> Server:
+    settings = {"job": JOB, "epoch": EPOCH, "workers_per_rack": workers, "window": window, "lanes": lanes, **settings}
+    return Server(server_state(**settings))
+
+
+def values(s: Server) -> list[int]:
+    return [int(p["lane"][0]) for p in s.sent]
+
+
+def answer(s: Server, seq: int, value: int = 0, source: int = 0, **fields: int) -> None:
+    fields = {"flags": Flag.ANSWER, "bitmap0": 1 << source, "bitmap1": 1, **fields}
+    s.receive(packet(RES, seq, value=value, **fields), source)
+
+
+def miss(s: Server, seq: int, source: int = SWITCH) -> None:
+    s.receive(packet(Kind.MISS, seq), source)
+
+
+def test_disjoint_contributions_add_up_to_one_result_for_the_group():
+    s = server()
+    s.gradient(0, 5, 10, priority=4, exponent=-9)
+    s.partial(0b110, 5, 30, source=SWITCH, priority=90, exponent=-3, flags=Flag.ECN)
+    assert s.send() == [(RES, 5, GROUP)]
+    (result,) = s.sent
+    assert set(result["lane"].tolist()) == {40}
+    names = ("flags", "priority", "exponent", "job", "epoch", "index", "bitmap0", "bitmap1")
+    expected = [Flag.RELEASE | Flag.ECN, 90, -3, JOB, EPOCH, aggregator_index(JOB, EPOCH, 5), 0b111, 1]
+    assert [int(result[n]) for n in names] == expected
+    assert s.wake_ns == NEVER
+
+
+def test_where_no_switch_replicates_every_worker_gets_its_own_result():
+    s = server(switches=0, unicast=True)
+    for rank in range(3):
+        s.gradient(rank, 0, 1)
+    assert s.send(room=2) == [(RES, 0, 0), (RES, 0, 1)]
+    assert s.wake_ns == s.now_ns
+    assert s.send() == [(RES, 0, 2)]
+    assert {int(p["flags"]) for p in s.sent} == {Flag.ANSWER}
+
+
+def test_a_complete_sum_of_the_switch_is_passed_on():
+    s = server(release_on_ack=True)
+    s.partial(0b111, 0, 12, source=1)  # atp: from the address of the worker that completed it
+    assert s.send() == [(RES, 0, GROUP)]
+    assert values(s) == [12]
+
+
+def test_lanes_saturate():
+    s = server((2,))
+    s.gradient(0, 0, INT32.max)
+    s.gradient(1, 0, 1)
+    s.gradient(0, 1, INT32.min)
+    s.gradient(1, 1, -1)
+    s.send()
+    assert values(s) == [INT32.max, INT32.min]
+
+
+def test_what_is_contained_is_discarded():
+    s = server()
+    s.partial(0b011, 0, 30)
+    s.gradient(0, 0, 10)
+    s.partial(0b011, 0, 30)
+    s.gradient(2, 0, 5)
+    s.send()
+    assert values(s) == [35]
+    assert s.counted("duplicates") == 2
+
+
+def test_what_overlaps_is_discarded_and_a_resend_takes_its_place():
+    s = server(ask_ahead=0)
+    s.partial(0b011, 0, 30)
+    s.partial(0b110, 0, 25)  # workers 1 and 2
+    assert (s.send(), s.counted("overlaps")) == ([], 1)
+    s.gradient(2, 0, 5, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, GROUP)]
+    assert values(s) == [35]
+
+
+def test_a_resend_is_used_only_for_what_nothing_else_covers():
+    s = server()
+    s.gradient(0, 0, 10, flags=Flag.RESEND)
+    s.gradient(0, 0, 10, flags=Flag.RESEND)
+    s.gradient(2, 0, 5, flags=Flag.RESEND, exponent=8)
+    assert s.send() == []
+    s.partial(0b011, 0, 30)  # worker 0 is in here
+    assert s.send() == [(RES, 0, GROUP)]
+    assert values(s) == [35]
+    assert s.sent[0]["exponent"] == 8
+    assert s.counted("duplicates") == 1
+
+
+def test_resends_alone_complete_a_sum():
+    s = server()
+    for rank in range(3):
+        s.gradient(rank, 0, 1 << rank, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, GROUP)]
+    assert values(s) == [7]
+
+
+def test_a_resend_that_cannot_be_kept_apart_is_added_at_once():
+    s = server(singles=1)
+    s.gradient(0, 0, 1, flags=Flag.RESEND)
+    s.gradient(1, 0, 2, flags=Flag.RESEND)
+    s.gradient(2, 1, 4, flags=Flag.RESEND)
+    s.partial(0b011, 0, 3)
+    assert s.counted("overlaps") == 1
+    s.partial(0b100, 0, 4)
+    s.partial(0b011, 1, 3)
+    assert s.send() == [(RES, 0, GROUP), (RES, 1, GROUP)]
+    assert values(s) == [7, 7]
+    s.gradient(0, 2, 1, flags=Flag.RESEND)  # the one place is free again
+    assert s.state.apart[2].tolist() == [1]
+
+
+def test_an_incomplete_fragment_is_reminded_of_then_the_missing_are_asked_then_all():
+    s = server()
+    s.now_ns = 5 * MS
+    s.gradient(1, 0, 1)
+    s.send()
+    assert s.wake_ns == 5 * MS + 10 * MS
+    assert s.wait() == [(REM, 0, SWITCH)]
+    assert s.sent[0]["index"] == aggregator_index(JOB, EPOCH, 0)
+    miss(s, 0)
+    assert s.send() == [(Q, 0, 0), (Q, 0, 2)]
+    assert {(int(p["bitmap0"]), int(p["bitmap1"])) for p in s.sent} == {(0b101, 1)}
+    s.partial(0b001, 0, 1)
+    assert s.wait() == [(REM, 0, SWITCH), (Q, 0, 2)]
+    assert s.wait() == [(REM, 0, SWITCH), (Q, 0, 2)]
+    assert s.wait() == [(REM, 0, SWITCH), (Q, 0, 0), (Q, 0, 1), (Q, 0, 2)]
+    assert {int(p["bitmap0"]) for p in s.sent} == {0b100}
+    miss(s, 0)
+    assert s.send() == []  # the timer asks from now on
+
+
+def test_asking_backs_off_to_the_ceiling():
+    s = server()
+    s.gradient(0, 0)
+    s.send()
+    times = [0]
+    for _ in range(7):
+        s.wait()
+        times.append(s.now_ns // MS)
+    assert np.diff(times).tolist() == [10, 20, 40, 80, 160, 200, 200]
+
+
+def test_patience_follows_the_time_that_completion_takes():
+    s = server((2,), patience_ceiling_ns=S)
+    for seq in range(100):
+        s.gradient(0, seq)
+        s.send()
+        start_ns = s.now_ns
+        while s.wake_ns < start_ns + 30 * MS:
+            s.wait()
+            miss(s, seq, source=2)  # asked too early
+        s.now_ns = start_ns + 30 * MS
+        s.gradient(1, seq)
+        s.send()
+    s.gradient(0, 100)
+    s.send()
+    assert 30 * MS <= s.wake_ns - s.now_ns < 40 * MS
+
+
+def test_patience_does_not_follow_what_only_a_reminder_brought():
+    s = server((2,))
+    for seq in range(50):
+        s.gradient(0, seq)
+        s.send()
+        s.wait()
+        s.now_ns += 1 * MS
+        s.partial(0b10, seq, source=2)
+        s.send()
+    s.gradient(0, 50)
+    s.send()
+    assert s.wake_ns - s.now_ns == 10 * MS
+
+
+def test_without_a_switch_the_workers_are_asked_at_once():
+    s = server(switches=0, unicast=True)
+    s.gradient(1, 0)
+    s.send()
+    assert s.wait() == [(Q, 0, 0), (Q, 0, 2)]
+
+
+def test_who_resends_a_finished_fragment_is_sent_its_result():
+    s = server()
+    s.partial(0b111, 0, 9)
+    s.send()
+    s.gradient(2, 0, flags=Flag.RESEND)
+    s.gradient(1, 0)  # an echo of the original
+    assert s.send() == [(RES, 0, 2)]
+    assert values(s) == [9]
+    assert s.sent[0]["flags"] == Flag.ANSWER
+
+
+def test_where_rows_wait_for_the_result_it_is_sent_to_the_group_once_more():
+    s = server(release_on_ack=True)
+    s.partial(0b111, 0, 9)
+    s.send()
+    for _ in range(3):
+        s.gradient(2, 0, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, GROUP), (RES, 0, 2), (RES, 0, 2)]
+    assert [int(p["flags"]) for p in s.sent] == [Flag.RELEASE, Flag.ANSWER, Flag.ANSWER]
+
+
+def test_a_workers_answer_goes_to_those_who_asked():
+    s = server()
+    s.gradient(2, 0, 5, flags=Flag.RESEND)
+    s.send()
+    s.wait()
+    miss(s, 0)
+    assert s.send() == [(Q, 0, 0), (Q, 0, 1)]
+    answer(s, 0, 77, exponent=6)
+    answer(s, 0, 77, source=1)
+    assert s.send() == [(RES, 0, 2)]
+    assert (values(s), int(s.sent[0]["exponent"])) == ([77], 6)
+    assert (s.counted("answered"), s.counted("via_ps"), s.wake_ns) == (1, 0, NEVER)
+
+
+def test_an_answer_that_nobody_asked_for_changes_nothing():
+    s = server()
+    answer(s, 3, 77)
+    s.gradient(0, 3)
+    assert s.send() == []
+
+
+def test_what_every_worker_has_is_an_echo():
+    s = server(window=4)
+    s.partial(0b111, 20, 1)
+    s.send()
+    s.gradient(0, 12, flags=Flag.RESEND)  # two windows back
+    assert s.send() == []
+    assert (s.wake_ns, s.counted("duplicates")) == (NEVER, 1)
+    s.gradient(0, 13, flags=Flag.RESEND)
+    s.send()
+    assert s.wake_ns < NEVER
+
+
+def test_an_open_fragment_that_the_job_has_passed_is_closed():
+    s = server(window=4)
+    s.gradient(0, 12, flags=Flag.RESEND)
+    s.send()
+    answer(s, 20)  # the worker's hint: the result asked for is gone
+    assert s.wait() == []
+    assert s.wake_ns == NEVER
+    assert s.state.server[0]["free"] >= 0
+
+
+def test_a_row_never_holds_what_was_there_a_turn_of_the_ring_before():
+    s = server((2,), window=1)  # four rows
+    s.gradient(0, 1, 100)
+    s.gradient(1, 9, 7)
+    s.gradient(0, 9, 8)
+    assert s.send() == [(RES, 9, GROUP)]
+    assert values(s) == [15]
+
+
+def test_seq_wraps():
+    s = server((2,), window=4)
+    for seq in (0xFFFFFFFE, 0xFFFFFFFF, 0, 1):
+        s.gradient(0, seq, 1)
+        s.gradient(1, seq, 2)
+    assert [seq for _, seq, _ in s.send()] == [0xFFFFFFFE, 0xFFFFFFFF, 0, 1]
+    assert s.sent[2]["index"] == aggregator_index(JOB, EPOCH, 0)
+
+
+def test_after_a_quiet_minute_everything_is_forgotten():
+    s = server((2,), window=4)
+    s.gradient(0, 5, 1)
+    s.gradient(1, 5, 2)
+    s.send()
+    s.now_ns += 61 * S
+    s.gradient(0, 5, 50, flags=Flag.RESEND)  # 2**32 fragments later, or a new run of the same numbers
+    s.gradient(1, 5, 60, flags=Flag.RESEND)
+    assert s.send() == [(RES, 5, GROUP)]
+    assert values(s) == [110]
+    s.now_ns += 61 * S
+    s.gradient(0, 5 - 2**31, 1)  # behind by half the numbers, and yet new
+    s.send()
+    assert s.wake_ns < NEVER
+
+
+def test_a_silent_worker_is_reported_and_may_come_back():
+    s = server(give_up_s=2.0)
+    s.gradient(0, 0, 1)
+    s.gradient(1, 0, 2)
+    s.send()
+    while s.wake_ns < NEVER:
+        s.wait()
+    assert 2 * S <= s.now_ns < 2.5 * S
+    assert (s.counted("failed"), int(s.state.rack[0]["silent"])) == (1, 0b100)
+    s.gradient(2, 0, 4)
+    assert s.send() == [(RES, 0, GROUP)]
+    assert values(s) == [7]
+
+
+@pytest.mark.parametrize(
+    ("source", "fields"),
+    [
+        (STRANGER, {}),
+        (1, {}),  # worker 1 speaks for worker 0
+        (0, {"bitmap0": 0}),
+        (0, {"bitmap0": 0b011}),  # a gradient of two
+        (0, {"bitmap0": 0b1001}),
+        (3, {"bitmap0": 0b1000}),  # there is no fourth worker
+        (0, {"bitmap1": 0}),
+        (0, {"bitmap1": 2}),
+        (0, {"bitmap1": 3}),
+        (0, {"flags": Flag.LEVEL1, "bitmap1": 2}),
+        (0, {"version_kind": 0x21}),
+        (0, {"version_kind": 0x10 | Kind.MISS}),
+        (0, {"version_kind": 0x10 | Kind.RESULT}),  # no answer
+        (0, {"version_kind": 0x10 | Kind.QUERY}),
+        (0, {"version_kind": 0x10 | Kind.PARTIAL, "bitmap0": 0b1001}),
+        (0, {"version_kind": 0}),
+        (0, {"job": JOB - 1}),
+        (0, {"epoch": EPOCH - 1}),
+    ],
+)
+def test_nonsense_is_counted_and_dropped(source, fields):
+    s = server()
+    s.gradient(0, 0, source=source, **fields)
+    assert s.send() == []
+    assert (s.counted("malformed"), s.wake_ns, int(s.state.server[0]["open"])) == (1, NEVER, 0)
+
+
+def test_any_bytes_at_all_are_survived():
+    rng = np.random.default_rng(3)
+    s = server((2, 3), switches=2, window=2, singles=3)
+    for n in range(4000):
+        batch = packet(Kind(int(rng.integers(1, 7))), int(rng.integers(-4, 12)), flags=int(rng.integers(64)))
+        spoilt = rng.random(6) < 0.15
+        batch[0, :6][spoilt] = rng.integers(0, 2**32, spoilt.sum(), dtype=np.uint32)
+        batch[0, 4:6] |= rng.integers(0, 4, 2, dtype=np.uint32) << 24
+        s.now_ns += int(rng.integers(3 * MS)) if n % 1000 else 100 * S
+        s.receive(batch, int(rng.integers(-1, 7)))
+        s.send(room=int(rng.integers(1, 9)))
+    assert s.counted("malformed") > 0
+
+
+def test_two_racks_complete_by_racks_partials_and_resends():
+    s = server((2, 3), switches=3)
+    s.partial(0xFFFFFFFF, 0, 100, bitmap1=0b10, flags=Flag.LEVEL1, source=5)  # all of rack 1
+    s.gradient(1, 0, 7, bitmap1=0b01)
+    s.partial(0b01, 0, 1, bitmap1=0b10, source=6)  # a part of what is complete
+    s.gradient(0, 0, 3, bitmap1=0b01, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, GROUP)]
+    assert (values(s), int(s.sent[0]["bitmap1"])) == ([110], 0b11)
+    s.gradient(2, 1, bitmap0=0b100, bitmap1=0b10, source=4)
+    s.send()
+    assert s.wait() == [(REM, 1, 5), (REM, 1, 6), (REM, 1, 7)]
+    for switch in (5, 6):
+        miss(s, 1, switch)
+    assert s.send() == []
+    miss(s, 1, 7)
+    assert s.send() == [(Q, 1, 0), (Q, 1, 1), (Q, 1, 2), (Q, 1, 3)]
+
+
+def test_without_payload_everything_but_the_lanes_is_the_same():
+    s = server(lanes=0)
+    for rank in range(3):
+        s.gradient(rank, 0, value=[], exponent=rank)
+    assert s.send() == [(RES, 0, GROUP)]
+    assert s.sent[0]["exponent"] == 2
+
+
+def test_who_is_missing_of_a_preempted_fragment_is_asked_ahead():
+    s = server()
+    s.partial(0b010, 0, 5, source=SWITCH)
+    assert s.send() == [(Q, 0, 0), (Q, 0, 2)]
+    assert {(int(p["flags"]), int(p["bitmap0"])) for p in s.sent} == {(int(Flag.COLLISION), 0b101)}
+    s.gradient(0, 0, 1, flags=Flag.RESEND)
+    s.gradient(2, 0, 1, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, GROUP)]
+
+
+def test_only_what_was_preempted_and_lacks_few_is_asked_ahead():
+    s = server(ask_ahead=1)
+    s.partial(0b001, 0, source=SWITCH)  # two are missing
+    s.partial(0b011, 4, source=SWITCH)
+    assert s.send() == [(Q, 4, 2)]
+    s.gradient(0, 5, flags=Flag.COLLISION)  # the row is another's, now and for the peers
+    s.gradient(0, 1)  # came by itself: no switch aggregates
+    s.gradient(0, 2, flags=Flag.RESEND)  # asks for what may be complete
+    assert s.send() == []

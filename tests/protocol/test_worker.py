@@ -1,0 +1,315 @@
+"""The worker's rules, one test each."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from esa.protocol import NEVER, worker_drain, worker_feed, worker_room, worker_state
+from esa.wire import Flag, Kind, aggregator_index
+from tests.protocol.exchange import EPOCH, JOB, LANES, MS, Worker, kinds, packet
+
+pytestmark = pytest.mark.timeout(180)
+
+G, R = Kind.GRADIENT, Kind.RESULT
+
+
+def worker(window: int = 4, rank: int = 2, lanes: int = LANES, **settings) -> Worker:
+    return Worker(worker_state(job=JOB, epoch=EPOCH, rank=rank, window=window, lanes=lanes, **settings))
+
+
+def flags(packets) -> list[int]:
+    return [int(p["flags"]) for p in packets]
+
+
+def seqs(packets) -> list[int]:
+    return [int(p["seq"]) for p in packets]
+
+
+def test_a_gradient_says_whose_it_is_and_where_it_aggregates():
+    w = worker(rank=2, first_seq=41)
+    w.feed(1, value=-7, priority=200, exponent=-3)
+    (gradient,) = w.send()
+    assert kinds([gradient]) == [(G, 41)]
+    assert gradient["index"] == aggregator_index(JOB, EPOCH, 41)
+    names = ("flags", "priority", "exponent", "job", "epoch", "bitmap0", "bitmap1")
+    assert [int(gradient[n]) for n in names] == [0, 200, -3, JOB, EPOCH, 1 << 2, 1]
+    assert set(gradient["lane"].tolist()) == {-7}
+
+
+def test_a_window_of_fragments_is_in_flight_and_results_move_it():
+    w = worker(window=4)
+    w.feed(7)
+    assert seqs(w.send()) == [0, 1, 2, 3]
+    assert w.send() == []
+    w.result(1)  # the window counts from the lowest unresolved
+    assert w.send() == []
+    w.result(0)
+    assert seqs(w.send()) == [4, 5]
+
+
+def test_seq_wraps():
+    w = worker(window=4, first_seq=0xFFFFFFFE)
+    w.feed(6)
+    assert seqs(w.send()) == [0xFFFFFFFE, 0xFFFFFFFF, 0, 1]
+    w.result(0xFFFFFFFE, 0xFFFFFFFF, 0)
+    sent = w.send()
+    assert seqs(sent) == [2, 3]
+    assert sent[0]["index"] == aggregator_index(JOB, EPOCH, 2)
+    w.query(0xFFFFFFFF)
+    assert kinds(w.send()) == [(R, 0xFFFFFFFF)]
+
+
+def test_results_come_out_in_order_once_and_with_the_largest_exponent():
+    w = worker()
+    w.feed(3)
+    w.send()
+    lanes = np.zeros(3 * LANES - 5, np.int32)  # the last fragment is not full
+    w.result(2, value=30, exponent=1)
+    assert worker_drain(w.state, lanes, 0, 3) == (0, -128)
+    w.result(0, value=10, exponent=-4)
+    w.result(0, value=99, exponent=9)
+    w.result(1, value=20, exponent=7)
+    assert worker_drain(w.state, lanes, 0, 2) == (2, 7)
+    assert worker_drain(w.state, lanes, 2, 1) == (1, 1)
+    assert lanes.tolist() == [10] * LANES + [20] * LANES + [30] * (LANES - 5)
+    assert (w.counted("results"), w.counted("duplicates")) == (3, 1)
+
+
+def test_a_short_array_is_filled_up_with_zeros():
+    w = worker()
+    assert worker_feed(w.state, np.full(LANES + 1, 5, np.int32), 0, 2, 1, 0) == 2
+    assert worker_feed(w.state, np.zeros(0, np.int32), 0, 1, 1, 0) == 1
+    sent = w.send()
+    assert sent[1]["lane"].tolist() == [5] + [0] * (LANES - 1)
+    assert not sent[2]["lane"].any()
+
+
+def test_without_payload_everything_but_the_lanes_is_the_same():
+    w = worker(lanes=0)
+    assert worker_feed(w.state, np.zeros(0, np.int32), 0, 9, 1, 0) == 8  # a ring of 16 less 8 kept for peers
+    assert seqs(w.send()) == [0, 1, 2, 3]
+    w.result(0, 1, exponent=3)
+    assert worker_drain(w.state, np.zeros(0, np.int32), 0, 9) == (2, 3)
+
+
+def test_the_last_two_windows_of_results_are_kept_for_peers():
+    w = worker(window=4)
+    w.feed(8)
+    lanes = np.zeros(LANES, np.int32)
+    for seq in range(100):
+        w.send()
+        w.result(seq, value=seq)
+        worker_drain(w.state, lanes, 0, 1)
+        w.feed(worker_room(w.state))
+    w.send()
+    for seq in range(92, 100):
+        w.query(seq)
+    answers = w.send()
+    assert kinds(answers) == [(R, seq) for seq in range(92, 100)]
+    assert [int(a["lane"][0]) for a in answers] == list(range(92, 100))
+    assert {(int(a["flags"]), int(a["bitmap0"])) for a in answers} == {(Flag.ANSWER, 1 << 2)}
+
+
+def test_a_query_for_what_is_gone_is_answered_with_the_last_result():
+    w = worker(window=4)
+    w.feed(8)
+    for seq in range(50):
+        w.send()
+        w.result(seq, value=seq)
+        worker_drain(w.state, np.zeros(0, np.int32), 0, 1)
+        w.feed(worker_room(w.state))
+    w.query(3)
+    (answer,) = [p for p in w.send() if p["flags"] & Flag.ANSWER]
+    assert (int(answer["seq"]), int(answer["lane"][0])) == (49, 49)
+
+
+def test_a_query_for_an_outstanding_fragment_is_answered_with_a_resend_and_one_for_the_future_not_at_all():
+    w = worker(window=2)
+    w.feed(4)
+    w.send()
+    w.query(1)
+    w.query(2)
+    w.query(0xFFFFFFFF)
+    (resend,) = w.send()
+    assert (kinds([resend]), flags([resend])) == ([(G, 1)], [Flag.RESEND])
+
+
+def test_what_is_not_answered_is_probed_for_and_a_slow_peer_costs_a_few_packets():
+    w = worker(window=16)
+    w.feed(16)
+    w.send()
+    probes = []
+    while w.wake_ns < 400 * MS:
+        probes.append((w.wake_ns // MS, seqs(sent := w.wait())))
+        assert set(flags(sent)) == {Flag.RESEND}
+    assert probes == [(50, [0]), (150, [0, 1]), (350, [0, 1, 2, 3])]  # a timer each would have resent 48
+    w.result(0)
+    while not (sent := w.send()):
+        w.now_ns = w.wake_ns
+    assert (w.now_ns // MS, seqs(sent)[0]) == (350 + 200, 1)  # its time counts from the result; it was sent three times
+
+
+def test_a_window_lost_whole_is_recovered_in_a_logarithmic_number_of_rounds():
+    w = worker(window=16)
+    w.feed(16)
+    w.send()
+    rounds = 0
+    while w.me["base"] < 16:
+        sent = w.wait()
+        rounds += len(sent) > 0
+        for p in sent:
+            w.result(int(p["seq"]))
+    assert rounds <= 6
+
+
+def test_what_later_results_overtook_is_resent_in_parallel():
+    w = worker(window=16)
+    w.feed(16)
+    w.send()
+    w.now_ns = 1 * MS
+    w.result(*(s for s in range(16) if s not in (3, 5, 6, 11)))
+    assert w.send() == []
+    assert seqs(w.wait()) == [3, 5, 6, 11]
+    assert w.now_ns == 1 * MS + 10 * MS  # the floor
+
+
+def test_resends_back_off_to_the_ceiling():
+    w = worker(window=1)
+    w.feed(1)
+    w.send()
+    times = []
+    for _ in range(8):
+        w.wait()
+        times.append(w.now_ns // MS)
+    assert np.diff([0, *times]).tolist() == [50, 100, 200, 400, 800, 1000, 1000, 1000]
+
+
+def test_the_round_trip_is_never_measured_on_what_was_sent_twice():
+    w = worker(window=2)
+    w.feed(2)
+    w.send()
+    w.wait()
+    w.now_ns += 7 * MS
+    w.result(0)
+    assert w.me["smoothed_ns"] == 0
+    w.result(1)
+    assert w.me["smoothed_ns"] == w.now_ns
+
+
+def test_marks_halve_the_window_once_per_round_trip_and_results_without_widen_it():
+    w = worker(window=8)
+    w.feed(16)
+    w.send()
+    w.now_ns = 20 * MS
+    w.result(0)  # measures 20 ms
+    w.now_ns = 21 * MS
+    w.result(1, 2, flags=Flag.ECN)
+    assert w.me["window"] == 4
+    w.now_ns = 60 * MS
+    w.result(3, flags=Flag.ECN)
+    assert w.me["window"] == 2
+    w.result(4)
+    assert w.me["window"] == 2.5
+    assert w.counted("ecn") == 3
+    for seq in range(5, 8):
+        w.now_ns += 100 * MS
+        w.result(seq, flags=Flag.ECN)
+    assert w.me["window"] == 1
+    assert len(w.send()) == 1
+
+
+def test_a_result_of_the_ps_is_counted_as_such():
+    w = worker()
+    w.feed(3)
+    w.send()
+    w.result(0)
+    w.result(1, flags=Flag.RELEASE)
+    w.result(2, flags=Flag.ANSWER)
+    assert w.counted("via_ps") == 2
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"version_kind": 0x23},
+        {"version_kind": 0x11},
+        {"version_kind": 0x1F},
+        {"job": JOB + 1},
+        {"epoch": EPOCH + 1},
+        {"bitmap0": 0xFB},  # a sum without this worker
+        {"seq": 4},  # of what was never sent
+        {"seq": 0x7FFFFFFF},
+    ],
+)
+def test_nonsense_is_counted_and_dropped(changed):
+    w = worker(rank=2, window=4)
+    w.feed(8)
+    w.send()
+    seq = changed.pop("seq", 0)
+    w.result(seq, **changed)
+    assert (w.counted("malformed"), w.counted("results"), int(w.me["base"])) == (1, 0, 0)
+
+
+def test_giving_up_names_the_fragment_and_the_ranks_and_answers_go_on():
+    w = worker(window=2, give_up_s=1.0)
+    w.feed(4)
+    w.send()
+    w.now_ns = 10 * MS
+    w.result(0, value=5)
+    w.send()
+    w.query(1, bitmap0=0b1010)
+    while not w.me["failed"]:
+        w.wait()
+    assert 1000 * MS <= w.now_ns - 10 * MS < 1100 * MS
+    assert (int(w.me["base"]), int(w.me["missing0"])) == (1, 0b1010)
+    assert w.wake_ns == NEVER
+    w.query(1)
+    w.query(0)
+    (answer,) = w.send()
+    assert (int(answer["seq"]), int(answer["lane"][0])) == (0, 5)
+
+
+def test_waiting_for_work_is_not_waiting_for_an_answer():
+    w = worker(give_up_s=1.0)
+    assert w.send() == []
+    assert w.wake_ns == NEVER
+    w.now_ns = 3600 * 1000 * MS
+    w.feed(1)
+    assert len(w.send()) == 1
+    assert not w.me["failed"]
+
+
+def test_what_does_not_fit_is_sent_by_the_next_call():
+    w = worker(window=16)
+    w.feed(16)
+    assert seqs(w.send(room=5)) == [0, 1, 2, 3, 4]
+    assert w.wake_ns == w.now_ns
+    assert seqs(w.send(room=64)) == list(range(5, 16))
+
+
+def ask_ahead(w: Worker, seq: int) -> None:
+    w.receive(packet(Kind.QUERY, seq, bitmap0=1, flags=Flag.COLLISION))
+
+
+def test_asked_ahead_a_fragment_that_was_not_sent_goes_straight_to_the_server():
+    w = worker(window=4)
+    ask_ahead(w, 1)
+    w.feed(3)
+    assert flags(w.send()) == [0, Flag.RESEND, 0]
+    assert (w.counted("fragments"), w.counted("resends")) == (3, 0)
+
+
+def test_asked_ahead_a_fragment_under_way_is_left_alone_and_a_late_one_resent():
+    w = worker(window=4)
+    w.feed(4)
+    w.send()
+    w.now_ns += 10 * MS
+    w.result(0)  # a round trip of 10 ms
+    w.feed(1)
+    w.send()
+    w.now_ns += 5 * MS
+    ask_ahead(w, 4)
+    ask_ahead(w, 3)
+    ask_ahead(w, 0)
+    assert kinds(w.send()) == [(G, 3), (R, 0)]

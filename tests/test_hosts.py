@@ -1,0 +1,274 @@
+"""Workers and PS on loopback sockets and the real clock, under policy `ps`: no switch, the PS does all the work."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import numpy as np
+import pytest
+
+from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
+from esa.hosts.__main__ import main
+from esa.job import Job
+from esa.wire import ESA_PORT
+
+pytestmark = pytest.mark.timeout(120)
+
+WAIT_S = 60
+_HOSTS = itertools.count(1)
+
+
+def make_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings) -> Job:
+    """A job on loopback addresses that no other test of this process uses."""
+    net = f"127.{os.getpid() % 199 + 1}.{next(_HOSTS)}"
+
+    def member(host: int, port: int) -> dict:
+        return {"ip": f"{net}.{host}", "mac": "02:00:00:00:00:01", "udp_port": port, "switch_port": host}
+
+    return Job.model_validate(
+        {
+            "name": "j",
+            "job": 5,
+            "epoch": 1,
+            "policy": "ps",
+            "lanes": lanes,
+            "workers": [member(10 + rank, 20000) for rank in range(workers)],
+            "server": member(9, ESA_PORT),
+            "switch_ip": f"{net}.250",
+            "pool": {"base": 0, "size": 64},
+            "window": window,
+            **settings,
+        }
+    )
+
+
+class Hosts(ExitStack):
+    """A PS and all workers of a job."""
+
+    def __init__(self, job: Job):
+        super().__init__()
+        self.job = job
+        self.server = self.enter_context(ServerEndpoint(job))
+        self.workers = [self.enter_context(WorkerEndpoint(job, rank)) for rank in range(job.fan_in)]
+
+    def all_reduce(self, arrays: np.ndarray, **settings) -> list:
+        futures = [w.all_reduce(a, **settings) for w, a in zip(self.workers, arrays, strict=True)]
+        return [future.result(WAIT_S) for future in futures]
+
+
+def random_lanes(seed: int, *shape: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(-(2**28), 2**28, shape, dtype=np.int32)
+
+
+@pytest.mark.parametrize("lanes", [64, 256])
+@pytest.mark.parametrize("n", [0, 1, 64, 65, 100_000])
+def test_every_worker_gets_the_sum(lanes, n):
+    with Hosts(make_job(3, lanes)) as hosts:
+        arrays = random_lanes(n, 3, n)
+        for reduced in hosts.all_reduce(arrays):
+            assert reduced.lanes.dtype == np.int32
+            assert np.array_equal(reduced.lanes, arrays.sum(0, dtype=np.int32))
+
+
+def test_exponents_are_merged_and_an_empty_array_carries_one():
+    with Hosts(make_job(2)) as hosts:
+        empty = np.zeros(0, np.int32)
+        futures = [w.all_reduce(empty, exponent=e) for w, e in zip(hosts.workers, (-7, -3), strict=True)]
+        assert [f.result(WAIT_S).exponent for f in futures] == [-3, -3]
+
+
+def test_many_in_flight_complete_in_order():
+    with Hosts(make_job(2)) as hosts:
+        count = 3000  # more than the engine's ring of operations
+        done: list[int] = []
+        arrays = random_lanes(1, 2, count, 70)
+        futures = []
+        for k in range(count):
+            futures.append([w.all_reduce(arrays[r, k], 1 + k % 255) for r, w in enumerate(hosts.workers)])
+            futures[-1][0].add_done_callback(lambda _, k=k: done.append(k))
+        for k, pair in enumerate(futures):
+            expected = arrays[:, k].sum(0, dtype=np.int32)
+            assert all(np.array_equal(f.result(WAIT_S).lanes, expected) for f in pair)
+        assert done == list(range(count))
+
+
+def test_a_future_may_start_the_next_one_and_sums_may_go_in_place():
+    with Hosts(make_job(2)) as hosts:
+        arrays = random_lanes(2, 2, 1000)
+        expected = 2 * arrays.sum(0, dtype=np.int32)
+        finished = [threading.Event(), threading.Event()]
+
+        def again(worker: WorkerEndpoint, array: np.ndarray, event: threading.Event) -> Callable[..., None]:
+            def start(_) -> None:
+                worker.all_reduce(array, out=array).add_done_callback(lambda _: event.set())
+
+            return start
+
+        for worker, array, event in zip(hosts.workers, arrays, finished, strict=True):
+            worker.all_reduce(array, out=array).add_done_callback(again(worker, array, event))
+        assert all(event.wait(WAIT_S) for event in finished)
+        assert np.array_equal(arrays, [expected, expected])
+
+
+def test_several_threads_may_submit():
+    with Hosts(make_job(1)) as hosts, ThreadPoolExecutor(4) as pool:
+        (worker,) = hosts.workers
+        arrays = random_lanes(3, 200, 130)
+        sums = list(pool.map(lambda a: worker.all_reduce(a).result(WAIT_S).lanes, arrays))
+        assert np.array_equal(sums, arrays)
+
+
+def test_a_peer_that_comes_late_is_waited_for():
+    job = make_job(2)
+    arrays = random_lanes(4, 2, 5000)
+    with ServerEndpoint(job), WorkerEndpoint(job, 0) as early:
+        first = early.all_reduce(arrays[0])
+        time.sleep(0.3)
+        assert not first.done()
+        with WorkerEndpoint(job, 1) as late:
+            second = late.all_reduce(arrays[1])
+            for future in (first, second):
+                assert np.array_equal(future.result(WAIT_S).lanes, arrays.sum(0, dtype=np.int32))
+            assert early.stats()["resends"] < 32  # a handful, not the window over and over
+
+
+def test_giving_up_names_job_seq_and_ranks():
+    job = make_job(3, give_up_s=1.0)
+    with ServerEndpoint(job) as server, WorkerEndpoint(job, 0) as a, WorkerEndpoint(job, 2) as b:
+        futures = [w.all_reduce(random_lanes(5, 100)) for w in (a, b)]
+        for future in futures:
+            with pytest.raises(AllReduceError, match=r"job j, rank \d: no sum of fragment 0 .* rank 1;") as caught:
+                future.result(WAIT_S)
+            assert (caught.value.job, caught.value.seq, caught.value.missing) == ("j", 0, (1,))
+        with pytest.raises(AllReduceError):
+            a.all_reduce(random_lanes(5, 100)).result(WAIT_S)
+        deadline = time.monotonic() + WAIT_S
+        while not server.stats()["silent_ranks"] and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert server.stats()["silent_ranks"] == [1]
+
+
+def test_without_a_ps_giving_up_says_so():
+    job = make_job(1, give_up_s=0.5)
+    with (
+        WorkerEndpoint(job, 0) as worker,
+        pytest.raises(AllReduceError, match="neither a result nor a word from the PS"),
+    ):
+        worker.all_reduce(random_lanes(6, 10)).result(WAIT_S)
+
+
+def test_closing_ends_what_is_in_flight():
+    job = make_job(2)
+    worker = WorkerEndpoint(job, 0)
+    future = worker.all_reduce(random_lanes(7, 10))
+    worker.close()
+    worker.close()
+    with pytest.raises(RuntimeError, match="was closed"):
+        future.result(WAIT_S)
+    with pytest.raises(RuntimeError, match="was closed"):
+        worker.all_reduce(random_lanes(7, 10)).result(WAIT_S)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"lanes": np.zeros(3, np.int64)}, r"lanes: a contiguous \(n,\) int32 array, not int64"),
+        ({"lanes": np.zeros((2, 2), np.int32)}, r"lanes: .* not int32 \(2, 2\)"),
+        ({"lanes": np.zeros(6, np.int32)[::2]}, "lanes: a contiguous"),
+        ({"lanes": np.zeros(3, np.int32), "out": np.zeros(4, np.int32)}, "out: a writeable array of 3 lanes"),
+        ({"lanes": np.zeros(3, np.int32), "priority": 0}, "priority: 0 is not in 1..255"),
+        ({"lanes": np.zeros(3, np.int32), "exponent": 128}, "exponent: 128 is not in -128..127"),
+    ],
+)
+def test_bad_input_is_refused(arguments, message):
+    with WorkerEndpoint(make_job(1), 0) as worker, pytest.raises(ValueError, match=message):
+        worker.all_reduce(**arguments)
+
+
+def test_a_rank_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match=r"rank: job j has ranks 0\.\.1, not 2"):
+        WorkerEndpoint(make_job(2), 2)
+
+
+def test_stray_datagrams_are_counted_and_harmless():
+    with Hosts(make_job(2)) as hosts:
+        stop = threading.Event()
+        rng = np.random.default_rng(8)
+
+        def shout() -> None:
+            server = str(hosts.job.server.ip), ESA_PORT
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as stranger:
+                while not stop.is_set():
+                    stranger.sendto(rng.bytes(int(rng.choice([0, 1, 24, 280, 1000]))), server)
+
+        thread = threading.Thread(target=shout)
+        thread.start()
+        try:
+            arrays = random_lanes(8, 2, 20_000)
+            for reduced in hosts.all_reduce(arrays):
+                assert np.array_equal(reduced.lanes, arrays.sum(0, dtype=np.int32))
+        finally:
+            stop.set()
+            thread.join()
+        assert hosts.server.stats()["malformed"] > 0
+
+
+def test_the_ps_process(tmp_path):
+    job = make_job(2)
+    job.save(tmp_path / "job.json")
+    command = [
+        sys.executable,
+        "-m",
+        "esa.hosts",
+        "server",
+        "--job",
+        tmp_path / "job.json",
+        "--stats",
+        tmp_path / "s.json",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "ready\n"
+            with WorkerEndpoint(job, 0) as a, WorkerEndpoint(job, 1) as b:
+                arrays = random_lanes(9, 2, 640)
+                futures = [a.all_reduce(arrays[0]), b.all_reduce(arrays[1])]
+                for future in futures:
+                    assert np.array_equal(future.result(WAIT_S).lanes, arrays.sum(0, dtype=np.int32))
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
+        finally:
+            process.kill()
+    stats = json.loads((tmp_path / "s.json").read_text())
+    assert (stats["via_ps"], stats["silent_ranks"], stats["failed"]) == (10, [], 0)
+
+
+def test_a_ps_that_cannot_start_says_why_in_one_line(tmp_path, capsys):
+    job = make_job(1)
+    job.save(tmp_path / "job.json")
+    with ServerEndpoint(job):
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        try:
+            assert main(["server", "--job", str(tmp_path / "job.json")]) == 2
+            assert main(["server", "--job", str(tmp_path / "none.json")]) == 2
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    first, second = capsys.readouterr().err.splitlines()
+    assert f"cannot open UDP {job.server.ip}:{ESA_PORT}: Address already in use" in first
+    assert "none.json" in second
+
+
+def test_hosts_do_not_need_torch():
+    code = "import sys, esa.hosts.__main__; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
