@@ -51,6 +51,9 @@ test: setup ## run every test (what a machine lacks is skipped by name)
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
+bench: setup ## measure ratios side by side, against BMv2 where it is installed
+	@$(SUDO) $(BIN)/python -m experiments.bench --results $(RESULTS)
+
 p4: setup ## compile the P4 program (needs p4c) into p4src/build
 	@$(BIN)/python p4src/compile.py
 

@@ -1,0 +1,15 @@
+"""Runs as they lie on disk, as tables and as plots."""
+
+from esa.report.records import JobSummary, ReportError, Run, Summary, load_run
+from esa.report.tables import comparison_table, counter_table, jct_table
+
+__all__ = [
+    "JobSummary",
+    "ReportError",
+    "Run",
+    "Summary",
+    "comparison_table",
+    "counter_table",
+    "jct_table",
+    "load_run",
+]

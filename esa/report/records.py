@@ -1,0 +1,107 @@
+"""A run's folder: `summary.json` (`Summary`) and `records.jsonl`, one event a line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+SUMMARY = "summary.json"
+RECORDS = "records.jsonl"
+
+
+class ReportError(ValueError):
+    """A folder that holds no run; one line."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class JobSummary(_Strict):
+    """One job. A figure is None where the run ended before it could be measured.
+
+    jct_s:      from submission to the last worker's finish
+    compute_s:  mean over the workers: the iterations less the time in which nothing was left to do but to wait
+    comm_s:     mean over the workers: time in which at least one bucket was on its way
+    final_loss, accuracy: of the final weights, on the held-out samples
+    fragments:  sent for the first time, over all workers; resends: sent again
+    via_ps:     of the fragments, those whose sum came from the PS, not straight from the switch
+    """
+
+    name: str
+    workers: int
+    jct_s: float | None = None
+    iterations: int = 0
+    compute_s: float | None = None
+    comm_s: float | None = None
+    final_loss: float | None = None
+    accuracy: float | None = None
+    fragments: int = 0
+    resends: int = 0
+    via_ps: int = 0
+
+
+class Summary(_Strict):
+    """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
+
+    `incomplete` is there only if the run did not end as it should, and says why.
+    """
+
+    scenario: str
+    policy: str
+    switch: str
+    topology: str
+    seed: int
+    jobs: list[JobSummary]
+    mean_jct_s: float | None = None
+    makespan_s: float | None = None
+    switch_counters: dict[str, dict[str, int]] = {}
+    occupancy_mean: float | None = None
+    incomplete: str | None = None
+
+    def save(self, folder: Path) -> None:
+        data = self.model_dump()
+        if self.incomplete is None:
+            del data["incomplete"]
+        (folder / SUMMARY).write_text(json.dumps(data, indent=2) + "\n")
+
+    def total(self, counter: str) -> int:
+        """A switch counter over all jobs."""
+        return sum(counters.get(counter, 0) for counters in self.switch_counters.values())
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as read from its folder; `records` in the order of their arrival, times `t` since the run's start."""
+
+    folder: Path
+    summary: Summary
+    records: list[dict[str, Any]]
+
+    def of(self, event: str) -> list[dict[str, Any]]:
+        """The records of one kind of event."""
+        return [record for record in self.records if record.get("event") == event]
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run's folder; ReportError says what is wrong with it."""
+    try:
+        summary = Summary.model_validate_json((folder / SUMMARY).read_text())
+    except OSError as error:
+        raise ReportError(f"{folder}: not the folder of a run: cannot read {SUMMARY}: {error.strerror}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ReportError(f"{folder / SUMMARY}: {key or 'file'}: {first['msg']}") from None
+    records = []
+    path = folder / RECORDS
+    for number, line in enumerate(path.read_text().splitlines() if path.exists() else (), start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            raise ReportError(f"{path}: line {number} is not JSON") from None
+    return Run(folder, summary, records)

@@ -1,0 +1,110 @@
+"""Summaries as tables for the terminal, 80 columns wide at most for two jobs and five runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.table import Table
+
+from esa.report.records import JobSummary, Summary
+
+# What the switch did, in the order of a packet's way.
+COUNTERS = (
+    "gradients",
+    "aggregated",
+    "completed",
+    "collisions",
+    "preemptions",
+    "evicted",
+    "aged",
+    "expired",
+    "reminders",
+    "misses",
+    "resends",
+    "duplicates",
+    "denied",
+)
+COMPARED_COUNTERS = ("collisions", "preemptions", "evicted", "reminders")
+
+
+def jct_table(summary: Summary) -> Table:
+    """One row per job."""
+    title = f"{summary.scenario}: {summary.policy} on {summary.switch}, seed {summary.seed}"
+    table = _table(title if summary.incomplete is None else f"{title} (incomplete)")
+    for name in ("JCT s", "compute s", "comm s", "loss", "accuracy", "fragments", "resends", "via PS"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for job in summary.jobs:
+        table.add_row(
+            job.name,
+            _number(job.jct_s, 2),
+            _number(job.compute_s, 2),
+            _number(job.comm_s, 2),
+            _number(job.final_loss, 4),
+            _number(job.accuracy, 3),
+            str(job.fragments),
+            str(job.resends),
+            str(job.via_ps),
+        )
+    table.caption = (
+        f"mean JCT {_number(summary.mean_jct_s, 2)} s, makespan {_number(summary.makespan_s, 2)} s, "
+        f"mean occupancy {_part(summary.occupancy_mean)}"
+    )
+    return table
+
+
+def counter_table(summary: Summary) -> Table:
+    """What the switch counted, one column per job."""
+    table = _table("switch counters")
+    for job in summary.switch_counters:
+        table.add_column(job, justify="right")
+    for name in COUNTERS:
+        table.add_row(name, *(str(counters.get(name, 0)) for counters in summary.switch_counters.values()))
+    return table
+
+
+def comparison_table(summaries: Sequence[Summary]) -> Table:
+    """One column per run, the first being what the others are compared with."""
+    first = summaries[0]
+    table = _table(f"{first.scenario}: {', '.join(summary.policy for summary in summaries)}")
+    for summary in summaries:
+        table.add_column(summary.policy if summary.incomplete is None else f"{summary.policy} (cut)", justify="right")
+    table.add_row("mean JCT s", *(_number(summary.mean_jct_s, 2) for summary in summaries))
+    table.add_row(
+        f"mean JCT / {first.policy}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries)
+    )
+    for name in [job.name for job in first.jobs]:
+        jobs = [_job(summary, name) for summary in summaries]
+        table.add_row(f"{name}: JCT s", *(_number(job.jct_s if job else None, 2) for job in jobs))
+        table.add_row(f"{name}: accuracy", *(_number(job.accuracy if job else None, 3) for job in jobs))
+        table.add_row(f"{name}: loss", *(_number(job.final_loss if job else None, 4) for job in jobs))
+    for counter in COMPARED_COUNTERS:
+        table.add_row(counter, *(str(summary.total(counter)) for summary in summaries))
+    table.add_row("via PS", *(str(sum(job.via_ps for job in summary.jobs)) for summary in summaries))
+    table.add_row("resends", *(str(sum(job.resends for job in summary.jobs)) for summary in summaries))
+    table.add_row("mean occupancy", *(_part(summary.occupancy_mean) for summary in summaries))
+    return table
+
+
+def _table(title: str) -> Table:
+    table = Table(
+        title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left", caption_justify="left"
+    )
+    table.add_column("", no_wrap=True)
+    return table
+
+
+def _job(summary: Summary, name: str) -> JobSummary | None:
+    return next((job for job in summary.jobs if job.name == name), None)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def _ratio(value: float | None, base: float | None) -> str:
+    return "-" if value is None or not base else f"{value / base:.2f}"
+
+
+def _part(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

@@ -1,0 +1,1 @@
+"""Scenarios, the run, the command line `esa`; one small file per experiment."""

@@ -1,0 +1,126 @@
+"""The command line `esa`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+@app.command("run")
+def run_command(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml")],
+    policy: Annotated[
+        str | None, typer.Option(help="one or several, separated by commas; runs one after the other")
+    ] = None,
+    switch: Annotated[str | None, typer.Option(help="embedded or bmv2")] = None,
+    seed: Annotated[int | None, typer.Option(help="of weights, samples and splits")] = None,
+    results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
+    pcap: Annotated[bool, typer.Option("--pcap", help="capture every switch port")] = False,
+) -> None:
+    """Train a scenario's jobs through a P4 switch on this machine (needs root)."""
+    from controller import SwitchError
+    from esa.report import comparison_table, counter_table, jct_table
+    from experiments.run import RunError, run
+    from experiments.scenario import Scenario, ScenarioError
+    from topologies.p4switch import P4SwitchError
+    from topologies.single_rack import NotRootError, require_root
+
+    console = Console()
+    names = [None] if policy is None else [name.strip() for name in policy.split(",")]
+    try:
+        # All of them before the first one starts.
+        scenarios = [Scenario.load(scenario, policy=name, switch=switch, seed=seed) for name in names]
+        require_root()
+        results.mkdir(parents=True, exist_ok=True)
+    except (ScenarioError, NotRootError) as error:
+        raise _refuse(str(error)) from None
+    except OSError as error:
+        raise _refuse(f"results: cannot make the folder {results}: {error.strerror}") from None
+    summaries = []
+    try:
+        for chosen in scenarios:
+            summary, folder = run(chosen, results, console, pcap=pcap)
+            summaries.append(summary)
+            console.print(jct_table(summary))
+            if summary.switch_counters:
+                console.print(counter_table(summary))
+            console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+    except (RunError, P4SwitchError, SwitchError) as error:
+        typer.echo(f"esa: {error}", err=True)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        typer.echo("esa: interrupted; everything is stopped, what was measured is kept", err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    if len(summaries) > 1:
+        console.print(comparison_table(summaries))
+
+
+@app.command("report")
+def report_command(
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...")],
+    output: Annotated[Path, typer.Option(help="the picture")] = Path("report.png"),
+) -> None:
+    """Print the tables of finished runs and draw JCT and occupancy as a PNG."""
+    from esa.report import ReportError, comparison_table, counter_table, jct_table, load_run
+    from esa.report.plots import plot_runs
+
+    console = Console()
+    try:
+        loaded = [load_run(folder) for folder in runs]
+    except ReportError as error:
+        raise _refuse(str(error)) from None
+    for one in loaded:
+        console.print(jct_table(one.summary))
+        if one.summary.switch_counters:
+            console.print(counter_table(one.summary))
+    if len(loaded) > 1:
+        console.print(comparison_table([one.summary for one in loaded]))
+    try:
+        plot_runs(loaded, output)
+    except OSError as error:
+        raise _refuse(f"output: cannot write {output}: {error.strerror}") from None
+    console.print(f"picture: {output}", highlight=False, soft_wrap=True)
+
+
+@app.command("stop")
+def stop_command() -> None:
+    """End runs that are under way and remove what a killed one left behind."""
+    from topologies.leftovers import stop_runs
+    from topologies.single_rack import NotRootError
+
+    try:
+        for line in stop_runs():
+            typer.echo(line)
+    except NotRootError as error:
+        raise _refuse(str(error)) from None
+
+
+@app.command(
+    "switch",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def switch_command(context: typer.Context) -> None:
+    """Start the embedded P4 switch; arguments are simple_switch_grpc's."""
+    from esa.switch.__main__ import main as switch_main
+
+    raise typer.Exit(switch_main(context.args))
+
+
+def _refuse(message: str) -> typer.Exit:
+    typer.echo(f"esa: {message}", err=True)
+    return typer.Exit(USAGE_ERROR)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,437 @@
+"""One run: network, switch, controller, PSs and workers; then its folder of results.
+
+    summary = run(Scenario.load(path), Path("results"), console)
+
+Whatever ends the run, every process and namespace is gone afterwards and what was measured until then lies in the
+folder; a run that did not end as it should says so in its summary.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+
+from controller import Controller, Switch
+from esa.report.records import RECORDS, JobSummary, Summary
+from experiments.plan import JobPlan, plan
+from experiments.progress import RunProgress
+from experiments.scenario import Scenario
+from topologies.single_rack import SingleRack, require_root
+
+SAMPLE_INTERVAL_S = 0.25
+READY_LIMIT_S = 240.0
+PATIENCE_S = 10.0  # without a word why it takes so long
+SILENCE_LIMIT_S = 90.0  # of all workers together, while they train
+ENVIRONMENT = {
+    # One core each: two torch processes with a thread per core each fight over the same cores.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # these hosts have no names to look up
+    "GLOO_SOCKET_IFNAME": SingleRack.interface,
+}
+
+
+class RunError(RuntimeError):
+    """The run did not end as it should; the text names the job and what happened."""
+
+
+@dataclass
+class Worker:
+    """One rank's process and what it said."""
+
+    plan: JobPlan
+    rank: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    ready: bool = False
+    iterations: int = 0
+    end: dict[str, Any] | None = None
+    buffer: bytes = b""
+
+    @property
+    def name(self) -> str:
+        return f"job {self.plan.name} rank {self.rank}"
+
+
+@dataclass
+class Measured:
+    """What a run has shown so far."""
+
+    workers: list[Worker] = field(default_factory=list)
+    go: dict[str, float] = field(default_factory=dict)  # job -> submission, monotonic seconds
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
+
+
+def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = False) -> tuple[Summary, Path]:
+    """Run one scenario; returns its summary and folder. What ends a run early leaves the folder all the same."""
+    require_root()
+    folder = new_folder(results, f"{scenario.name}-{scenario.policy}")
+    (folder / "scenario.toml").write_text(scenario.to_toml())
+    measured = Measured()
+    problem: str | None = "ended early"
+    try:
+        with (
+            _terminated_like_interrupted(),
+            RunProgress(console, {j.name: j.iterations for j in scenario.jobs}) as shown,
+        ):
+            _Run(scenario, folder, measured, shown, pcap).execute()
+        problem = None
+    except KeyboardInterrupt:
+        problem = "interrupted"
+        raise
+    except Exception as error:
+        problem = str(error).splitlines()[0]
+        raise
+    finally:
+        summary = summarise(scenario, measured, problem)
+        summary.save(folder)
+        _give_to_caller(folder)
+    return summary, folder
+
+
+def new_folder(results: Path, name: str) -> Path:
+    """Make results/NAME-DATE-TIME, numbered if there is one already."""
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
+        folder = results / f"{name}-{stamp}{suffix}"
+        with contextlib.suppress(FileExistsError):
+            folder.mkdir(parents=True)
+            return folder
+    raise RunError(f"results: {results} holds a thousand runs of this second")
+
+
+class _Run:
+    def __init__(self, scenario: Scenario, folder: Path, measured: Measured, progress: RunProgress, pcap: bool) -> None:
+        self.scenario = scenario
+        self.folder = folder
+        self.measured = measured
+        self.progress = progress
+        self.pcap_dir = folder / "pcaps" if pcap else None
+        self.logs = folder / "logs"
+        self.indices: dict[str, int] = {}  # job -> its counters in the switch
+        self.baseline: dict[str, dict[str, int]] = {}  # counters before the training
+        self.servers: dict[str, subprocess.Popen[bytes]] = {}
+        self.started = time.monotonic()
+        self.records: IO[str]
+
+    def execute(self) -> None:
+        scenario, say = self.scenario, self.progress.say
+        say(f"{scenario.name}: policy {scenario.policy}, switch {scenario.switch}, results in {self.folder}")
+        self.logs.mkdir()
+        bandwidth = [scenario.bandwidth_mbps(host) for host in scenario.host_names()]
+        with contextlib.ExitStack() as stack:
+            self.records = stack.enter_context((self.folder / RECORDS).open("w"))
+            stack.callback(self._close_pipes)  # once the network, and with it every worker, is gone
+            say(f"  network: {len(bandwidth)} hosts, one switch")
+            self.net = stack.enter_context(
+                SingleRack(
+                    len(bandwidth),
+                    bandwidth_mbps=bandwidth,
+                    switch=scenario.switch,
+                    log_dir=self.logs,
+                    pcap_dir=self.pcap_dir,
+                )
+            )
+            jobs = plan(scenario, self.net, self.folder / "jobs")
+            # Workers take seconds to import torch: they start now, and wait for a network that forwards.
+            self._start_workers(jobs)
+            self.controller = self._start_control_plane(stack, jobs)
+            self._start_servers(jobs)
+            say(f"  workers: {len(self.measured.workers)} start and warm up")
+            self._until_all_ready()
+            self.baseline = self._read_counters()
+            say("  training")
+            self.progress.start()
+            self._train(jobs)
+            self._count()
+            self._stop_servers()
+            self._check_weights(jobs)
+
+    # Start
+
+    def _start_workers(self, jobs: list[JobPlan]) -> None:
+        for job in jobs:
+            for rank, host in enumerate(job.workers):
+                log = self.logs / f"{job.name}-{rank}.log"
+                with log.open("wb") as stderr:
+                    process = self.net.popen(
+                        host,
+                        [
+                            sys.executable,
+                            "-m",
+                            "experiments.train",
+                            "--task",
+                            self.folder.resolve() / "jobs" / f"{job.name}.task.json",
+                            "--rank",
+                            rank,
+                        ],
+                        stdin=subprocess.PIPE,
+                        stdout=subprocess.PIPE,
+                        stderr=stderr,
+                        env=os.environ | ENVIRONMENT,
+                    )
+                os.set_blocking(process.stdout.fileno(), False)
+                self.measured.workers.append(Worker(job, rank, process, log))
+
+    def _start_control_plane(self, stack: contextlib.ExitStack, jobs: list[JobPlan]) -> Controller:
+        self.progress.say("  controller: loading the program")
+        node = self.net.switch
+        switch = stack.enter_context(Switch.connect(node.grpc_address, node.device_id, wait_s=10.0))
+        controller = Controller(switch)
+        controller.load(self.scenario.lanes)
+        if not node.deepen_queues():
+            self.progress.say("  simple_switch_CLI is missing: BMv2's queues stay at 64 packets and may lose some")
+        hosts = range(len(self.net.hosts))
+        controller.add_hosts({self.net.mac(host): self.net.port(host) for host in hosts})
+        for job in jobs:
+            if job.job is not None:
+                self.indices[job.name] = controller.add_job(job.job).index
+        return controller
+
+    def _start_servers(self, jobs: list[JobPlan]) -> None:
+        for job in jobs:
+            if job.job is None:
+                continue
+            stats = self.folder.resolve() / "jobs" / f"{job.name}.ps.json"
+            with (self.logs / f"{job.name}-ps.log").open("wb") as log:
+                process = self.net.popen(
+                    job.server,
+                    [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation, "--stats", stats],
+                    stdout=log,
+                    stderr=log,
+                    env=os.environ | ENVIRONMENT,
+                )
+            self.servers[job.name] = process
+
+    # Run
+
+    def _until_all_ready(self) -> None:
+        start = time.monotonic()
+        explained = False
+        for _ in self._events():
+            waited_s = time.monotonic() - start
+            waiting = [worker.name for worker in self.measured.workers if not worker.ready]
+            if not waiting:
+                return
+            if waited_s > PATIENCE_S and not explained:
+                explained = True
+                self.progress.say("  a first run compiles its packet loops; the next one finds them compiled")
+            if waited_s > READY_LIMIT_S:
+                raise RunError(f"not ready after {READY_LIMIT_S:.0f} s: {', '.join(waiting)}; see {self.logs}")
+
+    def _train(self, jobs: list[JobPlan]) -> None:
+        start = time.monotonic()
+        to_submit = sorted(jobs, key=lambda job: job.spec.submit_s)
+        last_sample = 0.0
+        last_sign = start
+        for heard in self._events():
+            now = time.monotonic()
+            while to_submit and now >= start + to_submit[0].spec.submit_s:
+                self._submit(to_submit.pop(0))
+                last_sign = now
+            if heard:
+                last_sign = now
+            elif now - last_sign > SILENCE_LIMIT_S and not to_submit:
+                unfinished = [worker.name for worker in self.measured.workers if worker.end is None]
+                raise RunError(f"nothing from {', '.join(unfinished)} for {SILENCE_LIMIT_S:.0f} s; see {self.logs}")
+            if now - last_sample >= SAMPLE_INTERVAL_S:
+                last_sample = now
+                self._sample()
+            if all(worker.end is not None for worker in self.measured.workers):
+                return
+
+    def _submit(self, job: JobPlan) -> None:
+        self.measured.go[job.name] = time.monotonic()
+        self._record({"event": "submit", "job": job.name, "t": time.monotonic()})
+        for worker in self.measured.workers:
+            if worker.plan is job:
+                with contextlib.suppress(BrokenPipeError):  # its end is noticed where all ends are
+                    worker.process.stdin.write(b"go\n")
+                    worker.process.stdin.flush()
+
+    def _events(self) -> Iterator[bool]:
+        """Pass on what workers say; yields, several times a second, whether any said something."""
+        silent: list[Worker] = []  # their pipes are closed: they have ended, or are about to
+        with selectors.DefaultSelector() as selector:
+            for worker in self.measured.workers:
+                if worker.process.stdout is not None and not worker.process.stdout.closed:
+                    selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+            while True:
+                heard = False
+                for key, _ in selector.select(timeout=SAMPLE_INTERVAL_S / 2):
+                    worker = key.data
+                    chunk = worker.process.stdout.read(1 << 16)
+                    if chunk == b"":
+                        selector.unregister(key.fileobj)
+                        silent.append(worker)
+                        continue
+                    heard = True
+                    *lines, worker.buffer = (worker.buffer + (chunk or b"")).split(b"\n")
+                    for line in lines:
+                        self._said(worker, json.loads(line))
+                for worker in silent:
+                    self._check_ended(worker)
+                self.net.switch.check()
+                for name, server in self.servers.items():
+                    if server.poll() is not None:
+                        log = self.logs / f"{name}-ps.log"
+                        raise RunError(f"job {name}: its PS ended (status {server.returncode}); {_tail(log)}")
+                yield heard
+
+    def _said(self, worker: Worker, record: dict[str, Any]) -> None:
+        self._record(record)
+        event = record["event"]
+        if event == "ready":
+            worker.ready = True
+        elif event == "iteration":
+            worker.iterations = record["iteration"] + 1
+            if worker.rank == 0:
+                self.progress.iteration(worker.plan.name, worker.iterations, record["loss"])
+        elif event == "end":
+            worker.end = record
+        elif event == "error":
+            raise RunError(f"{worker.name} failed: {record['message']}; {_tail(worker.log)}")
+
+    def _check_ended(self, worker: Worker) -> None:
+        """A worker may take seconds to leave: nobody waits for it, but a bad status is not missed."""
+        status = worker.process.poll()
+        if status is not None and (status != 0 or worker.end is None):
+            what = f"ended by signal {-status}" if status < 0 else f"ended (status {status})"
+            raise RunError(f"{worker.name} {what} before its training was done; {_tail(worker.log)}")
+
+    def _record(self, record: dict[str, Any]) -> None:
+        times = {key: round(record[key] - self.started, 6) for key in ("t", "end") if key in record}
+        self.records.write(json.dumps(record | times) + "\n")
+        self.records.flush()
+
+    # Measure
+
+    def _read_counters(self) -> dict[str, dict[str, int]]:
+        if not self.indices:
+            return {}
+        counters = self.controller.read_counters(list(self.indices.values()))
+        return dict(zip(self.indices, counters, strict=True))
+
+    def _count(self) -> dict[str, int]:
+        """Read the counters; returns the rows in use by job."""
+        now = self._read_counters()
+        self.measured.counters = {
+            job: {name: count - self.baseline[job][name] for name, count in counters.items()}
+            for job, counters in now.items()
+        }
+        return {job: max(0, counters["seated"] - counters["released"]) for job, counters in now.items()}
+
+    def _sample(self) -> None:
+        rows = self._count()
+        if not rows:
+            return
+        self.measured.occupied.append(sum(rows.values()) / self.scenario.rows)
+        self._record({"event": "occupancy", "t": time.monotonic(), "rows": rows})
+        self.progress.occupancy(rows, self.scenario.rows)
+
+    # End
+
+    def _stop_servers(self) -> None:
+        """End the PSs, which then write what they counted."""
+        self.net.kill(self.servers.values(), grace_s=5.0)
+        self.servers.clear()
+
+    def _close_pipes(self) -> None:
+        for worker in self.measured.workers:
+            for pipe in (worker.process.stdin, worker.process.stdout):
+                with contextlib.suppress(BrokenPipeError):
+                    pipe.close()
+
+    def _check_weights(self, jobs: list[JobPlan]) -> None:
+        for job in jobs:
+            digests = {w.end["weights_sha256"] for w in self.measured.workers if w.plan is job and w.end}
+            if len(digests) != 1:
+                raise RunError(f"job {job.name}: the final weights differ between its workers: {', '.join(digests)}")
+
+
+def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Summary:
+    """What a run has shown, whole or not."""
+    jobs = []
+    for spec in scenario.jobs:
+        workers = [worker for worker in measured.workers if worker.plan.name == spec.name]
+        ends = [worker.end for worker in workers if worker.end is not None]
+        job = JobSummary(
+            name=spec.name,
+            workers=spec.workers,
+            iterations=min((worker.iterations for worker in workers), default=0),
+        )
+        for count in ("fragments", "resends", "via_ps"):
+            setattr(job, count, sum(end["network"].get(count, 0) for end in ends))
+        if ends and len(ends) == len(workers):
+            job.jct_s = max(end["end"] for end in ends) - measured.go[spec.name]
+            job.compute_s = _mean(end["statistics"]["compute_s"] for end in ends)
+            job.comm_s = _mean(end["statistics"]["comm_s"] for end in ends)
+            job.final_loss = ends[0]["loss"]
+            job.accuracy = ends[0]["accuracy"]
+        jobs.append(job)
+    times = [job.jct_s for job in jobs if job.jct_s is not None]
+    whole = len(times) == len(jobs)
+    return Summary(
+        scenario=scenario.name,
+        policy=scenario.policy,
+        switch=scenario.switch,
+        topology=scenario.topology,
+        seed=scenario.seed,
+        jobs=jobs,
+        mean_jct_s=_mean(times) if whole else None,
+        makespan_s=max(measured.go[job.name] + job.jct_s for job in jobs) - min(measured.go.values())
+        if whole
+        else None,
+        switch_counters=measured.counters,
+        occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
+        incomplete=problem,
+    )
+
+
+def _give_to_caller(folder: Path) -> None:
+    """Under sudo, the results belong to who called it."""
+    if "SUDO_UID" in os.environ and "SUDO_GID" in os.environ:
+        for path in (folder.parent, folder, *folder.rglob("*")):
+            os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
+
+
+def _mean(values: Any) -> float:
+    values = list(values)
+    return sum(values) / len(values)
+
+
+def _tail(log: Path, lines: int = 12) -> str:
+    try:
+        text = log.read_text(errors="replace").splitlines()[-lines:]
+    except OSError:
+        text = []
+    return "\n".join([f"{log} ends with:", *(f"  {line}" for line in text)]) if text else f"{log} is empty"
+
+
+@contextlib.contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM and a closed terminal unwind like Ctrl-C does."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

@@ -1,0 +1,22 @@
+"""What a worker process is told: one JSON file per job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from esa.job import Frozen
+
+
+class TrainingTask(Frozen):
+    """One job's training; every rank reads the same file."""
+
+    job: str
+    model: str
+    workers: int
+    iterations: int
+    batch_size: int
+    learning_rate: float
+    bucket_cap_mb: float
+    seed: int
+    rendezvous: str  # host:port of rank 0
+    aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo

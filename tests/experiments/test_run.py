@@ -1,0 +1,175 @@
+"""A short run, whole; and runs that are cut short leave nothing behind but what they measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from esa.report import Summary, load_run
+from experiments.run import run
+from experiments.scenario import Scenario
+
+SHORT = """
+name = "short"
+[links]
+worker_mbps = 100.0
+server_mbps = 100.0
+[[jobs]]
+name = "mlp"
+model = "mlp"
+iterations = 6
+window = 64
+[[jobs]]
+name = "cnn"
+model = "cnn"
+iterations = 8
+batch_size = 16
+learning_rate = 0.02
+window = 64
+submit_s = 0.5
+"""
+
+
+def load(tmp_path: Path, text: str = SHORT, **overrides: object) -> Scenario:
+    path = tmp_path / "short.toml"
+    path.write_text(text)
+    return Scenario.load(path, **overrides)
+
+
+def run_quietly(scenario: Scenario, results: Path, **options: bool) -> tuple[Summary, Path]:
+    return run(scenario, results, Console(quiet=True), **options)
+
+
+def leftovers(pid: int, tmp_path: Path) -> list[str]:
+    """Interfaces of the run with this process id, processes that work in this folder."""
+    interfaces = [path.name for path in Path("/sys/class/net").iterdir() if path.name.startswith(f"esa{pid}p")]
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    return interfaces + [line for line in listed.splitlines() if str(tmp_path) in line or f"@esa{pid}p" in line]
+
+
+def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None:
+    esa, folder = run_quietly(load(tmp_path, policy="esa"), tmp_path, pcap=True)
+    gloo, _ = run_quietly(load(tmp_path, policy="gloo"), tmp_path)
+    assert esa.incomplete is gloo.incomplete is None
+    for ours, theirs in zip(esa.jobs, gloo.jobs, strict=True):
+        assert ours.final_loss == pytest.approx(theirs.final_loss, rel=0.01)
+        assert ours.jct_s is not None
+        assert ours.jct_s > 0
+        assert ours.compute_s is not None
+        assert ours.fragments > 0 == theirs.fragments
+    assert esa.total("completed") > 0
+    assert gloo.switch_counters == {}
+    # What a run leaves.
+    again = load_run(folder)
+    assert again.summary == esa
+    assert Scenario.load(folder / "scenario.toml") == load(tmp_path, policy="esa")
+    assert {record["event"] for record in again.records} == {"ready", "submit", "iteration", "occupancy", "end"}
+    assert len([r for r in again.of("iteration") if r["job"] == "cnn" and r["rank"] == 1]) == 8
+    submitted = {record["job"]: record["t"] for record in again.of("submit")}
+    assert submitted["cnn"] - submitted["mlp"] == pytest.approx(0.5, abs=0.3)
+    assert any(path.stat().st_size > 1000 for path in (folder / "pcaps").iterdir())
+    assert leftovers(os.getpid(), tmp_path) == []
+
+
+@pytest.mark.skipif(shutil.which("simple_switch_grpc") is None, reason="needs BMv2: simple_switch_grpc on the PATH")
+def test_the_same_run_on_bmv2(root: None, tmp_path: Path) -> None:
+    summary, _ = run_quietly(load(tmp_path, switch="bmv2"), tmp_path)
+    assert summary.incomplete is None
+    assert summary.total("completed") > 0
+
+
+def contended(tmp_path: Path, policy: str) -> Summary:
+    text = SHORT.replace('name = "short"', 'name = "short"\naggregators = 16').replace("submit_s = 0.5", "")
+    return run_quietly(load(tmp_path, text, policy=policy), tmp_path)[0]
+
+
+def test_few_aggregators_make_esa_preempt_atp_collide_and_switchml_neither(root: None, tmp_path: Path) -> None:
+    esa, atp, switchml = (contended(tmp_path, policy) for policy in ("esa", "atp", "switchml"))
+    assert all(esa.total(counter) > 0 for counter in ("preemptions", "evicted", "reminders", "collisions"))
+    assert atp.total("collisions") > 0
+    assert atp.total("preemptions") == 0
+    assert switchml.total("collisions") == switchml.total("preemptions") == 0
+    losses = [[job.final_loss for job in summary.jobs] for summary in (esa, atp, switchml)]
+    assert losses[0] == losses[1] == losses[2], "sums are exact whatever the policy"
+
+
+COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
+
+
+def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
+    path = tmp_path / "cut.toml"
+    path.write_text(text.replace("iterations = 6", "iterations = 5000"))
+    return subprocess.Popen(
+        [*COMMAND, str(path), "--results", str(tmp_path / "results")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for_iterations(tmp_path: Path) -> Path:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        for records in tmp_path.glob("results/*/records.jsonl"):
+            if '"iteration"' in records.read_text():
+                return records.parent
+        time.sleep(0.1)
+    raise AssertionError("no iteration within 60 s")
+
+
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 3.0, 5.0])
+def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, seconds: float) -> None:
+    process = start(tmp_path)
+    time.sleep(seconds)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everybody in the group
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert leftovers(process.pid, tmp_path) == []
+
+
+def test_ctrl_c_keeps_what_was_measured_and_nothing_else(root: None, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    folder = wait_for_iterations(tmp_path)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "interrupted" in errors
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["incomplete"] == "interrupted"
+    assert summary["jobs"][0]["iterations"] > 0
+    assert leftovers(process.pid, tmp_path) == []
+
+
+def test_a_failing_worker_is_named_with_the_end_of_its_log(root: None, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    folder = wait_for_iterations(tmp_path)
+    victim = next(
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit() and f"{folder}/jobs/mlp.task.json\0--rank\x001".encode() in _command_of(path)
+    )
+    os.kill(victim, signal.SIGKILL)
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "job mlp rank 1 ended by signal 9 before its training was done" in errors
+    assert "mlp-1.log" in errors
+    assert "rank 1" in json.loads((folder / "summary.json").read_text())["incomplete"]
+    assert leftovers(process.pid, tmp_path) == []
+
+
+def _command_of(process: Path) -> bytes:
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -1,0 +1,154 @@
+"""A P4 switch as a Mininet node: the embedded one, or BMv2's simple_switch_grpc; both take the same arguments."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # Mininet 2.3 imports distutils
+    from mininet.node import Switch
+
+SWITCHES = ("embedded", "bmv2")
+BMV2 = "simple_switch_grpc"
+BMV2_CLI = "simple_switch_CLI"
+QUEUE_DEPTH = 1024  # packets per port; BMv2's own 64 loses a window's burst
+
+
+class P4SwitchError(RuntimeError):
+    """The switch did not start or ended; the text says why and ends with its log."""
+
+
+class P4Switch(Switch):
+    """One P4 switch without a program, in the root namespace; a P4Runtime client at `grpc_address` gives it one.
+
+        net = Mininet(topo, switch=partial(P4Switch, kind="bmv2", log_dir=Path("logs")), controller=None)
+
+    kind:    "embedded" (esa.switch) or "bmv2" (simple_switch_grpc on the PATH)
+    log_dir: where NAME.log goes; pcap_dir: where a capture per port and direction goes, None for none
+    """
+
+    _devices = 0
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        kind: str = "embedded",
+        log_dir: Path,
+        pcap_dir: Path | None = None,
+        device_id: int | None = None,
+        cpu_port: int | None = None,
+        **params: Any,
+    ) -> None:
+        if kind not in SWITCHES:
+            raise ValueError(f"switch: unknown switch '{kind}'; allowed: {', '.join(SWITCHES)}")
+        if kind == "bmv2" and shutil.which(BMV2) is None:
+            raise P4SwitchError(f"switch 'bmv2' needs {BMV2} on the PATH; 'embedded' needs nothing")
+        type(self)._devices += 1
+        self.kind = kind
+        self.device_id = type(self)._devices if device_id is None else device_id
+        self.cpu_port = cpu_port
+        self.log_path = log_dir / f"{name}.log"
+        self.pcap_dir = pcap_dir
+        self.grpc_address = f"127.0.0.1:{free_tcp_port()}"
+        self.thrift_port = free_tcp_port()
+        self.process: subprocess.Popen[bytes] | None = None
+        params.setdefault("inNamespace", False)
+        super().__init__(name, dpid=f"{self.device_id:x}", **params)
+
+    def command(self) -> list[str]:
+        """Return the command line; port numbers are Mininet's, which the control plane uses too."""
+        command = [BMV2] if self.kind == "bmv2" else [sys.executable, "-m", "esa.switch"]
+        # BMv2 says at level info what happens to packets.
+        level = "warn" if self.kind == "bmv2" else "info"
+        command += ["--no-p4", "--device-id", str(self.device_id), "--log-console", "--log-level", level]
+        if self.kind == "bmv2":
+            command += ["--thrift-port", str(self.thrift_port)]
+        for port, interface in sorted(self.intfs.items()):
+            if interface.name != "lo":
+                command += ["-i", f"{port}@{interface.name}"]
+        if self.pcap_dir is not None:
+            command += [f"--pcap={self.pcap_dir}"]
+        command += ["--", "--grpc-server-addr", self.grpc_address]
+        if self.cpu_port is not None:
+            command += ["--cpu-port", str(self.cpu_port)]
+        return command
+
+    def start(self, _controllers: object) -> None:
+        """Start the process and wait until it takes P4Runtime connections; P4SwitchError if it does not."""
+        if self.pcap_dir is not None:
+            self.pcap_dir.mkdir(parents=True, exist_ok=True)
+        self.log_path.parent.mkdir(parents=True, exist_ok=True)
+        with self.log_path.open("wb") as log:
+            # Ends with this process, whatever ends it; out of the terminal's process group, so that Ctrl-C reaches
+            # this process alone and the order of ending stays ours.
+            self.process = subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", *self.command()],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._wait_listening(timeout_s=60.0)
+
+    def _wait_listening(self, timeout_s: float) -> None:
+        host, port = self.grpc_address.split(":")
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            self.check()
+            try:
+                socket.create_connection((host, int(port)), timeout=1.0).close()
+            except OSError:
+                time.sleep(0.05)
+            else:
+                return
+        raise P4SwitchError(f"switch {self.name} did not listen on {self.grpc_address} within {timeout_s:.0f} s")
+
+    def check(self) -> None:
+        """Raise P4SwitchError if the process has ended."""
+        if self.process is not None and self.process.poll() is not None:
+            tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-15:])
+            raise P4SwitchError(
+                f"switch {self.name} ended (status {self.process.returncode}); its log ends with:\n{tail}"
+            )
+
+    def deepen_queues(self) -> bool:
+        """Set BMv2's egress queues to QUEUE_DEPTH; call once it has a program. False where its CLI is not installed."""
+        if self.kind != "bmv2":
+            return True
+        if shutil.which(BMV2_CLI) is None:
+            return False
+        done = subprocess.run(
+            [BMV2_CLI, "--thrift-port", str(self.thrift_port)],
+            input=f"set_queue_depth {QUEUE_DEPTH}\n",
+            capture_output=True,
+            text=True,
+            timeout=30,
+            check=False,
+        )
+        return done.returncode == 0 and "Error" not in done.stdout + done.stderr
+
+    def stop(self, deleteIntfs: bool = True) -> None:  # noqa: N803 (Mininet's name)
+        if self.process is not None:
+            self.process.terminate()  # lets pcaps be written
+            try:
+                self.process.wait(timeout=5)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        super().stop(deleteIntfs)
+
+
+def free_tcp_port() -> int:
+    """Return a TCP port of the loopback interface that nothing listens on."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        return int(sock.getsockname()[1])
