@@ -37,10 +37,17 @@ class NotRootError(PermissionError):
 
 
 def require_root() -> None:
-    """Raise NotRootError, one line, unless this process is root."""
+    """Raise NotRootError, one line, unless this process may make network namespaces."""
     if os.geteuid() != 0:
         raise NotRootError(
             "Mininet makes network namespaces, veth pairs and raw sockets, which needs root: run with sudo"
+        )
+    # Mininet waits for ever where its helper fails, as in a container without privileges or in a chroot.
+    trial = subprocess.run(["mnexec", "-n", "true"], capture_output=True, text=True, timeout=10, check=False)
+    if trial.returncode != 0:
+        why = (trial.stderr or trial.stdout).strip().splitlines()
+        raise NotRootError(
+            f"Mininet's mnexec cannot make a network namespace here: {why[-1] if why else 'no reason given'}"
         )
 
 
@@ -57,6 +64,7 @@ class SingleRack:
     bandwidth_mbps: one number for all links, one per host, or None for unshaped; both directions of a link
     switch:         "embedded" or "bmv2"
     static_arp:     give every host all addresses beforehand (SWITCH_IP is always given: no machine answers for it)
+    faults:         the embedded switch's file of faults of its ports (`esa-switch --faults`)
     log_dir:        the switch's log; without it, in a temporary folder that goes with the network
     """
 
@@ -71,6 +79,7 @@ class SingleRack:
         static_arp: bool = False,
         log_dir: Path | None = None,
         pcap_dir: Path | None = None,
+        faults: Path | None = None,
     ) -> None:
         if not 1 <= hosts <= MAX_HOSTS:
             raise ValueError(f"hosts: {hosts}; allowed: 1 to {MAX_HOSTS}")
@@ -86,6 +95,7 @@ class SingleRack:
         self._static_arp = static_arp
         self._log_dir = log_dir
         self._pcap_dir = pcap_dir
+        self._faults = faults
         self._processes: list[subprocess.Popen[Any]] = []
         self._cleanup = contextlib.ExitStack()
         self.hosts: list[Node] = []
@@ -120,7 +130,9 @@ class SingleRack:
             log_dir = Path(tempfile.mkdtemp(prefix="esa-rack-"))
             self._cleanup.callback(shutil.rmtree, log_dir, ignore_errors=True)
         net = Mininet(
-            switch=partial(P4Switch, kind=self._switch_kind, log_dir=log_dir, pcap_dir=self._pcap_dir),
+            switch=partial(
+                P4Switch, kind=self._switch_kind, log_dir=log_dir, pcap_dir=self._pcap_dir, faults=self._faults
+            ),
             link=TCLink,
             controller=None,
             build=False,
@@ -165,6 +177,10 @@ class SingleRack:
         process: subprocess.Popen[Any] = node.popen([str(word) for word in command], mncmd=enter, **options)
         self._processes.append(process)
         return process
+
+    def register(self, process: subprocess.Popen[Any]) -> None:
+        """Let a program that was started elsewhere, in a session of its own, end with the network."""
+        self._processes.append(process)
 
     def kill(self, processes: Iterable[subprocess.Popen[Any]], grace_s: float = 2.0) -> None:
         """End programs started by `popen` and what they started: SIGTERM, after `grace_s` SIGKILL."""
