@@ -107,7 +107,9 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
                    meta.role == Role.SERVER) {
             to_workers();
         } else if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.ADD ||
-                   meta.verdict == Verdict.DUPLICATE) {
+                   (meta.verdict == Verdict.DUPLICATE && meta.flags & FLAG_RESEND == 0)) {
+            // A RESEND that the row has already goes on to the PS: the row may be what is left after others had the
+            // result, and nobody would complete it.
             drop();
         } else {
             meta.to_destination = 1;

@@ -37,7 +37,7 @@ control EsaIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
     JobCounters() job_counters;
 
     apply {
-        if (hdr.esa.isValid()) {
+        if (meta.claims_esa == 1) {
             admission.apply(hdr, meta, standard);
             meta.kind = hdr.esa.kind;
             meta.flags = hdr.esa.flags;
@@ -54,7 +54,7 @@ control EsaIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
             emission.apply(hdr, meta, standard);
             job_counters.apply(meta);
         }
-        if (!hdr.esa.isValid() || meta.to_destination == 1) {
+        if (meta.claims_esa == 0 || meta.to_destination == 1) {
             forwarding.apply(hdr, standard);
         }
     }

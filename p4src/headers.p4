@@ -2,7 +2,11 @@
 // The ESA header repeats the table in esa/wire.py; a test compares the two.
 
 const bit<16> ETHERTYPE_IPV4 = 0x0800;
+const bit<16> ETHERTYPE_VLAN = 0x8100;
+const bit<16> ETHERTYPE_SERVICE_VLAN = 0x88a8;
+const bit<16> ETHERTYPE_OLD_VLAN = 0x9100;
 const bit<8>  PROTOCOL_UDP   = 17;
+const bit<3>  IPV4_MORE_FRAGMENTS = 1;
 const bit<16> ESA_PORT       = 31780;
 const bit<4>  ESA_VERSION    = 1;
 const bit<16> ESA_UDP_LENGTH = 8 + 24 + 4 * LANES;
@@ -139,6 +143,7 @@ struct policy_t {
 }
 
 struct metadata_t {
+    bit<1>   claims_esa;   // is an ESA packet, or could be one to its receiver
     bit<1>   well_formed;
     Role     role;
     bit<32>  sender_bitmap0;

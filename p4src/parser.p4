@@ -6,16 +6,27 @@ parser EsaParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
         packet.extract(hdr.ethernet);
         transition select(hdr.ethernet.type) {
             ETHERTYPE_IPV4: parse_ipv4;
+            ETHERTYPE_VLAN: disguised;
+            ETHERTYPE_SERVICE_VLAN: disguised;
+            ETHERTYPE_OLD_VLAN: disguised;
             default: accept;
         }
     }
 
     state parse_ipv4 {
         packet.extract(hdr.ipv4);
-        transition select(hdr.ipv4.ihl, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
-            (5, 0, PROTOCOL_UDP): parse_udp;
+        transition select(hdr.ipv4.ihl, hdr.ipv4.flags, hdr.ipv4.fragment_offset, hdr.ipv4.protocol) {
+            (5, 0 &&& IPV4_MORE_FRAGMENTS, 0, PROTOCOL_UDP): parse_udp;
+            (_, _, _, PROTOCOL_UDP): disguised;
             default: accept;
         }
+    }
+
+    // Behind a VLAN tag, or UDP behind options or in fragments: the receiver's kernel would make an ESA packet of what
+    // shows no ESA header here. So it is malformed, whatever its ports.
+    state disguised {
+        meta.claims_esa = 1;
+        transition accept;
     }
 
     state parse_udp {
@@ -28,6 +39,7 @@ parser EsaParser(packet_in packet, out headers_t hdr, inout metadata_t meta, ino
     }
 
     state parse_esa {
+        meta.claims_esa = 1;  // also if the packet is too short for the header
         packet.extract(hdr.esa);
         transition select(hdr.esa.version, hdr.udp.length, hdr.ipv4.total_length) {
             (ESA_VERSION, ESA_UDP_LENGTH, ESA_UDP_LENGTH + 20): parse_lanes;
