@@ -8,11 +8,13 @@ with Switch.connect("127.0.0.1:9559") as switch:
     controller.counters("digits")["gradients"]
 """
 
-from controller.client import Switch, Tls
+from controller.client import Switch
 from controller.controller import Controller, Occupancy
 from controller.entries import Entry, Group, InstalledJob, Replica
 from controller.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
 from controller.job_files import SavedJobs, read_job
+from controller.supervisor import Supervisor, Wanted
+from controller.tls import Tls
 
 __all__ = [
     "BadInput",
@@ -25,9 +27,11 @@ __all__ = [
     "Refused",
     "Replica",
     "SavedJobs",
+    "Supervisor",
     "Switch",
     "SwitchError",
     "Tls",
     "Unreachable",
+    "Wanted",
     "read_job",
 ]

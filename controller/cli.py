@@ -1,4 +1,4 @@
-"""The command line `esactl`: load, jobs, policy, counters, occupancy, watch, shell.
+"""The command line `esactl`: load, jobs, policy, counters, occupancy, watch, supervise, shell, cert.
 
 Exit status: 0 done, 1 the switch cannot be reached or refused, 2 the request is wrong. Errors are one line.
 """
@@ -19,12 +19,15 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from controller.client import Switch, Tls
+from controller import development_set
+from controller.client import Switch
 from controller.controller import Controller
 from controller.entries import InstalledJob
 from controller.errors import BadInput, SwitchError
 from controller.job_files import SavedJobs, read_job
 from controller.pools import rows_text
+from controller.supervisor import Supervisor, Wanted
+from controller.tls import Tls
 from controller.watch import Sample, rates
 from esa.job import Member, Pool
 from esa.policy import POLICIES
@@ -62,7 +65,10 @@ def global_options(
     election_id: Annotated[
         str, typer.Option(metavar="HIGH,LOW", help="Fixed election id; by default the newest writer wins.")
     ] = "",
-    tls: Annotated[bool, typer.Option("--tls", help="Use TLS; implied by the three options below.")] = False,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Use TLS; implied by the next three. See also: cert."),
+    ] = False,
     cacert: Annotated[
         Path | None, typer.Option(envvar="ESA_SWITCH_CACERT", help="PEM file of the CA that signed the switch's.")
     ] = None,
@@ -244,6 +250,33 @@ def reconcile(
 
 
 @app.command()
+def supervise(
+    context: typer.Context,
+    files: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[JOB.json]...", help="All jobs that there shall be; else those added with job add."),
+    ] = None,
+    lanes: Annotated[int, typer.Option(help="Which build a switch without a program gets.")] = 64,
+) -> None:
+    """Keep the switch in the wanted state until interrupted: after a restart, program, hosts and jobs come back."""
+    options: Options = context.obj
+    jobs = [read_job(file) for file in files or ()]
+    for job in jobs:
+        if job.lanes != lanes:
+            raise BadInput(f"lanes: job {job.name} has {job.lanes} lanes, the switch shall run the {lanes}-lane build")
+    saved = SavedJobs(options.state, f"{options.address}#{options.device_id}")
+
+    def wanted() -> Wanted:
+        return Wanted(jobs, lanes, exclusive=True) if jobs else Wanted(list(saved.jobs().values()), lanes)
+
+    supervisor = Supervisor(lambda: _switch(options), wanted, lambda text: print(text, flush=True))
+    try:
+        supervisor.run()
+    finally:
+        supervisor.close()
+
+
+@app.command()
 def counters(
     context: typer.Context,
     job: Annotated[str, typer.Argument(metavar="[JOB]", help="A job's name or id; all by default.")] = "",
@@ -362,6 +395,34 @@ def shell(context: typer.Context) -> None:
             arguments += [option, str(path)] if path else []
     sys.argv = ["esactl shell", *arguments]  # the shell reads it
     p4runtime_shell.main()
+
+
+@app.command()
+def cert(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.", show_default=False)],
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Further name or IP address of the switch; repeatable.", show_default=False),
+    ] = None,
+    days: Annotated[int, typer.Option(min=1, max=development_set.MAX_DAYS, help="How long they are valid.")] = 30,
+    force: Annotated[bool, typer.Option("--force", help="Replace a set that is there.")] = False,
+) -> None:
+    """Make certificates to develop with: a CA, one for the switch, one for the controller.
+
+    Writes ca.pem, server.pem, client.pem and their keys (ca-key.pem, ...), readable by you alone.
+
+    The switch's is good for localhost, 127.0.0.1, ::1 and every --host.
+
+    Whoever has ca-key.pem can make more: keep it to yourself, or delete it.
+    """
+    development_set.make(folder, host or (), days, force=force)
+    print(
+        f"wrote a CA, a server's and a client's certificate, valid for {days} days, to {folder}\n"
+        f"switch:     esa-switch --no-p4 -- --grpc-server-ssl --grpc-server-cacert {folder}/ca.pem"
+        f" --grpc-server-cert {folder}/server.pem --grpc-server-key {folder}/server-key.pem"
+        " --grpc-server-with-client-auth\n"
+        f"controller: esactl --cacert {folder}/ca.pem --cert {folder}/client.pem --key {folder}/client-key.pem load"
+    )
 
 
 def _switch(options: Options) -> Switch:

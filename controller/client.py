@@ -13,7 +13,6 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import TracebackType
@@ -29,6 +28,7 @@ from p4runtime_sh.p4runtime import P4RuntimeClient, SSLOptions
 
 from controller.entries import Entry, Group, Replica, mac_text
 from controller.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
+from controller.tls import Tls, speaks_tls, why_no_handshake
 from esa.program import Program
 
 RPC_TIMEOUT_S = 10.0
@@ -38,22 +38,6 @@ WRITE_ATTEMPTS = 3
 
 Update = p4runtime_pb2.Update
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class Tls:
-    """Paths of PEM files; without `cacert` the system's certificates count."""
-
-    cacert: Path | None = None
-    cert: Path | None = None
-    key: Path | None = None
-
-    def check(self) -> None:
-        for option, path in (("cacert", self.cacert), ("cert", self.cert), ("key", self.key)):
-            if path is not None and not path.is_file():
-                raise BadInput(f"{option}: there is no file {path}")
-        if (self.cert is None) != (self.key is None):
-            raise BadInput("cert and key: a client certificate needs both")
 
 
 class Loaded(NamedTuple):
@@ -167,6 +151,10 @@ class Switch:
         # gRPC backs off for a second and more after a connection that failed, so a plain socket does the waiting.
         while not _listens(address) and time.monotonic() < deadline:
             time.sleep(0.05)
+        if tls is not None:
+            refusal = why_no_handshake(address, tls)
+            if refusal is not None:
+                raise Unreachable(f"no TLS with the switch at {address}: {refusal}")
         client = _Client(device_id, address, election_id or (0, 0), ssl_options=options)
         try:
             while True:
@@ -174,7 +162,8 @@ class Switch:
                 if problem is None:
                     return cls(client, address, election_id)
                 if time.monotonic() >= deadline:
-                    raise Unreachable(f"no switch answers at {address}: {problem}")
+                    advice = speaks_tls(address) if tls is None else None
+                    raise Unreachable(f"no switch answers at {address}: {advice or problem}")
                 time.sleep(0.1)
         except BaseException:
             client.tear_down()
@@ -207,6 +196,7 @@ class Switch:
         context = _context_of_file(program.p4info)
         request.config.p4info.CopyFrom(context.p4info)
         request.config.p4_device_config = program.json.read_bytes()
+        request.config.cookie.cookie = time.time_ns()  # tells this load from every other, see `generation`
 
         def send() -> None:
             request.election_id.high, request.election_id.low = self._client.election_id
@@ -223,6 +213,16 @@ class Switch:
             raise Refused(f"the switch at {self.address} runs another program: load ours first (esactl load)")
         names = (register.preamble.name for register in self._p4info.p4info.registers)
         return Loaded(sum(".lanes.lane_" in name for name in names), rows[0].size)
+
+    def generation(self) -> int:
+        """A number that every load of a program changes; Refused where the switch runs none, as after a restart."""
+        request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self.device_id)
+        request.response_type = p4runtime_pb2.GetForwardingPipelineConfigRequest.COOKIE_ONLY
+        stub = self._client.stub
+        reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
+        if not reply.HasField("config"):
+            raise Refused(_no_program(self.address, self.device_id))
+        return int(reply.config.cookie.cookie)
 
     @property
     def _p4info(self) -> Context:

@@ -85,6 +85,10 @@ class Controller:
         """Set the ECN flag of ESA packets that find more than `packets` packets in an egress queue."""
         self.switch.modify([e.ecn_entry(packets)])
 
+    def congestion_mark(self) -> int:
+        """Above how many packets in an egress queue the ECN flag is set."""
+        return self.switch.read_entries([e.ECN])[0].params[0]
+
     # Jobs
 
     def jobs(self) -> list[InstalledJob]:
@@ -133,27 +137,31 @@ class Controller:
         self._delete_entries_of(job.job)  # a controller may have died while it added or removed the job
         new = InstalledJob.of(job, self._free_index())
         self._retire_counters(new.index)
-        *parts, policy_entry = e.job_entries(new)
-        try:
-            self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
-            self._put_group(e.job_group(new))
-            self.switch.insert(parts)
-            self.switch.insert([policy_entry])
-        except SwitchError:
-            self._roll_back(new)
-            raise
+        self.put_back(new)
         if self._saved:
             self._saved.put(job)
         return new
 
+    def put_back(self, job: InstalledJob) -> None:
+        """Write a job that a switch held before into one that holds nothing of it. All or nothing."""
+        *parts, policy_entry = e.job_entries(job)
+        try:
+            self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
+            self._put_group(e.job_group(job))
+            self.switch.insert(parts)
+            self.switch.insert([policy_entry])
+        except SwitchError:
+            self._roll_back(job)
+            raise
+
     def remove_job(self, job: str | int) -> InstalledJob:
         """Take a job out of the switch, its policy first. Rows that it still holds drain as others take them."""
         found = self.find(job)
+        if self._saved:  # first, so that no supervisor takes it for a job that the switch has lost
+            self._saved.drop(found.job)
         self._delete_entries_of(found.job)
         self._delete_group(found.group)
         self._retire_counters(found.index)
-        if self._saved:
-            self._saved.drop(found.job)
         return found
 
     def set_policy(
@@ -198,15 +206,13 @@ class Controller:
             for job in wanted.values():
                 self.add_job(job)
                 done.append(f"added job {job.name}")
-        left = e.leftovers(self.switch.read_entries(e.JOB_TABLES))
+        left = self._left_over()
         self.switch.delete(left)
-        done += [f"deleted left-over {self.switch.describe(entry)}" for entry in left]
-        groups = {job.group for job in self.jobs()} | {e.FLOOD_GROUP}
-        for group in self.switch.read_groups():
-            if group.id not in groups and group.id <= e.FIRST_JOB_GROUP + e.MAX_JOB_INDEX:
-                self.switch.delete([group])
-                done.append(f"deleted left-over multicast group {group.id}")
-        return done
+        return done + [f"deleted left-over {self.switch.describe(item)}" for item in left]
+
+    def leftovers(self) -> list[str]:
+        """What no job owns, in words: a controller died, or is at work."""
+        return [self.switch.describe(item) for item in self._left_over()]
 
     # Counters
 
@@ -233,6 +239,13 @@ class Controller:
         return Occupancy(in_use, rows_in_use(nobody), self.switch.loaded.aggregators)
 
     # Parts
+
+    def _left_over(self) -> list[e.Entry | e.Group]:
+        entries = self.switch.read_entries(e.JOB_TABLES)
+        used = {job.group for job in e.installed_jobs(entries)} | {e.FLOOD_GROUP}
+        ours = e.FIRST_JOB_GROUP + e.MAX_JOB_INDEX
+        groups = (group for group in self.switch.read_groups() if group.id not in used and group.id <= ours)
+        return [*e.leftovers(entries), *groups]
 
     def _check_ports(self, job: Job) -> None:
         hosts = self.hosts()

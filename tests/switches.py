@@ -17,8 +17,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.client import Switch, Tls
+from controller.client import Switch
 from controller.errors import Unreachable
+from controller.tls import Tls
 
 KINDS = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"
@@ -65,6 +66,7 @@ def running_switch(
     arguments: Sequence[str] = (),
     server_arguments: Sequence[str] = (),
     tls: Tls | None = None,
+    patience_s: float = START_S,
 ) -> Iterator[SwitchProcess]:
     """A switch without a program, on free ports, that answers; ended afterwards.
 
@@ -86,7 +88,7 @@ def running_switch(
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
         switch = SwitchProcess(kind, address, device_id, thrift_port, process, log_path)
         try:
-            _wait(switch, tls)
+            _wait(switch, tls, patience_s)
             yield switch
         finally:
             process.terminate()
@@ -97,7 +99,7 @@ def running_switch(
                 process.wait()
 
 
-def _wait(switch: SwitchProcess, tls: Tls | None) -> None:
+def _wait(switch: SwitchProcess, tls: Tls | None, patience_s: float) -> None:
     waited_s, step_s = 0.0, 0.5
     while True:
         try:
@@ -105,5 +107,5 @@ def _wait(switch: SwitchProcess, tls: Tls | None) -> None:
             return
         except Unreachable as error:
             waited_s += step_s
-            if switch.process.poll() is not None or waited_s >= START_S:
+            if switch.process.poll() is not None or waited_s >= patience_s:
                 raise RuntimeError(f"the {switch.kind} switch did not start: {error}\n{switch.log()}") from None

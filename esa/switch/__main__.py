@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import signal
@@ -12,7 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from pydantic import ValidationError
 
+from esa.certificates import CertificateError, read_authority, read_identity
+from esa.net.impairment import PortFaults, first_error
 from esa.switch.device import Device
 from esa.switch.options import LOG_LEVELS, Options, UsageError, parse
 from esa.switch.p4runtime import P4RuntimeServicer, start_server
@@ -37,14 +41,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(sys.argv[1:] if arguments is None else arguments)
         _start_log(options)
         credentials = _credentials(options)
+        faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
         pipeline = None if options.program is None else _load_file(options.program)
-        return _run(options, pipeline, credentials)
+        return _run(options, pipeline, credentials, faults)
     except (UsageError, OSError) as error:
         print(f"esa-switch: {error}", file=sys.stderr)
         return _BAD_INPUT
 
 
-def _run(options: Options, pipeline: Any | None, credentials: grpc.ServerCredentials | None) -> int:
+def _run(
+    options: Options, pipeline: Any | None, credentials: grpc.ServerCredentials | None, faults: PortFaults | None
+) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     stop = threading.Event()
     failures: list[Exception] = []
@@ -57,10 +64,14 @@ def _run(options: Options, pipeline: Any | None, credentials: grpc.ServerCredent
         signal.signal(stopping, lambda *_: stop.set())
     device = Device(options.device_id, options.cpu_port, pipeline)
     servicer = P4RuntimeServicer(device, _load)
-    loop = PacketLoop(device, options.interfaces, pcap=options.pcap, on_failure=on_failure)
+    loop = PacketLoop(device, options.interfaces, pcap=options.pcap, faults=faults, on_failure=on_failure)
     with loop:
         server, port = start_server(servicer, options.grpc_address, credentials)
         print(_ready(options, port), flush=True)
+        if not options.ssl_client_auth and not _is_local(options.grpc_address):
+            _tell(
+                f"whoever reaches {options.grpc_address} controls this switch: --grpc-server-with-client-auth asks who"
+            )
         try:
             stop.wait()
         finally:
@@ -70,7 +81,14 @@ def _run(options: Options, pipeline: Any | None, credentials: grpc.ServerCredent
         print(f"esa-switch: the packet loop failed: {error}", file=sys.stderr)
     for number, counters in loop.counters().items():
         _log.info("port %d: %s", number, ", ".join(f"{name} {value}" for name, value in counters.items()))
+    if faults is not None and faults.report is not None:
+        Path(faults.report).write_text(json.dumps(loop.faults(), indent=2) + "\n")
     return _FAILED if failures else 0
+
+
+def _is_local(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    return address.startswith("unix:") or host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _ready(options: Options, port: int) -> str:
@@ -105,24 +123,33 @@ def _load_file(path: Path) -> Pipeline:
         raise UsageError(f"cannot run the program {path}: {error}") from None
 
 
+def _read_faults(path: Path, interfaces: dict[int, str]) -> PortFaults:
+    try:
+        faults = PortFaults.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"--faults: cannot read {path}: {error.strerror}") from None
+    except ValidationError as error:
+        raise UsageError(f"--faults {path}: {first_error(error.errors())}") from None
+    for port in faults.ports:
+        if port not in interfaces:
+            allowed = ", ".join(map(str, interfaces)) or "none without -i"
+            raise UsageError(f"--faults {path}: ports.{port}: no such port; allowed: {allowed}")
+    return faults
+
+
 def _credentials(options: Options) -> grpc.ServerCredentials | None:
     if options.ssl_cert is None or options.ssl_key is None:
         return None
-    cert, key = _read_pem(options.ssl_cert), _read_pem(options.ssl_key)
-    cacert = None if options.ssl_cacert is None else _read_pem(options.ssl_cacert)
-    return grpc.ssl_server_credentials(
-        [(key, cert)], root_certificates=cacert, require_client_auth=options.ssl_client_auth
-    )
-
-
-def _read_pem(path: Path) -> bytes:
+    option = "--grpc-server-cert and --grpc-server-key"
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UsageError(f"cannot read the certificate or key {path}: {error.strerror}") from None
-    if b"-----BEGIN" not in content:
-        raise UsageError(f"{path} is no PEM file: a file with BEGIN CERTIFICATE or BEGIN PRIVATE KEY is allowed")
-    return content
+        identity = read_identity(options.ssl_cert, options.ssl_key)
+        option = "--grpc-server-cacert"
+        authority = None if options.ssl_cacert is None else read_authority(options.ssl_cacert)
+    except CertificateError as error:
+        raise UsageError(f"{option}: {error}") from None
+    return grpc.ssl_server_credentials(
+        [(identity.key, identity.cert)], root_certificates=authority, require_client_auth=options.ssl_client_auth
+    )
 
 
 def _start_log(options: Options) -> None:

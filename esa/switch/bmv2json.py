@@ -36,6 +36,7 @@ from esa.switch.program import (
     TableNode,
     Transition,
 )
+from esa.switch.soundness import check
 
 Json = Mapping[str, Any]
 
@@ -69,6 +70,8 @@ def parse_value(value: Json, where: str) -> Expr:
     if kind == "stack_field":
         return LastField(content[0], content[1])
     if kind == "lookahead":
+        if not 1 <= content[1] <= 64:
+            raise UnsupportedError(f"{where}: lookahead of {content[1]} bits; 1 to 64 are allowed")
         return Lookahead(content[0], content[1])
     if kind in ("header", "header_stack", "register_array", "counter_array", "calculation", "string"):
         return Object(kind, content)
@@ -336,7 +339,7 @@ def load_program(source: str | bytes | Json) -> Program:
         if int(item["bitwidth"]) > 64:
             raise UnsupportedError(f"register {item['name']} has {item['bitwidth']} bits, more than 64")
         registers[item["name"]] = RegisterArray(item["name"], int(item["size"]), int(item["bitwidth"]))
-    return Program(
+    program = Program(
         headers=headers,
         stacks=stacks,
         states=_states(parser, headers, stacks),
@@ -368,3 +371,5 @@ def load_program(source: str | bytes | Json) -> Program:
         errors={name: int(value) for name, value in root.get("errors", ())},
         aliases={alias: Field(*target) for alias, target in root.get("field_aliases", ())},
     )
+    check(program)
+    return program

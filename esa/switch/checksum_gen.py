@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from esa.switch.errors import UnsupportedError
 from esa.switch.expressions import Scope, literal
-from esa.switch.layout import identifier
+from esa.switch.layout import identifier, remark
 from esa.switch.primitives import indented
 from esa.switch.program import Calculation, Checksum, Field
 
@@ -97,7 +97,7 @@ def calculation_function(scope: Scope, calculation: Calculation, buffer: int) ->
 
 
 def _function(calculation: Calculation, lines: list[str]) -> list[str]:
-    return [f"def {hash_call(calculation)}:", f'    """{calculation.algorithm} ({calculation.name})."""',
+    return [f"def {hash_call(calculation)}:", f'    """{calculation.algorithm} ({remark(calculation.name)})."""',
             *indented(lines)]  # fmt: skip
 
 

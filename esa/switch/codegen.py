@@ -11,10 +11,11 @@ from esa.switch.checksum_gen import buffer_bytes, calculation_function, checksum
 from esa.switch.control_gen import ControlWriter, is_direct
 from esa.switch.expressions import Scope
 from esa.switch.lanes import Run, families, find_runs, leaves_of
-from esa.switch.layout import Layout, identifier, lay_out
+from esa.switch.layout import Layout, identifier, lay_out, remark
 from esa.switch.parser_gen import deparser_functions, parser_functions
 from esa.switch.primitives import body, indented, reads, written
 from esa.switch.program import Action, Field, Primitive, Program, TableNode
+from esa.switch.screen import screen
 
 MAX_INLINED = 24  # primitives of a compiler-made action that is written into its control
 
@@ -158,6 +159,7 @@ def generate(program: Program, title: str = "P4 program") -> tuple[str, Layout]:
     buffer = layout.n_cells
     scope = Scope(program, layout, title)
     layout.n_cells += buffer_bytes(scope)
+    target.name_places(scope)
     names, unique = _unique_actions(program)
     counts = _Locals(program, [action for _, action in unique])
     inlined = {
@@ -203,7 +205,7 @@ def _action_function(scope: Scope, name: str, action: Action, counts: _Locals) -
     lines = _action_lines(scope, action, counts)
     params = ", ".join(f"{param}: bit<{bits}>" for param, bits in action.params)
     text = f"{action.name}({params})"
-    return [f"def {name}(f, m32, m64, p):", f'    """{text}"""', *indented(lines or ["pass"])]
+    return [f"def {name}(f, m32, m64, p):", f'    """{remark(text)}"""', *indented(lines or ["pass"])]
 
 
 def _module(scope: Scope, functions: Sequence[Sequence[str]], title: str) -> str:
@@ -213,4 +215,5 @@ def _module(scope: Scope, functions: Sequence[Sequence[str]], title: str) -> str
     # The entry point is compiled to disk; it contains all the others.
     text[-1] = text[-1].replace("@compiled", "@entry", 1)
     parts = ["\n".join(constants), target.STATE, *_helper_text(scope.helpers), *text]
-    return HEADER.format(title=title.replace("\\", "/")) + "{decorators}\n\n" + "\n\n\n".join(parts) + "\n"
+    screen("\n\n".join((*parts[:1], *parts[2:])))
+    return HEADER.format(title=remark(title.replace("\\", "/"))) + "{decorators}\n\n" + "\n\n\n".join(parts) + "\n"

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from esa.switch.errors import UnsupportedError
 from esa.switch.expressions import Scope, literal
-from esa.switch.layout import TablePlace, identifier
+from esa.switch.layout import TablePlace, identifier, remark
 from esa.switch.primitives import indented
 from esa.switch.program import Action, CallNode, ConditionNode, Control, Node, Program, TableNode
 
@@ -192,7 +192,7 @@ class ControlWriter:
             ]
         lines += self._dispatch(table, place)
         return [f"def table_{identifier(table.name)}(f, m32, m64):",
-                f'    """Table {table.name}: {kinds}. Returns the entry; {place.size} is a miss."""',
+                f'    """Table {remark(table.name)}: {remark(kinds)}. Returns the entry; {place.size} is a miss."""',
                 *indented([*lines, "return entry"])]  # fmt: skip
 
     def _keys(self, table: TableNode) -> list[str]:

@@ -35,6 +35,8 @@ FOLDABLE: dict[str, Callable[[int, int], int]] = {
     "sat_cast": operator.add,
     "two_comp_mod": operator.add,
 }
+_WIDTHS = ("<<", ">>", "usat_cast", "sat_cast", "two_comp_mod")  # the right side counts bits
+MAX_FOLDED_BITS = 8192
 BOOLEAN = COMPARISONS | {"and", "or", "not", "valid", "d2b"}
 
 
@@ -82,6 +84,8 @@ def folded(expr: Expr | None) -> int | None:
     left, right = (0 if expr.left is None else folded(expr.left)), folded(expr.right)
     if left is None or right is None:
         return None
+    if (expr.op in _WIDTHS and not 0 <= right <= MAX_FOLDED_BITS) or left.bit_length() > MAX_FOLDED_BITS:
+        raise UnsupportedError(f"a constant of more than {MAX_FOLDED_BITS} bits")
     if expr.op in ("two_comp_mod", "sat_cast"):
         half = 1 << (right - 1)
         return (left + half) % (2 * half) - half if expr.op == "two_comp_mod" else max(-half, min(left, half - 1))
@@ -327,9 +331,9 @@ class Scope:
 
     def _two_comp_mod(self, expr: Op) -> Value:
         bits = self._width(expr)
-        lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
-        if bits > 64:
+        if not 1 <= bits <= 64:
             raise self.refuse(f"a signed cast to {bits} bits, more than 64")
+        lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         try:
             value = self.exact(expr.left)
             if value.lo >= lo and value.hi <= hi:
@@ -341,10 +345,10 @@ class Scope:
 
     def _saturate(self, expr: Op) -> Value:
         bits = self._width(expr)
+        if not 1 <= bits <= 64:
+            raise self.refuse(f"saturation to {bits} bits, more than 64")
         signed = expr.op == "sat_cast"
         lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-        if bits > 64:
-            raise self.refuse(f"saturation to {bits} bits, more than 64")
         try:
             value = self.exact(expr.left)
         except TooWideError:
@@ -450,6 +454,8 @@ class Scope:
 
     def _compare_headers(self, op: str, left: str, right: str) -> str:
         fields = len(self.program.headers[left].fields)
+        if self.program.headers[left].type_name != self.program.headers[right].type_name:
+            raise self.refuse(f"headers of different types are compared: {left}, {right}")
         first, second = (
             self.layout.cells[Field(name, self.program.headers[name].fields[0].name)] for name in (left, right)
         )

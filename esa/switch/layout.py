@@ -23,9 +23,14 @@ CLONE_SESSIONS = 32768
 
 
 def identifier(name: str) -> str:
-    """`name` as a Python identifier."""
-    text = re.sub(r"\W+", "_", name).strip("_")
+    """`name` as a Python identifier of ASCII letters: Python takes some others for the same."""
+    text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
     return text if text and not text[0].isdigit() else f"_{text}"
+
+
+def remark(text: str) -> str:
+    """`text`, which may come from a stranger's program, as part of a docstring."""
+    return re.sub(r"[^ !#-\[\]-z|~]", "?", text)
 
 
 @dataclass(frozen=True)

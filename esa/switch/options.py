@@ -48,6 +48,7 @@ class Options:
     log_console: bool
     log_file: Path | None
     pcap: Path | None
+    faults: Path | None
     grpc_address: str
     cpu_port: int | None
     ssl: bool
@@ -104,6 +105,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     general.add_argument("--log-console", action="store_true", help="log to standard output")
     general.add_argument("--log-file", metavar="FILE", help="log to FILE.txt")
     general.add_argument("--pcap", nargs="?", const=".", metavar="DIR", help="captures per interface (default: here)")
+    general.add_argument("--faults", metavar="FILE.json", help="faults of the ports' links (not BMv2's)")
     target = _Parser(prog="esa-switch --", allow_abbrev=False, add_help=False)
     target.add_argument("--grpc-server-addr", default="127.0.0.1:9559")
     target.add_argument("--cpu-port")
@@ -162,6 +164,7 @@ def parse(arguments: Sequence[str]) -> Options:
         log_console=general.log_console,
         log_file=_path(general.log_file and f"{general.log_file}.txt"),
         pcap=_path(general.pcap),
+        faults=_path(general.faults),
         grpc_address=target.grpc_server_addr,
         cpu_port=cpu_port,
         ssl=target.grpc_server_ssl,

@@ -101,6 +101,7 @@ class P4InfoMap:
 
     def __init__(self, p4info: Any, pipeline: Any) -> None:
         self.p4info = p4info
+        _check_ids(p4info)
         self.absent: dict[int, str] = {}
         for attribute, kind in _UNSUPPORTED:
             for each in getattr(p4info, attribute):
@@ -142,6 +143,7 @@ class P4InfoMap:
                 self.absent[info.preamble.id] = f"table {name}: action profiles are not supported by this target"
                 continue
             scopes = {ref.id: ref.scope for ref in info.action_refs}
+            _check_actions(name, [self._action_of(name, id_) for id_ in scopes], table.actions)
             yield (
                 info.preamble.id,
                 TableInfo(
@@ -178,6 +180,9 @@ class P4InfoMap:
                 self.absent[info.preamble.id] = f"{kind} {name} is not in the compiled program"
                 continue
             array = arrays[name]
+            cells = len(array.packets) if kind == "counter" else array.size
+            if info.size != cells:
+                raise _differ(f"{kind} {name} has {info.size} cells in one, {cells} in the other")
             data_kind = self._register_kind(info) if kind == "register" else "counter"
             if data_kind is None:
                 self.absent[info.preamble.id] = f"register {name}: only registers of bit, int and bool are supported"
@@ -186,7 +191,11 @@ class P4InfoMap:
 
     def _register_kind(self, info: Any) -> str | None:
         spec = info.type_spec
+        seen: set[str] = set()
         while spec.HasField("new_type"):
+            if spec.new_type.name in seen:
+                raise _differ(f"type {spec.new_type.name} is defined by itself")
+            seen.add(spec.new_type.name)
             new_type = self.p4info.type_info.new_types[spec.new_type.name]
             if new_type.HasField("translated_type"):
                 return "bit"
@@ -197,6 +206,35 @@ class P4InfoMap:
         return kind if kind in ("bit", "int") else None
 
 
+def _differ(how: str) -> P4RuntimeError:
+    return P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info and device config differ: {how}")
+
+
+def _check_ids(p4info: Any) -> None:
+    """Each id names one thing, for good."""
+    for attribute in ("tables", "actions", "counters", "registers"):
+        ids: dict[int, str] = {}
+        for each in getattr(p4info, attribute):
+            id_, name = each.preamble.id, each.preamble.name
+            if id_ == 0 or id_ in ids:
+                again = f" and {ids[id_]}" if id_ in ids else ""
+                raise P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info: {attribute}: id {id_} is that of {name}{again}")
+            ids[id_] = name
+    for what, infos, parts in (("table", p4info.tables, "match_fields"), ("action", p4info.actions, "params")):
+        for info in infos:
+            numbers = [part.id for part in getattr(info, parts)]
+            if len(set(numbers)) != len(numbers):
+                raise P4RuntimeError(
+                    Code.INVALID_ARGUMENT, f"P4Info: {what} {info.preamble.name}: two of its {parts} have one id"
+                )
+
+
+def _check_actions(table: str, infos: list[ActionInfo], compiled: tuple[str, ...]) -> None:
+    missing = set(compiled) - {info.name for info in infos}
+    if missing:
+        raise _differ(f"table {table} has the action {min(missing)} in the device config only")
+
+
 def _action(info: Any) -> ActionInfo:
     params = tuple(ParamInfo(param.id, param.name, param.bitwidth) for param in info.params)
     return ActionInfo(info.preamble.id, info.preamble.name, params)
@@ -204,11 +242,7 @@ def _action(info: Any) -> ActionInfo:
 
 def _fields(table: str, infos: Any, key: Any) -> tuple[FieldInfo, ...]:
     if len(infos) != len(key):
-        raise P4RuntimeError(
-            Code.INVALID_ARGUMENT,
-            f"P4Info and device config differ: table {table} has {len(infos)} key fields in one, "
-            f"{len(key)} in the other",
-        )
+        raise _differ(f"table {table} has {len(infos)} key fields in one, {len(key)} in the other")
     return tuple(_field(table, info, compiled) for info, compiled in zip(infos, key, strict=True))
 
 
@@ -221,9 +255,8 @@ def _field(table: str, info: Any, compiled: Any) -> FieldInfo:
     # A translated type has the controller's width in P4Info; without a translation of our own the value must fit both.
     same_width = info.bitwidth == compiled.bits or info.HasField("type_name")
     if compiled.match_type not in _COMPILED_KINDS.get(match, (match,)) or not same_width:
-        raise P4RuntimeError(
-            Code.INVALID_ARGUMENT,
-            f"P4Info and device config differ: table {table}, field {info.name} is {match} of {info.bitwidth} bits "
-            f"in one, {compiled.match_type} of {compiled.bits} bits in the other",
+        raise _differ(
+            f"table {table}, field {info.name} is {match} of {info.bitwidth} bits in one, "
+            f"{compiled.match_type} of {compiled.bits} bits in the other"
         )
     return FieldInfo(info.id, info.name, match, compiled.match_type, compiled.bits)

@@ -26,7 +26,7 @@ from esa.switch.wire_format import read_response
 API_VERSION = "1.4.1"
 _ENTITIES_PER_RESPONSE = 256
 # A compiled program can be larger than gRPC's default of 4 MB.
-_MAX_MESSAGE_BYTES = 256 << 20
+_MAX_MESSAGE_BYTES = 64 << 20
 _SetConfig = p4runtime_pb2.SetForwardingPipelineConfigRequest
 _GetConfig = p4runtime_pb2.GetForwardingPipelineConfigRequest
 _WITH_CONFIG = (
@@ -50,6 +50,7 @@ class P4RuntimeServicer:
         self._in_service: ForwardingConfig | None = None
         self._lock = threading.RLock()
         self._loading = threading.Lock()
+        self._streams = threading.BoundedSemaphore(MAX_SESSIONS)
         device.on_packet_in = self._packet_in
 
     # Unary calls. The names are gRPC's.
@@ -80,6 +81,8 @@ class P4RuntimeServicer:
         if action == _SetConfig.VERIFY:
             return
         with self._lock:
+            # Loading takes seconds: by now another client may be primary, and have set a config of its own.
+            self._arbitration.check_primary(request)
             if action == _SetConfig.RECONCILE_AND_COMMIT and self._config is not None:
                 config.carry_over(self._config, self._frozen(self._config))
             self._config = config
@@ -175,6 +178,15 @@ class P4RuntimeServicer:
     # The stream.
 
     def StreamChannel(self, request_iterator: Any, context: Any) -> Iterator[Any]:  # noqa: N802
+        # A stream keeps a thread for as long as it lives, also one that never says who it is.
+        if not self._streams.acquire(blocking=False):
+            abort(context, P4RuntimeError(Code.RESOURCE_EXHAUSTED, f"{MAX_SESSIONS} clients are connected already"))
+        try:
+            yield from self._stream(request_iterator, context)
+        finally:
+            self._streams.release()
+
+    def _stream(self, request_iterator: Any, context: Any) -> Iterator[Any]:
         session = Session()
         context.add_callback(lambda: session.outbox.put(None))
         reader = threading.Thread(target=self._read_stream, args=(session, request_iterator), daemon=True)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from esa.switch.errors import UnsupportedError
 from esa.switch.expressions import Scope, literal
-from esa.switch.layout import identifier
+from esa.switch.layout import identifier, remark
 from esa.switch.primitives import emit, indented
 from esa.switch.program import Field, FieldType, Header, LastField, Lookahead, Object, ParserState, Primitive
 
@@ -63,6 +63,8 @@ def _fail(scope: Scope, name: str) -> list[str]:
 
 def _extract(scope: Scope, header: Header, place: Callable[[int], str]) -> list[str]:
     """Lines that fill the cells place(0), place(1) .. from the packet."""
+    if sum(field.bits for field in header.fields) % 8:
+        raise UnsupportedError(f"header {header.name} is not a whole number of bytes")
     cursor = scope.hidden("CURSOR")
     lines = [
         f"c = {cursor}",
@@ -111,7 +113,10 @@ def _operation(scope: Scope, op: Primitive) -> list[str]:
         return [f"if not {scope.boolean(op.args[0])}:",
                 *indented([f"{scope.hidden('ERROR')} = {error}", f"return {ERROR}"])]  # fmt: skip
     if op.op == "advance":
-        by = scope.exact(op.args[0]).code
+        distance = scope.exact(op.args[0])
+        if distance.lo < 0:
+            raise scope.refuse("advance by a number that may be negative")
+        by = distance.code
         cursor = scope.hidden("CURSOR")
         return [
             f"by = {by}",
@@ -175,7 +180,7 @@ def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) ->
                 tests.append(f"k{at} & {literal(mask)} == {literal(value & mask)}")
         after += [f"if {' and '.join(tests) or 'True'}:", *indented([f"return {goal}"])]
     name = identifier(state.name)
-    return [f"def state_{name}(f, pkt, m32, m64):", f'    """Parser state {state.name}."""',
+    return [f"def state_{name}(f, pkt, m32, m64):", f'    """Parser state {remark(state.name)}."""',
             *indented([*lines, *after, f"return {default}"])]  # fmt: skip
 
 

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from esa.switch import build, target
 from esa.switch.bmv2json import load_program
 from esa.switch.codegen import generate
-from esa.switch.errors import AssertionFailed
+from esa.switch.errors import AssertionFailed, UnsupportedError
 from esa.switch.layout import PORTS, Layout
 from esa.switch.program import Program, TableNode
 from esa.switch.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
 from esa.switch.tables import Table
 
 MTU = 10240
+MAX_STATE_BYTES = 2 << 30
 COPIES = 4096  # room for the copies of one packet in process()
 
 
@@ -111,13 +112,31 @@ class Pipeline:
         compiled: bool = True,
         progress: Callable[[str], None] | None = None,
     ) -> Pipeline:
-        """Load BMv2 JSON (text or parsed). Raises UnsupportedError for what this target does not do.
+        """Load BMv2 JSON (text or parsed). Raises UnsupportedError for what this target does not do, or cannot read.
 
         `compiled` False runs the same generated text as plain Python. `progress` is told when compiling takes time.
         """
+        try:
+            return cls._load(program, compiled, progress)
+        except (UnsupportedError, OSError):
+            raise
+        except json.JSONDecodeError as error:
+            raise UnsupportedError(f"not JSON: {error}") from None
+        except Exception as error:
+            # A stranger's JSON can be wrong in any place and way; what it trips over is as good a name as any.
+            raise UnsupportedError(f"not a program as p4c writes it: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _load(
+        cls, program: str | bytes | Mapping[str, Any], compiled: bool, progress: Callable[[str], None] | None
+    ) -> Pipeline:
         root = json.loads(program) if isinstance(program, (str, bytes)) else program
         typed = load_program(root)
         source, layout = generate(typed, str(root.get("program", "P4 program")))
+        state_bytes = 4 * layout.words32 + 8 * layout.words64
+        if state_bytes > MAX_STATE_BYTES:
+            size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
+            raise UnsupportedError(f"registers, counters and tables take {size:.1f} GiB; {allowed} are allowed")
         module = build.compiled_module(source) if compiled else build.plain_module(source)
         later = target.LATER + 1 if "later[slot]" in source else 1
         state = module.State(

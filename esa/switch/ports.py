@@ -37,6 +37,8 @@ from esa.net import (
     send_rows,
     wait_ready,
 )
+from esa.net.faults import NEVER, FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
+from esa.net.impairment import LinkFaults, PortFaults
 from esa.switch.device import Device
 from esa.switch.pcap import PortCapture
 from esa.switch.pipeline import PacketBatch
@@ -44,8 +46,6 @@ from esa.switch.pipeline import PacketBatch
 Counters: TypeAlias = npt.NDArray[np.uint64]
 Int32s: TypeAlias = npt.NDArray[np.int32]
 Int64s: TypeAlias = npt.NDArray[np.int64]
-BatchHook: TypeAlias = Callable[[PacketBatch, int], int]
-"""Sees the first `count` packets of a batch, may change, drop, keep or add some, returns how many there are then."""
 
 PORTS = 512
 BATCH = 256
@@ -53,6 +53,8 @@ BATCH = 256
 OUT_BATCH = 1024
 # Room in a row beyond the largest MTU: Ethernet header, VLAN tag, and headers that a program adds.
 _HEADROOM = 14 + 4 + 512
+# Frames that bad links may hold back, per direction, all ports together.
+_HELD = 16384
 _NOWHERE = -1
 _CPU = -2
 _QUEUED, _FRAME_COST = range(2)
@@ -188,9 +190,9 @@ class PacketLoop:
         ...
     loop.counters()     # {1: {"rx_packets": ..., ...}, ...}
 
-    pcap: a directory for captures per port. `on_receive` and `on_send` are where faults (loss, delay, duplication) can
-    be put later: if set, they see every batch before the program and after it. on_failure: called from the loop's
-    thread with the exception that ended it.
+    pcap: a directory for captures per port, of what is on the wire: before faults on the way in, after them on the way
+    out. faults: what the ports' links do to frames on purpose. on_failure: called from the loop's thread with the
+    exception that ended it.
     """
 
     def __init__(
@@ -199,6 +201,7 @@ class PacketLoop:
         interfaces: Mapping[int, str],
         *,
         pcap: Path | None = None,
+        faults: PortFaults | None = None,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._device = device
@@ -206,8 +209,6 @@ class PacketLoop:
         self._sockets = _open_all(interfaces)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
         self._captures = _open_captures(pcap, interfaces)
-        self.on_receive: BatchHook | None = None
-        self.on_send: BatchHook | None = None
         self._packet_outs: deque[bytes] = deque()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -234,6 +235,8 @@ class PacketLoop:
         self._cpu_rows = np.zeros(outputs, np.int32)
         self._starts = np.zeros(slots + 1, np.int32)
         self._queues = np.zeros((slots, 2), np.int64)
+        self._arriving, self._leaving = _lines(faults, row)
+        self._faulty_ports = [] if faults is None else list(faults.ports)
         self._turns = 0
         self._on_failure = on_failure
         device.on_packet_out = self.packet_out
@@ -256,6 +259,14 @@ class PacketLoop:
         return {
             int(number): dict(zip(COUNTER_NAMES, map(int, row), strict=True))
             for number, row in zip(self._numbers, counters, strict=True)
+        }
+
+    def faults(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return what was done on purpose to the frames of each port that was to have faults, by direction."""
+        paths = {"to_switch": self._arriving, "from_switch": self._leaving}
+        return {
+            str(port): {way: fault_counters(path.faults, port) for way, path in paths.items() if path is not None}
+            for port in self._faulty_ports
         }
 
     def packet_out(self, packet: bytes) -> None:
@@ -288,12 +299,16 @@ class PacketLoop:
         """Turn until stopped, or until the program fails, which `on_failure` is told."""
         try:
             while not self._stopping:
-                wait_ready(self._polled, -1)
+                wait_ready(self._polled, self._timeout_ns())
                 self.turn()
         except Exception as error:
             if self._on_failure is None:
                 raise
             self._on_failure(error)
+
+    def _timeout_ns(self) -> int:
+        due_ns = min((next_due_ns(path.queue) for path in (self._arriving, self._leaving) if path), default=NEVER)
+        return max(due_ns - monotonic_ns(), 0) if due_ns < NEVER else -1
 
     def turn(self) -> int:
         """Move what has arrived; returns the number of packets that came in."""
@@ -315,8 +330,8 @@ class PacketLoop:
         if self._captures:
             self._capture_received(count)
         count = self._take_packet_outs(count)
-        if self.on_receive is not None:
-            count = self.on_receive(batch, count)
+        if self._arriving is not None:
+            count = impair(self._arriving, self._in_messages, batch.port, count, monotonic_ns())
         batch.count = count
         pipeline = self._device.pipeline
         first = 0 if pipeline is not None else count
@@ -326,10 +341,15 @@ class PacketLoop:
                 _read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                 produced = pipeline.process_batch(batch, (monotonic_ns() - self._start_ns) // 1000, self._out, first)
             first = batch.done
-            if self.on_send is not None:
-                produced = self.on_send(self._out, produced)
-            self._send(produced)
+            self._leave(produced)
+        if self._leaving is not None and next_due_ns(self._leaving.queue) < NEVER:
+            self._leave(0)
         return count
+
+    def _leave(self, count: int) -> None:
+        if self._leaving is not None:
+            count = impair(self._leaving, self._out_messages, self._out.port, count, monotonic_ns())
+        self._send(count)
 
     def _take_packet_outs(self, count: int) -> int:
         batch, cpu_port = self._in, self._device.cpu_port
@@ -384,6 +404,16 @@ class PacketLoop:
                 written.add(slot)
         for slot in written:
             writers[slot].flush()
+
+
+def _lines(faults: PortFaults | None, row: int) -> tuple[FaultyPath | None, FaultyPath | None]:
+    """Return the links' lines to the switch and from it, numbered as the ports are."""
+    if faults is None:
+        return None, None
+    links = [faults.ports.get(port, LinkFaults()) for port in range(PORTS)]
+    arriving = new_faults([link.to_switch for link in links], [link.line_seed(0) for link in links])
+    leaving = new_faults([link.from_switch for link in links], [link.line_seed(1) for link in links])
+    return FaultyPath(arriving, delay_queue(_HELD, row)), FaultyPath(leaving, delay_queue(_HELD, row))
 
 
 def _messages(batch: PacketBatch) -> MessageBatch:

@@ -109,7 +109,7 @@ def _branch(
 def _loop(scope: Scope, primitives: Sequence[Primitive], run: Run, local_fields: set[Field]) -> list[str]:
     """One run as a loop; the register row is looked up and checked once, before it."""
     passed = primitives[run.start : run.start + run.period]
-    names = {target: _local_name(scope, target) for target in local_fields}
+    names = {target: _local_name(scope, target) for target in sorted(local_fields, key=str)}
     inner = replace(scope, strides=run.strides, locals=names)
     index = _common_index(scope, passed, run)
     head = f"for i in range({run.count}):"
@@ -297,7 +297,10 @@ def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
             lines += _copy_header(scope, one, other)
         return [*lines, f"f[{following}] = f[{scope.layout.stack_next[source.name]}]"]
     helper = "push_stack" if op == "push" else "pop_stack"
-    return [scope.call(helper, "f", first, str(width), str(len(members)), following, scope.exact(args[1]).code)]
+    count = scope.exact(args[1])
+    if count.lo < 0 or count.hi > 1 << 32:
+        raise scope.refuse(f"{op} by a number that may be negative or huge")
+    return [scope.call(helper, "f", first, str(width), str(len(members)), following, count.code)]
 
 
 def _register_primitive(scope: Scope, primitive: Primitive) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Iterable
 
 import numpy as np
@@ -72,6 +73,7 @@ class MulticastGroups:
         self._limit = limit
         self._pool = pool
         self._groups: dict[int, tuple[tuple[int, int], ...]] = {}
+        self._sizes: Counts[int] = Counts()  # how many groups make so many copies
         pool.owners.append(self)
 
     def set(self, group_id: int, replicas: Iterable[tuple[int, int]]) -> None:
@@ -84,25 +86,20 @@ class MulticastGroups:
         for port, instance in nodes:
             if not (0 <= port < 512 and 0 <= instance < 65536):
                 raise ValueError(f"{self.kind} {group_id}: port {port}, instance {instance} is out of range")
-        before = self._groups.get(group_id)
+        before = len(self._groups.get(group_id, ()))
+        if not self._pool.has_room(len(nodes) - before):
+            raise ValueError(f"{self.kind} {group_id}: more copies than the switch can hold")
         self._groups[group_id] = tuple(sorted(nodes, key=lambda node: (node[1], node[0])))
-        try:
-            self._pool.write_all()
-        except ValueError:
-            if before is None:
-                del self._groups[group_id]
-            else:
-                self._groups[group_id] = before
-            self._pool.write_all()
-            raise
+        self._count(before, len(nodes))
+        self._pool.place(self, group_id)
 
     def delete(self, group_id: int) -> None:
         """Remove a group. Raises KeyError if there is none."""
         if group_id not in self._groups:
             raise KeyError(f"{self.kind} {group_id} does not exist")
-        del self._groups[group_id]
+        self._count(len(self._groups.pop(group_id)), 0)
         self._m64[self._index + 2 * group_id : self._index + 2 * group_id + 2] = 0
-        self._pool.write_all()
+        self._pool.note_largest()
 
     def get(self, group_id: int) -> list[tuple[int, int]]:
         """The (port, instance) copies of a group. Raises KeyError if there is none."""
@@ -119,20 +116,23 @@ class MulticastGroups:
         for group_id in self.ids():
             self.delete(group_id)
 
-    def write(self, at: int, end: int) -> int:
-        """Write all groups' copies to words at .. end; returns where they stop."""
-        for group_id, nodes in self._groups.items():
-            if at + 2 * len(nodes) > end:
-                raise ValueError(f"{self.kind} {group_id}: more copies than the switch can hold")
-            self._m64[at : at + 2 * len(nodes)] = [number for node in nodes for number in node]
-            self._m64[self._index + 2 * group_id] = at
-            self._m64[self._index + 2 * group_id + 1] = len(nodes)
-            at += 2 * len(nodes)
-        return at
+    def write(self, group_id: int, at: int) -> int:
+        """Write a group's copies to the words from `at` on; returns where they stop."""
+        nodes = self._groups[group_id]
+        self._m64[at : at + 2 * len(nodes)] = [number for node in nodes for number in node]
+        self._m64[self._index + 2 * group_id] = at
+        self._m64[self._index + 2 * group_id + 1] = len(nodes)
+        return at + 2 * len(nodes)
 
     def largest(self) -> int:
         """The most copies that one group makes."""
-        return max((len(nodes) for nodes in self._groups.values()), default=0)
+        return max(self._sizes, default=0)
+
+    def _count(self, before: int, after: int) -> None:
+        self._sizes[after] += 1
+        self._sizes[before] -= 1
+        self._sizes = +self._sizes  # keeps what is above zero
+        self._pool.used += after - before
 
 
 class CloneSessions(MulticastGroups):
@@ -142,21 +142,35 @@ class CloneSessions(MulticastGroups):
 
 
 class _NodePool:
-    """The words that hold the copies of all groups and sessions."""
+    """The words that hold the copies of all groups and sessions: written one behind the other, moved up when full."""
 
     def __init__(self, layout: Layout, m64: npt.NDArray[np.int64]) -> None:
         self._m64 = m64
-        self._start = layout.group_nodes
+        self._start = self._next = layout.group_nodes
         self._end = layout.group_nodes + 2 * layout.group_capacity
+        self._capacity = layout.group_capacity
         self._largest = layout.lost + 1
         self.owners: list[MulticastGroups] = []
-        self._m64[self._largest] = 1
+        self.used = 0
+        self.note_largest()
 
-    def write_all(self) -> None:
-        """Write every group again; groups change far less often than packets pass."""
-        at = self._start
-        for owner in self.owners:
-            at = owner.write(at, self._end)
+    def has_room(self, copies: int) -> bool:
+        """Whether `copies` more fit."""
+        return self.used + copies <= self._capacity
+
+    def place(self, owner: MulticastGroups, group_id: int) -> None:
+        """Write a group that is new or has changed; its copies of before become a gap."""
+        if self._next + 2 * len(owner.get(group_id)) <= self._end:
+            self._next = owner.write(group_id, self._next)
+        else:
+            self._next = self._start
+            for each in self.owners:
+                for id_ in each.ids():
+                    self._next = each.write(id_, self._next)
+        self.note_largest()
+
+    def note_largest(self) -> None:
+        """Tell the generated code how much room the copies of a packet may take."""
         self._m64[self._largest] = max(1, sum(owner.largest() for owner in self.owners) + 1)
 
 

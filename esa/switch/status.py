@@ -11,6 +11,7 @@ from google.rpc import status_pb2
 from p4.v1 import p4runtime_pb2
 
 Code = grpc.StatusCode
+_MAX_DETAILS_BYTES = 5500  # base64 makes a third more of it, and the message comes on top
 
 
 class P4RuntimeError(Exception):
@@ -34,8 +35,24 @@ def abort(context: Any, error: P4RuntimeError) -> NoReturn:
 
 
 def abort_batch(context: Any, errors: Sequence[P4RuntimeError | None], message: str) -> NoReturn:
-    """End a call of which some items failed (None: succeeded): UNKNOWN, with one `p4.v1.Error` per item, in order."""
+    """End a call of which some items failed (None: succeeded): UNKNOWN, with one `p4.v1.Error` per item, in order.
+
+    The details travel in HTTP/2 trailers, of which gRPC takes 8 KiB. Where those of a long batch do not fit, the
+    message names the first item that failed.
+    """
+    details = _details(errors, message)
+    if details is None:
+        at, first = next((at, error) for at, error in enumerate(errors) if error is not None)
+        message += f", too many to name them all; number {at}: {first.code.name}: {first.message[:500]}"
+        details = status_pb2.Status(code=code_number(Code.UNKNOWN), message=message)
+    context.set_trailing_metadata((("grpc-status-details-bin", details.SerializeToString()),))
+    abort(context, P4RuntimeError(Code.UNKNOWN, message))
+
+
+def _details(errors: Sequence[P4RuntimeError | None], message: str) -> status_pb2.Status | None:
+    """The status with its details; None where they are too long."""
     status = status_pb2.Status(code=code_number(Code.UNKNOWN), message=message)
+    room = _MAX_DETAILS_BYTES
     for error in errors:
         detail = p4runtime_pb2.Error()
         if error is not None:
@@ -44,5 +61,7 @@ def abort_batch(context: Any, errors: Sequence[P4RuntimeError | None], message: 
         packed = any_pb2.Any()
         packed.Pack(detail)
         status.details.append(packed)
-    context.set_trailing_metadata((("grpc-status-details-bin", status.SerializeToString()),))
-    abort(context, P4RuntimeError(Code.UNKNOWN, message))
+        room -= packed.ByteSize() + 3
+        if room < 0:
+            return None
+    return status

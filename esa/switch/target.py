@@ -31,6 +31,16 @@ def _primitives(scope: Scope) -> set[str]:
     return {p.op for action in program.actions.values() for p in action.primitives}
 
 
+def name_places(scope: Scope) -> None:
+    """Give the places that the text below names their names, before parts of the program can take them."""
+    for at, name in enumerate(("LOST", "LARGEST_GROUP", "FAILED_ASSERTS", "CONSUMED")):
+        scope.constant(name, scope.layout.lost + at)
+    scope.constant("CELLS", scope.layout.n_cells)
+    scope.constant("GROUPS", scope.layout.groups)
+    scope.constant("QUEUE_DEPTH", scope.layout.queue_depth)
+    scope.constant("CLONES", scope.layout.clones)
+
+
 class _Target:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
@@ -44,13 +54,6 @@ class _Target:
         for name in ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port"):
             if Field("standard_metadata", name) not in scope.layout.cells:
                 raise UnsupportedError(f"standard_metadata.{name} is missing: this is no v1model program")
-        lost = scope.layout.lost
-        for at, name in enumerate(("LOST", "LARGEST_GROUP", "FAILED_ASSERTS", "CONSUMED")):
-            scope.constant(name, lost + at)
-        scope.constant("CELLS", scope.layout.n_cells)
-        scope.constant("GROUPS", scope.layout.groups)
-        scope.constant("QUEUE_DEPTH", scope.layout.queue_depth)
-        scope.constant("CLONES", scope.layout.clones)
         for helper in ("clear_cells", "copy_cells", "copy_bytes"):
             scope.helpers.add(helper)
 

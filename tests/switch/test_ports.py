@@ -12,6 +12,7 @@ import pytest
 from scapy.utils import rdpcap
 
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
+from esa.net.impairment import Impairment, LinkFaults, PortFaults
 from esa.switch.device import Device
 from esa.switch.ports import PacketLoop, PortError
 from tests.net.veth import Veth, can_make_veth
@@ -159,15 +160,32 @@ def test_captures_hold_what_came_and_what_left(pairs: Veth, tmp_path: Path) -> N
     ]
 
 
-def test_hooks_see_every_batch_and_may_drop(pairs: Veth) -> None:
-    loop = start(pairs, Device(0, None, Patch()))
-    counts: list[int] = []
-    loop.on_receive = lambda batch, count: (counts.append(count), count)[1]
-    loop.on_send = lambda batch, count: 0
-    with pairs.socket("a1") as one, loop:
-        send(pairs, 0, [frame(1, 0)])
-        assert receive(one, 1, 0.5) == []
-    assert sum(counts) == 1
+def test_faults_of_a_port_concern_its_own_direction_only(pairs: Veth) -> None:
+    everything_lost = LinkFaults(to_switch=Impairment(loss=1.0))
+    late_twice = LinkFaults(from_switch=Impairment(delay_ms=50, duplicate=1.0))
+    faults = PortFaults(ports={0: everything_lost, 1: late_twice})
+    with (
+        pairs.socket("a1") as one,
+        pairs.socket("a2") as two,
+        start(pairs, Device(0, None, Patch()), faults=faults) as loop,
+    ):
+        send(pairs, 0, [frame(2, 0)])
+        began = time.monotonic()
+        send(pairs, 2, [frame(1, 1), frame(1, 2)])
+        send(pairs, 1, [frame(2, 3)])
+        assert receive(two, 2, 0.5) == [seen(1, frame(2, 3))]
+        assert receive(one, 4) == [seen(2, frame(1, i)) for i in (1, 1, 2, 2)]
+        assert time.monotonic() - began >= 0.05
+        counted = loop.faults()
+    assert counted["0"]["to_switch"]["lost"] == 1
+    assert counted["1"]["from_switch"] == {
+        "packets": 2,
+        "lost": 0,
+        "duplicated": 2,
+        "reordered": 0,
+        "delayed": 4,
+        "overflowed": 0,
+    }
 
 
 def test_the_control_plane_gets_its_turn_under_load(pairs: Veth) -> None:

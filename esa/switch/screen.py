@@ -1,0 +1,70 @@
+"""The last look at generated text before it runs: arithmetic on the program's own arrays, and nothing else.
+
+Names in a program come from whoever sent it. The generator turns them into plain identifiers and comments; should it
+ever forget one, the text is refused here: it may import, name and call nothing that the generator itself did not write.
+"""
+
+from __future__ import annotations
+
+import ast
+
+from esa.switch.errors import UnsupportedError
+
+_NODES = (
+    ast.And, ast.Assign, ast.AugAssign, ast.Attribute, ast.BinOp, ast.BoolOp, ast.Break, ast.Call, ast.Compare,
+    ast.Constant, ast.Expr, ast.For, ast.FunctionDef, ast.If, ast.IfExp, ast.Load, ast.Name, ast.Or, ast.Pass,
+    ast.Return, ast.Store, ast.Subscript, ast.Tuple, ast.UnaryOp, ast.While, ast.arg, ast.arguments, ast.boolop,
+    ast.cmpop, ast.operator, ast.unaryop,
+)  # fmt: skip
+_ARRAYS = ("f", "g", "m32", "m64", "later", "later_bytes", "later_port")
+_ATTRIBUTES = {"np.int64", "np.uint64", "out_data.shape", "out_length.shape", *(f"state.{name}" for name in _ARRAYS)}
+_BUILTINS = {"min", "max", "range"}
+_DECORATORS = {"compiled", "entry"}
+
+
+def screen(text: str) -> None:
+    """Raise UnsupportedError unless the constants and functions in `text` do no more than compute."""
+    tree = ast.parse(text)
+    defined: set[str] = set()
+    for statement in tree.body:
+        name = _defined(statement)
+        if name in defined:
+            raise UnsupportedError(f"two parts of the program have names that become one: {name}")
+        defined.add(name)
+    functions = {statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef)}
+    for node in ast.walk(tree):
+        if node is not tree:
+            _check(node, functions | _BUILTINS)
+
+
+def _defined(statement: ast.stmt) -> str:
+    if isinstance(statement, ast.FunctionDef):
+        return statement.name
+    if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
+        (target,) = statement.targets
+        if isinstance(target, ast.Name) and isinstance(statement.value.value, int):
+            return target.id
+    raise _refused(statement)
+
+
+def _check(node: ast.AST, callable_names: set[str]) -> None:
+    if not isinstance(node, _NODES):
+        raise _refused(node)
+    if isinstance(node, ast.Attribute) and ast.unparse(node) not in _ATTRIBUTES:
+        raise _refused(node)
+    if isinstance(node, ast.Name) and node.id.startswith("__"):
+        raise _refused(node)
+    if isinstance(node, ast.Call):
+        plain = isinstance(node.func, ast.Name) and node.func.id in callable_names
+        if not (plain or isinstance(node.func, ast.Attribute)) or node.keywords:
+            raise _refused(node)
+    if isinstance(node, ast.FunctionDef):
+        decorators = [decorator.id if isinstance(decorator, ast.Name) else "" for decorator in node.decorator_list]
+        if len(decorators) != 1 or decorators[0] not in _DECORATORS:
+            raise _refused(node)
+    if isinstance(node, ast.Constant) and not isinstance(node.value, (int, str, type(None))):
+        raise _refused(node)
+
+
+def _refused(node: ast.AST) -> UnsupportedError:
+    return UnsupportedError(f"the program would become more than arithmetic: {ast.unparse(node)[:60]!r}")
