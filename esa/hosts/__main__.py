@@ -1,4 +1,4 @@
-"""`python -m esa.hosts server --job job.json [--stats stats.json]`: a PS process."""
+"""`python -m esa.hosts server --job job.json [--stats stats.json] [--faults faults.json]`: a PS process."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from esa.hosts.server import ServerEndpoint
 from esa.job import Job
+from esa.net.impairment import LinkFaults
 
 _SIGNALS = {signal.SIGTERM, signal.SIGINT}
 _LOOK_S = 0.5  # how often to see whether the engine lives
@@ -23,12 +24,14 @@ def main(arguments: list[str] | None = None) -> int:
     server = parser.add_subparsers(required=True, metavar="server").add_parser("server", help="run the job's PS")
     server.add_argument("--job", type=Path, required=True, help="the job's JSON file")
     server.add_argument("--stats", type=Path, help="where to write what happened, at the end")
+    server.add_argument("--faults", type=Path, help="what its link does to packets on purpose: a JSON file")
     options = parser.parse_args(arguments)
 
     # Blocked before any thread starts, so that they wait for sigtimedwait below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
-        endpoint = ServerEndpoint(Job.load(options.job))
+        faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
+        endpoint = ServerEndpoint(Job.load(options.job), faults=faults)
     except (OSError, ValidationError) as error:
         print(f"esa.hosts: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
@@ -36,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     while endpoint.alive and signal.sigtimedwait(_SIGNALS, _LOOK_S) is None:
         pass
     if options.stats is not None:
-        options.stats.write_text(json.dumps(endpoint.stats(), indent=2) + "\n")
+        options.stats.write_text(json.dumps(endpoint.stats() | {"faults": endpoint.faults()}, indent=2) + "\n")
     try:
         endpoint.close()
     except OSError as error:

@@ -10,10 +10,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esa.hosts.channel import BATCH, Channel, Waker, compiling, fatal, open_channel, send_all, void_wrong_lengths, wait
+from esa.hosts.channel import (
+    BATCH,
+    Channel,
+    Waker,
+    compiling,
+    fatal,
+    injected,
+    open_channel,
+    receive,
+    send_all,
+    void_wrong_lengths,
+    wait,
+)
 from esa.job import Job
 from esa.native import native
-from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, recv_batch, set_peer
+from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
+from esa.net.impairment import LinkFaults
 from esa.policy import Release, policy
 from esa.protocol import GROUP, STRANGER, ServerState, server_receive, server_send, server_state
 from esa.wire import ESA_PORT
@@ -44,7 +57,7 @@ def _run(
 ) -> int:
     """Move packets until closing; the negative errno of a dead socket, or 0."""
     while True:
-        received = recv_batch(channel.fd, channel.inbox, 0, BATCH)
+        received = receive(channel)
         if received < 0:
             if fatal(received):
                 return received
@@ -71,10 +84,11 @@ def _run(
 class ServerEndpoint:
     """A job's PS, in a thread of its own. OSError if its address cannot be opened.
 
-    Further keywords go to `protocol.server_state`, where they take the place of what follows from the policy.
+    faults: what its link does to packets on purpose. Further keywords go to `protocol.server_state`, where they take
+    the place of what follows from the policy.
     """
 
-    def __init__(self, job: Job, **protocol: Any):
+    def __init__(self, job: Job, *, faults: LinkFaults | None = None, **protocol: Any):
         self.job = job
         knobs = policy(job.policy)
         switches = [] if knobs.pool == "none" else [job.switch_ip]
@@ -102,7 +116,7 @@ class ServerEndpoint:
         self._error = 0
         self._socket = open_udp_socket((str(job.server.ip), job.server.udp_port))
         self._waker = Waker()
-        self._channel = open_channel(self._socket, self._waker, job.lanes)
+        self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
         # Once in closing state: compiles, or loads from the cache, before anybody is told that it is ready.
         with compiling():
             self._serve()
@@ -126,6 +140,10 @@ class ServerEndpoint:
             "refused": int(self._channel.refused[0]),
             "silent_ranks": [rank for rank in range(self.job.fan_in) if silent >> rank & 1],
         }
+
+    def faults(self) -> dict[str, dict[str, int]]:
+        """What was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
+        return injected(self._channel)
 
     def close(self) -> None:
         """Stop; OSError if the socket had failed before."""

@@ -12,13 +12,26 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from esa.hosts.channel import BATCH, Channel, Waker, compiling, fatal, open_channel, send_all, void_wrong_lengths, wait
+from esa.hosts.channel import (
+    BATCH,
+    Channel,
+    Waker,
+    compiling,
+    fatal,
+    injected,
+    open_channel,
+    receive,
+    send_all,
+    void_wrong_lengths,
+    wait,
+)
 from esa.hosts.errors import AllReduceError
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
 from esa.job import Job
 from esa.native import native
-from esa.net import monotonic_ns, open_udp_socket, recv_batch
-from esa.protocol import WorkerState, worker_receive, worker_send, worker_state
+from esa.net import monotonic_ns, open_udp_socket
+from esa.net.impairment import LinkFaults
+from esa.protocol import WorkerState, worker_missing, worker_receive, worker_send, worker_state
 
 Lanes = npt.NDArray[np.int32]
 
@@ -45,7 +58,7 @@ def _run(channel: Channel, operations: Operations, state: WorkerState) -> int:
     completed = progress["completed"]
     failed = state.worker[0]["failed"]
     while True:
-        received = recv_batch(channel.fd, channel.inbox, 0, BATCH)
+        received = receive(channel)
         if received < 0:
             if fatal(received):
                 return received
@@ -71,10 +84,11 @@ class WorkerEndpoint:
     """Rank `rank` of a job: sums arrays with its peers. Answers its peers' questions until it is closed.
 
     Close it only when every worker has its last sum (a barrier): until then a peer may need what this one knows.
-    Opens the worker's address; OSError if that is not possible. Further keywords go to `protocol.worker_state`.
+    Opens the worker's address; OSError if that is not possible. faults: what its link does to packets on purpose.
+    Further keywords go to `protocol.worker_state`.
     """
 
-    def __init__(self, job: Job, rank: int, **protocol: Any):
+    def __init__(self, job: Job, rank: int, *, faults: LinkFaults | None = None, **protocol: Any):
         if not 0 <= rank < job.fan_in:
             raise ValueError(f"rank: job {job.name} has ranks 0..{job.fan_in - 1}, not {rank}")
         if job.lanes == 0:
@@ -98,7 +112,7 @@ class WorkerEndpoint:
         member = job.workers[rank]
         self._socket = open_udp_socket((str(member.ip), member.udp_port), (str(job.server.ip), job.server.udp_port))
         self._waker = Waker()
-        self._channel = open_channel(self._socket, self._waker, job.lanes)
+        self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
         # Once in closing state: compiles, or loads from the cache, before the first fragment is waited for.
         self._operations.progress[0]["closing"] = 1
         with compiling():
@@ -173,15 +187,9 @@ class WorkerEndpoint:
                 return
             if self._state.worker[0]["failed"] and self._error is None:
                 me = self._state.worker[0]
-                self._fail(
-                    AllReduceError(
-                        self.job.name,
-                        self.rank,
-                        int(me["base"]) & 0xFFFFFFFF,
-                        tuple(rank for rank in range(self.job.fan_in) if int(me["missing0"]) >> rank & 1),
-                        self.job.give_up_s,
-                    )
-                )
+                missing0 = worker_missing(self._state)[0]
+                missing = tuple(rank for rank in range(self.job.fan_in) if missing0 >> rank & 1)
+                self._fail(AllReduceError(self.job, self.rank, int(me["base"]) & 0xFFFFFFFF, missing))
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -201,6 +209,10 @@ class WorkerEndpoint:
             "srtt_us": float(me["smoothed_ns"]) / 1000,
             "window": float(me["window"]),
         }
+
+    def faults(self) -> dict[str, dict[str, int]]:
+        """What was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
+        return injected(self._channel)
 
     def close(self) -> None:
         """Stop. What has no sum yet ends with an error."""

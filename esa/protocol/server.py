@@ -103,9 +103,12 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
 
 @native
 def _sensible(state: ServerState, kind: int, flags: int, bitmap0: int, bitmap1: int, source: int) -> bool:
-    """Whether the bitmaps name workers of this job, and a worker's gradient nobody but itself."""
+    """Whether the bitmaps name workers of this job, and a worker's gradient nobody but itself.
+
+    Whole racks exist only where there are several. (Who may speak for several workers is the switch's admission.)
+    """
     if flags & p.LEVEL1:
-        return bitmap1 != 0 and bitmap1 >> len(state.rack) == 0
+        return len(state.rack) > 1 and bitmap1 != 0 and bitmap1 >> len(state.rack) == 0
     if bitmap1 == 0 or bitmap1 & (bitmap1 - 1) or bitmap1 >> len(state.rack):
         return False
     rack = state.rack[_lowest_bit(bitmap1)]
@@ -194,6 +197,11 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         return
     if resend:
         state.asked[row, _lowest_bit(bitmap1)] |= bitmap0
+        # Its sender's patience is over already; the floor is for the RESENDs of its peers, which come at the same time.
+        # After the first round a RESEND may be the answer to a QUERY: to ask again at once would never pause.
+        if entry["rounds"] == 0:
+            entry["due_ns"] = min(entry["due_ns"], now_ns + me["floor_ns"])
+            me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])
 
     new = shared = False
     for rack in range(len(state.rack)):

@@ -1,13 +1,14 @@
 """The worker: a window of fragments out, results in, whatever the network does in between.
 
-When to ask again. In-network aggregation waits for the slowest worker, so a fragment that gets no answer is most often
-not lost: some peer has not sent it yet. Resending a whole window then would turn every fragment into work for the
-PS. Therefore fragments are of two sorts. One that a later result has overtaken: every peer is past it, so its timer
-(from then on) means a loss, and any number of them are resent in parallel. Of those beyond the highest result only the
-oldest has a timer, which starts anew with every result; when it runs out, the oldest `probe` fragments are resent. The
-probe starts at one, doubles when it expires or succeeds, and falls back to one with the first result that came unasked:
-a window that was lost whole is recovered in a logarithmic number of rounds, a slow peer costs a handful of packets.
-(With a timer per fragment and nothing else, a peer 200 ms late makes the others resend their whole windows four times.)
+When to ask again. In-network aggregation waits for the slowest worker, so a fragment that gets no answer is most
+often not lost: some peer has not sent it yet. Resending a whole window then would turn every fragment into work for
+the PS. Therefore fragments are of two sorts. One that a later result has overtaken: every peer is past it, so its
+timer (from then on) means a loss, and any number of them are resent in parallel, soon and without backoff (see
+`_overtaken_patience_ns`). Of those beyond the highest result only the oldest has a timer, which starts anew with
+every result; when it runs out, the oldest `probe` fragments are resent. The probe starts at one, doubles when it
+expires or succeeds, and falls back to one with the first result that came unasked: a window that was lost whole is
+recovered in a logarithmic number of rounds, a slow peer costs a handful of packets. (With a timer per fragment and
+nothing else, a peer 200 ms late makes the others resend their whole windows four times.)
 
 A QUERY with COLLISION asks ahead: this fragment was preempted, so one that has not been sent yet goes straight to
 the PS (as RESEND), and one on its way for less than a round trip is left alone.
@@ -23,8 +24,11 @@ from esa.native import native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.serial import on_wire, unwrap
-from esa.protocol.timing import NEVER, SCANS_PER_FLOOR, measure, patience_ns
+from esa.protocol.timing import NEVER, measure, patience_ns
 from esa.protocol.worker_ring import WorkerState
+
+_ASKING = 8.0  # how much longer an answer by way of the PS takes than reordering lasts
+_FORGETTING = 1.0 / 1024.0  # of the shortest round trip, per sample: paths change
 
 
 @native
@@ -61,13 +65,19 @@ def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) 
 
     for overtaken in range(me["beyond"], seq):
         state.fragment[overtaken & mask]["waiting_ns"] = now_ns
+        me["scan_ns"] = min(me["scan_ns"], now_ns + _overtaken_patience_ns(me, 1, now_ns))
     me["beyond"] = max(me["beyond"], seq + 1)
     me["progress_ns"] = now_ns
     while me["base"] < me["next"] and state.fragment[me["base"] & mask]["done"]:
         me["base"] += 1
 
     if fragment["tries"] == 1:
+        sample_ns = float(now_ns - fragment["sent_ns"])
         measure(me, now_ns - fragment["sent_ns"])
+        if me["shortest_ns"] == 0.0 or sample_ns < me["shortest_ns"]:
+            me["shortest_ns"] = sample_ns
+        else:
+            me["shortest_ns"] += (sample_ns - me["shortest_ns"]) * _FORGETTING
         me["probe"] = 1
     else:
         me["probe"] = min(2 * me["probe"], me["window_limit"])
@@ -101,6 +111,7 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
         if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < me["smoothed_ns"]:
             return
         me["missing_seq"] = seq
+        me["missing_ns"] = now_ns
         me["missing0"] = p.bitmap0_of(packets, i)
         me["missing1"] = p.bitmap1_of(packets, i)
     if me["asked_tail"] - me["asked_head"] < len(state.asked):
@@ -171,10 +182,10 @@ def _resend(state: WorkerState, out: Words, count: int, now_ns: int) -> int:
         if fragment["done"]:
             continue
         if seq < me["beyond"] or probes == 0:
-            waiting_ns = (
-                fragment["waiting_ns"] if seq < me["beyond"] else max(fragment["waiting_ns"], me["progress_ns"])
-            )
-            due_ns = waiting_ns + patience_ns(me, fragment["tries"] - 1)
+            if seq < me["beyond"]:
+                due_ns = fragment["waiting_ns"] + _overtaken_patience_ns(me, fragment["tries"], now_ns)
+            else:
+                due_ns = max(fragment["waiting_ns"], me["progress_ns"]) + patience_ns(me, fragment["tries"] - 1)
             if due_ns > now_ns:
                 earliest = min(earliest, due_ns)
                 if seq < me["beyond"]:
@@ -185,15 +196,32 @@ def _resend(state: WorkerState, out: Words, count: int, now_ns: int) -> int:
             break
         _write_fragment(state, out, count, seq, p.RESEND, now_ns)
         count += 1
-        if probes == 0:
+        if seq < me["beyond"]:
+            earliest = min(earliest, now_ns + _overtaken_patience_ns(me, fragment["tries"], now_ns))
+        elif probes == 0:
             earliest = min(earliest, now_ns + patience_ns(me, fragment["tries"] - 1))
         if seq >= me["beyond"]:
             probes += 1
             if probes >= me["probe"]:
                 me["probe"] = min(2 * me["probe"], me["window_limit"])
                 break
-    me["scan_ns"] = earliest if count == len(out) else max(earliest, now_ns + me["floor_ns"] // SCANS_PER_FLOOR)
+    me["scan_ns"] = earliest if count == len(out) else max(earliest, now_ns + me["overtaken_ns"] // 2)
     return count
+
+
+@native
+def _overtaken_patience_ns(me: Any, tries: int, now_ns: int) -> int:
+    """How long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
+
+    First the quarter of the shortest round trip that RACK (RFC 8985) grants to reordering; then the time that the PS
+    takes to remind, to query and to be answered; never doubled: as long as results come the network carries, a loss is
+    chance, and what is resent is bounded by the window. When nothing comes any more, it is the ordinary timer's turn.
+    The smoothed round trip would not do: it contains the time for which peers were held up, by the same losses.
+    """
+    if now_ns - me["progress_ns"] >= patience_ns(me, 0):
+        return patience_ns(me, tries - 1)
+    reordering_ns = max(me["shortest_ns"] / 4.0, me["overtaken_ns"])
+    return int(min(reordering_ns if tries <= 1 else _ASKING * reordering_ns, patience_ns(me, 0)))
 
 
 @native

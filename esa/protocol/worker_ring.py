@@ -39,6 +39,8 @@ _WORKER = np.dtype(
         ("beyond", np.int64),  # first after the highest result
         ("probe", np.int64),  # fragments beyond the highest result that are resent at a time
         ("scan_ns", np.int64),  # no fragment's time is up before
+        ("shortest_ns", np.float64),  # the shortest round trip of late, 0: nothing measured yet
+        ("overtaken_ns", np.int64),  # an overtaken fragment is resent no sooner
         ("cut_ns", np.int64),  # when the window was last halved
         ("progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
         ("give_up_ns", np.int64),
@@ -46,6 +48,7 @@ _WORKER = np.dtype(
         ("missing_seq", np.int64),  # the last QUERY's: these have not been heard from
         ("missing0", np.int64),
         ("missing1", np.int64),
+        ("missing_ns", np.int64),  # when it came
         ("asked_head", np.int64),  # queue of QUERYs to answer
         ("asked_tail", np.int64),
         *ESTIMATE_FIELDS,
@@ -107,6 +110,7 @@ def worker_state(
     rto_initial_ns: int = 50_000_000,
     rto_floor_ns: int = 10_000_000,
     rto_ceiling_ns: int = 1_000_000_000,
+    overtaken_floor_ns: int = 2_000_000,
     first_seq: int = 0,
 ) -> WorkerState:
     """A worker that has sent nothing. `rank` counts within its rack (bit of bitmap0), `rack` is the bit of bitmap1."""
@@ -130,6 +134,7 @@ def worker_state(
     me["probe"] = 1
     me["scan_ns"] = NEVER
     me["give_up_ns"] = int(give_up_s * NS_PER_S)
+    me["overtaken_ns"] = overtaken_floor_ns
     me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = rto_initial_ns, rto_floor_ns, rto_ceiling_ns
     return state
 
@@ -194,3 +199,15 @@ def worker_drain(state: WorkerState, lanes: npt.NDArray[np.int32], first: int, c
             lanes[start + k] = state.lane[row, k]
         me["drained"] += 1
     return taken, exponent
+
+
+@native
+def worker_missing(state: WorkerState) -> tuple[int, int]:
+    """Who kept a worker that gave up waiting, as the PS saw it last: (bitmap0, bitmap1). (0, 0): the PS is silent.
+
+    A PS asks several times a second for whom it waits for; what it said long before the end it might not say any more.
+    """
+    me = state.worker[0]
+    if me["missing_ns"] < me["progress_ns"] + me["give_up_ns"] // 2:
+        return 0, 0
+    return int(me["missing0"]), int(me["missing1"])

@@ -401,3 +401,9 @@ def test_only_what_was_preempted_and_lacks_few_is_asked_ahead():
     s.gradient(0, 1)  # came by itself: no switch aggregates
     s.gradient(0, 2, flags=Flag.RESEND)  # asks for what may be complete
     assert s.send() == []
+
+
+def test_one_rack_is_no_whole_rack():
+    s = server()
+    s.gradient(0, 0, flags=Flag.LEVEL1)
+    assert (s.counted("malformed"), s.send()) == (1, [])

@@ -171,7 +171,7 @@ def test_what_later_results_overtook_is_resent_in_parallel():
     w.result(*(s for s in range(16) if s not in (3, 5, 6, 11)))
     assert w.send() == []
     assert seqs(w.wait()) == [3, 5, 6, 11]
-    assert w.now_ns == 1 * MS + 10 * MS  # the floor
+    assert w.now_ns == 1 * MS + 2 * MS  # what reordering may take
 
 
 def test_resends_back_off_to_the_ceiling():
