@@ -1,19 +1,23 @@
-# make run-topo | test | lint | bench | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make run-topo | test | fuzz | model | soak | recovery | lint | bench | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
 SWITCH   ?=
 SEED     ?=
+LOSS     ?=
 RESULTS  ?= results
+ALLREDUCES ?= 100000
+SECONDS  ?= 300
+MINUTES  ?= 10
 
 PYTHON   := /usr/bin/python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-PACKAGES := mininet iproute2 ethtool iputils-ping python3-venv
+PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-topo test lint bench p4 stop clean
+.PHONY: help setup run-topo test fuzz model soak recovery lint bench p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -41,12 +45,25 @@ $(VENV)/.ready: pyproject.toml Makefile
 
 setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages
 
-run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,... SWITCH=embedded|bmv2 SCENARIO=file SEED=n
+run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,... SWITCH=embedded|bmv2 SCENARIO=file SEED=n LOSS=0.05
 	@$(SUDO) $(BIN)/esa run $(SCENARIO) --results $(RESULTS) \
-		$(if $(POLICY),--policy $(POLICY)) $(if $(SWITCH),--switch $(SWITCH)) $(if $(SEED),--seed $(SEED))
+		$(if $(POLICY),--policy $(POLICY)) $(if $(SWITCH),--switch $(SWITCH)) $(if $(SEED),--seed $(SEED)) \
+		$(if $(LOSS),--loss $(LOSS))
 
 test: setup ## run every test (what a machine lacks is skipped by name)
 	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
+
+fuzz: setup ## fuzz switch, worker and PS; SECONDS=300 SEED=n; crashes go to results/fuzz
+	@$(BIN)/python -m tests.fuzz --seconds '$(SECONDS)' --seed '$(or $(SEED),1)' --results $(RESULTS)
+
+model: setup ## random schedules of workers, PSs and switch, every invariant after every step; ALLREDUCES=100000 SEED=n
+	@$(BIN)/python -m tests.model --all-reduces '$(ALLREDUCES)' $(if $(SEED),--seed '$(SEED)') --results $(RESULTS)
+
+soak: setup ## random scenarios, faults and kills on Mininet; MINUTES=10 SEED=n; failing runs are kept in results
+	@$(SUDO) $(BIN)/python -m experiments.soak --minutes '$(MINUTES)' --seed '$(or $(SEED),1)' --results $(RESULTS)
+
+recovery: setup ## how long a lost packet and a killed switch, PS, controller, worker hold jobs up
+	@$(SUDO) $(BIN)/python -m experiments.recovery --results $(RESULTS)
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

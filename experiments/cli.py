@@ -22,11 +22,12 @@ def run_command(
     switch: Annotated[str | None, typer.Option(help="embedded or bmv2")] = None,
     seed: Annotated[int | None, typer.Option(help="of weights, samples and splits")] = None,
     results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
+    loss: Annotated[float | None, typer.Option(help="part of the packets lost on every link, each way")] = None,
     pcap: Annotated[bool, typer.Option("--pcap", help="capture every switch port")] = False,
 ) -> None:
     """Train a scenario's jobs through a P4 switch on this machine (needs root)."""
     from controller import SwitchError
-    from esa.report import comparison_table, counter_table, jct_table
+    from esa.report import comparison_table, counter_table, fault_table, jct_table
     from experiments.run import RunError, run
     from experiments.scenario import Scenario, ScenarioError
     from topologies.p4switch import P4SwitchError
@@ -36,7 +37,7 @@ def run_command(
     names = [None] if policy is None else [name.strip() for name in policy.split(",")]
     try:
         # All of them before the first one starts.
-        scenarios = [Scenario.load(scenario, policy=name, switch=switch, seed=seed) for name in names]
+        scenarios = [Scenario.load(scenario, loss=loss, policy=name, switch=switch, seed=seed) for name in names]
         require_root()
         results.mkdir(parents=True, exist_ok=True)
     except (ScenarioError, NotRootError) as error:
@@ -51,6 +52,8 @@ def run_command(
             console.print(jct_table(summary))
             if summary.switch_counters:
                 console.print(counter_table(summary))
+            if summary.faults is not None:
+                console.print(fault_table(summary))
             console.print(f"results: {folder}", highlight=False, soft_wrap=True)
     except (RunError, P4SwitchError, SwitchError) as error:
         typer.echo(f"esa: {error}", err=True)
@@ -68,7 +71,7 @@ def report_command(
     output: Annotated[Path, typer.Option(help="the picture")] = Path("report.png"),
 ) -> None:
     """Print the tables of finished runs and draw JCT and occupancy as a PNG."""
-    from esa.report import ReportError, comparison_table, counter_table, jct_table, load_run
+    from esa.report import ReportError, comparison_table, counter_table, fault_table, jct_table, load_run
     from esa.report.plots import plot_runs
 
     console = Console()
@@ -80,6 +83,8 @@ def report_command(
         console.print(jct_table(one.summary))
         if one.summary.switch_counters:
             console.print(counter_table(one.summary))
+        if one.summary.faults is not None:
+            console.print(fault_table(one.summary))
     if len(loaded) > 1:
         console.print(comparison_table([one.summary for one in loaded]))
     try:

@@ -25,6 +25,7 @@ class JobPlan:
     server: int
     job: Job | None
     task: TrainingTask
+    server_faults: Path | None  # the file of what the PS's link does to packets on purpose
 
     @property
     def name(self) -> str:
@@ -57,6 +58,7 @@ def _place(scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: It
             window=scenario.window(spec),
             quantisation=spec.quantisation,
             fraction_bits=spec.fraction_bits,
+            give_up_s=scenario.give_up_s,
         )
         aggregation = folder / f"{spec.name}.job.json"
         job.save(aggregation)
@@ -71,9 +73,15 @@ def _place(scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: It
         seed=scenario.seed,
         rendezvous=f"{net.ip(workers[0])}:{RENDEZVOUS_PORT}",
         aggregation=aggregation,
+        faults=tuple(scenario.link_faults(f"{spec.name}-{rank}", "hosts") for rank in range(spec.workers)),
     )
     (folder / f"{spec.name}.task.json").write_text(task.model_dump_json(indent=2) + "\n")
-    return JobPlan(spec, workers, server, job, task)
+    server_faults = None
+    faults = scenario.link_faults(f"{spec.name}-ps", "hosts")
+    if faults is not None:
+        server_faults = folder / f"{spec.name}-ps.faults.json"
+        server_faults.write_text(faults.model_dump_json(indent=2) + "\n")
+    return JobPlan(spec, workers, server, job, task, server_faults)
 
 
 def _member(net: SingleRack, host: int, udp_port: int) -> Member:

@@ -4,6 +4,9 @@
 
 Whatever ends the run, every process and namespace is gone afterwards and what was measured until then lies in the
 folder; a run that did not end as it should says so in its summary.
+
+A job whose worker dies, or gives up, fails alone: the others go on, and the run ends with an error. A switch or a PS
+that somebody killed (SIGKILL) is started again; the controller's supervisor puts back what the switch held.
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from typing import IO, Any
 
 from rich.console import Console
 
-from controller import Controller, Switch
+from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
 from esa.report.records import RECORDS, JobSummary, Summary
+from experiments.faults import injected, write_port_faults
 from experiments.plan import JobPlan, plan
 from experiments.progress import RunProgress
 from experiments.scenario import Scenario
@@ -33,7 +37,10 @@ from topologies.single_rack import SingleRack, require_root
 SAMPLE_INTERVAL_S = 0.25
 READY_LIMIT_S = 240.0
 PATIENCE_S = 10.0  # without a word why it takes so long
-SILENCE_LIMIT_S = 90.0  # of all workers together, while they train
+SILENCE_LIMIT_S = 60.0  # of all workers together, while they train, beyond the time after which they give up
+FAILING_LIMIT_S = 20.0  # for a failed job's other workers to say so, beyond the time after which they give up
+ENDED = float("inf")
+MAX_RESTARTS = 20  # of what somebody keeps killing
 ENVIRONMENT = {
     # One core each: two torch processes with a thread per core each fight over the same cores.
     "OMP_NUM_THREADS": "1",
@@ -59,6 +66,7 @@ class Worker:
     ready: bool = False
     iterations: int = 0
     end: dict[str, Any] | None = None
+    failed: bool = False
     buffer: bytes = b""
 
     @property
@@ -74,6 +82,7 @@ class Measured:
     go: dict[str, float] = field(default_factory=dict)  # job -> submission, monotonic seconds
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
+    failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
 
 
 def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = False) -> tuple[Summary, Path]:
@@ -98,6 +107,8 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
         raise
     finally:
         summary = summarise(scenario, measured, problem)
+        ends = [worker.end for worker in measured.workers if worker.end is not None]
+        summary.faults = injected(scenario, ends, folder / "jobs")
         summary.save(folder)
         _give_to_caller(folder)
     return summary, folder
@@ -123,8 +134,12 @@ class _Run:
         self.pcap_dir = folder / "pcaps" if pcap else None
         self.logs = folder / "logs"
         self.indices: dict[str, int] = {}  # job -> its counters in the switch
-        self.baseline: dict[str, dict[str, int]] = {}  # counters before the training
+        self.baseline: dict[str, dict[str, int]] = {}  # counters before the training; of a restarted switch, below zero
+        self.last: dict[str, dict[str, int]] = {}  # counters as last read
         self.servers: dict[str, subprocess.Popen[bytes]] = {}
+        self.training = False
+        self.failing_until: dict[str, float] = {}  # job -> when its workers must have said that they give up
+        self.restarts = self.restorations = 0
         self.started = time.monotonic()
         self.records: IO[str]
 
@@ -144,22 +159,29 @@ class _Run:
                     switch=scenario.switch,
                     log_dir=self.logs,
                     pcap_dir=self.pcap_dir,
+                    faults=write_port_faults(scenario, self.folder / "jobs"),
                 )
             )
             jobs = plan(scenario, self.net, self.folder / "jobs")
             # Workers take seconds to import torch: they start now, and wait for a network that forwards.
             self._start_workers(jobs)
             self.controller = self._start_control_plane(stack, jobs)
-            self._start_servers(jobs)
+            self.supervisor = stack.enter_context(self._supervisor(jobs))
+            for job in jobs:
+                if job.job is not None:
+                    self.servers[job.name] = self._start_server(job)
             say(f"  workers: {len(self.measured.workers)} start and warm up")
             self._until_all_ready()
             self.baseline = self._read_counters()
             say("  training")
             self.progress.start()
+            self.training = True
             self._train(jobs)
             self._count()
             self._stop_servers()
             self._check_weights(jobs)
+            if self.measured.failures:
+                raise RunError("; ".join(self.measured.failures.values()))
 
     # Start
 
@@ -202,20 +224,42 @@ class _Run:
                 self.indices[job.name] = controller.add_job(job.job).index
         return controller
 
-    def _start_servers(self, jobs: list[JobPlan]) -> None:
-        for job in jobs:
-            if job.job is None:
-                continue
-            stats = self.folder.resolve() / "jobs" / f"{job.name}.ps.json"
-            with (self.logs / f"{job.name}-ps.log").open("wb") as log:
-                process = self.net.popen(
-                    job.server,
-                    [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation, "--stats", stats],
-                    stdout=log,
-                    stderr=log,
-                    env=os.environ | ENVIRONMENT,
-                )
-            self.servers[job.name] = process
+    def _supervisor(self, jobs: list[JobPlan]) -> Supervisor:
+        node = self.net.switch
+        hosts = {self.net.mac(host): self.net.port(host) for host in range(len(self.net.hosts))}
+
+        def wanted() -> Wanted:
+            failed = dict(self.measured.failures)
+            alive = [job.job for job in jobs if job.job is not None and job.name not in failed]
+            return Wanted(alive, self.scenario.lanes, hosts)
+
+        return Supervisor(
+            lambda: Switch.connect(node.grpc_address, node.device_id),
+            wanted,
+            lambda text: self.progress.say(f"  controller: {text}"),
+        )
+
+    def _start_server(self, job: JobPlan) -> subprocess.Popen[bytes]:
+        stats = self.folder.resolve() / "jobs" / f"{job.name}.ps.json"
+        with (self.logs / f"{job.name}-ps.log").open("ab") as log:
+            faults = () if job.server_faults is None else ("--faults", job.server_faults)
+            return self.net.popen(
+                job.server,
+                [
+                    sys.executable,
+                    "-m",
+                    "esa.hosts",
+                    "server",
+                    "--job",
+                    job.task.aggregation,
+                    "--stats",
+                    stats,
+                    *faults,
+                ],
+                stdout=log,
+                stderr=log,
+                env=os.environ | ENVIRONMENT,
+            )
 
     # Run
 
@@ -245,13 +289,14 @@ class _Run:
                 last_sign = now
             if heard:
                 last_sign = now
-            elif now - last_sign > SILENCE_LIMIT_S and not to_submit:
+            elif now - last_sign > SILENCE_LIMIT_S + self.scenario.give_up_s and not to_submit:
                 unfinished = [worker.name for worker in self.measured.workers if worker.end is None]
-                raise RunError(f"nothing from {', '.join(unfinished)} for {SILENCE_LIMIT_S:.0f} s; see {self.logs}")
+                raise RunError(f"nothing from {', '.join(unfinished)} for {now - last_sign:.0f} s; see {self.logs}")
             if now - last_sample >= SAMPLE_INTERVAL_S:
                 last_sample = now
                 self._sample()
-            if all(worker.end is not None for worker in self.measured.workers):
+            self._end_failed(now)
+            if all(worker.end is not None or worker.failed for worker in self.measured.workers):
                 return
 
     def _submit(self, job: JobPlan) -> None:
@@ -285,12 +330,81 @@ class _Run:
                         self._said(worker, json.loads(line))
                 for worker in silent:
                     self._check_ended(worker)
-                self.net.switch.check()
-                for name, server in self.servers.items():
-                    if server.poll() is not None:
-                        log = self.logs / f"{name}-ps.log"
-                        raise RunError(f"job {name}: its PS ended (status {server.returncode}); {_tail(log)}")
+                self._check_switch()
+                self._check_servers()
                 yield heard
+
+    def _check_switch(self) -> None:
+        if self.net.switch.killed:
+            self._restarting("the switch")
+            self.net.switch.restart()
+        self.net.switch.check()
+        if self.restorations != self.supervisor.restorations:
+            self.restorations = self.supervisor.restorations
+            self._record({"event": "restored", "t": time.monotonic()})
+            self.net.switch.deepen_queues()
+            for job, counters in self.last.items():  # they start from zero
+                before = self.baseline.get(job, counters)
+                self.baseline[job] = {name: before[name] - count for name, count in counters.items()}
+            self.last = {}
+
+    def _check_servers(self) -> None:
+        for name, server in list(self.servers.items()):
+            status = server.poll()
+            if status is None:
+                continue
+            if status == -signal.SIGKILL:
+                self._restarting(f"the PS of job {name}")
+                plan = next(worker.plan for worker in self.measured.workers if worker.plan.name == name)
+                self.servers[name] = self._start_server(plan)
+                continue
+            problem = f"job {name}: its PS ended (status {status}); {_tail(self.logs / f'{name}-ps.log')}"
+            if not self.training:
+                raise RunError(problem)
+            del self.servers[name]
+            self.progress.say(f"  {problem}\n  its workers go on as far as the switch does all the work")
+
+    def _restarting(self, what: str) -> None:
+        self.restarts += 1
+        if self.restarts > MAX_RESTARTS:
+            raise RunError(f"{what} was killed again, after {MAX_RESTARTS} restarts of switch and PSs")
+        self.progress.say(f"  {what} was killed: starting it again")
+        self._record({"event": "restart", "what": what, "t": time.monotonic()})
+
+    def _fail(self, worker: Worker, problem: str) -> None:
+        """A worker is lost, and its job with it; before the training, the run is."""
+        if not self.training:
+            raise RunError(problem)
+        worker.failed = True
+        job = worker.plan.name
+        if job in self.failing_until:
+            return
+        self.measured.failures[job] = problem
+        self.failing_until[job] = time.monotonic() + self.scenario.give_up_s + FAILING_LIMIT_S
+        self.progress.say(f"  {problem.splitlines()[0]}\n  the job's other workers give up; other jobs go on")
+
+    def _end_failed(self, now: float) -> None:
+        """Once the workers of a failed job have said that they give up, the job leaves the switch."""
+        for job, until in list(self.failing_until.items()):
+            if until == ENDED:
+                continue
+            left = [w for w in self.measured.workers if w.plan.name == job and not w.failed and w.end is None]
+            if left and now < until:
+                continue
+            for worker in left:
+                worker.failed = True
+                self.measured.failures[job] += f"\n{worker.name} did not give up"
+            self.net.kill(w.process for w in self.measured.workers if w.plan.name == job)
+            self.failing_until[job] = ENDED
+            server = self.servers.pop(job, None)
+            if server is not None:
+                self.net.kill([server], grace_s=5.0)
+            self._count()
+            if self.indices.pop(job, None) is not None:
+                with contextlib.suppress(SwitchError, BadInput):
+                    self.controller.remove_job(
+                        next(w.plan.job.job for w in self.measured.workers if w.plan.name == job)
+                    )
 
     def _said(self, worker: Worker, record: dict[str, Any]) -> None:
         self._record(record)
@@ -304,14 +418,14 @@ class _Run:
         elif event == "end":
             worker.end = record
         elif event == "error":
-            raise RunError(f"{worker.name} failed: {record['message']}; {_tail(worker.log)}")
+            self._fail(worker, f"{worker.name} failed: {record['message']}; {_tail(worker.log)}")
 
     def _check_ended(self, worker: Worker) -> None:
         """A worker may take seconds to leave: nobody waits for it, but a bad status is not missed."""
         status = worker.process.poll()
-        if status is not None and (status != 0 or worker.end is None):
+        if status is not None and not worker.failed and (status != 0 or worker.end is None):
             what = f"ended by signal {-status}" if status < 0 else f"ended (status {status})"
-            raise RunError(f"{worker.name} {what} before its training was done; {_tail(worker.log)}")
+            self._fail(worker, f"{worker.name} {what} before its training was done; {_tail(worker.log)}")
 
     def _record(self, record: dict[str, Any]) -> None:
         times = {key: round(record[key] - self.started, 6) for key in ("t", "end") if key in record}
@@ -327,12 +441,22 @@ class _Run:
         return dict(zip(self.indices, counters, strict=True))
 
     def _count(self) -> dict[str, int]:
-        """Read the counters; returns the rows in use by job."""
-        now = self._read_counters()
-        self.measured.counters = {
-            job: {name: count - self.baseline[job][name] for name, count in counters.items()}
-            for job, counters in now.items()
-        }
+        """Read the counters; returns the rows in use by job. While the switch is being restarted there are none."""
+        restorations = self.supervisor.restorations
+        try:
+            now = self._read_counters()
+        except SwitchError:
+            return {}
+        if (
+            not self.supervisor.whole
+            or restorations != self.restorations
+            or restorations != self.supervisor.restorations
+        ):
+            return {}
+        self.last = now
+        for job, counters in now.items():
+            baseline = self.baseline.setdefault(job, dict.fromkeys(counters, 0))
+            self.measured.counters[job] = {name: count - baseline[name] for name, count in counters.items()}
         return {job: max(0, counters["seated"] - counters["released"]) for job, counters in now.items()}
 
     def _sample(self) -> None:
@@ -358,6 +482,8 @@ class _Run:
 
     def _check_weights(self, jobs: list[JobPlan]) -> None:
         for job in jobs:
+            if job.name in self.measured.failures:
+                continue
             digests = {w.end["weights_sha256"] for w in self.measured.workers if w.plan is job and w.end}
             if len(digests) != 1:
                 raise RunError(f"job {job.name}: the final weights differ between its workers: {', '.join(digests)}")

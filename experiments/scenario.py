@@ -7,6 +7,7 @@ A wrong file is a ScenarioError of one line that names the key and what is allow
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from pydantic import BaseModel, Field, ValidationError, field_validator, model_v
 
 from controller import pools as pools_of_switch
 from esa.job import MAX_FAN_IN, Frozen, Pool
+from esa.net.impairment import Impairment, LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
 
@@ -95,6 +97,17 @@ class JobSpec(Frozen):
         return self
 
 
+class FaultSpec(Impairment):
+    """What a link does to packets on purpose, in one direction or both; later entries replace the keys they set.
+
+    where: "hosts" (ESA's packets, at the host's end, any switch) or "switch" (every frame, at the embedded switch's).
+    """
+
+    link: str  # a host's name, or "all"
+    direction: Literal["to_switch", "from_switch", "both"] = "both"
+    where: Literal["hosts", "switch"] = "hosts"
+
+
 class Scenario(Frozen):
     """Jobs, the network between them, and the switch's memory that they share."""
 
@@ -105,7 +118,9 @@ class Scenario(Frozen):
     lanes: int = 64
     topology: Literal["single-rack"] = "single-rack"
     aggregators: int | None = None  # the rows that the jobs share; all there are
+    give_up_s: float = Field(gt=0, le=3600, default=30.0)  # without progress an all-reduce then fails, and its job
     links: Links = Links()
+    faults: tuple[FaultSpec, ...] = ()
     jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=64)
 
     @field_validator("policy")
@@ -145,6 +160,13 @@ class Scenario(Frozen):
         for host in self.links.hosts:
             if host not in hosts:
                 raise ValueError(f"links.hosts.{host}: no such host; allowed: {', '.join(hosts)}")
+        for i, fault in enumerate(self.faults):
+            if fault.link not in ("all", *hosts):
+                raise ValueError(f"faults[{i}].link: no link '{fault.link}'; allowed: all, {', '.join(hosts)}")
+            if fault.where == "switch" and self.switch != "embedded":
+                raise ValueError(
+                    f"faults[{i}].where: '{self.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
+                )
         rows = program(self.lanes).aggregators
         if self.aggregators is not None:
             if not 1 <= self.aggregators <= rows:
@@ -173,6 +195,20 @@ class Scenario(Frozen):
     def bandwidth_mbps(self, host: str) -> float:
         default = self.links.server_mbps if host.endswith("-ps") else self.links.worker_mbps
         return self.links.hosts.get(host, default)
+
+    def link_faults(self, host: str, where: str) -> LinkFaults | None:
+        """What the host's link does to packets on purpose, at its end or at the switch's; None: nothing."""
+        asked: dict[str, dict[str, Any]] = {}
+        for fault in self.faults:
+            if fault.where == where and fault.link in ("all", host):
+                keys = fault.model_dump(exclude_unset=True, exclude={"link", "direction", "where"})
+                for way in ("to_switch", "from_switch"):
+                    if fault.direction in (way, "both"):
+                        asked[way] = asked.get(way, {}) | keys
+        if not asked:
+            return None
+        seed = int.from_bytes(hashlib.sha256(f"{self.seed} {host} {where}".encode()).digest()[:6], "big")
+        return LinkFaults(seed=seed, **{way: Impairment(**keys) for way, keys in asked.items()})
 
     def pools(self) -> dict[str, Pool]:
         """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order.
@@ -213,8 +249,13 @@ class Scenario(Frozen):
         return {"none": job.window, "shared": min(job.window, size), "slice": min(job.window, size // 2)}[kind]
 
     @classmethod
-    def load(cls, path: Path, **overrides: Any) -> Scenario:
-        """Read and validate a TOML file; `overrides` (those that are not None) replace its top-level keys."""
+    def load(cls, path: Path, *, loss: float | None = None, **overrides: Any) -> Scenario:
+        """Read and validate a TOML file; `overrides` (those that are not None) replace its top-level keys.
+
+        loss: of every link, both directions, whatever else the file asks of them.
+        """
+        if loss is not None and not 0 <= loss <= 1:
+            raise ScenarioError(f"loss: {loss:g}; allowed: 0 to 1")
         try:
             with path.open("rb") as file:
                 data = tomllib.load(file)
@@ -223,6 +264,8 @@ class Scenario(Frozen):
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ScenarioError(f"{path}: not TOML: {error}") from None
         data |= {key: value for key, value in overrides.items() if value is not None}
+        if loss is not None and isinstance(data.get("faults", []), list):
+            data["faults"] = [*data.get("faults", []), {"link": "all", "loss": loss}]
         try:
             return cls.model_validate(data)
         except ValidationError as error:
@@ -230,7 +273,11 @@ class Scenario(Frozen):
 
     def to_toml(self) -> str:
         """The scenario as resolved: a file that gives the same run."""
-        return dump_toml(self.model_dump(mode="json", exclude_none=True))
+        data = self.model_dump(mode="json", exclude_none=True)
+        del data["faults"]
+        if self.faults:  # only what an entry sets: the rest is left to others for the same link
+            data["faults"] = [fault.model_dump(mode="json", exclude_unset=True) for fault in self.faults]
+        return dump_toml(data)
 
 
 def _first_error(error: ValidationError) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from esa.job import Frozen
+from esa.net.impairment import LinkFaults
 
 
 class TrainingTask(Frozen):
@@ -20,3 +21,4 @@ class TrainingTask(Frozen):
     seed: int
     rendezvous: str  # host:port of rank 0
     aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo
+    faults: tuple[LinkFaults | None, ...] = ()  # by rank: what its link does to packets on purpose

@@ -56,7 +56,11 @@ class Aggregation:
             self._job = Job.load(task.aggregation)
             with _one_at_a_time(task.aggregation.with_name("compile.lock")):
                 self._worker = WorkerEndpoint(
-                    self._job, rank, rto_initial_ns=RESEND_FLOOR_NS, rto_floor_ns=RESEND_FLOOR_NS
+                    self._job,
+                    rank,
+                    faults=task.faults[rank] if task.faults else None,
+                    rto_initial_ns=RESEND_FLOOR_NS,
+                    rto_floor_ns=RESEND_FLOOR_NS,
                 )
 
     @contextlib.contextmanager
@@ -81,6 +85,10 @@ class Aggregation:
     def network_statistics(self) -> dict[str, float]:
         """Counts of this worker's packets since its start."""
         return {} if self._worker is None else self._worker.stats()
+
+    def faults(self) -> dict[str, dict[str, int]]:
+        """What was done to this worker's packets on purpose since its start."""
+        return {} if self._worker is None else self._worker.faults()
 
     def close(self) -> None:
         if self._worker is not None:
@@ -156,6 +164,7 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for_g
         weights_sha256=digest(model),
         statistics=dataclasses.asdict(statistics),
         network=network,
+        faults=aggregation.faults(),
     )
     aggregation.close()
     dist.destroy_process_group()

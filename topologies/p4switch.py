@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -32,6 +33,7 @@ class P4Switch(Switch):
 
     kind:    "embedded" (esa.switch) or "bmv2" (simple_switch_grpc on the PATH)
     log_dir: where NAME.log goes; pcap_dir: where a capture per port and direction goes, None for none
+    faults:  the embedded switch's file of what its ports' links do to frames on purpose
     """
 
     _devices = 0
@@ -43,6 +45,7 @@ class P4Switch(Switch):
         kind: str = "embedded",
         log_dir: Path,
         pcap_dir: Path | None = None,
+        faults: Path | None = None,
         device_id: int | None = None,
         cpu_port: int | None = None,
         **params: Any,
@@ -51,12 +54,15 @@ class P4Switch(Switch):
             raise ValueError(f"switch: unknown switch '{kind}'; allowed: {', '.join(SWITCHES)}")
         if kind == "bmv2" and shutil.which(BMV2) is None:
             raise P4SwitchError(f"switch 'bmv2' needs {BMV2} on the PATH; 'embedded' needs nothing")
+        if faults is not None and kind != "embedded":
+            raise ValueError(f"faults: '{kind}' has none of its own; allowed: switch 'embedded'")
         type(self)._devices += 1
         self.kind = kind
         self.device_id = type(self)._devices if device_id is None else device_id
         self.cpu_port = cpu_port
         self.log_path = log_dir / f"{name}.log"
         self.pcap_dir = pcap_dir
+        self.faults = faults
         self.grpc_address = f"127.0.0.1:{free_tcp_port()}"
         self.thrift_port = free_tcp_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -76,6 +82,8 @@ class P4Switch(Switch):
                 command += ["-i", f"{port}@{interface.name}"]
         if self.pcap_dir is not None:
             command += [f"--pcap={self.pcap_dir}"]
+        if self.faults is not None:
+            command += ["--faults", str(self.faults)]
         command += ["--", "--grpc-server-addr", self.grpc_address]
         if self.cpu_port is not None:
             command += ["--cpu-port", str(self.cpu_port)]
@@ -86,7 +94,11 @@ class P4Switch(Switch):
         if self.pcap_dir is not None:
             self.pcap_dir.mkdir(parents=True, exist_ok=True)
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
-        with self.log_path.open("wb") as log:
+        self.log_path.write_bytes(b"")
+        self._start()
+
+    def _start(self) -> None:
+        with self.log_path.open("ab") as log:
             # Ends with this process, whatever ends it; out of the terminal's process group, so that Ctrl-C reaches
             # this process alone and the order of ending stays ours.
             self.process = subprocess.Popen(
@@ -97,6 +109,25 @@ class P4Switch(Switch):
                 start_new_session=True,
             )
         self._wait_listening(timeout_s=60.0)
+
+    def kill(self) -> None:
+        """End the process as a power cut would (SIGKILL): rows, tables and program are gone. See `restart`."""
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+
+    def restart(self) -> None:
+        """Start a switch without a program in the place of the one that ended; its log goes on.
+
+        To be called by a thread that lives as long as the switch shall: the kernel ends a child with its parent thread.
+        """
+        self.kill()
+        self._start()
+
+    @property
+    def killed(self) -> bool:
+        """Whether somebody ended the process with SIGKILL."""
+        return self.process is not None and self.process.poll() == -signal.SIGKILL
 
     def _wait_listening(self, timeout_s: float) -> None:
         host, port = self.grpc_address.split(":")

@@ -1,7 +1,7 @@
 """Runs as they lie on disk, as tables and as plots."""
 
 from esa.report.records import JobSummary, ReportError, Run, Summary, load_run
-from esa.report.tables import comparison_table, counter_table, jct_table
+from esa.report.tables import comparison_table, counter_table, fault_table, jct_table
 
 __all__ = [
     "JobSummary",
@@ -10,6 +10,7 @@ __all__ = [
     "Summary",
     "comparison_table",
     "counter_table",
+    "fault_table",
     "jct_table",
     "load_run",
 ]

@@ -48,6 +48,7 @@ class JobSummary(_Strict):
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
+    `faults` is there only if some were asked for: what was done to packets, by link, direction and kind.
     `incomplete` is there only if the run did not end as it should, and says why.
     """
 
@@ -61,12 +62,14 @@ class Summary(_Strict):
     makespan_s: float | None = None
     switch_counters: dict[str, dict[str, int]] = {}
     occupancy_mean: float | None = None
+    faults: dict[str, dict[str, dict[str, int]]] | None = None
     incomplete: str | None = None
 
     def save(self, folder: Path) -> None:
         data = self.model_dump()
-        if self.incomplete is None:
-            del data["incomplete"]
+        for key in ("faults", "incomplete"):
+            if data[key] is None:
+                del data[key]
         (folder / SUMMARY).write_text(json.dumps(data, indent=2) + "\n")
 
     def total(self, counter: str) -> int:

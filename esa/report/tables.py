@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -25,6 +26,7 @@ COUNTERS = (
     "duplicates",
     "denied",
 )
+FAULTS = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed")
 COMPARED_COUNTERS = ("collisions", "preemptions", "evicted", "reminders")
 
 
@@ -60,6 +62,20 @@ def counter_table(summary: Summary) -> Table:
         table.add_column(job, justify="right")
     for name in COUNTERS:
         table.add_row(name, *(str(counters.get(name, 0)) for counters in summary.switch_counters.values()))
+    return table
+
+
+def fault_table(summary: Summary) -> Table:
+    """What was done to packets on purpose, one row per link and direction, and their sum."""
+    table = _table("faults injected")
+    total: Counter[str] = Counter()
+    for name in FAULTS:
+        table.add_column(name, justify="right")
+    for link, directions in (summary.faults or {}).items():
+        for direction, counters in directions.items():
+            total.update(counters)
+            table.add_row(f"{link} {direction.replace('_', ' ')}", *(str(counters.get(name, 0)) for name in FAULTS))
+    table.add_row("all", *(str(total[name]) for name in FAULTS))
     return table
 
 

@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -107,6 +108,7 @@ COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
 
 def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
     path = tmp_path / "cut.toml"
+    text = text.replace('name = "short"', 'name = "short"\ngive_up_s = 2.0')
     path.write_text(text.replace("iterations = 6", "iterations = 5000"))
     return subprocess.Popen(
         [*COMMAND, str(path), "--results", str(tmp_path / "results")],
@@ -151,7 +153,7 @@ def test_ctrl_c_keeps_what_was_measured_and_nothing_else(root: None, tmp_path: P
     assert leftovers(process.pid, tmp_path) == []
 
 
-def test_a_failing_worker_is_named_with_the_end_of_its_log(root: None, tmp_path: Path) -> None:
+def test_a_lost_worker_fails_its_job_alone_and_is_named(root: None, tmp_path: Path) -> None:
     process = start(tmp_path)
     folder = wait_for_iterations(tmp_path)
     victim = next(
@@ -160,12 +162,51 @@ def test_a_failing_worker_is_named_with_the_end_of_its_log(root: None, tmp_path:
         if path.name.isdigit() and f"{folder}/jobs/mlp.task.json\0--rank\x001".encode() in _command_of(path)
     )
     os.kill(victim, signal.SIGKILL)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "job mlp rank 1 ended by signal 9 before its training was done" in errors
     assert "mlp-1.log" in errors
-    assert "rank 1" in json.loads((folder / "summary.json").read_text())["incomplete"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert "rank 1" in summary["incomplete"]
+    mlp, cnn = summary["jobs"]
+    assert mlp["jct_s"] is None
+    assert cnn["jct_s"] > 0, "the other job is done"
+    (said,) = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines() if '"error"' in line]
+    assert (said["job"], said["rank"]) == ("mlp", 0)
+    assert "nothing was heard from rank 1 (10.0.0.2)" in said["message"]
     assert leftovers(process.pid, tmp_path) == []
+
+
+def test_a_run_survives_a_killed_switch_and_a_killed_ps(root: None, tmp_path: Path) -> None:
+    text = SHORT.replace("iterations = 6", "iterations = 20").replace("submit_s = 0.5", "")
+    undisturbed, _ = run_quietly(load(tmp_path, text, policy="ps"), tmp_path)
+    over = threading.Event()
+
+    def kill() -> None:
+        while not over.wait(0.05):
+            if any('"iteration"' in path.read_text() for path in tmp_path.glob("*-esa-*/records.jsonl")):
+                os.kill(one(f"@esa{os.getpid()}p", "esa.switch"), signal.SIGKILL)
+                os.kill(one(f"{tmp_path}", "esa.hosts"), signal.SIGKILL)
+                return
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    try:
+        disturbed, folder = run_quietly(load(tmp_path, text, policy="esa"), tmp_path)
+    finally:
+        over.set()
+        killer.join()
+    assert {record["what"] for record in load_run(folder).of("restart")} >= {"the switch"}
+    assert disturbed.incomplete is None
+    assert [job.final_loss for job in disturbed.jobs] == [job.final_loss for job in undisturbed.jobs]
+    assert disturbed.total("completed") > 0
+    assert leftovers(os.getpid(), tmp_path) == []
+
+
+def one(word: str, module: str) -> int:
+    """The process that runs `module` with `word` in its arguments."""
+    commands = ((path, _command_of(path)) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return next(int(path.name) for path, c in commands if module.encode() in c.split(b"\0") and word.encode() in c)
 
 
 def _command_of(process: Path) -> bytes:

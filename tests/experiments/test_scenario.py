@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from esa.job import Pool
+from esa.net.impairment import Impairment
 from experiments.scenario import Scenario, ScenarioError
 
 SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios"
@@ -78,6 +79,63 @@ def test_bad_keys_are_named_with_what_is_allowed(tmp_path: Path, old: str, new: 
     assert "\n" not in message
     assert f"scenario.toml: {key}:" in message
     assert allowed in message
+
+
+FAULT = """
+[[faults]]
+link = "a-0"
+direction = "to_switch"
+loss = 0.1
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "allowed"),
+    [
+        ("loss = 0.1", "loss = 1.5", "faults[0].loss", "1"),
+        ("loss = 0.1", "loss = -0.5", "faults[0].loss", "0"),
+        ("loss = 0.1", "duplicate = nan", "faults[0].duplicate", "finite"),
+        ("loss = 0.1", "delay_ms = -1", "faults[0].delay_ms", "0"),
+        ("loss = 0.1", "jitter_ms = -1", "faults[0].jitter_ms", "0"),
+        ("loss = 0.1", "burst_leave = 0", "faults[0].burst_leave", "0"),
+        ("loss = 0.1", "lose = 0.1", "faults[0].lose", "loss, duplicate, reorder"),
+        ('link = "a-0"', 'link = "c-0"', "faults[0].link", "all, a-0, a-1, a-ps"),
+        ('link = "a-0"', "", "faults[0].link", "missing"),
+        ('"to_switch"', '"up"', "faults[0].direction", "to_switch"),
+        ("loss = 0.1", 'where = "cable"', "faults[0].where", "hosts"),
+    ],
+)
+def test_faults_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, key: str, allowed: str) -> None:
+    with pytest.raises(ScenarioError) as refused:
+        load(tmp_path, GOOD + FAULT.replace(old, new, 1))
+    assert "\n" not in str(refused.value)
+    assert f"scenario.toml: {key}:" in str(refused.value)
+    assert allowed in str(refused.value)
+
+
+def test_bmv2_has_no_faults_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
+    load(tmp_path, GOOD + FAULT, switch="bmv2")
+    with pytest.raises(ScenarioError, match=r"faults\[0\]\.where: 'bmv2' has no faults; allowed: 'hosts'"):
+        load(tmp_path, GOOD + FAULT + 'where = "switch"\n', switch="bmv2")
+
+
+def test_later_faults_replace_the_keys_they_set(tmp_path: Path) -> None:
+    text = GOOD + '[[faults]]\nlink = "all"\nduplicate = 0.2\n' + FAULT
+    scenario = load(tmp_path, text, loss=None)
+    a0, a1 = scenario.link_faults("a-0", "hosts"), scenario.link_faults("a-1", "hosts")
+    assert a0 is not None
+    assert a1 is not None
+    assert a0.to_switch == Impairment(duplicate=0.2, loss=0.1)
+    assert a0.from_switch == a1.to_switch == Impairment(duplicate=0.2)
+    assert a0.seed != a1.seed
+    assert scenario.link_faults("a-0", "switch") is None
+    assert load(tmp_path, scenario.to_toml()) == scenario
+    lossy = load(tmp_path, text, loss=0.3).link_faults("a-0", "hosts")
+    assert lossy is not None
+    assert lossy.to_switch == Impairment(duplicate=0.2, loss=0.3)
+    with pytest.raises(ScenarioError, match="loss: 2; allowed: 0 to 1"):
+        load(tmp_path, text, loss=2.0)
 
 
 def test_slices_that_overlap_are_refused(tmp_path: Path) -> None:

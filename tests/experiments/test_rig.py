@@ -1,0 +1,110 @@
+"""Real processes on a rack, killed while they sum: exact sums after a restart, errors that name who is missing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from esa.job import Pool
+from experiments import soak
+from experiments.rig import LoopJob, Rig
+
+POLICIES = ("esa", "atp", "switchml", "ps")
+LIMIT_S = 40.0
+ROWS = 256
+
+pytestmark = pytest.mark.timeout(300)  # a first run compiles
+
+
+def jobs(**settings: object) -> list[LoopJob]:
+    return [
+        LoopJob(name, name, values=5000, pool=Pool(base=ROWS * i, size=ROWS), pause_s=0.002, **settings)
+        for i, name in enumerate(POLICIES)
+    ]
+
+
+def go_on(rig: Rig, names: tuple[str, ...] = POLICIES) -> None:
+    """Every one of these jobs completes what it had in flight, and more."""
+    sums = {name: rig.sums(name) + 3 for name in names}
+    assert rig.until(lambda: all(rig.sums(name) >= sums[name] for name in names), LIMIT_S), {
+        name: rig.of(name)[0].events[-1] for name in names
+    }
+
+
+def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> None:
+    with Rig(jobs(), tmp_path) as rig:
+        rig.start()
+        go_on(rig)
+        for _ in range(2):
+            rig.kill_switch()
+            rig.restart_switch()
+            go_on(rig)
+        for name in POLICIES:
+            rig.kill_server(name)
+            rig.start_server(name)
+        rig.kill_supervisor()
+        rig.kill_switch()
+        rig.restart_switch()
+        rig.start_supervisor()
+        go_on(rig)
+        assert rig.whole()
+        assert rig.stop(LIMIT_S) == []
+        assert [rank.last for rank in rig.ranks] == ["end"] * len(rig.ranks)
+        assert rig.sweep(ROWS * len(POLICIES)) == 0
+
+
+def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp_path: Path) -> None:
+    with Rig(jobs(workers=3, give_up_s=3.0), tmp_path, supervised=False) as rig:
+        rig.start()
+        go_on(rig)
+        rig.kill_worker("esa", 1)
+        rig.kill_server("atp")
+        killed_at = time.monotonic()
+        lost = [rank for name in ("esa", "atp") for rank in rig.of(name) if not rank.killed]
+        assert rig.until(lambda: all(rank.last == "error" for rank in lost), LIMIT_S)
+        assert time.monotonic() - killed_at < 3.0 + 4.0
+        for rank in lost:
+            message = rank.events[-1]["message"]
+            if rank.job.name == "esa":
+                assert f"nothing was heard from rank 1 ({rig.net.ip(rig.hosts['esa'][1])});" in message
+            else:
+                assert f"nor a word from the PS ({rig.net.ip(rig.hosts['atp'][3])})" in message
+        go_on(rig, ("switchml", "ps"))
+        assert rig.stop(LIMIT_S, ["switchml", "ps"]) == []
+        assert rig.sweep(ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--minutes", "0"], "MINUTES: '0'; allowed: above 0, at most 10,000"),
+        (["--minutes", "-1"], "MINUTES: '-1'"),
+        (["--minutes", "ten"], "MINUTES: 'ten'"),
+        (["--minutes", "nan"], "MINUTES: 'nan'"),
+        (["--seed", "-1"], "SEED: '-1'; allowed: 0 to 4294967295"),
+        (["--seed", "x"], "SEED: 'x'"),
+    ],
+)
+def test_the_soak_refuses_bad_input(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as refused:
+        soak.main(arguments)
+    assert refused.value.code == 2
+    assert message in capsys.readouterr().err
+
+
+def test_ctrl_c_prints_the_table_of_what_was_done(root: None, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "experiments.soak", "--minutes", "5", "--results", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        time.sleep(1.5)
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+    assert "seed 1" in first
+    assert "interrupted" in output
+    assert "wrong sums (must be 0)" in output
+    assert process.returncode == 0
