@@ -1,0 +1,116 @@
+"""Every invariant of docs/protocol.md, after every step, on the compiled program, over schedules nobody thought of.
+
+`make model ALLREDUCES=100000` does more of the same.
+"""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from esa.protocol import worker_missing
+from tests.model.machine import Cluster, Mortals
+from tests.model.schedule import Report, episode, explain, replay
+from tests.model.world import JobPlan, Plan, World
+
+pytestmark = pytest.mark.timeout(300)  # the first run compiles the switch and the protocol
+
+ALL_REDUCES = int(os.environ.get("ESA_MODEL_ALLREDUCES", "2000"))
+SEED = int(os.environ.get("ESA_MODEL_SEED", "1"))
+
+
+def test_random_schedules(capsys):
+    report = Report()
+    seed = SEED
+    while report.numbers["all-reduces"] < ALL_REDUCES:
+        report.add(episode(seed))
+        seed += 1
+    with capsys.disabled():
+        print(f"\n  model: every sum exact, nothing hangs: {report}")
+    assert report.numbers["all-reduces"] >= ALL_REDUCES
+    wanted = {"SEAT", "ADD", "ADD, complete", "COLLIDE", "SWAP", "SWAP, expired", "FETCH", "MISS", "ANSWER", "RESEAT"}
+    assert wanted <= set(report.verdicts)
+
+
+@pytest.mark.parametrize(("machine", "examples"), [(Cluster, 60), (Mortals, 15)])
+def test_schedules_that_hypothesis_chooses(machine, examples):
+    slow = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=examples * max(1, ALL_REDUCES // 2000),
+            stateful_step_count=40,
+            deadline=None,
+            print_blob=True,
+            suppress_health_check=slow,
+        ),
+    )
+
+
+def one_job(policy: str, workers: int = 2, window: int = 2, first_seq: int = 0) -> Plan:
+    return Plan((JobPlan(policy, workers, window, first_seq),))
+
+
+def all_of(plan: Plan, moves: list[tuple]) -> World:
+    world, wrong = replay(plan, moves)
+    if wrong:
+        pytest.fail(explain(plan, world.moves, wrong))
+    return world
+
+
+def one_has_its_result(seq: str = "0") -> list[tuple]:
+    """Both workers sent, the switch summed, and only w0 has the result."""
+    return [
+        ("submit", "1.3/w0"),
+        ("submit", "1.3/w1"),
+        ("deliver", f"1.3/w0 GRADIENT {seq}"),
+        ("deliver", f"1.3/w1 GRADIENT {seq}"),
+        ("deliver", f"switch, 1.3/w1: RESULT {seq}"),
+        ("drop", f"switch, 1.3/w1: RESULT {seq} #2"),
+    ]
+
+
+LOSSES = [("restart",), ("restart-server", 1), *(("policy", 1, name) for name in ("esa", "atp", "switchml", "ps"))]
+
+
+@pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss[-1] if loss[0] == "policy" else loss[0])
+def test_what_only_one_worker_has_reaches_the_other_whatever_is_lost(policy, loss):
+    plan = one_job(policy)
+    world, wrong = replay(plan, [*one_has_its_result(), loss])
+    assert wrong is None, explain(plan, world.moves, wrong)
+    assert world.numbers()["all-reduces"] == 1
+
+
+@pytest.mark.parametrize("policy", ["esa", "atp", "switchml"])
+def test_old_rows_and_packets_of_an_id_that_is_used_again(policy):
+    moves = [
+        ("submit", "1.3/w0"),
+        ("submit", "1.3/w1"),
+        ("copy", "1.3/w0 GRADIENT 0"),
+        ("copy", "1.3/w1 GRADIENT 0"),
+        ("deliver", "1.3/w0 GRADIENT 0"),  # a row of epoch 3, for ever incomplete
+        ("remove", 1),
+        ("add", 1, policy, 2, 2, 0),
+        ("submit", "1.4/w1"),
+        ("deliver", "1.4/w1 GRADIENT 0"),
+        ("deliver", "1.3/w0 GRADIENT 0 #2"),  # echoes of epoch 3 in the middle of epoch 4
+        ("deliver", "1.3/w1 GRADIENT 0"),
+        ("submit", "1.4/w0"),
+    ]
+    world = all_of(one_job(policy), moves)
+    assert world.verdicts["denied"] >= 2
+    assert world.numbers()["all-reduces"] == 1
+
+
+@pytest.mark.parametrize("policy", ["esa", "switchml", "ps"])
+def test_a_dead_worker_is_named_by_the_others_and_its_rows_drain(policy):
+    moves = [("submit", f"1.3/w{rank}") for rank in range(3)]
+    world = all_of(one_job(policy, workers=3), [*moves, ("drop", "1.3/w1 GRADIENT 0"), ("kill", "1.3/w1")])
+    survivors = [world.by_name[f"1.3/w{rank}"] for rank in (0, 2)]
+    assert all(worker.failed for worker in survivors)
+    assert {worker_missing(worker.state)[0] for worker in survivors} == {0b010}
+    assert sum(world.verdicts.values()) < 3000  # asking for the dead backs off

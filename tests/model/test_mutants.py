@@ -1,0 +1,120 @@
+"""The model can fail: each mutant breaks one rule, and the checker must say which, with a trace a person can read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from esa.policy import Aging
+from esa.program import program
+from esa.wire import Kind
+from tests.model.rows import Header
+from tests.model.schedule import EpisodeError, episode
+from tests.model.world import Plan, Run, ServerHost, WorkerHost, World
+
+pytestmark = pytest.mark.timeout(300)
+
+
+def caught(make: Callable[[Plan], World], seeds: int = 40) -> str:
+    """What the checker says of a mutant."""
+    for seed in range(seeds):
+        try:
+            episode(seed, make, all_reduces=20, seconds=8)
+        except EpisodeError as failed:
+            return str(failed)
+    pytest.fail("the mutant passes for correct")
+
+
+def moves_of(report: str) -> int:
+    return int(report.split(" of ")[0].rsplit("\n", 1)[1]) if " of " in report else 0
+
+
+def forget_who_is_in_the_sum(host: WorkerHost | ServerHost, header: Header) -> None:
+    if isinstance(host, ServerHost) and header.kind in (Kind.GRADIENT, Kind.PARTIAL):
+        host.state.covered[header.seq & len(host.state.entry) - 1] = 0
+
+
+def spoil_the_ring(host: WorkerHost | ServerHost, header: Header) -> None:
+    if isinstance(host, WorkerHost) and header.kind == Kind.QUERY:
+        rows = len(host.state.fragment)
+        if host.state.fragment[header.seq & rows - 1]["done"]:
+            host.state.lane[header.seq & rows - 1] = host.state.lane[header.seq + 1 & rows - 1]
+
+
+def test_a_server_that_adds_what_it_has_already():
+    report = caught(partial(World, tamper=forget_who_is_in_the_sum))
+    assert "exactly once" in report
+
+
+def test_a_worker_that_answers_with_another_fragment():
+    report = caught(partial(World, tamper=spoil_the_ring))
+    assert "exact: the RESULT that" in report
+
+
+def test_a_controller_that_gives_an_epoch_twice():
+    # Old rows under a new sum, or old packets of a rank that the new job does not have.
+    report = caught(partial(World, new_epochs=False))
+    assert "nobody sent that" in report or "exactly once" in report or "the rule for a row" in report
+
+
+class WithoutAging(World):
+    """Its controller forgets the aging knob."""
+
+    def _install(self, run: Run) -> None:
+        super()._install(run)
+        told = dict(self.switch.jobs)
+        self.switch.change(run.job, replace(run.policy, aging=Aging.NONE), run.pool(run.policy, run.key[0]))
+        self.switch.jobs.update(told)
+
+
+def test_a_switch_that_does_not_age():
+    report = caught(WithoutAging)
+    assert "the rule for a row" in report
+    assert "COLLIDE" in report
+
+
+def without_the_test_for_resends(path: Path, to: Path) -> Path:
+    """The program in which a RESEND is a gradient like any other."""
+    root = json.loads(path.read_text())
+    ingress = next(p for p in root["pipelines"] if p["name"] == "ingress")
+
+    def is_test(node: object) -> bool:
+        text = json.dumps(node)
+        return (
+            isinstance(node, dict)
+            and node.get("op") == "=="
+            and len(text) < 400
+            and '["esa", "flags"]' in text
+            and '"0x01"' in text
+            and '"0x00"' in text
+        )
+
+    changed = 0
+
+    def walk(node: object) -> None:
+        nonlocal changed
+        for value in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+            if is_test(value):
+                value["right"] = value["left"]
+                changed += 1
+            else:
+                walk(value)
+
+    walk(ingress if changed else root)
+    assert changed
+    to.write_text(json.dumps(root))
+    return to
+
+
+def test_a_program_that_seats_resends(tmp_path):
+    variant = without_the_test_for_resends(program(64).json, tmp_path / "seats-resends.json")
+
+    def make(plan: Plan) -> World:
+        return World(replace(plan, lanes=64), program=variant, compiled=False)
+
+    assert "the rule for a row" in caught(make)
