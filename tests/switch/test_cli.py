@@ -50,6 +50,7 @@ def test_simple_switch_grpcs_arguments_are_understood() -> None:
         ssl_cert=None,
         ssl_key=None,
         ssl_client_auth=False,
+        faults=None,
         ignored=("--thrift-port", "--nanolog"),
     )
 
