@@ -51,7 +51,7 @@ def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> N
         rig.restart_switch()
         rig.start_supervisor()
         go_on(rig)
-        assert rig.whole()
+        assert rig.until(rig.whole, LIMIT_S)
         assert rig.stop(LIMIT_S) == []
         assert [rank.last for rank in rig.ranks] == ["end"] * len(rig.ranks)
         assert rig.sweep(ROWS * len(POLICIES)) == 0

@@ -149,7 +149,7 @@ class _Server:
         if kind not in (Kind.GRADIENT, Kind.PARTIAL):
             return False
         if flags & Flag.LEVEL1:
-            return 0 < bitmap1 < 1 << len(self.racks)
+            return len(self.racks) > 1 and 0 < bitmap1 < 1 << len(self.racks)
         if bitmap1 not in [1 << n for n in range(len(self.racks))]:
             return False
         rack = bitmap1.bit_length() - 1
