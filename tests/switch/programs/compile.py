@@ -21,8 +21,8 @@ def _slim(node: object) -> object:
 
 
 def compile_program(source: Path, target: Path) -> None:
-    """Compile one program; line numbers are left out."""
-    subprocess.run(["p4c-bm2-ss", "-o", str(target), str(source)], check=True)
+    """Compile one program; line numbers and the folder it lies in are left out."""
+    subprocess.run(["p4c-bm2-ss", "-o", str(target), source.name], cwd=source.parent, check=True)
     target.write_text(json.dumps(_slim(json.loads(target.read_text())), separators=(",", ":")) + "\n")
 
 
