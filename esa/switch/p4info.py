@@ -10,6 +10,7 @@ from p4.config.v1 import p4info_pb2
 
 from esa.switch.packet_io import ControllerHeader
 from esa.switch.status import Code, P4RuntimeError
+from esa.switch.tables import Table
 
 _T = TypeVar("_T")
 
@@ -143,7 +144,7 @@ class P4InfoMap:
                 self.absent[info.preamble.id] = f"table {name}: action profiles are not supported by this target"
                 continue
             scopes = {ref.id: ref.scope for ref in info.action_refs}
-            _check_actions(name, [self._action_of(name, id_) for id_ in scopes], table.actions)
+            _check_actions(name, [self._action_of(name, id_) for id_ in scopes], table)
             yield (
                 info.preamble.id,
                 TableInfo(
@@ -229,10 +230,16 @@ def _check_ids(p4info: Any) -> None:
                 )
 
 
-def _check_actions(table: str, infos: list[ActionInfo], compiled: tuple[str, ...]) -> None:
-    missing = set(compiled) - {info.name for info in infos}
+def _check_actions(table: str, infos: list[ActionInfo], compiled: Table) -> None:
+    missing = set(compiled.actions) - {info.name for info in infos}
     if missing:
         raise _differ(f"table {table} has the action {min(missing)} in the device config only")
+    for info in infos:
+        if info.name in compiled.actions and len(info.params) != compiled.parameters(info.name):
+            raise _differ(
+                f"action {info.name} has {len(info.params)} parameters in one, "
+                f"{compiled.parameters(info.name)} in the other"
+            )
 
 
 def _action(info: Any) -> ActionInfo:

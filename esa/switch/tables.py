@@ -114,6 +114,10 @@ class Table:
 
     # --- the control plane's operations -----------------------------------------------------------------------
 
+    def parameters(self, action: str) -> int:
+        """How many parameters an action of this table takes."""
+        return len(self._actions[action].params)
+
     def add(self, match: Sequence[Any], action: str, params: Sequence[int] = (), priority: int = 0) -> None:
         """Add an entry.
 

@@ -351,7 +351,7 @@ VALID = [
     modify(register("words", 3, b"\x2a")),
     modify(counter("port_counter", 2, 11, 22)),
 ]  # fmt: skip
-ANY = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(derandomize=True, max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @ANY
