@@ -26,7 +26,7 @@ def mlp() -> nn.Module:
 
 
 def cnn() -> nn.Module:
-    """9,034 parameters; about 1 million multiplications an image: the weights slide over 16 x 16 positions.
+    """7,466 parameters; about 1 million multiplications an image: the weights slide over 16 x 16 positions.
 
     Smooth activations and average pooling: with ReLU and maxima, rounding in the seventh digit grows to whole percents
     of the loss within a hundred iterations, and runs could not be compared by it.
