@@ -20,3 +20,14 @@ def apply(items: Iterable[Entry | Group], pipeline: Any) -> None:
             pipeline.tables[item.table].add(item.match, item.action, item.params)
         else:
             pipeline.tables[item.table].set_default(item.action, item.params)
+
+
+def remove(items: Iterable[Entry | Group], pipeline: Any) -> None:
+    """Take back what `apply` inserted, last first; of a job its policy entry, so no packet meets half of it."""
+    for item in reversed(list(items)):
+        if isinstance(item, Group):
+            pipeline.multicast.delete(item.id)
+        elif item.match:
+            pipeline.tables[item.table].delete(item.match)
+        else:
+            pipeline.tables[item.table].reset_default()

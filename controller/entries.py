@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
+from controller.errors import BadInput
 from esa.job import Job, Member, Pool
 from esa.policy import POLICIES, Aging, Emit, Policy, Preempt, Release, policy
 from esa.wire import ESA_PORT
@@ -29,6 +30,8 @@ JOB_TABLES = (SENDER, POLICY, OWNER, REPLICA)
 FORWARD = "EsaIngress.forwarding.forward"
 FLOOD = "EsaIngress.forwarding.flood"
 WORKER = "EsaIngress.admission.worker"
+RACK = "EsaIngress.admission.rack"
+TRANSIT = "EsaIngress.admission.transit"
 SERVER = "EsaIngress.admission.server"
 AGGREGATE = "EsaIngress.admission.aggregate"
 PASS_THROUGH = "EsaIngress.admission.pass_through"
@@ -40,7 +43,6 @@ BROADCAST = "ff:ff:ff:ff:ff:ff"
 FLOOD_GROUP = 1
 FIRST_JOB_GROUP = 2  # multicast group of the job with index i: 2 + i
 MAX_JOB_INDEX = 255  # index 0 counts what belongs to no job
-THIS_RACK = 1  # bitmap1 of the only rack of a job on one switch
 
 _JOB_COUNTERS = (
     "gradients",
@@ -99,7 +101,8 @@ class Group:
 class InstalledJob:
     """What a switch knows of a job. `pool` and `ttl_us` are None where the policy uses no rows.
 
-    `problems` says what is missing of it, should somebody have deleted entries by hand.
+    `workers` are those behind this switch, `rack` is their bit of bitmap1. At a root (`level1`) they are the switches
+    of the racks. `problems` says what is missing of it, should somebody have deleted entries by hand.
     """
 
     job: int
@@ -112,10 +115,14 @@ class InstalledJob:
     server: Member
     switch_ip: IPv4Address
     problems: tuple[str, ...] = ()
+    rack: int = 0
+    level1: bool = False
 
     @classmethod
     def of(cls, job: Job, index: int) -> InstalledJob:
-        """The job as it will be in the switch, with the counters `index`."""
+        """The job as it will be in the switch, with the counters `index`; BadInput if it has several racks."""
+        if job.racks:
+            raise BadInput(f"racks: job {job.name} has {len(job.racks)} racks, one switch cannot hold it")
         bare = cls(job.job, job.epoch, index, policy("ps"), None, None, job.workers, job.server, job.switch_ip)
         return bare.under(policy(job.policy), job.pool, job.ttl_us)
 
@@ -132,6 +139,10 @@ class InstalledJob:
     @property
     def group(self) -> int:
         return FIRST_JOB_GROUP + self.index
+
+    @property
+    def bitmap1(self) -> int:
+        return 1 << self.rack
 
 
 def mac_number(mac: str) -> int:
@@ -183,14 +194,16 @@ def job_entries(job: InstalledJob) -> list[Entry]:
 
 def sender_entries(job: InstalledJob) -> list[Entry]:
     """Who may speak in the job's name: each worker for its own bit, and the PS."""
-    workers = [
-        Entry(SENDER, _sender_key(job, member), WORKER, (1 << rank, THIS_RACK))
-        for rank, member in enumerate(job.workers)
-    ]
-    return [*workers, Entry(SENDER, _sender_key(job, job.server), SERVER)]
+    keys = [sender_key(job, member) for member in job.workers]
+    if job.level1:
+        workers = [Entry(SENDER, key, RACK, (1 << rank,)) for rank, key in enumerate(keys)]
+    else:
+        workers = [Entry(SENDER, key, WORKER, (1 << rank, job.bitmap1)) for rank, key in enumerate(keys)]
+    return [*workers, Entry(SENDER, sender_key(job, job.server), SERVER)]
 
 
-def _sender_key(job: InstalledJob, member: Member) -> tuple[int, ...]:
+def sender_key(job: InstalledJob | Job, member: Member) -> tuple[int, ...]:
+    """What admission knows a sender of the job by; `member.switch_port` is where its packets come in."""
     return member.switch_port, int(member.ip), member.udp_port, job.job, job.epoch
 
 
@@ -204,9 +217,8 @@ def replica_entries(job: InstalledJob) -> list[Entry]:
 
 def owner_entry(job: InstalledJob) -> Entry:
     """Where the content of the job's rows goes when another job takes them."""
-    level1 = 0
     where = (mac_number(job.server.mac), int(job.server.ip), int(job.switch_ip))
-    return Entry(OWNER, (job.job, job.epoch), OWNER_IS, (job.index, *where, level1, THIS_RACK))
+    return Entry(OWNER, (job.job, job.epoch), OWNER_IS, (job.index, *where, int(job.level1), job.bitmap1))
 
 
 def policy_entry(job: InstalledJob) -> Entry:
@@ -272,14 +284,17 @@ def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Grou
     problems: list[str] = []
     senders = [other for other in entries if other.table == SENDER and other.match[3:] == (job, epoch)]
     macs = {other.match[1]: other.params[0] for other in entries if other.table == REPLICA and other.match[0] == job}
-    server_mac, server_ip, switch_ip = 0, 0, 0
+    server_mac, server_ip, switch_ip, level1, rack = 0, 0, 0, 0, 0
     owner = next((other for other in entries if other.table == OWNER and other.match == (job, epoch)), None)
     if owner is not None and owner.action == OWNER_IS:
-        server_mac, server_ip, switch_ip = owner.params[1:4]
+        server_mac, server_ip, switch_ip, level1, bitmap1 = owner.params[1:6]
+        rack = max(bitmap1.bit_length() - 1, 0)
     else:
         problems.append("no owner entry")
 
-    ranked = sorted((other.params[0], other) for other in senders if other.action == WORKER)
+    speaker = RACK if level1 else WORKER
+    spoken = ((other.params[0], other) for other in senders if other.action == speaker)
+    ranked = sorted(spoken, key=lambda pair: pair[0])
     workers = []
     for rank, (bitmap, sender) in enumerate(ranked):
         if bitmap != 1 << rank:
@@ -304,6 +319,7 @@ def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Grou
         problems.append("its policy entry does nothing")
 
     found = InstalledJob(job, epoch, index, knobs, pool, ttl_us, tuple(workers), server, IPv4Address(switch_ip))
+    found = replace(found, rack=rack, level1=bool(level1))
     group = groups.get(found.group)
     if group is None or set(group.replicas) != set(job_group(found).replicas):
         problems.append(f"multicast group {found.group} does not list its workers")
@@ -316,14 +332,12 @@ def _member(sender: Entry, mac: int) -> Member:
 
 
 def policy_of(preempt: Preempt, aging: Aging, release: Release, emit: Emit) -> Policy:
-    """The policy with these knobs; "custom" where no policy sets them so."""
+    """The policy with these knobs, in a rack below a root too; "custom" where no policy sets them so."""
     for known in POLICIES.values():
-        if known.pool != "none" and (known.preempt, known.aging, known.release, known.emit) == (
-            preempt,
-            aging,
-            release,
-            emit,
-        ):
-            return known
+        if known.pool != "none" and (known.preempt, known.aging, known.release) == (preempt, aging, release):
+            if emit == Emit.TO_ROOT:
+                return replace(known, emit=emit)
+            if emit == known.emit:
+                return known
     pool = "slice" if release == Release.ON_REUSE else "shared"
     return Policy("custom", pool, preempt, aging, release, emit)

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from esa.policy import policy
+from esa.policy import Release, policy
 from esa.program import program
 from esa.wire import ESA_PORT
 
@@ -50,8 +50,18 @@ class Pool(Frozen):
         return size
 
 
+class Rack(Frozen):
+    """The next `workers` ranks of a job over several racks: they sit behind one rack switch."""
+
+    workers: int = Field(ge=1, le=MAX_FAN_IN)
+    switch_ip: IPv4Address  # the rack switch as a member of the job
+
+
 class Job(Frozen):
-    """One training run. `workers` in the order of their ranks; `epoch` is new each time the job is added."""
+    """One training run. `workers` in the order of their ranks; `epoch` is new each time the job is added.
+
+    Without `racks` all workers sit behind one switch. With them `switch_ip` is the root, which adds the racks' sums.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
     job: int = Field(ge=1, le=65535)
@@ -59,6 +69,7 @@ class Job(Frozen):
     policy: str
     lanes: int = 64
     workers: tuple[Member, ...] = Field(min_length=1)
+    racks: tuple[Rack, ...] = Field(default=(), max_length=MAX_FAN_IN)  # in the order of the ranks
     server: Member
     switch_ip: IPv4Address  # the switch as a member of the job: where reminders go
     pool: Pool
@@ -72,7 +83,9 @@ class Job(Frozen):
     def _consistent(self) -> Job:
         policy(self.policy)
         rows = program(self.lanes).aggregators
-        if len(self.workers) > MAX_FAN_IN:
+        if self.racks:
+            self._check_racks()
+        elif len(self.workers) > MAX_FAN_IN:
             raise ValueError(f"workers: a fan-in of {len(self.workers)} exceeds {MAX_FAN_IN}")
         if self.pool.base + self.pool.size > rows:
             raise ValueError(
@@ -88,9 +101,43 @@ class Job(Frozen):
             raise ValueError(f"server.udp_port: a PS listens on {ESA_PORT}")
         return self
 
+    def _check_racks(self) -> None:
+        if len(self.racks) == 1:
+            raise ValueError("racks: a job behind one switch has none; its switch is switch_ip")
+        if sum(self.workers_per_rack) != len(self.workers):
+            raise ValueError(f"racks: they have {sum(self.workers_per_rack)} workers, the job has {len(self.workers)}")
+        addresses = [self.switch_ip, *(rack.switch_ip for rack in self.racks)]
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("racks: root and rack switches need an address each")
+
     @property
     def fan_in(self) -> int:
         return len(self.workers)
+
+    @property
+    def workers_per_rack(self) -> tuple[int, ...]:
+        """How many ranks sit behind each rack switch, in the order of the ranks."""
+        return tuple(rack.workers for rack in self.racks) or (len(self.workers),)
+
+    def place(self, rank: int) -> tuple[int, int]:
+        """(rack, rank within the rack) of a rank: the bits of bitmap1 and bitmap0 that are its own."""
+        for rack, size in enumerate(self.workers_per_rack):
+            if 0 <= rank < size:
+                return rack, rank
+            rank -= size
+        raise ValueError(f"rank: job {self.name} has ranks 0..{self.fan_in - 1}")
+
+    @property
+    def switches(self) -> tuple[IPv4Address, ...]:
+        """The switches that the PS reminds, in the order of its members: the root, then the racks.
+
+        None where no switch holds rows; nor with release on reuse over several racks (why: `controller/tiers.py`).
+        Where there are none the PS sends each worker its own RESULT.
+        """
+        knobs = policy(self.policy)
+        if knobs.pool == "none" or (self.racks and knobs.release == Release.ON_REUSE):
+            return ()
+        return self.switch_ip, *(rack.switch_ip for rack in self.racks)
 
     def save(self, path: Path) -> None:
         path.write_text(self.model_dump_json(indent=2) + "\n")
