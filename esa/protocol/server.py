@@ -56,7 +56,9 @@ from esa.protocol.server_ring import (
     say,
     waiting_for,
 )
-from esa.protocol.timing import NS_PER_S, measure, patience_ns
+from esa.protocol.server_send import measure_switch, measure_worker, next_question_ns, press, set_due
+from esa.protocol.timing import NEVER, NS_PER_S, measure, patience_ns
+from esa.protocol.worker_ring import NOT_YET
 
 _QUIET_NS = 60 * NS_PER_S
 
@@ -72,6 +74,9 @@ def server_receive(state: ServerState, packets: Words, source: npt.NDArray[np.in
         for row in range(len(state.entry)):
             _forget(state, row)
         me["heard"] = 0
+        me["common"] = -NEVER
+        for worker in range(me["workers"]):
+            state.member[worker]["sent"] = -NEVER
     for i in range(count):
         if not _take(state, packets, i, source[i], now_ns):
             state.counter[0]["malformed"] += 1
@@ -89,12 +94,17 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
     if me["heard"]:
         seq = unwrap(seq, me["newest"])
     if kind == p.MISS and source >= me["workers"]:
-        _miss(state, seq)
+        _miss(state, seq, now_ns)
     elif kind == p.RESULT and flags & p.ANSWER and source < me["workers"]:
         _note(state, seq, now_ns)
-        _answered(state, packets, i, seq)
+        me["common"] = max(me["common"], seq)
+        if p.priority_of(packets, i) == NOT_YET:
+            state.member[source]["later_ns"] = now_ns
+        _answered(state, packets, i, seq, now_ns)
     elif (kind == p.GRADIENT or kind == p.PARTIAL) and _sensible(state, kind, flags, bitmap0, bitmap1, source):
         _note(state, seq, now_ns)
+        if kind == p.GRADIENT and source < me["workers"]:
+            state.member[source]["sent"] = max(state.member[source]["sent"], seq)
         _contribution(state, packets, i, seq, kind, flags, now_ns)
     else:
         return False
@@ -152,14 +162,15 @@ def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
     me = state.server[0]
     entry = state.entry[row]
     entry["seq"] = seq
-    entry["seen_ns"] = entry["progress_ns"] = now_ns
+    entry["seen_ns"] = entry["asked_ns"] = entry["progress_ns"] = now_ns
     entry["due_ns"] = now_ns + patience_ns(me, 0)
     entry["single"] = -1
     entry["position"] = me["open"]
-    entry["rounds"] = entry["misses"] = 0
+    entry["rounds"] = entry["later"] = entry["misses"] = 0
     entry["state"] = OPEN
     entry["priority"] = 0
     entry["exponent"] = -128
+    entry["queried_ns"] = entry["timed"] = entry["pressed"] = 0
     entry["flags"] = entry["summed"] = entry["failed"] = entry["regrouped"] = 0
     for rack in range(len(state.rack)):
         state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = 0
@@ -197,11 +208,9 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         return
     if resend:
         state.asked[row, _lowest_bit(bitmap1)] |= bitmap0
-        # Its sender's patience is over already; the floor is for the RESENDs of its peers, which come at the same time.
-        # After the first round a RESEND may be the answer to a QUERY: to ask again at once would never pause.
-        if entry["rounds"] == 0:
-            entry["due_ns"] = min(entry["due_ns"], now_ns + me["floor_ns"])
-            me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])
+        press(state, row, now_ns)
+    elif kind == p.PARTIAL:
+        measure_switch(state, entry, now_ns)
 
     new = shared = False
     for rack in range(len(state.rack)):
@@ -218,11 +227,12 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         counter["overlaps"] += 1
         return
 
+    if resend:
+        measure_worker(state, entry, now_ns)
     entry["progress_ns"] = now_ns
     entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
     if entry["failed"]:  # somebody is back: ask on
-        entry["due_ns"] = min(entry["due_ns"], now_ns + patience_ns(me, 0))
-        me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])
+        set_due(state, row, min(entry["due_ns"], now_ns + patience_ns(me, 0)))
     if resend and me["free"] >= 0:
         _keep_apart(state, packets, i, row, _lowest_bit(bitmap1), bitmap0, flags)
     else:
@@ -296,19 +306,21 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
     in_vain = entry["rounds"] == 0 or entry["misses"] > 0 or me["switches"] == 0
     if entry["single"] < 0 and in_vain:
         measure(me, now_ns - entry["seen_ns"])
+    me["common"] = max(me["common"], entry["seq"])
     close(state, row, DONE)
     state.counter[0]["via_ps"] += 1
     say(state, entry["seq"], p.RESULT, GROUP)
 
 
 @native
-def _answered(state: ServerState, packets: Words, i: int, seq: int) -> None:
+def _answered(state: ServerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
     """A worker has the result of an entry: it goes to those who asked for it."""
     me = state.server[0]
     row = seq & (len(state.entry) - 1)
     entry = state.entry[row]
     if seq <= me["newest"] - me["horizon"] or entry["state"] != OPEN:
         return
+    measure_worker(state, entry, now_ns)
     p.read_lanes(packets, i, state.lane, row)
     entry["exponent"] = p.exponent_of(packets, i)
     entry["priority"] = p.priority_of(packets, i)
@@ -336,11 +348,15 @@ def _tell(state: ServerState, row: int, seq: int, worker: int) -> None:
 
 
 @native
-def _miss(state: ServerState, seq: int) -> None:
+def _miss(state: ServerState, seq: int, now_ns: int) -> None:
     """A switch holds nothing. When none does: ask the workers now; from the second round on the timer does."""
-    entry = state.entry[seq & (len(state.entry) - 1)]
+    row = seq & (len(state.entry) - 1)
+    entry = state.entry[row]
     if entry["state"] == OPEN and entry["seq"] == seq:
         state.counter[0]["misses"] += 1
         entry["misses"] += 1
+        measure_switch(state, entry, now_ns)
         if entry["misses"] == state.server[0]["switches"] and entry["rounds"] == 1:
             say(state, seq, p.QUERY, MISSING)
+            entry["queried_ns"] = entry["asked_ns"] = now_ns
+            set_due(state, row, now_ns + next_question_ns(state, row))

@@ -24,6 +24,9 @@ AHEAD = -4  # inside the outbox only: as MISSING, but before any timer says that
 
 STRANGER = -1  # source of a packet that no member sent
 
+# Who answers has nothing to wait for, unlike what completes a fragment.
+_ANSWER_INITIAL_NS, _ANSWER_FLOOR_NS = 10_000_000, 2_000_000
+
 _SERVER = np.dtype(
     [
         ("job", np.int64),
@@ -46,7 +49,10 @@ _SERVER = np.dtype(
         ("outbox_head", np.int64),
         ("outbox_tail", np.int64),
         ("cursor", np.int64),  # members already served by the item at the head
+        ("common", np.int64),  # highest seq that every worker is known to have sent
         *ESTIMATE_FIELDS,  # of the time from first sight to completion
+        ("by_switch", np.dtype(ESTIMATE_FIELDS)),  # of the time from a question to a switch's answer
+        ("by_worker", np.dtype(ESTIMATE_FIELDS)),  # ... to a worker's
     ]
 )
 _ENTRY = np.dtype(
@@ -55,9 +61,12 @@ _ENTRY = np.dtype(
         ("seen_ns", np.int64),  # first sight
         ("progress_ns", np.int64),  # something new came in
         ("due_ns", np.int64),
+        ("asked_ns", np.int64),  # when its timer last ran out, before that as `seen_ns`
+        ("queried_ns", np.int64),  # when workers were asked; 0: never, NEVER: several times, or the answer is here
         ("single", np.int32),  # first of the list of single RESENDs, -1: none
         ("position", np.int32),  # in `open`
-        ("rounds", np.int32),  # times its timer ran out
+        ("rounds", np.int32),  # times that somebody was asked
+        ("later", np.int32),  # times that its timer ran out when a missing worker had not sent it yet
         ("misses", np.int32),  # switches that hold nothing, of those reminded last
         ("state", np.uint8),
         ("priority", np.uint8),
@@ -65,6 +74,8 @@ _ENTRY = np.dtype(
         ("flags", np.uint8),  # ECN
         ("summed", np.uint8),  # its row of lanes holds a sum
         ("failed", np.uint8),  # given up, and counted
+        ("timed", np.uint8),  # the switch's first answer has been measured
+        ("pressed", np.uint8),  # a RESEND came since somebody was asked
         ("regrouped", np.uint8),  # its RESULT went to the group a second time
     ]
 )
@@ -72,7 +83,14 @@ _SINGLE = np.dtype(
     [("next", np.int32), ("rack", np.int32), ("bit", np.int64), ("exponent", np.int8), ("flags", np.uint8)]
 )
 _RACK = np.dtype([("full", np.int64), ("first", np.int64), ("silent", np.int64)])
-_MEMBER = np.dtype([("rack", np.int64), ("bit", np.int64)])
+_MEMBER = np.dtype(
+    [
+        ("rack", np.int64),
+        ("bit", np.int64),
+        ("sent", np.int64),  # a worker's highest seq that came from itself
+        ("later_ns", np.int64),  # when it last said that it had not sent yet what it was asked for
+    ]
+)
 _ITEM = np.dtype([("seq", np.int64), ("kind", np.int32), ("destination", np.int32)])
 _COUNTERS = np.dtype(
     [
@@ -154,7 +172,9 @@ def server_state(
         single=np.zeros(singles, _SINGLE),
         single_lane=np.zeros((singles, lanes), np.int32),
         rack=np.zeros(racks, _RACK),
-        member=np.array([(r, 1 << b) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER),
+        member=np.array(
+            [(r, 1 << b, -NEVER, -NEVER) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER
+        ),
         outbox=np.zeros(2 * rows, _ITEM),
         counter=np.zeros(1, _COUNTERS),
     )
@@ -167,6 +187,11 @@ def server_state(
     me["give_up_ns"] = int(give_up_s * NS_PER_S)
     me["scan_ns"] = NEVER
     me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = patience_initial_ns, patience_floor_ns, patience_ceiling_ns
+    for answers in (me["by_switch"], me["by_worker"]):
+        answers["initial_ns"] = min(patience_initial_ns, _ANSWER_INITIAL_NS)
+        answers["floor_ns"] = min(patience_floor_ns, _ANSWER_FLOOR_NS)
+        answers["ceiling_ns"] = patience_ceiling_ns
+    me["common"] = -NEVER
     state.rack["full"] = [(1 << n) - 1 for n in workers_per_rack]
     state.rack["first"] = np.cumsum([0, *workers_per_rack[:-1]])
     state.single["next"] = [*range(1, singles), -1] if singles else []
@@ -215,3 +240,10 @@ def close(state: ServerState, row: int, outcome: int) -> None:
     last = state.open[me["open"]]
     state.open[entry["position"]] = last
     state.entry[last]["position"] = entry["position"]
+
+
+@native
+def is_missing(state: ServerState, row: int, worker: int) -> bool:
+    """Whether an entry has nothing from a worker."""
+    member = state.member[worker]
+    return bool(waiting_for(state, row, member["rack"]) & member["bit"])

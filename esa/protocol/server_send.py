@@ -1,4 +1,19 @@
-"""What a PS sends: timers that ran out become REMINDERs and QUERYs, and the outbox becomes packets."""
+"""What a PS sends: timers that ran out become REMINDERs and QUERYs, and the outbox becomes packets.
+
+When to ask, and ask again. First sight of a fragment says nothing: its completion takes as long as the slowest
+worker, and so does the PS's patience (the smoothed time from first sight to completion). But a question has an
+answer: the switch says PARTIAL or MISS; a worker that lives has the result, or resends, or says that it has not sent
+this yet. So silence is a lost packet, question or answer, and the next question follows after the time that answers
+take, at first that of the workers with their queues. A fragment that is asked for a third time has met losses: from
+then on it goes at the pace of the switch's answers. Intervals double where somebody has said "not yet", and after
+`_EQUAL_ROUNDS` rounds, for then somebody is dead.
+
+A RESEND tells more than any timer: its sender lacks the result, and is past its own patience. It brings the next
+question forward, but not before answers to the last one can be there.
+
+Who waits for a worker that has not sent its part yet waits for it with everything that comes later, too. Of all these
+fragments only the oldest is asked for, except for what a RESEND is there for.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +36,14 @@ from esa.protocol.server_ring import (
     SWITCHES,
     ServerState,
     close,
+    is_missing,
     say,
     waiting_for,
 )
-from esa.protocol.timing import NEVER, SCANS_PER_FLOOR, patience_ns
+from esa.protocol.timing import NEVER, SCANS_PER_FLOOR, measure, patience_ns
 
-# From this round on every worker is asked, so that those who wait learn for whom.
 _ASK_ALL_ROUND = 4
+_EQUAL_ROUNDS = 8  # before intervals double
 
 
 @native
@@ -64,6 +80,9 @@ def server_send(state: ServerState, out: Words, destination: npt.NDArray[np.int3
 def _ask(state: ServerState, now_ns: int) -> None:
     """For every open entry whose time is up: remind the switches, and from the second round on query the workers."""
     me = state.server[0]
+    oldest = NEVER
+    for k in range(me["open"]):
+        oldest = min(oldest, state.entry[state.open[k]]["seq"])
     earliest = NEVER
     k = 0
     while k < me["open"]:
@@ -76,18 +95,97 @@ def _ask(state: ServerState, now_ns: int) -> None:
             if now_ns - entry["progress_ns"] >= me["give_up_ns"]:
                 _give_up(state, row)
             else:
-                entry["rounds"] += 1
-                entry["misses"] = 0
-                if me["switches"]:
-                    say(state, entry["seq"], p.REMINDER, SWITCHES)
-                if entry["rounds"] >= _ASK_ALL_ROUND:
-                    say(state, entry["seq"], p.QUERY, GROUP)
-                elif entry["rounds"] > 1 or me["switches"] == 0:
-                    say(state, entry["seq"], p.QUERY, MISSING)
-                entry["due_ns"] = now_ns + patience_ns(me, entry["rounds"])
+                _ask_for(state, row, oldest, now_ns)
         earliest = min(earliest, entry["due_ns"])
         k += 1
     me["scan_ns"] = max(earliest, now_ns + me["floor_ns"] // SCANS_PER_FLOOR)
+
+
+@native
+def _ask_for(state: ServerState, row: int, oldest: int, now_ns: int) -> None:
+    entry = state.entry[row]
+    early = _is_early(state, row)
+    entry["later"] += early
+    if not early or entry["seq"] == oldest or entry["pressed"]:
+        entry["rounds"] += 1
+        entry["misses"] = entry["pressed"] = 0
+        entry["asked_ns"] = now_ns
+        switches = state.server[0]["switches"]
+        if switches:
+            say(state, entry["seq"], p.REMINDER, SWITCHES)
+        if early or entry["rounds"] > 1 or switches == 0:
+            # Now and then everybody, so that those who wait learn for whom.
+            everybody = early or entry["rounds"] % _ASK_ALL_ROUND == 0
+            say(state, entry["seq"], p.QUERY, GROUP if everybody else MISSING)
+            entry["queried_ns"] = NEVER if entry["queried_ns"] else now_ns
+    entry["due_ns"] = now_ns + next_question_ns(state, row)
+
+
+@native
+def next_question_ns(state: ServerState, row: int) -> int:
+    """From one question about an entry to the next."""
+    entry = state.entry[row]
+    return _answer_patience_ns(state, row, entry["later"] + max(entry["rounds"] - _EQUAL_ROUNDS, 0))
+
+
+@native
+def _answer_patience_ns(state: ServerState, row: int, doublings: int) -> int:
+    """How long an answer to the last question about an entry may take."""
+    entry = state.entry[row]
+    me = state.server[0]
+    lossy = entry["rounds"] > 2 and entry["later"] == 0
+    if entry["queried_ns"] > 0 and not lossy:
+        return int(patience_ns(me["by_worker"], doublings))
+    return int(patience_ns(me["by_switch"], doublings))
+
+
+@native
+def press(state: ServerState, row: int, now_ns: int) -> None:
+    """Somebody lacks an open fragment and is past its patience."""
+    entry = state.entry[row]
+    entry["pressed"] = 1
+    if entry["rounds"] == 0:
+        due_ns = now_ns + state.server[0]["by_switch"]["floor_ns"]  # the RESENDs of its peers come at the same time
+    else:
+        due_ns = max(entry["asked_ns"] + _answer_patience_ns(state, row, 0), now_ns)
+    set_due(state, row, min(entry["due_ns"], due_ns))
+
+
+@native
+def set_due(state: ServerState, row: int, due_ns: int) -> None:
+    """Look at an entry again at that time."""
+    me = state.server[0]
+    state.entry[row]["due_ns"] = due_ns
+    me["scan_ns"] = min(me["scan_ns"], due_ns)
+
+
+@native
+def _is_early(state: ServerState, row: int) -> bool:
+    """Whether an entry waits for a worker that, since the last question, said that it has not sent this yet."""
+    entry = state.entry[row]
+    if entry["seq"] <= state.server[0]["common"]:
+        return False
+    for worker in range(state.server[0]["workers"]):
+        member = state.member[worker]
+        if member["later_ns"] >= entry["asked_ns"] and member["sent"] < entry["seq"] and is_missing(state, row, worker):
+            return True
+    return False
+
+
+@native
+def measure_switch(state: ServerState, entry: Any, now_ns: int) -> None:
+    """A switch said something about an entry: take the time if it was asked once."""
+    if entry["rounds"] == 1 and not entry["timed"]:
+        entry["timed"] = 1
+        measure(state.server[0]["by_switch"], now_ns - entry["asked_ns"])
+
+
+@native
+def measure_worker(state: ServerState, entry: Any, now_ns: int) -> None:
+    """A worker brought what an entry lacked: take the time if workers were asked once."""
+    if 0 < entry["queried_ns"] < NEVER:
+        measure(state.server[0]["by_worker"], now_ns - entry["queried_ns"])
+        entry["queried_ns"] = NEVER
 
 
 @native
@@ -116,17 +214,11 @@ def _write_to_each(
             return count, False
         member = first + me["cursor"]
         ahead = item["destination"] == AHEAD
-        if not (ahead or item["destination"] == MISSING) or _is_missing(state, row, member):
+        if not (ahead or item["destination"] == MISSING) or is_missing(state, row, member):
             _write(state, out, destination, count, row, item["kind"], p.COLLISION if ahead else 0, member)
             count += 1
         me["cursor"] += 1
     return count, True
-
-
-@native
-def _is_missing(state: ServerState, row: int, worker: int) -> bool:
-    member = state.member[worker]
-    return bool(waiting_for(state, row, member["rack"]) & member["bit"])
 
 
 @native

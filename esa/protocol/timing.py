@@ -1,6 +1,7 @@
 """How long is too long: a smoothed time and its deviation, as RFC 6298 keeps them.
 
-The worker measures round trips with it, the PS the time from first sight of a fragment to its completion.
+The worker measures round trips with it, the PS the time from first sight of a fragment to its completion, and how long
+answers to its questions take.
 """
 
 from __future__ import annotations

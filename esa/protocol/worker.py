@@ -2,16 +2,38 @@
 
 When to ask again. In-network aggregation waits for the slowest worker, so a fragment that gets no answer is most
 often not lost: some peer has not sent it yet. Resending a whole window then would turn every fragment into work for
-the PS. Therefore fragments are of two sorts. One that a later result has overtaken: every peer is past it, so its
-timer (from then on) means a loss, and any number of them are resent in parallel, soon and without backoff (see
-`_overtaken_patience_ns`). Of those beyond the highest result only the oldest has a timer, which starts anew with
-every result; when it runs out, the oldest `probe` fragments are resent. The probe starts at one, doubles when it
-expires or succeeds, and falls back to one with the first result that came unasked: a window that was lost whole is
-recovered in a logarithmic number of rounds, a slow peer costs a handful of packets. (With a timer per fragment and
-nothing else, a peer 200 ms late makes the others resend their whole windows four times.)
+the PS. Therefore fragments are of two sorts.
 
-A QUERY with COLLISION asks ahead: this fragment was preempted, so one that has not been sent yet goes straight to
-the PS (as RESEND), and one on its way for less than a round trip is left alone.
+Overtaken: a later result is there. Every peer is past such a fragment, so its timer (from then on) means a loss, and
+any number of them are resent in parallel. First after what reordering may take, a quarter of the shortest round trip
+as in RACK (RFC 8985). Where a policy preempts, results by way of the PS are late and not lost: what was resent in
+vain, as the result that comes twice shows, stretches that time. A fragment resent once waits for the usual round
+trip, which contains the queues; resent twice, it has met losses, and is resent at the pace of the PS's answers. Never
+doubled: as long as results come the network carries. But the oldest, for which the window waits, go first: the
+others' pace is slower the more are before them. And when no result comes, the pace slows down with the time since the
+last.
+
+Beyond the highest result: only the oldest has a timer, which starts anew with every result. When it runs out, one
+packet is sent, after two of the shortest round trips or so (the tail loss probe of RFC 8985), for what nothing can
+overtake may be lost as well. A peer that is late for good reasons lets the PS say so (a QUERY that names others), and
+the probes come at doubling intervals; silence may be a lost probe, and the first few come as soon as the first. Once
+the ordinary time is up (RFC 6298, with a floor that spares peers that compute), `probe` fragments are sent. That
+number starts at one, doubles when they get no answer or when one succeeds, and falls back to one with the first
+result that came unasked: a window that was lost whole is recovered in a logarithmic number of rounds, a slow peer
+costs a handful of packets. (With a timer per fragment and nothing else, a peer 200 ms late makes the others resend
+their whole windows four times.)
+
+The smoothed round trip would be of no use where losses are many: it contains the time for which peers were held up,
+by the same losses.
+
+What it says when it is asked. A QUERY for a fragment whose result is there is answered with the result; for one that
+is outstanding with a RESEND, unless the PS says that it has this worker's part already: then it says whom it waits
+for, and that it lives. A QUERY for a fragment that was not sent yet is answered with the last result in order and
+priority NOT_YET, so that the PS can tell "later" from "lost"; and the fragment will go straight to the PS (as
+RESEND), which has what there is of it.
+
+A QUERY with COLLISION asks ahead: this fragment was preempted. It is not answered if the fragment was not sent yet,
+or has been on its way for less than a round trip.
 
 What the PS says in a QUERY about who is missing is remembered, so that giving up can name the ranks.
 """
@@ -25,10 +47,17 @@ from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.serial import on_wire, unwrap
 from esa.protocol.timing import NEVER, measure, patience_ns
-from esa.protocol.worker_ring import WorkerState
+from esa.protocol.worker_ring import NOT_YET, WorkerState
 
-_ASKING = 8.0  # how much longer an answer by way of the PS takes than reordering lasts
 _FORGETTING = 1.0 / 1024.0  # of the shortest round trip, per sample: paths change
+_USUAL_STEP = 1.0 / 32.0  # by which the usual round trip moves towards a sample, whatever their distance: a median
+_VIA_SERVER = 3  # reorderings; an answer by way of the PS
+_ABREAST = 16  # overtaken fragments that are resent at full pace; the next ones at half of it, a third, ...
+_SILENCE_PART = 8  # of the time since the last result, between two RESENDs of one fragment, at least
+_PROBE_TRIPS = 2.0
+_PROBE_REORDERINGS = 4  # a probe comes no sooner
+_EQUAL_PROBES = 6  # before their intervals double, unless the PS says that it waits for others
+_VAIN, _GOOD_CAUSE, _MAX_STRETCH = 1.25, 0.9, 4.0  # half of the resends in vain, and more, let `stretch` grow
 
 
 @native
@@ -54,6 +83,8 @@ def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) 
     counter = state.counter[0]
     if seq < me["base"] or fragment["done"]:
         counter["duplicates"] += 1
+        if seq >= me["fed"] - len(state.fragment) and fragment["tries"] == 2:
+            _resent_in_vain(me)
         return
     flags = p.flags_of(packets, i)
     fragment["done"] = 1
@@ -65,23 +96,20 @@ def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) 
 
     for overtaken in range(me["beyond"], seq):
         state.fragment[overtaken & mask]["waiting_ns"] = now_ns
-        me["scan_ns"] = min(me["scan_ns"], now_ns + _overtaken_patience_ns(me, 1, now_ns))
+        me["scan_ns"] = min(me["scan_ns"], now_ns + _reordering_ns(me))
     me["beyond"] = max(me["beyond"], seq + 1)
     me["progress_ns"] = now_ns
+    me["quick"] = me["silent"] = 0
     while me["base"] < me["next"] and state.fragment[me["base"] & mask]["done"]:
         me["base"] += 1
 
     if fragment["tries"] == 1:
-        sample_ns = float(now_ns - fragment["sent_ns"])
-        measure(me, now_ns - fragment["sent_ns"])
-        if me["shortest_ns"] == 0.0 or sample_ns < me["shortest_ns"]:
-            me["shortest_ns"] = sample_ns
-        else:
-            me["shortest_ns"] += (sample_ns - me["shortest_ns"]) * _FORGETTING
+        _measure_round_trip(me, now_ns - fragment["sent_ns"])
         me["probe"] = 1
     else:
+        _resent_for_good_cause(me)
         me["probe"] = min(2 * me["probe"], me["window_limit"])
-    me["scan_ns"] = min(me["scan_ns"], now_ns + patience_ns(me, 0))
+    me["scan_ns"] = min(me["scan_ns"], now_ns + _probe_patience_ns(me))
     _adjust_window(me, counter, flags & p.ECN != 0, now_ns)
 
 
@@ -104,16 +132,21 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
     ahead = p.flags_of(packets, i) & p.COLLISION
     state.counter[0]["queries"] += 1
     if seq >= me["next"]:
-        if ahead and seq < me["next"] + me["window_limit"]:
-            state.straight[seq & mask] = seq
-        return  # not sent yet: it will come
-    if seq >= me["base"] and not state.fragment[seq & mask]["done"]:
+        if seq >= me["next"] + me["window_limit"]:
+            return  # nobody can be as far as that
+        state.straight[seq & mask] = seq
+        if ahead:
+            return
+    elif seq >= me["base"] and not state.fragment[seq & mask]["done"]:
         if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < me["smoothed_ns"]:
             return
         me["missing_seq"] = seq
         me["missing_ns"] = now_ns
         me["missing0"] = p.bitmap0_of(packets, i)
         me["missing1"] = p.bitmap1_of(packets, i)
+        if me["missing1"] & me["bitmap1"] and not me["missing0"] & me["bitmap0"]:
+            me["told_ns"] = now_ns
+            return
     if me["asked_tail"] - me["asked_head"] < len(state.asked):
         state.asked[me["asked_tail"] & (len(state.asked) - 1)] = seq
         me["asked_tail"] += 1
@@ -137,9 +170,10 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
     while me["next"] < limit and count < len(out):
         if me["base"] == me["next"]:
             me["progress_ns"] = now_ns
+            me["quick"] = me["silent"] = 0
         straight = state.straight[me["next"] & (len(state.straight) - 1)] == me["next"]
         _write_fragment(state, out, count, me["next"], p.RESEND if straight else 0, now_ns)
-        me["scan_ns"] = min(me["scan_ns"], now_ns + patience_ns(me, 0))
+        me["scan_ns"] = min(me["scan_ns"], now_ns + _probe_patience_ns(me))
         me["next"] += 1
         count += 1
     if count == len(out):
@@ -157,11 +191,13 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
     while me["asked_head"] < me["asked_tail"] and count < len(out):
         seq = state.asked[me["asked_head"] & (len(state.asked) - 1)]
         me["asked_head"] += 1
-        if seq < me["fed"] - len(state.fragment):
-            # Gone from the ring, so every worker has it. The last result in order tells the PS how far the job is.
+        not_yet = seq >= me["next"]
+        if seq < me["fed"] - len(state.fragment) or not_yet:
+            # Gone from the ring, so every worker has it; or not sent yet. The last result tells the PS how far this is.
             seq = me["base"] - 1
         if state.fragment[seq & mask]["done"]:
-            _write(state, out, count, p.RESULT, p.ANSWER, seq)
+            priority = NOT_YET if not_yet else state.fragment[seq & mask]["priority"]
+            _write(state, out, count, p.RESULT, p.ANSWER, seq, priority)
             state.counter[0]["answers"] += 1
             count += 1
         elif seq >= me["base"] and not me["failed"]:
@@ -172,56 +208,134 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
 
 @native
 def _resend(state: WorkerState, out: Words, count: int, now_ns: int) -> int:
-    """Resend what is due, as the essay above says; leave in `scan_ns` when something will be."""
+    """Resend what is due, and leave in `scan_ns` when something will be."""
     me = state.worker[0]
     mask = len(state.fragment) - 1
     earliest = NEVER
-    probes = 0
-    for seq in range(me["base"], me["next"]):
+    older = 0
+    for seq in range(me["base"], me["beyond"]):
         fragment = state.fragment[seq & mask]
         if fragment["done"]:
             continue
-        if seq < me["beyond"] or probes == 0:
-            if seq < me["beyond"]:
-                due_ns = fragment["waiting_ns"] + _overtaken_patience_ns(me, fragment["tries"], now_ns)
-            else:
-                due_ns = max(fragment["waiting_ns"], me["progress_ns"]) + patience_ns(me, fragment["tries"] - 1)
-            if due_ns > now_ns:
-                earliest = min(earliest, due_ns)
-                if seq < me["beyond"]:
-                    continue
+        due_ns = fragment["waiting_ns"] + _overtaken_patience_ns(me, fragment, older)
+        if due_ns <= now_ns:
+            if count == len(out):
+                earliest = now_ns
                 break
-        if count == len(out):
-            earliest = now_ns
-            break
-        _write_fragment(state, out, count, seq, p.RESEND, now_ns)
-        count += 1
-        if seq < me["beyond"]:
-            earliest = min(earliest, now_ns + _overtaken_patience_ns(me, fragment["tries"], now_ns))
-        elif probes == 0:
-            earliest = min(earliest, now_ns + patience_ns(me, fragment["tries"] - 1))
-        if seq >= me["beyond"]:
-            probes += 1
-            if probes >= me["probe"]:
-                me["probe"] = min(2 * me["probe"], me["window_limit"])
-                break
+            _write_fragment(state, out, count, seq, p.RESEND, now_ns)
+            count += 1
+            due_ns = now_ns + _overtaken_patience_ns(me, fragment, older)
+        earliest = min(earliest, due_ns)
+        older += 1
+    count, due_ns = _probe(state, out, count, now_ns)
+    earliest = min(earliest, due_ns)
     me["scan_ns"] = earliest if count == len(out) else max(earliest, now_ns + me["overtaken_ns"] // 2)
     return count
 
 
 @native
-def _overtaken_patience_ns(me: Any, tries: int, now_ns: int) -> int:
+def _probe(state: WorkerState, out: Words, count: int, now_ns: int) -> tuple[int, int]:
+    """Resend the first of those beyond the highest result if their time is up; returns also when it will be."""
+    me = state.worker[0]
+    if me["beyond"] == me["next"]:
+        return count, NEVER
+    oldest = state.fragment[me["beyond"] & (len(state.fragment) - 1)]
+    due_ns = max(oldest["waiting_ns"], me["progress_ns"]) + _probe_patience_ns(me)
+    if due_ns > now_ns:
+        return count, due_ns
+    if count == len(out):
+        return count, now_ns
+    first = me["beyond"]
+    for seq in range(first, min(first + _probe_size(me), me["next"], first + len(out) - count)):
+        _write_fragment(state, out, count, seq, p.RESEND, now_ns)
+        count += 1
+    return count, now_ns + _probe_patience_ns(me)
+
+
+@native
+def _measure_round_trip(me: Any, sample_ns: int) -> None:
+    """Take in the round trip of a fragment that was sent once (Karn)."""
+    measure(me, sample_ns)
+    sample = float(sample_ns)
+    if me["usual_ns"] == 0.0:
+        me["usual_ns"] = me["shortest_ns"] = max(sample, 1.0)
+        return
+    me["usual_ns"] *= 1.0 + (_USUAL_STEP if sample > me["usual_ns"] else -_USUAL_STEP)
+    if sample < me["shortest_ns"]:
+        me["shortest_ns"] = max(sample, 1.0)
+    else:
+        me["shortest_ns"] += (sample - me["shortest_ns"]) * _FORGETTING
+
+
+@native
+def _resent_in_vain(me: Any) -> None:
+    """The result of a fragment that was resent once came twice."""
+    me["stretch"] = min(me["stretch"] * _VAIN, _MAX_STRETCH)
+
+
+@native
+def _resent_for_good_cause(me: Any) -> None:
+    """The result of a fragment that was resent came, so far once."""
+    me["stretch"] = max(me["stretch"] * _GOOD_CAUSE, 1.0)
+
+
+@native
+def _reordering_ns(me: Any) -> int:
+    """How long an overtaken fragment may still be under way."""
+    return int(max(me["shortest_ns"] / 4.0, me["overtaken_ns"]) * me["stretch"])
+
+
+@native
+def _overtaken_patience_ns(me: Any, fragment: Any, older: int) -> int:
     """How long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
 
-    First the quarter of the shortest round trip that RACK (RFC 8985) grants to reordering; then the time that the PS
-    takes to remind, to query and to be answered; never doubled: as long as results come the network carries, a loss is
-    chance, and what is resent is bounded by the window. When nothing comes any more, it is the ordinary timer's turn.
-    The smoothed round trip would not do: it contains the time for which peers were held up, by the same losses.
+    older: how many overtaken fragments there are before it.
     """
-    if now_ns - me["progress_ns"] >= patience_ns(me, 0):
-        return patience_ns(me, tries - 1)
-    reordering_ns = max(me["shortest_ns"] / 4.0, me["overtaken_ns"])
-    return int(min(reordering_ns if tries <= 1 else _ASKING * reordering_ns, patience_ns(me, 0)))
+    wait_ns = _reordering_ns(me)
+    if fragment["tries"] > 1:
+        wait_ns *= _VIA_SERVER
+        if fragment["tries"] == 2:
+            wait_ns = max(wait_ns, int(me["usual_ns"]))
+        wait_ns *= 1 + older // _ABREAST
+    silence_ns = fragment["waiting_ns"] - me["progress_ns"]
+    return int(min(max(wait_ns, silence_ns // _SILENCE_PART), me["ceiling_ns"]))
+
+
+@native
+def _probe_patience_ns(me: Any) -> int:
+    """How long those beyond the highest result wait, from the last result or probe."""
+    quick_ns = _quick_probe_ns(me)
+    return quick_ns if quick_ns else patience_ns(me, me["silent"])
+
+
+@native
+def _probe_size(me: Any) -> int:
+    """Their time is up: how many of them to resend. Counts the probe."""
+    if _quick_probe_ns(me):
+        me["quick"] += 1
+        return 1
+    me["silent"] += 1
+    if _told(me):
+        return 1
+    size = me["probe"]
+    me["probe"] = min(2 * me["probe"], me["window_limit"])
+    return int(size)
+
+
+@native
+def _quick_probe_ns(me: Any) -> int:
+    """The time to the next quick probe; 0: it is the ordinary timer's turn."""
+    if me["shortest_ns"] == 0.0:
+        return 0
+    first_ns = int(max(_PROBE_TRIPS * me["shortest_ns"], _PROBE_REORDERINGS * me["overtaken_ns"]))
+    quick_ns = first_ns << (me["quick"] if _told(me) else max(me["quick"] - _EQUAL_PROBES, 0))
+    return int(quick_ns) if quick_ns < patience_ns(me, 0) else 0
+
+
+@native
+def _told(me: Any) -> bool:
+    """Whether the PS has said, since the last result, that it has this worker's part and waits for others."""
+    return bool(me["told_ns"] > me["progress_ns"])
 
 
 @native
@@ -234,11 +348,11 @@ def _write_fragment(state: WorkerState, out: Words, i: int, seq: int, flags: int
         state.counter[0]["resends"] += 1
     else:
         state.counter[0]["fragments"] += 1
-    _write(state, out, i, p.GRADIENT, flags, seq)
+    _write(state, out, i, p.GRADIENT, flags, seq, fragment["priority"])
 
 
 @native
-def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: int) -> None:
+def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: int, priority: int) -> None:
     me = state.worker[0]
     row = seq & (len(state.fragment) - 1)
     fragment = state.fragment[row]
@@ -247,7 +361,7 @@ def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: i
         i,
         kind,
         flags,
-        fragment["priority"],
+        priority,
         fragment["exponent"],
         me["job"],
         me["epoch"],

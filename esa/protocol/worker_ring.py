@@ -22,6 +22,8 @@ from esa.protocol.packets import Lanes, Records
 from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.wire import index_parameters
 
+NOT_YET = 0  # an ANSWER's priority: not to what was asked, for that was not sent yet; fragments have 1..255
+
 _WORKER = np.dtype(
     [
         ("job", np.int64),
@@ -38,8 +40,13 @@ _WORKER = np.dtype(
         ("drained", np.int64),  # first result not yet taken
         ("beyond", np.int64),  # first after the highest result
         ("probe", np.int64),  # fragments beyond the highest result that are resent at a time
+        ("quick", np.int64),  # quick probes since the last result
+        ("silent", np.int64),  # ordinary time-outs since the last result
+        ("told_ns", np.int64),  # when the PS last said that it has this worker's part and waits for others
         ("scan_ns", np.int64),  # no fragment's time is up before
         ("shortest_ns", np.float64),  # the shortest round trip of late, 0: nothing measured yet
+        ("usual_ns", np.float64),  # about half of the round trips are shorter
+        ("stretch", np.float64),  # of the time granted to reordering: more where resends turn out to be in vain
         ("overtaken_ns", np.int64),  # an overtaken fragment is resent no sooner
         ("cut_ns", np.int64),  # when the window was last halved
         ("progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
@@ -132,6 +139,7 @@ def worker_state(
     for name in ("base", "next", "fed", "drained", "beyond"):
         me[name] = first_seq
     me["probe"] = 1
+    me["stretch"] = 1.0
     me["scan_ns"] = NEVER
     me["give_up_ns"] = int(give_up_s * NS_PER_S)
     me["overtaken_ns"] = overtaken_floor_ns

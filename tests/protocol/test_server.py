@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from esa.protocol import GROUP, NEVER, STRANGER, server_state
+from esa.protocol.worker_ring import NOT_YET
 from esa.wire import Flag, Kind, aggregator_index
 from tests.protocol.exchange import EPOCH, JOB, LANES, MS, S, Server, packet
 
@@ -151,15 +152,96 @@ def test_an_incomplete_fragment_is_reminded_of_then_the_missing_are_asked_then_a
     assert s.send() == []  # the timer asks from now on
 
 
-def test_asking_backs_off_to_the_ceiling():
+def asked_at(s: Server, rounds: int) -> list[int]:
+    """Milliseconds between so many questions."""
+    times = [s.now_ns]
+    while len(times) <= rounds:
+        if s.wait():
+            times.append(s.now_ns)
+    return [int(gap) // MS for gap in np.diff(times)]
+
+
+def test_silence_is_a_loss_at_first_and_then_asking_backs_off_to_the_ceiling():
     s = server()
     s.gradient(0, 0)
     s.send()
-    times = [0]
-    for _ in range(7):
+    assert asked_at(s, 14) == [*[10] * 9, 20, 40, 80, 160, 200]
+
+
+def test_a_worker_that_has_not_sent_it_yet_is_asked_ever_more_rarely_and_the_others_are_told():
+    s = server((2,))
+    s.gradient(0, 8)
+    s.send()
+    s.wait()
+    miss(s, 8, source=2)
+    assert s.send() == [(Q, 8, 1)]
+    gaps = []
+    for _ in range(6):
+        start_ns = s.now_ns
+        answer(s, 4, source=1, priority=NOT_YET)
+        assert s.wait() == [(REM, 8, 2), (Q, 8, 0), (Q, 8, 1)]
+        gaps.append((s.now_ns - start_ns) // MS)
+    assert gaps == [10, 20, 40, 80, 160, 200]
+
+
+def test_of_all_that_a_late_worker_has_not_sent_yet_only_the_oldest_is_asked_for():
+    s = server((2,), window=16, switches=0, unicast=True)
+    for seq in range(16):
+        s.gradient(0, seq)
+    s.send()
+    s.wait()
+    answer(s, 0xFFFFFFFF, source=1, priority=NOT_YET)
+    start = s.counted("queries")
+    while s.now_ns < 400 * MS:
         s.wait()
-        times.append(s.now_ns // MS)
-    assert np.diff(times).tolist() == [10, 20, 40, 80, 160, 200, 200]
+        answer(s, 0xFFFFFFFF, source=1, priority=NOT_YET)
+    assert s.counted("queries") - start <= 2 * 8
+    s.gradient(0, 7, flags=Flag.RESEND)  # this one lacks a result, and knows why it asks
+    s.now_ns += 10 * MS
+    assert (Q, 7, 1) in s.send()
+
+
+def test_a_worker_known_to_have_sent_it_did_not_mean_this_fragment():
+    s = server((2,))
+    s.gradient(0, 8)
+    s.send()
+    s.wait()
+    miss(s, 8, source=2)
+    s.send()
+    answer(s, 4, source=1, priority=NOT_YET)
+    s.gradient(1, 9)
+    assert s.state.entry[8]["later"] == 0
+    asked_at(s, 4)
+    assert s.state.entry[8]["later"] == 0
+
+
+def test_a_resend_brings_the_next_question_forward_but_not_before_the_answer_to_the_last():
+    s = server((2,))
+    s.gradient(0, 8)
+    s.send()
+    asked_at(s, 12)
+    s.now_ns += 1 * MS
+    s.gradient(0, 8, flags=Flag.RESEND)
+    assert s.send() == []
+    assert asked_at(s, 1) == [9]
+
+
+def test_questions_follow_the_time_that_answers_take_and_not_that_of_completion():
+    s = server((2,))
+    for seq in range(60):
+        s.gradient(0, seq)
+        s.send()
+        while (REM, seq, 2) not in s.wait():
+            pass
+        s.now_ns += 1 * MS
+        miss(s, seq, source=2)
+        s.send()
+        s.now_ns += 3 * MS
+        s.gradient(1, seq, flags=Flag.RESEND)
+        s.send()
+    s.gradient(0, 60)
+    s.send()
+    assert asked_at(s, 4) == [10, 2, 3, 2]  # for the switch, the workers, then losses are likely
 
 
 def test_patience_follows_the_time_that_completion_takes():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from esa.protocol import NEVER, worker_drain, worker_feed, worker_room, worker_state
+from esa.protocol.worker_ring import NOT_YET
 from esa.wire import Flag, Kind, aggregator_index
 from tests.protocol.exchange import EPOCH, JOB, LANES, MS, Worker, kinds, packet
 
@@ -124,15 +125,39 @@ def test_a_query_for_what_is_gone_is_answered_with_the_last_result():
     assert (int(answer["seq"]), int(answer["lane"][0])) == (49, 49)
 
 
-def test_a_query_for_an_outstanding_fragment_is_answered_with_a_resend_and_one_for_the_future_not_at_all():
-    w = worker(window=2)
+def test_a_query_for_an_outstanding_fragment_is_answered_with_a_resend():
+    w = worker(window=2, rank=2)
     w.feed(4)
     w.send()
-    w.query(1)
-    w.query(2)
-    w.query(0xFFFFFFFF)
+    w.query(1, bitmap0=0b101)
+    w.query(0xFFFFFFFF, bitmap0=0b101)  # there never was such a fragment
     (resend,) = w.send()
     assert (kinds([resend]), flags([resend])) == ([(G, 1)], [Flag.RESEND])
+
+
+def test_a_query_for_what_the_server_has_from_this_worker_says_whom_it_waits_for():
+    w = worker(window=2, rank=2)
+    w.feed(2)
+    w.send()
+    w.query(1, bitmap0=0b010)
+    assert w.send() == []
+    assert int(w.me["missing0"]) == 0b010
+
+
+def test_a_query_for_a_fragment_not_sent_yet_is_answered_with_the_last_result_and_the_fragment_goes_straight():
+    w = worker(window=2)
+    w.feed(2, priority=9)
+    w.send()
+    w.query(2)  # asked before there is any result
+    assert w.send() == []
+    w.result(0, 1, value=5)
+    w.query(3)
+    w.query(9)  # nobody can be as far as that
+    (answer,) = w.send()
+    assert (kinds([answer]), flags([answer])) == ([(R, 1)], [Flag.ANSWER])
+    assert (int(answer["priority"]), int(answer["lane"][0])) == (NOT_YET, 5)
+    w.feed(2)
+    assert flags(w.send()) == [Flag.RESEND, Flag.RESEND]
 
 
 def test_what_is_not_answered_is_probed_for_and_a_slow_peer_costs_a_few_packets():
@@ -147,7 +172,98 @@ def test_what_is_not_answered_is_probed_for_and_a_slow_peer_costs_a_few_packets(
     w.result(0)
     while not (sent := w.send()):
         w.now_ns = w.wake_ns
-    assert (w.now_ns // MS, seqs(sent)[0]) == (350 + 200, 1)  # its time counts from the result; it was sent three times
+    assert (w.now_ns // MS, seqs(sent)[0]) == (350 + 50, 1)  # its time counts from the result, and as if it were new
+
+
+def measured(window: int = 16, round_trip_ns: int = 1 * MS) -> Worker:
+    """A worker that knows the round trip, with a full window on its way since the last result."""
+    w = worker(window=window, rto_floor_ns=100 * MS)
+    w.feed(2 * window)
+    w.send()
+    w.now_ns += round_trip_ns
+    w.result(0)
+    w.send()
+    return w
+
+
+def probes_until(w: Worker, end_ns: int) -> list[tuple[int, list[int]]]:
+    """(ms since now, seqs) of what is sent."""
+    start_ns, sent = w.now_ns, []
+    while w.wake_ns < end_ns:
+        if found := w.wait():
+            sent.append(((w.now_ns - start_ns) // MS, seqs(found)))
+    return sent
+
+
+def test_the_tail_is_probed_soon_with_one_packet_and_later_in_growing_numbers():
+    w = measured()
+    times = [8, 16, 24, 32, 40, 48, 56, 72, 104, 168, 268, 468]  # at doubling intervals, then those of the floor
+    sizes = [1] * 11 + [2]
+    assert [(at, len(sent)) for at, sent in probes_until(w, 500 * MS)] == list(zip(times, sizes, strict=True))
+
+
+def test_a_server_that_waits_for_others_is_not_probed_in_growing_numbers():
+    w = measured()
+    w.now_ns += 1
+    w.query(1, bitmap0=0b010)
+    times = [at for at, sent in probes_until(w, 2000 * MS) if sent == [1]]
+    assert times == [7, 23, 55, 119, 219, 419, 819, 1619]
+
+
+def test_a_result_starts_the_probes_anew():
+    w = measured()
+    probes_until(w, 100 * MS)
+    start_ns = w.now_ns = 100 * MS
+    w.result(1)
+    w.send()
+    assert probes_until(w, start_ns + 10 * MS) == [(8, [2])]
+
+
+def test_an_overtaken_fragment_waits_for_reordering_then_the_usual_round_trip_then_the_server():
+    w = measured(round_trip_ns=10 * MS)
+    start_ns = w.now_ns
+    w.result(2)  # overtakes 1
+    w.send()
+    resent = [at for at, sent in probes_until(w, start_ns + 40 * MS) if 1 in sent]
+    assert resent[:5] == [2, 12, 19, 27, 34]
+
+
+def test_when_no_result_comes_overtaken_fragments_are_resent_ever_more_slowly():
+    w = measured()
+    w.result(2)
+    w.send()
+    resent = [at for at, sent in probes_until(w, 20_000 * MS) if 1 in sent]
+    assert resent[:4] == [2, 8, 14, 20]
+    assert len([at for at in resent if at >= 1000]) < 40
+    assert np.diff(resent).max() <= 1001
+
+
+def test_the_oldest_overtaken_fragments_are_resent_first():
+    w = measured(window=64)
+    w.now_ns += 1 * MS
+    w.result(63)  # overtakes 1..62
+    w.send()
+    sent = probes_until(w, w.now_ns + 10 * MS)
+    assert [[s for s in resent if s < 63] for _, resent in sent] == [list(range(1, 63)), list(range(1, 17))]
+
+
+def test_resends_in_vain_make_it_more_patient_and_losses_less():
+    w = measured()
+    stretched = []
+    for seq in range(2, 12, 2):
+        w.result(seq)
+        w.send()
+        assert seq - 1 in seqs(w.wait())
+        w.result(seq - 1)
+        w.result(seq - 1, flags=Flag.ANSWER)  # it had been on its way
+        stretched.append(float(w.me["stretch"]))
+    assert stretched == sorted(stretched)
+    assert stretched[-1] > 1.5
+    w.result(13)
+    w.send()
+    w.wait()
+    w.result(12)
+    assert w.me["stretch"] < stretched[-1]
 
 
 def test_a_window_lost_whole_is_recovered_in_a_logarithmic_number_of_rounds():
