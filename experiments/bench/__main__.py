@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from experiments.bench import allreduce, pipeline
+from experiments.bench import allreduce, pipeline, simulator
 from topologies.single_rack import NotRootError, require_root
 
 
@@ -27,7 +27,7 @@ def main() -> int:
         return 2
     console = Console(width=max(Console().width, 140))  # a wrapped table is hard to read
     rows = []
-    for measure in (pipeline.measure, allreduce.measure):
+    for measure in (pipeline.measure, simulator.measure, allreduce.measure):
         for row in measure(lambda text: console.print(text, highlight=False)):
             rows.append(row)
     table = Table("what", "figure", "unit", "compared with", "figure ", "ratio", title="measured side by side")

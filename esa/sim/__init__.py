@@ -1,0 +1,21 @@
+"""Virtual time: the compiled P4 program, the real workers and PSs; only clock, links and computing are simulated.
+
+outcome = simulate(Plan(fabric, jobs, timers))
+"""
+
+from esa.jobs import Bucket
+from esa.sim.plan import Fabric, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob, Timers
+from esa.sim.simulate import simulate
+
+__all__ = [
+    "Bucket",
+    "Fabric",
+    "HostCosts",
+    "JobOutcome",
+    "Link",
+    "Outcome",
+    "Plan",
+    "SimulatedJob",
+    "Timers",
+    "simulate",
+]

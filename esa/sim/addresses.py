@@ -1,0 +1,46 @@
+"""Who is who on the simulated network. Nodes: hosts in the order of the racks, then racks' switches, then spines."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address
+
+from esa.job import Member
+from esa.wire import ESA_PORT, packet_bytes
+
+FIRST_ADDRESS = int(IPv4Address("10.0.0.1"))
+_WORKER_PORT = 20000
+_PROTOCOL_UDP = b"\x40\x11"  # time to live, protocol
+
+
+def ip_of(node: int) -> IPv4Address:
+    return IPv4Address(FIRST_ADDRESS + node)
+
+
+def mac_of(node: int) -> str:
+    return (0x020000000000 + node).to_bytes(6, "big").hex(":")
+
+
+def member(node: int, switch_port: int, *, server: bool) -> Member:
+    """A job's worker or PS on a host, behind a port of its rack's switch."""
+    return Member(
+        ip=ip_of(node), mac=mac_of(node), udp_port=ESA_PORT if server else _WORKER_PORT, switch_port=switch_port
+    )
+
+
+def encapsulation(source: Member, destination: Member, lanes: int) -> bytes:
+    """Ethernet, IPv4 and UDP of a packet with `lanes` lanes."""
+    total = packet_bytes(lanes) - 14
+    ipv4 = bytearray(b"\x45\x00" + total.to_bytes(2, "big") + bytes(4) + _PROTOCOL_UDP + bytes(2))
+    ipv4 += source.ip.packed + destination.ip.packed
+    ipv4[10:12] = _checksum(ipv4).to_bytes(2, "big")
+    ports = source.udp_port.to_bytes(2, "big") + destination.udp_port.to_bytes(2, "big")
+    macs = bytes.fromhex((destination.mac + source.mac).replace(":", ""))
+    return macs + b"\x08\x00" + bytes(ipv4) + ports + (total - 20).to_bytes(2, "big") + bytes(2)
+
+
+def _checksum(header: bytearray) -> int:
+    """The Internet checksum (RFC 1071) of a header of even length."""
+    total = sum(int.from_bytes(header[k : k + 2], "big") for k in range(0, len(header), 2))
+    while total >> 16:
+        total = (total & 0xFFFF) + (total >> 16)
+    return ~total & 0xFFFF

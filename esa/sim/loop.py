@@ -1,0 +1,430 @@
+"""The event loop: what happens, in the order of time.
+
+    packet at a line's end    a switch runs the program and sends what leaves; a host's worker or PS takes it in
+    endpoint's timer          the state machine is asked what it has to send
+    worker has computed       what is ready is fed to its state machine, and the next computation begins
+    packet held by a fault    goes on
+
+Everything that decides anything is elsewhere: the P4 program, `esa.protocol`, `esa.net.faults`. This file carries
+packets between them. It returns to Python when a job is over (its hosts become free, others may start), when memory has
+to grow, and at the times of the samples.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.native import native_inlined
+from esa.native import native_uncounted as native
+from esa.net.faults import Faults, decide
+from esa.protocol import (
+    GROUP,
+    WorkerState,
+    server_receive,
+    server_send,
+    worker_drain,
+    worker_feed,
+    worker_ready,
+    worker_receive,
+    worker_room,
+    worker_send,
+)
+from esa.sim.endpoints import Servers, Workers, server, worker
+from esa.sim.events import SOURCE_BITS, Events, pop, push, replace
+from esa.sim.lines import NONE, PS_PER_NS, Pool, give_back, queue_length, take_first, take_row, transmit
+from esa.sim.payload import check_sum, fill_lanes
+from esa.sim.switches import MAX_COPIES, Switches, switch_step
+from esa.sim.training import Training, is_next_possible, is_through, note_summed, proceed, to_feed
+from esa.wire import ENCAPSULATION_BYTES
+
+# Why the loop returns.
+UNTIL, IDLE, JOB_OVER, NEEDS_ROOM = 0, 1, 2, 3
+
+OUT_PACKETS = 64
+SPARE_ROWS = 2 * (MAX_COPIES + OUT_PACKETS)  # what one event may take, duplicated by faults
+SPARE_EVENTS = 1024
+_NEVER = 2**62
+_SOURCE_IP = 26
+_JOB_AT = ENCAPSULATION_BYTES + 4  # where the header has its job
+
+NUMBERS = np.dtype(
+    [
+        ("now_ns", np.int64),
+        ("seed", np.uint64),
+        ("hosts", np.int64),
+        ("workers", np.int64),
+        ("endpoint_source", np.int64),  # number of the first event source of each sort; lines begin at 0
+        ("compute_source", np.int64),
+        ("held_source", np.int64),
+        ("processor", np.int64),  # the line that is host 0's processor for what it receives
+        ("first_address", np.int64),  # IPv4 address of node 0
+        ("send_ps", np.int64),
+        ("receive_ps", np.int64),
+        ("server_ps", np.int64),
+        ("switch_ps", np.int64),
+        ("mark_above", np.int64),  # NONE: no ECN
+        ("wire_bytes", np.int64),
+        ("faulty", np.int64),
+        ("job_over", np.int64),
+        # Counters.
+        ("packet_hops", np.int64),
+        ("server_bytes", np.int64),
+        ("dropped", np.int64),
+        ("astray", np.int64),  # packets for nobody: a job's that is over
+    ]
+)
+
+
+class World(NamedTuple):
+    """Everything that the loop touches; made by `build`."""
+
+    numbers: npt.NDArray[np.void]  # (1,): NUMBERS
+    events: Events
+    lines: npt.NDArray[np.void]
+    pool: Pool
+    switches: Switches
+    hot: npt.NDArray[np.int64]  # (switches,): ports whose noted queue is above the mark
+    workers: Workers
+    servers: Servers
+    training: Training
+    faults: Faults  # lines 2 * host + direction
+    timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs
+    host_of: npt.NDArray[np.int64]  # (endpoints,)
+    endpoint_at: npt.NDArray[np.int64]  # (hosts, jobs + 1): by host and job id, NONE: nobody
+    sending_ps: npt.NDArray[np.int64]  # (hosts,): when the processor is through with what is to be sent
+    inbox: npt.NDArray[np.uint32]  # (1, words)
+    outbox: npt.NDArray[np.uint32]  # (OUT_PACKETS, words)
+    member: npt.NDArray[np.int32]  # (OUT_PACKETS,)
+    lanes: npt.NDArray[np.int32]  # (lanes,)
+
+
+@native
+def run(world: World, until_ns: int) -> int:
+    """Let things happen until `until_ns`, not included; return why it stopped."""
+    numbers = world.numbers[0]
+    events = world.events
+    numbers["job_over"] = NONE
+    while events.fill[0] > 0:
+        if world.pool.spare[0] < SPARE_ROWS or len(events.key) - events.fill[0] < SPARE_EVENTS:
+            return NEEDS_ROOM
+        key = events.key[0]
+        now_ns = key >> SOURCE_BITS
+        if now_ns >= until_ns:
+            numbers["now_ns"] = until_ns
+            return UNTIL
+        numbers["now_ns"] = now_ns
+        source = key & ((1 << SOURCE_BITS) - 1)
+        endpoint = NONE  # who may have something to say
+        if source < numbers["endpoint_source"]:
+            endpoint = _end_of_line(world, source, now_ns)
+        else:
+            pop(events)
+            if source < numbers["compute_source"]:
+                if world.timer_ns[source - numbers["endpoint_source"]] == now_ns:
+                    endpoint = source - numbers["endpoint_source"]
+                    world.timer_ns[endpoint] = _NEVER
+            elif source < numbers["held_source"]:
+                endpoint = source - numbers["compute_source"]
+                _compute(world, endpoint, now_ns)
+            else:
+                endpoint = _go_on(world, source - numbers["held_source"], now_ns)
+        if endpoint >= numbers["workers"]:
+            _serve(world, endpoint - numbers["workers"], now_ns)
+        elif endpoint != NONE:
+            _work(world, endpoint, now_ns)
+        if numbers["job_over"] != NONE:
+            return JOB_OVER
+    numbers["now_ns"] = until_ns
+    return IDLE
+
+
+@native
+def begin(world: World, w: int, now_ns: int) -> None:
+    """A worker begins its job."""
+    _compute(world, w, now_ns)
+    _work(world, w, now_ns)
+
+
+# Cables
+
+
+@native_inlined
+def _end_of_line(world: World, number: int, now_ns: int) -> int:
+    """The first packet of a line has arrived; return the endpoint that took it in, or NONE."""
+    line = world.lines[number]
+    row = take_first(world.lines, world.pool, number, now_ns)
+    if line["first"] == NONE:
+        pop(world.events)
+    else:
+        replace(world.events, world.pool.link[line["first"]]["arrive_ns"], number)
+    numbers = world.numbers[0]
+    if line["switch"] != NONE:
+        numbers["packet_hops"] += 1
+        _through_switch(world, line["switch"], line["port"], row, now_ns)
+        return NONE
+    if number >= numbers["processor"]:
+        return _take_in(world, _receiver(world, line["host"], row), row, now_ns)
+    numbers["packet_hops"] += 1
+    fault_line = 2 * line["host"] + 1
+    if numbers["faulty"] and world.faults.line[fault_line]["on"]:
+        return _hold_copies(world, fault_line, row, now_ns)
+    return _into_host(world, line["host"], row, now_ns)
+
+
+@native_inlined
+def _onto_cable(world: World, host: int, row: int, now_ns: int) -> None:
+    """A packet leaves a host."""
+    number = 2 * host
+    from_ps = max(world.sending_ps[host], now_ns * PS_PER_NS)
+    transmit(world.lines, world.pool, world.events, number, row, from_ps, world.lines[number]["packet_ps"])
+
+
+@native
+def _hold_copies(world: World, fault_line: int, row: int, now_ns: int) -> int:
+    """A packet meets what its line does to packets: it goes on never, once or twice, now or later."""
+    pool = world.pool
+    copies = decide(world.faults, fault_line, now_ns)
+    if copies == 0:
+        give_back(pool, row)
+        return NONE
+    pool.link[row]["next"] = fault_line
+    endpoint = NONE
+    for copy in range(copies):
+        due_ns = world.faults.due_ns[copy]
+        mine = row
+        if copy + 1 < copies:
+            mine = take_row(pool)
+            pool.link[mine]["next"] = fault_line
+            for b in range(pool.data.shape[1]):
+                pool.data[mine, b] = pool.data[row, b]
+        if due_ns > now_ns:
+            push(world.events, due_ns, world.numbers[0]["held_source"] + mine)
+        else:
+            endpoint = max(endpoint, _go_on(world, mine, now_ns))
+    return endpoint
+
+
+@native
+def _go_on(world: World, row: int, now_ns: int) -> int:
+    """Nothing holds the packet any more; return the endpoint that took it in, or NONE."""
+    host, received = divmod(world.pool.link[row]["next"], 2)
+    if received:
+        return _into_host(world, host, row, now_ns)
+    _onto_cable(world, host, row, now_ns)
+    return NONE
+
+
+# Switches
+
+
+@native_inlined
+def _through_switch(world: World, which: int, port: int, row: int, now_ns: int) -> None:
+    """A switch runs its program on the packet in `row`; the row is free afterwards."""
+    numbers, pool, lines, switches = world.numbers[0], world.pool, world.lines, world.switches
+    if world.hot[which] > 0:
+        _note_queues(world, which, now_ns)
+    pool.port[row] = port
+    copies = switch_step(switches, which, pool.data, pool.length, pool.port, row, now_ns)
+    give_back(pool, row)
+    from_ps = now_ns * PS_PER_NS + numbers["switch_ps"]
+    for k in range(copies):
+        out = switches.out_port[k]
+        number = switches.line[which, out]
+        if number == NONE:
+            numbers["astray"] += 1
+            continue
+        waiting = queue_length(lines, pool, number, now_ns)
+        if waiting >= lines[number]["room"]:
+            lines[number]["dropped"] += 1
+            numbers["dropped"] += 1
+            continue
+        copy = take_row(pool)
+        for b in range(pool.data.shape[1]):
+            pool.data[copy, b] = switches.out_data[k, b]
+        transmit(lines, pool, world.events, number, copy, from_ps, lines[number]["packet_ps"])
+        if numbers["mark_above"] != NONE:
+            at = switches.place[1] + out
+            noted = switches.m64[which, at]
+            world.hot[which] += (waiting + 1 > numbers["mark_above"]) - (noted > numbers["mark_above"])
+            switches.m64[which, at] = waiting + 1
+
+
+@native
+def _note_queues(world: World, which: int, now_ns: int) -> None:
+    """Bring the queues up to date that the program would take for long."""
+    numbers, switches = world.numbers[0], world.switches
+    for port in range(switches.line.shape[1]):
+        at = switches.place[1] + port
+        if switches.m64[which, at] > numbers["mark_above"]:
+            waiting = queue_length(world.lines, world.pool, switches.line[which, port], now_ns)
+            world.hot[which] -= waiting <= numbers["mark_above"]
+            switches.m64[which, at] = waiting
+
+
+# Hosts
+
+
+@native_inlined
+def _receiver(world: World, host: int, row: int) -> int:
+    """The endpoint on a host that a packet is for, or NONE: its job is over."""
+    data = world.pool.data
+    job = np.int64(data[row, _JOB_AT]) << 8 | data[row, _JOB_AT + 1]
+    return world.endpoint_at[host, job] if job < world.endpoint_at.shape[1] else NONE
+
+
+@native_inlined
+def _into_host(world: World, host: int, row: int, now_ns: int) -> int:
+    """The host's processor has a packet to receive; return the endpoint that took it in, NONE if it is not through."""
+    numbers = world.numbers[0]
+    endpoint = _receiver(world, host, row)
+    cost_ps = numbers["receive_ps"]
+    if endpoint >= numbers["workers"]:
+        cost_ps = numbers["server_ps"]
+        numbers["server_bytes"] += numbers["wire_bytes"]
+    if cost_ps == 0:
+        return _take_in(world, endpoint, row, now_ns)
+    number = numbers["processor"] + host
+    transmit(world.lines, world.pool, world.events, number, row, now_ns * PS_PER_NS, cost_ps)
+    return NONE
+
+
+@native_inlined
+def _take_in(world: World, endpoint: int, row: int, now_ns: int) -> int:
+    """A worker or PS receives the packet in `row`; the row is free afterwards."""
+    numbers, pool = world.numbers[0], world.pool
+    give_back(pool, row)
+    if endpoint == NONE:
+        numbers["astray"] += 1
+        return NONE
+    octets = world.inbox.view(np.uint8)
+    for b in range(octets.shape[1]):
+        octets[0, b] = pool.data[row, ENCAPSULATION_BYTES + b]
+    if endpoint < numbers["workers"]:
+        worker_receive(worker(world.workers, endpoint), world.inbox, 1, now_ns)
+        return endpoint
+    address = np.int64(0)
+    for b in range(_SOURCE_IP, _SOURCE_IP + 4):
+        address = address << 8 | pool.data[row, b]
+    k = endpoint - numbers["workers"]
+    world.member[0] = world.servers.member_at[k, address - numbers["first_address"]]
+    server_receive(server(world.servers, k), world.inbox, world.member, 1, now_ns)
+    return endpoint
+
+
+@native_inlined
+def _work(world: World, w: int, now_ns: int) -> None:
+    """A worker takes sums out, is fed what is ready, sends what is to be sent; and its timer is set."""
+    training, pool, numbers = world.training, world.pool, world.numbers[0]
+    job = training.job[training.trainer[w]["job"]]
+    if not job["open"]:
+        return
+    state = worker(world.workers, w)
+    wake_ns = now_ns
+    while wake_ns <= now_ns and pool.spare[0] >= SPARE_ROWS:
+        ready = worker_ready(state)
+        if ready > 0:
+            _take_sums(world, state, w, ready, now_ns)
+        _feed(world, state, w)
+        count, wake_ns = worker_send(state, world.outbox, now_ns)
+        for i in range(count):
+            _send(world, world.host_of[w], world.workers.template, w, i, numbers["send_ps"], now_ns)
+    _set_timer(world, w, wake_ns)
+    if state.worker[0]["failed"]:
+        job["failed"] = 1
+        numbers["job_over"] = training.trainer[w]["job"]
+
+
+@native_inlined
+def _take_sums(world: World, state: WorkerState, w: int, ready: int, now_ns: int) -> None:
+    """So many sums have come: perhaps the worker can go on computing, or is through."""
+    training, numbers = world.training, world.numbers[0]
+    me = training.trainer[w]
+    job = training.job[me["job"]]
+    if len(world.lanes) == 0:
+        worker_drain(state, world.lanes, 0, ready)
+    else:
+        for k in range(ready):
+            worker_drain(state, world.lanes, 0, 1)
+            right = check_sum(world.lanes, numbers["seed"], job["id"], job["workers"], me["summed"] + k)
+            me["wrong"] += not right
+    note_summed(training, w, ready, now_ns)
+    if is_through(training, w):
+        job["running"] -= 1
+        if job["running"] == 0:
+            numbers["job_over"] = me["job"]
+    elif me["until_ns"] == 0 and is_next_possible(training, w):
+        _compute(world, w, now_ns)
+
+
+@native
+def _compute(world: World, w: int, now_ns: int) -> None:
+    """A worker has computed, or may begin to."""
+    if proceed(world.training, w, now_ns):
+        source = world.numbers[0]["compute_source"] + w
+        push(world.events, world.training.trainer[w]["until_ns"], source)
+
+
+@native_inlined
+def _feed(world: World, state: WorkerState, w: int) -> None:
+    """Give a worker's state machine as much of what is ready as it takes."""
+    training = world.training
+    me = training.trainer[w]
+    job = training.job[me["job"]]
+    while me["fed"] < me["ready"]:
+        count, priority = to_feed(training, w)
+        count = min(count, worker_room(state))
+        if count <= 0:
+            return
+        if len(world.lanes) == 0:
+            worker_feed(state, world.lanes, 0, count, priority, 0)
+        else:
+            for k in range(count):
+                fill_lanes(world.lanes, world.numbers[0]["seed"], job["id"], w - job["first_worker"], me["fed"] + k)
+                worker_feed(state, world.lanes, 0, 1, priority, 0)
+        me["fed"] += count
+
+
+@native
+def _serve(world: World, k: int, now_ns: int) -> None:
+    """A PS sends what it has to say; and its timer is set."""
+    servers, numbers = world.servers, world.numbers[0]
+    endpoint = numbers["workers"] + k
+    state = server(servers, k)
+    wake_ns = now_ns
+    while wake_ns <= now_ns and world.pool.spare[0] >= SPARE_ROWS:
+        count, wake_ns = server_send(state, world.outbox, world.member, now_ns)
+        for i in range(count):
+            to = world.member[i]
+            template = servers.templates[k] + (0 if to == GROUP else to)
+            _send(world, world.host_of[endpoint], servers.template, template, i, numbers["server_ps"], now_ns)
+            numbers["server_bytes"] += numbers["wire_bytes"]
+    _set_timer(world, endpoint, wake_ns)
+
+
+@native_inlined
+def _set_timer(world: World, endpoint: int, wake_ns: int) -> None:
+    """See to it that the endpoint is asked at `wake_ns`, or before."""
+    if wake_ns < world.timer_ns[endpoint]:
+        world.timer_ns[endpoint] = wake_ns
+        push(world.events, wake_ns, world.numbers[0]["endpoint_source"] + endpoint)
+
+
+@native_inlined
+def _send(world: World, host: int, template: npt.NDArray[np.uint8], t: int, i: int, cost_ps: int, now_ns: int) -> None:
+    """Packet i of the outbox, behind the addresses of template t, leaves a host: processor, faults, cable."""
+    pool = world.pool
+    row = take_row(pool)
+    octets = world.outbox.view(np.uint8)
+    for b in range(ENCAPSULATION_BYTES):
+        pool.data[row, b] = template[t, b]
+    for b in range(octets.shape[1]):
+        pool.data[row, ENCAPSULATION_BYTES + b] = octets[i, b]
+    if cost_ps > 0:
+        world.sending_ps[host] = max(world.sending_ps[host], now_ns * PS_PER_NS) + cost_ps
+    if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:
+        _hold_copies(world, 2 * host, row, now_ns)
+    else:
+        _onto_cable(world, host, row, now_ns)

@@ -1,0 +1,97 @@
+"""Figures of a simulation: the time series, and each job's."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.policy import policy
+from esa.sim.jobs_on_hosts import JobsOnHosts
+from esa.sim.lines import NONE, queue_length
+from esa.sim.loop import World
+from esa.sim.plan import SERIES, JobOutcome, Plan
+from esa.sim.wiring import Control
+from esa.switch.pipeline import Pipeline
+
+_BITMAP = "EsaIngress.aggregation.row_bitmap"
+_OWNER = "EsaIngress.aggregation.row_owner"
+_JOB_SHIFT = np.uint64(48)  # owner: job, epoch, seq
+
+
+class Sampler:
+    """Writes the time series down, line by line."""
+
+    def __init__(self, plan: Plan, control: Control, pipelines: list[Pipeline]) -> None:
+        self._pipelines = pipelines
+        pools = [job.pool for job in plan.jobs if policy(job.policy).pool != "none"]
+        self._rows = max((pool.base + pool.size for pool in pools), default=0) * len(pipelines)
+        self._jobs = len(plan.jobs)
+        self._control = control
+        self._series: list[tuple[float, int, int, int, int, float, int]] = []
+
+    def sample(self, world: World, now_ns: int, running: int) -> None:
+        taken = useful = 0
+        for which, pipeline in enumerate(self._pipelines):
+            bitmap = pipeline.registers[_BITMAP].read_all()
+            rows = np.flatnonzero(bitmap)
+            if len(rows):
+                jobs = (pipeline.registers[_OWNER].read_all()[rows] >> _JOB_SHIFT).astype(np.int64)
+                taken += len(rows)
+                complete = [0, *(self._control.complete_bitmap(number, which) for number in range(self._jobs))]
+                useful += int(np.count_nonzero(bitmap[rows] != np.array(complete, np.uint64)[jobs]))
+        queues = [
+            queue_length(world.lines, world.pool, int(number), now_ns)
+            for number in np.flatnonzero(world.lines["from_switch"] != NONE)
+        ]
+        self._series.append(
+            (
+                now_ns / 1e9,
+                taken,
+                useful,
+                int(world.numbers["server_bytes"][0]),
+                max(queues),
+                sum(queues) / len(queues),
+                running,
+            )
+        )
+
+    def series(self) -> npt.NDArray[np.void]:
+        return np.array(self._series, SERIES)
+
+    @property
+    def occupancy_mean(self) -> float:
+        """Part of the rows that is taken, mean over the samples in which jobs ran."""
+        return self._mean("taken")
+
+    @property
+    def useful_mean(self) -> float:
+        return self._mean("useful")
+
+    def _mean(self, name: str) -> float:
+        series = self.series()
+        busy = series[series["running"] > 0]
+        return float(busy[name].mean() / self._rows) if len(busy) and self._rows else 0.0
+
+
+def job_outcome(plan: Plan, world: World, jobs: JobsOnHosts, number: int) -> JobOutcome:
+    """One job's figures; see JobOutcome."""
+    job, record = plan.jobs[number], world.training.job[number]
+    mine = slice(int(record["first_worker"]), int(record["first_worker"] + record["workers"]))
+    trainers, counter = world.training.trainer[mine], world.workers.state.counter[mine]
+    start_ns, end_ns = jobs.start_ns[number], jobs.end_ns[number]
+    finished = trainers["summed"] // record["fragments"]
+    return JobOutcome(
+        name=job.name,
+        workers=job.workers,
+        policy=job.policy,
+        submit_s=job.submit_ns / 1e9,
+        start_s=None if start_ns is None else start_ns / 1e9,
+        jct_s=None if end_ns is None else (end_ns - job.submit_ns) / 1e9,
+        compute_s=float(trainers["compute_ns"].mean()) / 1e9,
+        comm_s=float(trainers["comm_ns"].mean()) / 1e9,
+        iterations=int(finished.min()),
+        fragments=int(counter["fragments"].sum()),
+        resends=int(counter["resends"].sum()),
+        via_ps=int(counter["via_ps"].sum()),
+        failed=bool(record["failed"]),
+    )

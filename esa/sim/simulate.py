@@ -1,0 +1,108 @@
+"""A simulation from its plan to its outcome.
+
+    outcome = simulate(plan, progress=lambda part: ...)
+
+The event loop runs between the moments at which something outside the network happens: a job is submitted, gets hosts,
+is over; the time series has its next line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from esa.net.faults import fault_counters
+from esa.sim.build import build
+from esa.sim.events import MAX_SOURCES, NOTHING, Events
+from esa.sim.jobs_on_hosts import JobsOnHosts
+from esa.sim.lines import grown
+from esa.sim.loop import IDLE, JOB_OVER, NEEDS_ROOM, SPARE_EVENTS, SPARE_ROWS, World, run
+from esa.sim.measure import Sampler, job_outcome
+from esa.sim.plan import Outcome, Plan
+from esa.sim.wiring import Control
+
+
+def simulate(
+    plan: Plan,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Outcome:
+    """Run a plan to its end. The same plan gives the same outcome, bit for bit.
+
+    progress: told the part of the iterations that are finished, 0..1, at every sample. should_stop: asked at every
+    sample; True ends the simulation, whose outcome then is incomplete.
+    """
+    built = build(plan)
+    world = built.world
+    control = Control(plan, built.pipelines)
+    jobs = JobsOnHosts(plan, control, built.first_worker)
+    sampler = Sampler(plan, control, built.pipelines)
+    iterations = sum(job.workers * job.iterations for job in plan.jobs)
+    next_sample_ns = 0
+    incomplete = None
+    while not jobs.all_over:
+        now_ns = int(world.numbers["now_ns"][0])
+        jobs.submit_until(world, now_ns)
+        if now_ns >= next_sample_ns:
+            sampler.sample(world, now_ns, jobs.running)
+            next_sample_ns = now_ns + plan.sample_ns
+            if progress is not None:
+                progress(float(world.training.trainer["iteration"].sum()) / iterations)
+            if should_stop is not None and should_stop():
+                incomplete = "interrupted"
+                break
+        if now_ns >= plan.limit_ns:
+            incomplete = f"not over after {plan.limit_ns / 1e9:g} s of virtual time"
+            break
+        until_ns = min(next_sample_ns, jobs.next_submission_ns, plan.limit_ns)
+        reason = run(world, until_ns)
+        if reason == NEEDS_ROOM:
+            world = _with_room(world)
+        elif reason == JOB_OVER:
+            jobs.over(world, int(world.numbers["job_over"][0]))
+        elif reason == IDLE and jobs.running:
+            raise RuntimeError("simulation: jobs are running and nothing will ever happen again")
+    end_ns = int(world.numbers["now_ns"][0])
+    sampler.sample(world, end_ns, jobs.running)
+    failed = [job.name for job, record in zip(plan.jobs, world.training.job, strict=True) if record["failed"]]
+    if incomplete is None and failed:
+        incomplete = f"job {failed[0]} gave up"
+    wrong = int(world.training.trainer["wrong"].sum())
+    if wrong:
+        incomplete = f"{wrong} fragments with a wrong sum"
+    if progress is not None and incomplete is None:
+        progress(1.0)
+    return Outcome(
+        jobs=tuple(job_outcome(plan, world, jobs, k) for k in range(len(plan.jobs))),
+        switch_counters=control.counters(),
+        series=sampler.series(),
+        occupancy_mean=sampler.occupancy_mean,
+        useful_mean=sampler.useful_mean,
+        packet_hops=int(world.numbers["packet_hops"][0]),
+        dropped=int(world.numbers["dropped"][0]),
+        faults={
+            f"host-{host}": {
+                way: fault_counters(world.faults, 2 * host + line)
+                for line, way in enumerate(("to_switch", "from_switch"))
+                if world.faults.line[2 * host + line]["on"]
+            }
+            for host in sorted(plan.fabric.faults)
+        },
+        end_s=end_ns / 1e9,
+        checked=int(world.training.trainer["summed"].sum()) if plan.lanes else 0,
+        incomplete=incomplete,
+    )
+
+
+def _with_room(world: World) -> World:
+    """The same world with room for more packets and events."""
+    if world.pool.spare[0] < SPARE_ROWS:
+        world = world._replace(pool=grown(world.pool))
+        if world.numbers["held_source"][0] + len(world.pool.data) > MAX_SOURCES:
+            raise RuntimeError(f"simulation: {len(world.pool.data)} packets are under way; queues must be shorter")
+    key = world.events.key
+    if len(key) - world.events.fill[0] < SPARE_EVENTS:
+        more = np.full(len(key), NOTHING, np.int64)
+        world = world._replace(events=Events(np.concatenate([key, more]), world.events.fill))
+    return world
