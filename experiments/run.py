@@ -29,9 +29,11 @@ from rich.console import Console
 from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
 from esa.report.records import RECORDS, JobSummary, Summary
 from experiments.faults import injected, write_port_faults
+from experiments.folders import give_to_caller, new_folder
 from experiments.plan import JobPlan, plan
 from experiments.progress import RunProgress
 from experiments.scenario import Scenario
+from experiments.signals import ending_interrupts
 from topologies.single_rack import SingleRack, require_root
 
 SAMPLE_INTERVAL_S = 0.25
@@ -94,7 +96,7 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
     problem: str | None = "ended early"
     try:
         with (
-            _terminated_like_interrupted(),
+            ending_interrupts(),
             RunProgress(console, {j.name: j.iterations for j in scenario.jobs}) as shown,
         ):
             _Run(scenario, folder, measured, shown, pcap).execute()
@@ -110,19 +112,8 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
         ends = [worker.end for worker in measured.workers if worker.end is not None]
         summary.faults = injected(scenario, ends, folder / "jobs")
         summary.save(folder)
-        _give_to_caller(folder)
+        give_to_caller(folder)
     return summary, folder
-
-
-def new_folder(results: Path, name: str) -> Path:
-    """Make results/NAME-DATE-TIME, numbered if there is one already."""
-    stamp = time.strftime("%Y%m%d-%H%M%S")
-    for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
-        folder = results / f"{name}-{stamp}{suffix}"
-        with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
-            return folder
-    raise RunError(f"results: {results} holds a thousand runs of this second")
 
 
 class _Run:
@@ -528,13 +519,6 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
     )
 
 
-def _give_to_caller(folder: Path) -> None:
-    """Under sudo, the results belong to who called it."""
-    if "SUDO_UID" in os.environ and "SUDO_GID" in os.environ:
-        for path in (folder.parent, folder, *folder.rglob("*")):
-            os.chown(path, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
-
-
 def _mean(values: Any) -> float:
     values = list(values)
     return sum(values) / len(values)
@@ -546,18 +530,3 @@ def _tail(log: Path, lines: int = 12) -> str:
     except OSError:
         text = []
     return "\n".join([f"{log} ends with:", *(f"  {line}" for line in text)]) if text else f"{log} is empty"
-
-
-@contextlib.contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM and a closed terminal unwind like Ctrl-C does."""
-
-    def interrupt(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
-    try:
-        yield
-    finally:
-        for number, handler in previous.items():
-            signal.signal(number, handler)

@@ -7,24 +7,19 @@ A wrong file is a ScenarioError of one line that names the key and what is allow
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from controller import pools as pools_of_switch
 from esa.job import MAX_FAN_IN, Frozen, Pool
-from esa.net.impairment import Impairment, LinkFaults
+from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from experiments.fault_specs import FaultSpec, dump_faults, link_faults
+from experiments.rows import RowWish, assign_pools, check_rows, fitting_window
+from experiments.toml_files import ScenarioError, dump_toml, one_of, read_toml, validated
 
 GLOO = "gloo"  # the same training with the ordinary all-reduce: a plain run, no policy of the switch
 RUN_POLICIES = (*POLICIES, GLOO)
@@ -35,17 +30,6 @@ TRAINING_SAMPLES = 1347  # of the 1,797 digits; a test compares it with the data
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Bandwidth = Annotated[float, Field(gt=0, le=1000)]
-
-
-class ScenarioError(ValueError):
-    """A scenario that cannot be run; one line."""
-
-
-def one_of(key: str, value: str, allowed: tuple[str, ...]) -> str:
-    """Return `value`; ValueError unless it is one of `allowed`."""
-    if value not in allowed:
-        raise ValueError(f"unknown {key} '{value}'; allowed: {', '.join(allowed)}")
-    return value
 
 
 def policy_kind(name: str) -> str:
@@ -95,17 +79,6 @@ class JobSpec(Frozen):
                 f"batch_size: {self.workers} workers x {self.batch_size} samples; allowed: {TRAINING_SAMPLES} together"
             )
         return self
-
-
-class FaultSpec(Impairment):
-    """What a link does to packets on purpose, in one direction or both; later entries replace the keys they set.
-
-    where: "hosts" (ESA's packets, at the host's end, any switch) or "switch" (every frame, at the embedded switch's).
-    """
-
-    link: str  # a host's name, or "all"
-    direction: Literal["to_switch", "from_switch", "both"] = "both"
-    where: Literal["hosts", "switch"] = "hosts"
 
 
 class Scenario(Frozen):
@@ -167,14 +140,7 @@ class Scenario(Frozen):
                 raise ValueError(
                     f"faults[{i}].where: '{self.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
                 )
-        rows = program(self.lanes).aggregators
-        if self.aggregators is not None:
-            if not 1 <= self.aggregators <= rows:
-                raise ValueError(
-                    f"aggregators: {self.aggregators}; allowed: 1 to {rows}, the rows at {self.lanes} lanes"
-                )
-            if self.aggregators & (self.aggregators - 1):
-                raise ValueError(f"aggregators: {self.aggregators}; allowed: powers of two")
+        check_rows(self.aggregators, program(self.lanes).aggregators, self.lanes)
         self.pools()
         return self
 
@@ -198,55 +164,21 @@ class Scenario(Frozen):
 
     def link_faults(self, host: str, where: str) -> LinkFaults | None:
         """What the host's link does to packets on purpose, at its end or at the switch's; None: nothing."""
-        asked: dict[str, dict[str, Any]] = {}
-        for fault in self.faults:
-            if fault.where == where and fault.link in ("all", host):
-                keys = fault.model_dump(exclude_unset=True, exclude={"link", "direction", "where"})
-                for way in ("to_switch", "from_switch"):
-                    if fault.direction in (way, "both"):
-                        asked[way] = asked.get(way, {}) | keys
-        if not asked:
-            return None
-        seed = int.from_bytes(hashlib.sha256(f"{self.seed} {host} {where}".encode()).digest()[:6], "big")
-        return LinkFaults(seed=seed, **{way: Impairment(**keys) for way, keys in asked.items()})
+        return link_faults(self.faults, self.seed, host, where)
 
     def pools(self) -> dict[str, Pool]:
         """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order.
 
         ValueError where a pool exceeds the memory or overlaps a slice.
         """
-        kinds = [policy_kind(self.policy_of(job)) for job in self.jobs]
-        part = 1 << max(0, (self.rows // max(1, kinds.count("slice"))).bit_length() - 1)
-        pools: dict[str, Pool] = {}
-        claims: list[pools_of_switch.Claim] = []
-        for i, (job, kind) in enumerate(zip(self.jobs, kinds, strict=True)):
-            automatic = {
-                "shared": Pool(base=0, size=self.rows),
-                "slice": Pool(base=part * kinds[:i].count("slice"), size=part),
-                "none": Pool(base=0, size=1),  # no row is used
-            }
-            pool = pools[job.name] = job.pool or automatic[kind]
-            if kind == "slice" and pool.size < 2:
-                raise ValueError(
-                    f"jobs[{i}].pool: {pool.size} row; '{self.policy_of(job)}' needs 2 or more for each job"
-                )
-            claim = pools_of_switch.Claim(job.name, kind, pool)
-            try:
-                pools_of_switch.check(claim, claims, program(self.lanes).aggregators)
-            except ValueError as error:
-                allowed = "pools within the memory, slices that overlap nothing"
-                raise ValueError(f"jobs[{i}].{error}; allowed: {allowed}") from None
-            claims.append(claim)
-        return pools
+        wishes = [
+            RowWish(job.name, self.policy_of(job), policy_kind(self.policy_of(job)), job.pool) for job in self.jobs
+        ]
+        return assign_pools(wishes, self.rows, program(self.lanes).aggregators)
 
     def window(self, job: JobSpec) -> int:
-        """Fragments in flight per worker: the job's window, or what its pool has room for.
-
-        A slice holds two versions of each fragment in flight (release on reuse), a shared pool one.
-        """
-        kind = policy_kind(self.policy_of(job))
-        size = self.pools()[job.name].size
-        return {"none": job.window, "shared": min(job.window, size), "slice": min(job.window, size // 2)}[kind]
+        """Fragments in flight per worker: the job's window, or what its pool has room for."""
+        return fitting_window(job.window, policy_kind(self.policy_of(job)), self.pools()[job.name])
 
     @classmethod
     def load(cls, path: Path, *, loss: float | None = None, **overrides: Any) -> Scenario:
@@ -256,92 +188,16 @@ class Scenario(Frozen):
         """
         if loss is not None and not 0 <= loss <= 1:
             raise ScenarioError(f"loss: {loss:g}; allowed: 0 to 1")
-        try:
-            with path.open("rb") as file:
-                data = tomllib.load(file)
-        except OSError as error:
-            raise ScenarioError(f"scenario: cannot read {path}: {error.strerror}") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ScenarioError(f"{path}: not TOML: {error}") from None
+        data = read_toml(path)
         data |= {key: value for key, value in overrides.items() if value is not None}
         if loss is not None and isinstance(data.get("faults", []), list):
             data["faults"] = [*data.get("faults", []), {"link": "all", "loss": loss}]
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            raise ScenarioError(f"{path}: {_first_error(error)}") from None
+        return validated(cls, data, str(path))
 
     def to_toml(self) -> str:
         """The scenario as resolved: a file that gives the same run."""
         data = self.model_dump(mode="json", exclude_none=True)
         del data["faults"]
-        if self.faults:  # only what an entry sets: the rest is left to others for the same link
-            data["faults"] = [fault.model_dump(mode="json", exclude_unset=True) for fault in self.faults]
+        if self.faults:
+            data["faults"] = dump_faults(self.faults)
         return dump_toml(data)
-
-
-def _first_error(error: ValidationError) -> str:
-    """The first thing wrong, in one line: the key, what is wrong with it, what is allowed."""
-    first = error.errors()[0]
-    key = _key(first["loc"])
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        return f"{key}: unknown key; allowed: {', '.join(_allowed_keys(first['loc'][:-1]))}"
-    if first["type"] == "missing":
-        return f"{key}: missing"
-    if not key:
-        return message
-    if first["type"] == "value_error" and isinstance(first["input"], dict):
-        return f"{key}.{message}"  # a rule over several keys names its own
-    if first["type"] != "value_error":
-        message = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
-    return f"{key}: {message}"
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    key = ""
-    for part in location:
-        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
-    return key
-
-
-def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
-    model: type[BaseModel] = Scenario
-    for part in location:
-        if isinstance(part, str) and part in model.model_fields:
-            model = _model_in(model.model_fields[part].annotation) or model
-    return list(model.model_fields)
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if get_origin(annotation) is not None:
-        return next(filter(None, map(_model_in, get_args(annotation))), None)
-    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-
-
-def dump_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """Write nested dicts of strings, numbers, booleans and lists as TOML; lists of dicts become arrays of tables."""
-    lines = []
-    nested = []
-    for key, value in table.items():
-        if isinstance(value, dict):
-            nested.append((f"[{prefix}{key}]", key, value))
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            nested += [(f"[[{prefix}{key}]]", key, item) for item in value]
-        else:
-            lines.append(f"{key} = {_toml_value(value)}")
-    text = "\n".join(lines) + "\n" if lines else ""
-    for header, key, value in nested:
-        text += f"\n{header}\n{dump_toml(value, f'{prefix}{key}.')}"
-    return text
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return repr(value)

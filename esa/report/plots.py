@@ -11,19 +11,27 @@ from matplotlib.figure import Figure
 
 from esa.report.records import Run
 
+MAX_BARS = 12  # jobs; of more, how their JCTs are distributed
+
 
 def plot_runs(runs: Sequence[Run], path: Path) -> None:
-    """Write a PNG: JCT per job and policy on the left, rows in use over time on the right."""
+    """Write a PNG: JCT per job and policy on the left, rows in use over time on the right.
+
+    Virtual time also tells the useful rows, those that wait for workers still: dashed.
+    """
     figure = Figure(figsize=(11, 4), layout="constrained")
     FigureCanvasAgg(figure)
     left, right = figure.subplots(1, 2)
-    _plot_jct(left, runs)
+    names = list(dict.fromkeys(job.name for run in runs for job in run.summary.jobs))
+    if len(names) <= MAX_BARS:
+        _plot_jct(left, runs, names)
+    else:
+        _plot_jct_distribution(left, runs)
     _plot_occupancy(right, runs)
     figure.savefig(path, dpi=120)
 
 
-def _plot_jct(axes: Axes, runs: Sequence[Run]) -> None:
-    names = list(dict.fromkeys(job.name for run in runs for job in run.summary.jobs))
+def _plot_jct(axes: Axes, runs: Sequence[Run], names: Sequence[str]) -> None:
     width = 0.8 / len(names)
     for i, name in enumerate(names):
         heights = [next((job.jct_s or 0.0 for job in run.summary.jobs if job.name == name), 0.0) for run in runs]
@@ -33,10 +41,26 @@ def _plot_jct(axes: Axes, runs: Sequence[Run]) -> None:
     axes.legend()
 
 
+def _plot_jct_distribution(axes: Axes, runs: Sequence[Run]) -> None:
+    for run in runs:
+        times = sorted(job.jct_s for job in run.summary.jobs if job.jct_s is not None)
+        parts = [(i + 1) / len(run.summary.jobs) for i in range(len(times))]
+        axes.step([0.0, *times], [0.0, *parts], where="post", label=run.summary.policy)
+    axes.set_xlabel("JCT (s)")
+    axes.set_ylabel("part of the jobs")
+    axes.legend()
+
+
 def _plot_occupancy(axes: Axes, runs: Sequence[Run]) -> None:
     for run in runs:
-        samples = run.of("occupancy")
-        if samples:
+        if run.of("sample"):
+            samples = run.of("sample")
+            times = [sample["t_s"] for sample in samples]
+            (line,) = axes.plot(times, [sample["taken"] for sample in samples], label=run.summary.policy)
+            useful = [sample["useful"] for sample in samples]
+            axes.plot(times, useful, "--", color=line.get_color(), label=f"{run.summary.policy}, useful")
+        elif run.of("occupancy"):
+            samples = run.of("occupancy")
             rows = [sum(sample["rows"].values()) for sample in samples]
             axes.plot([sample["t"] for sample in samples], rows, label=run.summary.policy)
     axes.set_xlabel("time since the run's start (s)")

@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 SUMMARY = "summary.json"
 RECORDS = "records.jsonl"
+VIRTUAL = "virtual"  # the switch of a run in virtual time
+_ONLY_IF_KNOWN = ("useful_mean", "dropped", "packet_hops", "checked", "faults", "incomplete")
 
 
 class ReportError(ValueError):
@@ -50,6 +52,10 @@ class Summary(_Strict):
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind.
     `incomplete` is there only if the run did not end as it should, and says why.
+
+    A run in virtual time has the switch "virtual", seconds of its own clock, and what only virtual time can tell:
+    `useful_mean`: part of the shared rows that waits for workers still; `dropped`: packets lost to full queues;
+    `packet_hops`: packets that reached the end of a link; `checked`: fragments' sums compared with the plain sum.
     """
 
     scenario: str
@@ -62,15 +68,20 @@ class Summary(_Strict):
     makespan_s: float | None = None
     switch_counters: dict[str, dict[str, int]] = {}
     occupancy_mean: float | None = None
+    useful_mean: float | None = None
+    dropped: int | None = None
+    packet_hops: int | None = None
+    checked: int | None = None
     faults: dict[str, dict[str, dict[str, int]]] | None = None
     incomplete: str | None = None
 
-    def save(self, folder: Path) -> None:
+    def as_dict(self) -> dict[str, Any]:
+        """What is written to disk: without the keys that are there only if they say something."""
         data = self.model_dump()
-        for key in ("faults", "incomplete"):
-            if data[key] is None:
-                del data[key]
-        (folder / SUMMARY).write_text(json.dumps(data, indent=2) + "\n")
+        return {key: value for key, value in data.items() if key not in _ONLY_IF_KNOWN or value is not None}
+
+    def save(self, folder: Path) -> None:
+        (folder / SUMMARY).write_text(json.dumps(self.as_dict(), indent=2) + "\n")
 
     def total(self, counter: str) -> int:
         """A switch counter over all jobs."""

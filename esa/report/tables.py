@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from esa.report.records import JobSummary, Summary
+from esa.report.records import VIRTUAL, JobSummary, Summary
 
 # What the switch did, in the order of a packet's way.
 COUNTERS = (
@@ -28,6 +28,9 @@ COUNTERS = (
 )
 FAULTS = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed")
 COMPARED_COUNTERS = ("collisions", "preemptions", "evicted", "reminders")
+UNKNOWN = "-"
+MAX_COLUMNS = 6  # jobs side by side; of more, the sum
+MAX_COMPARED_JOBS = 12  # of more, means alone
 
 
 def jct_table(summary: Summary) -> Table:
@@ -36,12 +39,13 @@ def jct_table(summary: Summary) -> Table:
     table = _table(title if summary.incomplete is None else f"{title} (incomplete)")
     for name in ("JCT s", "compute s", "comm s", "loss", "accuracy", "fragments", "resends", "via PS"):
         table.add_column(name, justify="right", no_wrap=True)
+    digits = _digits(summary)
     for job in summary.jobs:
         table.add_row(
             job.name,
-            _number(job.jct_s, 2),
-            _number(job.compute_s, 2),
-            _number(job.comm_s, 2),
+            _number(job.jct_s, digits),
+            _number(job.compute_s, digits),
+            _number(job.comm_s, digits),
             _number(job.final_loss, 4),
             _number(job.accuracy, 3),
             str(job.fragments),
@@ -49,19 +53,22 @@ def jct_table(summary: Summary) -> Table:
             str(job.via_ps),
         )
     table.caption = (
-        f"mean JCT {_number(summary.mean_jct_s, 2)} s, makespan {_number(summary.makespan_s, 2)} s, "
+        f"mean JCT {_number(summary.mean_jct_s, digits)} s, makespan {_number(summary.makespan_s, digits)} s, "
         f"mean occupancy {_part(summary.occupancy_mean)}"
     )
     return table
 
 
 def counter_table(summary: Summary) -> Table:
-    """What the switch counted, one column per job."""
+    """What the switch counted, one column per job; of many jobs, the sum."""
     table = _table("switch counters")
-    for job in summary.switch_counters:
+    columns = summary.switch_counters
+    if len(columns) > MAX_COLUMNS:
+        columns = {f"{len(columns)} jobs": {name: summary.total(name) for name in COUNTERS}}
+    for job in columns:
         table.add_column(job, justify="right")
     for name in COUNTERS:
-        table.add_row(name, *(str(counters.get(name, 0)) for counters in summary.switch_counters.values()))
+        table.add_row(name, *(str(counters.get(name, 0)) for counters in columns.values()))
     return table
 
 
@@ -85,21 +92,31 @@ def comparison_table(summaries: Sequence[Summary]) -> Table:
     table = _table(f"{first.scenario}: {', '.join(summary.policy for summary in summaries)}")
     for summary in summaries:
         table.add_column(summary.policy if summary.incomplete is None else f"{summary.policy} (cut)", justify="right")
-    table.add_row("mean JCT s", *(_number(summary.mean_jct_s, 2) for summary in summaries))
+    digits = _digits(first)
+    table.add_row("mean JCT s", *(_number(summary.mean_jct_s, digits) for summary in summaries))
     table.add_row(
         f"mean JCT / {first.policy}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries)
     )
-    for name in [job.name for job in first.jobs]:
+    names = [job.name for job in first.jobs]
+    for name in names if len(names) <= MAX_COMPARED_JOBS else ():
         jobs = [_job(summary, name) for summary in summaries]
-        table.add_row(f"{name}: JCT s", *(_number(job.jct_s if job else None, 2) for job in jobs))
-        table.add_row(f"{name}: accuracy", *(_number(job.accuracy if job else None, 3) for job in jobs))
-        table.add_row(f"{name}: loss", *(_number(job.final_loss if job else None, 4) for job in jobs))
+        _add_known(table, f"{name}: JCT s", [_number(job.jct_s if job else None, digits) for job in jobs])
+        _add_known(table, f"{name}: accuracy", [_number(job.accuracy if job else None, 3) for job in jobs])
+        _add_known(table, f"{name}: loss", [_number(job.final_loss if job else None, 4) for job in jobs])
     for counter in COMPARED_COUNTERS:
         table.add_row(counter, *(str(summary.total(counter)) for summary in summaries))
     table.add_row("via PS", *(str(sum(job.via_ps for job in summary.jobs)) for summary in summaries))
     table.add_row("resends", *(str(sum(job.resends for job in summary.jobs)) for summary in summaries))
     table.add_row("mean occupancy", *(_part(summary.occupancy_mean) for summary in summaries))
+    _add_known(table, "mean useful", [_part(summary.useful_mean) for summary in summaries])
+    _add_known(table, "dropped", [_count(summary.dropped) for summary in summaries])
     return table
+
+
+def _add_known(table: Table, name: str, cells: list[str]) -> None:
+    """A row that at least one of the runs has something to say in."""
+    if set(cells) != {UNKNOWN}:
+        table.add_row(name, *cells)
 
 
 def _table(title: str) -> Table:
@@ -114,13 +131,22 @@ def _job(summary: Summary, name: str) -> JobSummary | None:
     return next((job for job in summary.jobs if job.name == name), None)
 
 
+def _digits(summary: Summary) -> int:
+    """Of seconds: those of a real clock differ from run to run in the second, those of virtual time repeat."""
+    return 6 if summary.switch == VIRTUAL else 2
+
+
 def _number(value: float | None, digits: int) -> str:
-    return "-" if value is None else f"{value:.{digits}f}"
+    return UNKNOWN if value is None else f"{value:.{digits}f}"
+
+
+def _count(value: int | None) -> str:
+    return UNKNOWN if value is None else str(value)
 
 
 def _ratio(value: float | None, base: float | None) -> str:
-    return "-" if value is None or not base else f"{value / base:.2f}"
+    return UNKNOWN if value is None or not base else f"{value / base:.2f}"
 
 
 def _part(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"
+    return UNKNOWN if value is None else f"{value:.1%}"

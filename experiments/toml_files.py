@@ -1,0 +1,124 @@
+"""TOML files that people write: read, refused with one line that names the key and what is allowed, written again."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+
+class ScenarioError(ValueError):
+    """A file that cannot be run; one line."""
+
+
+Model = TypeVar("Model", bound=BaseModel)
+_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
+
+
+def one_of(key: str, value: str, allowed: tuple[str, ...]) -> str:
+    """Return `value`; ValueError unless it is one of `allowed`."""
+    if value not in allowed:
+        raise ValueError(f"unknown {key} '{value}'; allowed: {', '.join(allowed)}")
+    return value
+
+
+def read_toml(path: Path, what: str = "scenario") -> dict[str, Any]:
+    """The file's table; ScenarioError names the file and, where it is no TOML, the line."""
+    try:
+        text = path.read_bytes().decode()
+    except OSError as error:
+        raise ScenarioError(f"{what}: cannot read {path}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ScenarioError(f"{path}: not TOML: {error}") from None
+    return parse_toml(text, str(path))
+
+
+def parse_toml(text: str, source: str) -> dict[str, Any]:
+    """The text's table; ScenarioError names `source` and the line."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError(f"{source}: not TOML: {error}") from None
+
+
+def validated(model: type[Model], data: dict[str, Any], source: str) -> Model:
+    """The table as a `model`; ScenarioError names `source` and the first key that is wrong."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        raise ScenarioError(f"{source}: {_first_error(error, model)}") from None
+
+
+def _first_error(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first thing wrong, in one line: the key, what is wrong with it, what is allowed."""
+    first = error.errors()[0]
+    key = _key(first["loc"])
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        return f"{key}: unknown key; allowed: {', '.join(_allowed_keys(model, first['loc'][:-1]))}"
+    if first["type"] == "missing":
+        return f"{key}: missing"
+    if not key:
+        return message
+    if first["type"] == "value_error" and isinstance(first["input"], dict):
+        return f"{key}.{message}"  # a rule over several keys names its own
+    if first["type"] != "value_error":
+        message = f"{first['input']!r}: {message[0].lower()}{message[1:]}"
+    return f"{key}: {message}"
+
+
+def _key(location: tuple[int | str, ...]) -> str:
+    key = ""
+    for part in location:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}" if key else part
+    return key
+
+
+def _allowed_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        if isinstance(part, str) and part in model.model_fields:
+            model = _model_in(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    if get_origin(annotation) is not None:
+        return next(filter(None, map(_model_in, get_args(annotation))), None)
+    return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+
+
+def dump_toml(table: dict[str, Any], prefix: str = "") -> str:
+    """Write nested dicts of strings, numbers, booleans and lists as TOML; lists of dicts become arrays of tables."""
+    lines = []
+    nested = []
+    for name, value in table.items():
+        key = name if _BARE_KEY.fullmatch(name) else _toml_value(name)
+        if isinstance(value, dict):
+            nested.append((f"[{prefix}{key}]", key, value))
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            nested += [(f"[[{prefix}{key}]]", key, item) for item in value]
+        else:
+            lines.append(f"{key} = {_toml_value(value)}")
+    text = "\n".join(lines) + "\n" if lines else ""
+    for header, key, value in nested:
+        text += f"\n{header}\n{dump_toml(value, f'{prefix}{key}.')}"
+    return text
+
+
+def _toml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    if isinstance(value, str):
+        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+        return f'"{escaped}"'
+    return repr(value)

@@ -1,0 +1,387 @@
+"""A simulation that cannot be is refused with one line that names the key and what is allowed; others become plans."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from esa.job import Pool
+from esa.jobs import DDP_CAP_BYTES, MODELS, priorities, profile
+from esa.jobs import buckets as buckets_of
+from esa.net.impairment import Impairment
+from esa.policy import POLICIES
+from experiments.simulation import Simulation
+from experiments.simulation_plan import plan_of
+from experiments.toml_files import ScenarioError
+
+SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios" / "sim"
+
+GOOD = """
+name = "two"
+aggregators = 64
+[network]
+hosts = 8
+gbps = 10.0
+[job_defaults]
+workers = 3
+window = 48
+[[jobs]]
+name = "a"
+model = "vgg16"
+scale = 0.01
+[[jobs]]
+name = "b"
+model = "resnet50"
+scale = 0.01
+window = 16
+submit_s = 0.5
+"""
+ARRIVALS = """
+name = "many"
+[network]
+hosts = 8
+[job_defaults]
+scale = 0.001
+[arrivals]
+count = 5
+mean_interval_s = 0.01
+models = { vgg16 = 1.0, resnet50 = 3.0 }
+workers = [2, 4]
+iterations = [3, 5]
+"""
+MODEL = """
+[[models]]
+name = "own"
+bytes = [400, 800]
+forward_ms = [1.0, 2.0]
+backward_ms = [3.0, 4.0]
+"""
+
+
+def load(tmp_path: Path, text: str, **overrides: object) -> Simulation:
+    path = tmp_path / "scenario.toml"
+    path.write_text(text)
+    return Simulation.load(path, **overrides)
+
+
+def refusal(tmp_path: Path, text: str) -> str:
+    with pytest.raises(ScenarioError) as refused:
+        load(tmp_path, text)
+    message = str(refused.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_scenarios_here_are_good() -> None:
+    files = sorted(SCENARIOS.glob("*.toml"))
+    assert {file.stem for file in files} >= {"contention", "arrivals", "lossy"}
+    for file in files:
+        for policy in ("esa", "atp", "switchml", "ps"):
+            plan_of(Simulation.load(file, policy=policy))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "allowed"),
+    [
+        ('name = "two"', 'name = "two"\ncolour = 1', "colour", "policy, lanes"),
+        ('name = "two"', "", "name", "missing"),
+        ('name = "two"', 'name = "two"\npolicy = "gloo"', "policy", "esa, atp, switchml, ps"),
+        ('name = "two"', 'name = "two"\nlanes = 256', "lanes", "0, 64"),
+        ('name = "two"', 'name = "two"\nwire_lanes = 128', "wire_lanes", "64, 256"),
+        ('name = "two"', 'name = "two"\nlanes = 64\nwire_lanes = 256', "wire_lanes", "allowed: 64"),
+        ('name = "two"', 'name = "two"\nseed = -1', "seed", "0"),
+        ('name = "two"', 'name = "two"\nsample_us = 0', "sample_us", "greater than 0"),
+        ('name = "two"', 'name = "two"\nlimit_s = 10000', "limit_s", "3600"),
+        ('name = "two"', 'name = "two"\nlimit_s = 0.25', "jobs[1].submit_s", "less than limit_s, 0.25"),
+        ("aggregators = 64", "aggregators = 100", "aggregators", "powers of two"),
+        ("aggregators = 64", "aggregators = 131072", "aggregators", "1 to 65536"),
+        ("aggregators = 64", "lanes = 64\naggregators = 16384", "aggregators", "1 to 8192"),
+        ("hosts = 8", "hosts = 1", "network.hosts", "2"),
+        ("hosts = 8", "", "network.hosts", "'racks', hosts by rack"),
+        ("hosts = 8", "hosts = 8\nracks = [4, 4]", "network.hosts", "either"),
+        ("hosts = 8", "racks = []", "network.racks", "1"),
+        ("hosts = 8", "racks = [4, 0]", "network.racks[1]", "1"),
+        ("hosts = 8", "hosts = 8\nspines = 2", "network.spines", "two or more racks"),
+        ("hosts = 8", "hosts = 8\nspine_gbps = 10.0", "network.spine_gbps", "two or more racks"),
+        ("hosts = 8", "racks = [490, 4]\nspines = 32", "network.racks", "500 ports"),
+        ("hosts = 8", "hosts = 8\nqueue_packets = 0", "network.queue_packets", "1"),
+        ("hosts = 8", "hosts = 8\necn_packets = 0", "network.ecn_packets", "1"),
+        ("hosts = 8", "hosts = 8\nswitch_ns = -1", "network.switch_ns", "0"),
+        ("hosts = 8", "hosts = 8\ndelay_us = -1.0", "network.delay_us", "0"),
+        ("hosts = 8", "hosts = 8\ndelay_us = nan", "network.delay_us", "finite"),
+        ("gbps = 10.0", "gbps = 0.0", "network.gbps", "greater than 0"),
+        ("gbps = 10.0", "gbps = inf", "network.gbps", "finite"),
+        ("gbps = 10.0", "gpbs = 10.0", "network.gpbs", "gbps"),
+        ("[job_defaults]", "[hosts]\nsend_ns = -5\n[job_defaults]", "hosts.send_ns", "0"),
+        ("[job_defaults]", "[timers]\nrto_floor_us = 0.0\n[job_defaults]", "timers.rto_floor_us", "0"),
+        (
+            "[job_defaults]",
+            "[timers]\nrto_floor_us = 300.0\nrto_ceiling_us = 200.0\n[job_defaults]",
+            "timers.rto_initial_us",
+            "from rto_floor_us, 300, to rto_ceiling_us, 200",
+        ),
+        ("workers = 3", "workers = 8", "jobs[0].workers", "1 to 7 on 8 hosts"),
+        ("workers = 3", "workers = 0", "job_defaults.workers", "1"),
+        ("workers = 3", "wrokers = 3", "job_defaults.wrokers", "workers"),
+        ("workers = 3", "workers = 33\n", "jobs[0].workers", "1 to 7"),
+        ("window = 48", "window = 0", "job_defaults.window", "1"),
+        ("window = 16", "window = 20000", "jobs[1].window", "16384"),
+        ("window = 16", "jitter = 1.0", "jobs[1].jitter", "less than 1"),
+        ("window = 16", "straggle = 1.5", "jobs[1].straggle", "1"),
+        ("window = 16", "slowdown = 0.5", "jobs[1].slowdown", "1"),
+        ("window = 16", "iterations = 0", "jobs[1].iterations", "1"),
+        ("window = 16", "bucket_cap_mb = 0.0", "jobs[1].bucket_cap_mb", "0.001"),
+        ("window = 16", 'policy = "best"', "jobs[1].policy", "esa, atp, switchml, ps"),
+        ("window = 16", 'priority = ["speed"]', "jobs[1].priority", "ratio, service, layer"),
+        ("window = 16", 'priority = ["ratio", "ratio"]', "jobs[1].priority", "ratio, service, layer"),
+        ("window = 16", "priority = 0", "jobs[1].priority", "1 to 255"),
+        ("window = 16", "priority = true", "jobs[1].priority", "1 to 255"),
+        ("scale = 0.01\nwindow", "scale = 0.0\nwindow", "jobs[1].scale", "greater than 0"),
+        ("scale = 0.01\nwindow", "scale = 1e-9\nwindow", "jobs[1].scale", "leaves nothing"),
+        ("window = 16", "time_scale = 1000.0\nslowdown = 1000.0", "jobs[1].model", "1000 s"),
+        ("window = 16", "hosts = [0, 1]", "jobs[1].hosts", "4, for 3 workers and the PS"),
+        ("window = 16", "hosts = [0, 1, 2, 2]", "jobs[1].hosts", "of its own"),
+        ("window = 16", "hosts = [0, 1, 2, 8]", "jobs[1].hosts", "0 to 7"),
+        ("window = 16", "pool = { base = 65536, size = 64 }", "jobs[1].pool", "65536 rows"),
+        ("submit_s = 0.5", "submit_s = -1.0", "jobs[1].submit_s", "0"),
+        ('model = "vgg16"', 'model = "gpt"', "jobs[0].model", "alexnet, bert"),
+        ('model = "vgg16"', "", "jobs[0].model", "missing"),
+        ('name = "b"', 'name = "a"', "jobs[1].name", "already"),
+    ],
+)
+def test_bad_keys_are_named_with_what_is_allowed(tmp_path: Path, old: str, new: str, key: str, allowed: str) -> None:
+    assert old in GOOD
+    message = refusal(tmp_path, GOOD.replace(old, new, 1))
+    assert f"scenario.toml: {key}:" in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "allowed"),
+    [
+        ("count = 5", "count = 0", "arrivals.count", "1"),
+        ("count = 5", "count = 300", "arrivals.count", "255"),
+        ("= 0.01\nm", "= 0.0\nm", "arrivals.mean_interval_s", "greater than 0"),
+        ("= 0.01\nm", "= 3000.0\nm", "arrivals", "before limit_s, 3600"),
+        ("vgg16 = 1.0", "vgg61 = 1.0", "arrivals.models.vgg61", "vgg16, vgg19"),
+        ("vgg16 = 1.0", "vgg16 = 0.0", "arrivals.models.vgg16", "greater than 0"),
+        ("models = { vgg16 = 1.0, resnet50 = 3.0 }", "models = {}", "arrivals.models", "1"),
+        ("[2, 4]", "[]", "arrivals.workers", "1"),
+        ("[2, 4]", "[8]", "arrivals.workers", "1 to 7 on 8 hosts"),
+        ("[3, 5]", "[0]", "arrivals.iterations[0]", "1"),
+        ("count = 5", 'count = 5\nkind = "uniform"', "arrivals.kind", "poisson"),
+        ("[arrivals]", '[[jobs]]\nname = "a"\nmodel = "bert"\n[arrivals]', "jobs", "one of jobs, arrivals, trace"),
+    ],
+)
+def test_arrivals_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, key: str, allowed: str) -> None:
+    assert old in ARRIVALS
+    message = refusal(tmp_path, ARRIVALS.replace(old, new, 1))
+    assert f"scenario.toml: {key}:" in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "allowed"),
+    [
+        ("[400, 800]", "[400, 801]", "models[0].bytes[1]", "multiple of 4"),
+        ("[400, 800]", "[400]", "models[0].forward_ms", "2 values for 1 layers"),
+        ("[400, 800]", "[0, 0]", "models[0].bytes", "4 or more"),
+        ("[1.0, 2.0]", "[1.0, -2.0]", "models[0].forward_ms[1]", "0"),
+        ('"own"', '"vgg16"', "models[0].name", "already"),
+    ],
+)
+def test_models_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, key: str, allowed: str) -> None:
+    message = refusal(tmp_path, GOOD + MODEL.replace(old, new, 1))
+    assert f"scenario.toml: {key}:" in message
+    assert allowed in message
+
+
+@pytest.mark.parametrize(
+    ("fault", "key", "allowed"),
+    [
+        ('link = "host-8"', "faults[0].link", "all, host-0 to host-7"),
+        ('link = "all"\nloss = 2.0', "faults[0].loss", "1"),
+        ('link = "all"\nwhere = "switch"', "faults[0].where", "'hosts'"),
+    ],
+)
+def test_faults_that_cannot_be_are_refused(tmp_path: Path, fault: str, key: str, allowed: str) -> None:
+    message = refusal(tmp_path, f"{GOOD}\n[[faults]]\n{fault}\n")
+    assert f"scenario.toml: {key}:" in message
+    assert allowed in message
+
+
+def test_without_jobs_there_is_nothing_to_do(tmp_path: Path) -> None:
+    assert "jobs: none; allowed: one of jobs, arrivals, trace" in refusal(tmp_path, GOOD[: GOOD.index("[[jobs]]")])
+
+
+def test_more_than_32_workers_of_a_job_need_racks_that_hold_no_more(tmp_path: Path) -> None:
+    wide = GOOD.replace("workers = 3", "workers = 40").replace("hosts = 8", "hosts = 90")
+    assert "jobs[0].workers: 40, and a rack of 90 hosts; allowed: 32" in refusal(tmp_path, wide)
+    load(tmp_path, wide.replace("hosts = 90", "racks = [30, 30, 30]"))
+
+
+@pytest.mark.parametrize(
+    ("hosts", "allowed"),
+    [
+        ("[0, 1, 4, 7]", "the PS in rack 1; allowed: a rack without the job's workers"),
+        ("[0, 4, 1, 8]", "workers in racks 0, 1, 0; allowed: rack by rack"),
+        ("[0, 1, 4, 12]", "0 to 11"),
+    ],
+)
+def test_hosts_over_several_racks_have_an_order(tmp_path: Path, hosts: str, allowed: str) -> None:
+    racks = GOOD.replace("hosts = 8", "racks = [4, 4, 4]")
+    message = refusal(tmp_path, racks.replace("window = 16", f"hosts = {hosts}"))
+    assert "jobs[1].hosts: " in message
+    assert allowed in message
+    job = plan_of(load(tmp_path, racks.replace("window = 16", "hosts = [0, 1, 4, 8]"))).jobs[1]
+    assert job.hosts == (0, 1, 4, 8)
+
+
+def test_a_job_over_all_racks_leaves_none_for_its_ps(tmp_path: Path) -> None:
+    text = GOOD.replace("hosts = 8", "racks = [4, 4]").replace("workers = 3", "workers = 6")
+    assert "jobs[0].workers: job a: no place for 6 workers and a PS" in refusal(tmp_path, text)
+    load(tmp_path, text, policy="ps")
+
+
+def test_slices_that_leave_nothing_are_refused(tmp_path: Path) -> None:
+    text = GOOD.replace("aggregators = 64", 'aggregators = 2\npolicy = "switchml"')
+    assert "jobs[0].pool: 1 row; 'switchml' needs 2 or more for each job" in refusal(tmp_path, text)
+
+
+def test_a_trace_is_read_from_beside_the_scenario(tmp_path: Path) -> None:
+    (tmp_path / "jobs.csv").write_text(
+        "name,model,workers,iterations,submit_s\nlate,own,3,7,0.5\n\nfirst,vgg16,2,5,0.0\n"
+    )
+    text = GOOD[: GOOD.index("[[jobs]]")].replace("aggregators", 'trace = "jobs.csv"\naggregators') + MODEL
+    simulation = load(tmp_path, text)
+    jobs = [(job.name, job.model, job.workers, job.iterations, job.submit_s, job.window) for job in simulation.jobs]
+    assert jobs == [("first", "vgg16", 2, 5, 0.0, 48), ("late", "own", 3, 7, 0.5, 48)]
+    assert Simulation.parse(simulation.to_toml()) == simulation  # the text holds the trace
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("x,vgg16,2,5", "line 3: 4 fields"),
+        ("x,vgg16,two,5,0.0", "line 3, column workers: 'two'"),
+        ("x,gpt,2,5,0.0", "line 3, column model: 'gpt'; allowed: alexnet"),
+        ("x,vgg16,2,5,-1.0", "line 3, column submit_s: '-1.0'"),
+        ("a,vgg16,2,5,0.0", "line 3, column name: 'a'"),
+    ],
+)
+def test_a_bad_trace_is_refused_with_its_line(tmp_path: Path, line: str, problem: str) -> None:
+    (tmp_path / "jobs.csv").write_text(f"name,model,workers,iterations,submit_s\na,vgg16,2,5,0.0\n{line}\n")
+    message = refusal(tmp_path, 'name = "t"\ntrace = "jobs.csv"\n[network]\nhosts = 8\n')
+    assert f"trace: {tmp_path / 'jobs.csv'}: {problem}" in message
+
+
+def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
+    message = refusal(tmp_path, 'name = "t"\ntrace = "absent.csv"\n[network]\nhosts = 8\n')
+    assert "absent.csv: cannot read the trace: No such file" in message
+
+
+@pytest.mark.parametrize("text", [GOOD, ARRIVALS, GOOD + MODEL + '[[faults]]\nlink = "host-3"\nloss = 0.1\n'])
+def test_the_resolved_text_gives_the_same_scenario(tmp_path: Path, text: str) -> None:
+    simulation = load(tmp_path, text, policy="atp", seed=7)
+    again = Simulation.parse(simulation.to_toml())
+    assert again == simulation
+    assert again.to_toml() == simulation.to_toml()
+    assert (again.policy, again.seed) == ("atp", 7)
+
+
+def test_a_job_says_otherwise_than_the_defaults(tmp_path: Path) -> None:
+    plan = plan_of(load(tmp_path, GOOD))
+    assert [(job.workers, job.window, job.submit_ns) for job in plan.jobs] == [(3, 48, 0), (3, 16, 500_000_000)]
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_pools_and_windows_are_those_of_a_real_run(tmp_path: Path, policy: str) -> None:
+    plan = plan_of(load(tmp_path, GOOD, policy=policy))
+    sliced = POLICIES[policy].pool == "slice"
+    pools = {
+        "shared": [Pool(base=0, size=64)] * 2,
+        "slice": [Pool(base=0, size=32), Pool(base=32, size=32)],
+        "none": [Pool(base=0, size=1)] * 2,
+    }
+    assert [job.pool for job in plan.jobs] == pools[POLICIES[policy].pool]
+    assert [job.window for job in plan.jobs] == ([16, 16] if sliced else [48, 16])
+
+
+def test_priorities_are_those_of_the_model_before_it_is_scaled(tmp_path: Path) -> None:
+    text = GOOD.replace('model = "vgg16"\nscale = 0.01', 'model = "vgg16"\nscale = 0.01\nbucket_cap_mb = 25.0')
+    job = plan_of(load(tmp_path, text)).jobs[0]
+    whole = buckets_of(profile("vgg16"), DDP_CAP_BYTES)
+    wire = {"rate_bps": 10e9, "fragment_bytes": 256, "wire_bytes": 42 + 24 + 256 + 24}
+    assert len(job.buckets) == len(whole)
+    difference = job.priority.astype(int) - priorities(whole, job.iterations, **wire)
+    assert np.abs(difference).max() <= 1  # sizes are rounded to whole floats
+
+
+def test_a_priority_may_be_a_number_or_some_factors(tmp_path: Path) -> None:
+    fixed = plan_of(load(tmp_path, GOOD.replace("window = 16", "priority = 7"))).jobs[1]
+    assert fixed.priority.dtype == np.uint8
+    assert (fixed.priority == 7).all()
+    level = plan_of(load(tmp_path, GOOD.replace("window = 16", 'priority = ["ratio"]'))).jobs[1]
+    assert len(np.unique(level.priority)) == 1  # neither the iteration nor the layer counts
+
+
+def test_own_models_are_used_layer_by_layer(tmp_path: Path) -> None:
+    text = GOOD.replace('model = "vgg16"\nscale = 0.01', 'model = "own"\nbucket_cap_mb = 0.001') + MODEL
+    assert "own" not in MODELS
+    parts = plan_of(load(tmp_path, text)).jobs[0].buckets
+    # The back layer has not reached 1,048 bytes, so the front layer joins it.
+    assert [(part.bytes, part.forward_ns, part.backward_ns) for part in parts] == [(1200, 3_000_000, 7_000_000)]
+
+
+def test_arrivals_are_drawn_from_the_seed(tmp_path: Path) -> None:
+    first, again = load(tmp_path, ARRIVALS), load(tmp_path, ARRIVALS)
+    assert first.job_specs == again.job_specs
+    assert first.job_specs != load(tmp_path, ARRIVALS, seed=2).job_specs
+    assert len(first.job_specs) == 5
+    assert {job.workers for job in first.job_specs} <= {2, 4}
+    assert {job.iterations for job in first.job_specs} <= {3, 5}
+    assert all(job.scale == 0.001 for job in first.job_specs)
+
+
+def test_faults_are_those_of_the_hosts_they_name(tmp_path: Path) -> None:
+    text = (
+        GOOD + '[[faults]]\nlink = "all"\nloss = 0.1\n[[faults]]\nlink = "host-3"\ndirection = "to_switch"\nloss = 0.5'
+    )
+    faults = plan_of(load(tmp_path, text)).fabric.faults
+    assert set(faults) == set(range(8))
+    assert faults[3].to_switch == Impairment(loss=0.5)
+    assert faults[3].from_switch == faults[2].to_switch == Impairment(loss=0.1)
+    assert len({link.seed for link in faults.values()}) == 8
+
+
+def test_timers_follow_the_network_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    fast = plan_of(load(tmp_path, GOOD.replace("gbps = 10.0", "gbps = 100.0"))).timers
+    # Four cables of 1 us and 27.68 ns, twice through the switch: 4.9 us.
+    assert fast.overtaken_floor_ns == 4911
+    assert (fast.rto_initial_ns, fast.rto_floor_ns, fast.rto_ceiling_ns) == (1_000_000, 200_000, 20_000_000)
+    patience = (fast.patience_initial_ns, fast.patience_floor_ns, fast.patience_ceiling_ns)
+    assert patience == (500_000, 50_000, 5_000_000)
+    slow = plan_of(load(tmp_path, GOOD.replace("gbps = 10.0", "delay_us = 500.0"))).timers
+    assert slow.rto_floor_ns == 20 * slow.overtaken_floor_ns
+    assert slow.rto_floor_ns == slow.rto_initial_ns == slow.rto_ceiling_ns / 4
+    given = plan_of(load(tmp_path, GOOD + "[timers]\nrto_ceiling_us = 100.0\ngive_up_s = 1.0\n")).timers
+    assert (given.rto_initial_ns, given.rto_floor_ns, given.rto_ceiling_ns) == (100_000, 100_000, 100_000)
+    assert given.give_up_s == 1.0
+
+
+def test_racks_become_a_fabric(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "hosts = 8", "racks = [4, 4]\nspines = 2\nspine_gbps = 40.0\necn_packets = 9\nqueue_packets = 77"
+    )
+    simulation = load(tmp_path, text)
+    assert simulation.topology == "leaf-spine"
+    fabric = plan_of(simulation).fabric
+    assert (fabric.racks, fabric.spines, fabric.ecn_packets) == ((4, 4), 2, 9)
+    assert fabric.spine_link is not None
+    assert (fabric.host_link.rate_bps, fabric.spine_link.rate_bps) == (10e9, 40e9)
+    assert (fabric.host_link.delay_ns, fabric.spine_link.delay_ns) == (1000, 1000)
+    assert fabric.spine_link.queue_packets == 77
+    assert load(tmp_path, GOOD).topology == "single-rack"
+    assert plan_of(load(tmp_path, GOOD)).fabric.spine_link is None
