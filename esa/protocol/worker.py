@@ -140,11 +140,14 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
     elif seq >= me["base"] and not state.fragment[seq & mask]["done"]:
         if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < me["smoothed_ns"]:
             return
-        me["missing_seq"] = seq
-        me["missing_ns"] = now_ns
-        me["missing0"] = p.bitmap0_of(packets, i)
-        me["missing1"] = p.bitmap1_of(packets, i)
-        if me["missing1"] & me["bitmap1"] and not me["missing0"] & me["bitmap0"]:
+        missing0, missing1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
+        mine = missing1 & me["bitmap1"] != 0
+        others = missing0 & ~me["bitmap0"] if mine else missing0
+        if others and not me["failed"]:  # once it has failed, the PS lacks what it no longer sends
+            me["missing_ns"] = now_ns
+            me["missing0"] = others
+            me["missing1"] = missing1
+        if mine and not missing0 & me["bitmap0"]:
             me["told_ns"] = now_ns
             return
     if me["asked_tail"] - me["asked_head"] < len(state.asked):

@@ -52,8 +52,7 @@ _WORKER = np.dtype(
         ("progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
         ("give_up_ns", np.int64),
         ("failed", np.int64),  # gave up on `base`
-        ("missing_seq", np.int64),  # the last QUERY's: these have not been heard from
-        ("missing0", np.int64),
+        ("missing0", np.int64),  # who kept this one waiting, as the last QUERY said: not itself
         ("missing1", np.int64),
         ("missing_ns", np.int64),  # when it came
         ("asked_head", np.int64),  # queue of QUERYs to answer

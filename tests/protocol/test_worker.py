@@ -144,6 +144,20 @@ def test_a_query_for_what_the_server_has_from_this_worker_says_whom_it_waits_for
     assert int(w.me["missing0"]) == 0b010
 
 
+def test_a_worker_does_not_take_itself_for_who_keeps_it_waiting():
+    w = worker(window=4, rank=0, give_up_s=1.0)
+    w.feed(4)
+    w.send()
+    w.query(1, bitmap0=0b1100)
+    w.query(2, bitmap0=0b0001)
+    w.query(3, bitmap0=0b0101)
+    assert int(w.me["missing0"]) == 0b0100
+    while not w.me["failed"]:
+        w.wait()
+    w.query(1, bitmap0=0b1111)  # what a worker that has failed no longer resends, the PS lacks from others like it, too
+    assert int(w.me["missing0"]) == 0b0100
+
+
 def test_a_query_for_a_fragment_not_sent_yet_is_answered_with_the_last_result_and_the_fragment_goes_straight():
     w = worker(window=2)
     w.feed(2, priority=9)
