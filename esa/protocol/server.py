@@ -53,14 +53,14 @@ from esa.protocol.server_ring import (
     STRANGER,
     ServerState,
     close,
+    forget,
+    forget_after_silence,
     say,
     waiting_for,
 )
 from esa.protocol.server_send import measure_switch, measure_worker, next_question_ns, press, set_due
-from esa.protocol.timing import NEVER, NS_PER_S, measure, patience_ns
+from esa.protocol.timing import measure, patience_ns
 from esa.protocol.worker_ring import NOT_YET
-
-_QUIET_NS = 60 * NS_PER_S
 
 
 @native
@@ -69,14 +69,7 @@ def server_receive(state: ServerState, packets: Words, source: npt.NDArray[np.in
 
     What a member may not say, and what makes no sense, is counted as malformed and dropped.
     """
-    me = state.server[0]
-    if me["heard"] and now_ns - me["heard_ns"] > _QUIET_NS:
-        for row in range(len(state.entry)):
-            _forget(state, row)
-        me["heard"] = 0
-        me["common"] = -NEVER
-        for worker in range(me["workers"]):
-            state.member[worker]["sent"] = -NEVER
+    forget_after_silence(state, now_ns)
     for i in range(count):
         if not _take(state, packets, i, source[i], now_ns):
             state.counter[0]["malformed"] += 1
@@ -146,15 +139,8 @@ def _note(state: ServerState, seq: int, now_ns: int) -> None:
         me["heard"] = 1
         me["newest"] = seq
     for passed in range(max(me["newest"], seq - len(state.entry)) + 1, seq + 1):
-        _forget(state, passed & (len(state.entry) - 1))
+        forget(state, passed & (len(state.entry) - 1))
     me["newest"] = max(me["newest"], seq)
-
-
-@native
-def _forget(state: ServerState, row: int) -> None:
-    if state.entry[row]["state"] == OPEN:
-        close(state, row, EMPTY)
-    state.entry[row]["state"] = EMPTY
 
 
 @native

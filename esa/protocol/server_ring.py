@@ -14,6 +14,8 @@ from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.worker_ring import ring_rows
 from esa.wire import index_parameters
 
+_SILENCE_NS = 60 * NS_PER_S
+
 EMPTY, OPEN, DONE = 0, 1, 2  # an entry: nothing known, incomplete, result known
 
 # Destinations of a packet besides a member's number (workers in the order of racks and ranks, then switches).
@@ -240,6 +242,27 @@ def close(state: ServerState, row: int, outcome: int) -> None:
     last = state.open[me["open"]]
     state.open[entry["position"]] = last
     state.entry[last]["position"] = entry["position"]
+
+
+@native
+def forget(state: ServerState, row: int) -> None:
+    """Nothing is known of what the row held."""
+    if state.entry[row]["state"] == OPEN:
+        close(state, row, EMPTY)
+    state.entry[row]["state"] = EMPTY
+
+
+@native
+def forget_after_silence(state: ServerState, now_ns: int) -> None:
+    """Forget everything if no worker has been heard for a minute: the essay in `server` says why nobody can need it."""
+    me = state.server[0]
+    if me["heard"] and now_ns - me["heard_ns"] > _SILENCE_NS:
+        for row in range(len(state.entry)):
+            forget(state, row)
+        me["heard"] = 0
+        me["common"] = -NEVER
+        for worker in range(me["workers"]):
+            state.member[worker]["sent"] = -NEVER
 
 
 @native

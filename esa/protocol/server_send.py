@@ -36,6 +36,7 @@ from esa.protocol.server_ring import (
     SWITCHES,
     ServerState,
     close,
+    forget_after_silence,
     is_missing,
     say,
     waiting_for,
@@ -79,6 +80,7 @@ def server_send(state: ServerState, out: Words, destination: npt.NDArray[np.int3
 @native
 def _ask(state: ServerState, now_ns: int) -> None:
     """For every open entry whose time is up: remind the switches, and from the second round on query the workers."""
+    forget_after_silence(state, now_ns)
     me = state.server[0]
     oldest = NEVER
     for k in range(me["open"]):

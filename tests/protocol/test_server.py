@@ -489,3 +489,13 @@ def test_one_rack_is_no_whole_rack():
     s = server()
     s.gradient(0, 0, flags=Flag.LEVEL1)
     assert (s.counted("malformed"), s.send()) == (1, [])
+
+
+def test_a_server_that_slept_for_a_minute_has_nothing_left_to_ask_for():
+    s = server(give_up_s=4.0)
+    s.gradient(0, 7, flags=Flag.RESEND)
+    s.send()
+    s.wait()  # reminds, and hears nothing
+    s.now_ns += 61 * S
+    assert s.send() == []
+    assert (s.state.server[0]["open"], s.wake_ns, s.counted("failed")) == (0, NEVER, 0)
