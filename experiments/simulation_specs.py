@@ -123,7 +123,7 @@ class JobSettings(Finite):
 
     scale:     of the model's bytes, and of its times unless `time_scale` says otherwise: 0.01 makes both a hundredth
     bucket_cap_mb: of the model before it is scaled; absent: DDP's defaults, 25 and 1 for the first bucket
-    overlap:   the next forward pass starts at the front layers as soon as their gradients are there
+    overlap:   front layers are sent first, after the backward pass, and the next forward pass starts with their sums
     jitter:    each computation takes 1 - jitter to 1 + jitter times as long
     straggle:  the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
     priority:  the formula's factors (see `esa.priority`), or one number, 1..255, for all fragments

@@ -158,7 +158,7 @@ def _training(plan: Plan, first_worker: Sequence[int]) -> Training:
     for k, job in enumerate(plan.jobs):
         fragments = fragments_of(job, plan.lanes or plan.wire_lanes)
         bucket = np.zeros(len(fragments), BUCKET)
-        bucket["end"] = np.cumsum(fragments)
+        bucket["end"] = np.cumsum(fragments[::-1])[::-1] if job.overlap else np.cumsum(fragments)
         bucket["forward_ns"] = [b.forward_ns for b in job.buckets]
         bucket["backward_ns"] = [b.backward_ns for b in job.buckets]
         rng = np.random.Generator(np.random.PCG64([plan.seed, k]))
@@ -172,6 +172,7 @@ def _training(plan: Plan, first_worker: Sequence[int]) -> Training:
         record["overlap"], record["running"] = job.overlap, job.workers
         mine = trainer[first_worker[k] : first_worker[k + 1]]
         mine["job"], mine["bucket"] = k, len(bucket) - 1
+        mine["fed_bucket"] = len(bucket) - 1 if job.overlap else 0
         buckets.append(bucket)
         priorities.append(job.priority.ravel())
         factors.append(factor.ravel())

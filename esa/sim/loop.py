@@ -391,6 +391,8 @@ def _feed(world: World, state: WorkerState, w: int) -> None:
 def _serve(world: World, k: int, now_ns: int) -> None:
     """A PS sends what it has to say; and its timer is set."""
     servers, numbers = world.servers, world.numbers[0]
+    if not world.training.job[k]["open"]:
+        return
     endpoint = numbers["workers"] + k
     state = server(servers, k)
     wake_ns = now_ns

@@ -13,11 +13,14 @@ from esa.sim.wiring import rack_of
 
 
 def place(fabric: Fabric, job: SimulatedJob, free: Collection[int]) -> list[int] | None:
-    """The hosts of the workers, then the PS's; None if there is no room among the free ones now."""
-    if job.hosts is not None:
-        return list(job.hosts) if set(job.hosts) <= set(free) else None
-    racks: list[list[int]] = [[] for _ in fabric.racks]
+    """The hosts of the workers, rack by rack, then the PS's; None if there is no room among the free ones now."""
     of = rack_of(fabric)
+    if job.hosts is not None:
+        if not set(job.hosts) <= set(free):
+            return None
+        order = [of[host] for host in job.hosts]
+        return [*sorted(job.hosts[:-1], key=lambda host: order.index(of[host])), job.hosts[-1]]
+    racks: list[list[int]] = [[] for _ in fabric.racks]
     for host in sorted(free):
         racks[of[host]].append(host)
     whole = [rack for rack in racks if len(rack) > job.workers]
@@ -50,9 +53,17 @@ def _several_racks(racks: Sequence[list[int]], job: SimulatedJob) -> list[int] |
 
 def check_places(fabric: Fabric, jobs: Sequence[SimulatedJob]) -> None:
     """ValueError, one line, if a job could not start on an empty network."""
+    of = rack_of(fabric)
     for job in jobs:
-        if place(fabric, job, range(fabric.hosts)) is None:
+        hosts = place(fabric, job, range(fabric.hosts))
+        if hosts is None:
             raise ValueError(
                 f"job {job.name}: no place for {job.workers} workers and a PS on {fabric.hosts} hosts in racks of "
                 f"{', '.join(map(str, fabric.racks))}; over several racks the PS needs a rack without the job's workers"
+            )
+        racks = {of[host] for host in hosts[:-1]}
+        if len(racks) > 1 and of[hosts[-1]] in racks and policy(job.policy).pool != "none":
+            raise ValueError(
+                f"job {job.name}: hosts: its PS, on host {hosts[-1]}, is in a rack with workers of it; over several "
+                f"racks it needs one without"
             )

@@ -78,8 +78,8 @@ class SimulatedJob:
 
     buckets:    in the order of the backward pass: the layers at the back first
     priority:   uint8 (iterations, buckets), 1..255
-    overlap:    the next forward pass starts at the front layers as soon as their gradients are there; otherwise it
-                waits for all (PyTorch DDP)
+    overlap:    the front layers are sent first, once the backward pass is over, and the next forward pass starts with
+                their sums; otherwise buckets are sent as they are computed and it waits for all (PyTorch DDP)
     jitter:     each computation takes 1 - jitter to 1 + jitter times as long, by worker and iteration
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
     hosts:      the workers' hosts, then the PS's; None: whichever are free when the job's turn comes

@@ -1,9 +1,11 @@
 """What a worker computes, and when: forward pass, backward pass, iteration after iteration.
 
 A job's buckets are in the order of the backward pass. A forward pass goes through them from the last, which holds the
-front layers, to the first; the backward pass goes the other way, and what it is through with is ready to be summed. As
-in PyTorch DDP the next forward pass waits for all sums; with `overlap` it waits for those of the layers that it comes
-to. The sums come in the order of the fragments, so how many have come says which buckets are done.
+front layers, to the first; the backward pass goes the other way. As in PyTorch DDP what it is through with is sent, and
+the next forward pass waits for all sums. With `overlap` buckets are sent in the order in which the next forward pass
+needs them: the front layers first, once the backward pass is over; and it starts with the first bucket's sums, and
+waits for those of the layers that it comes to. (The sums come in the order of the fragments, and all workers must
+number them alike; so the front layers cannot overtake what was sent before them.)
 """
 
 from __future__ import annotations
@@ -60,7 +62,7 @@ class Training(NamedTuple):
 
     trainer: npt.NDArray[np.void]  # (workers,): TRAINER
     job: npt.NDArray[np.void]  # (jobs,): JOB
-    bucket: npt.NDArray[np.void]  # BUCKET; `end`: fragments of the iteration up to and with this bucket
+    bucket: npt.NDArray[np.void]  # BUCKET; `end`: fragments of the iteration that are sent up to and with this bucket
     priority: npt.NDArray[np.uint8]  # by job, iteration, bucket
     factor: npt.NDArray[np.float64]  # by job, worker, iteration: how much longer computing takes
 
@@ -98,7 +100,7 @@ def is_next_possible(training: Training, w: int) -> bool:
         return True
     job = training.job[me["job"]]
     needed = me["iteration"] * job["fragments"]  # of all earlier iterations
-    if job["overlap"]:
+    if job["overlap"]:  # the front layers' are the first of the last iteration's
         needed += training.bucket[job["first_bucket"] + me["bucket"]]["end"] - job["fragments"]
     return bool(me["summed"] >= needed)
 
@@ -115,9 +117,12 @@ def _computed(training: Training, w: int, now_ns: int) -> None:
             me["phase"] = BACKWARD
             me["bucket"] = 0
         return
-    if me["summed"] == me["ready"]:
-        me["since_ns"] = now_ns
-    me["ready"] = me["iteration"] * job["fragments"] + training.bucket[job["first_bucket"] + me["bucket"]]["end"]
+    last = me["bucket"] == job["buckets"] - 1
+    if last or not job["overlap"]:
+        if me["summed"] == me["ready"]:
+            me["since_ns"] = now_ns
+        end = training.bucket[job["first_bucket"] + me["bucket"]]["end"]
+        me["ready"] = me["iteration"] * job["fragments"] + (job["fragments"] if last else end)
     me["bucket"] += 1
     if me["bucket"] == job["buckets"]:
         me["iteration"] += 1
@@ -134,9 +139,10 @@ def to_feed(training: Training, w: int) -> tuple[int, int]:
         return 0, 0
     end = _bucket_end(training, me, job)
     if me["fed"] == end:
-        me["fed_bucket"] += 1
-        if me["fed_bucket"] == job["buckets"]:
-            me["fed_bucket"] = 0
+        step = -1 if job["overlap"] else 1
+        me["fed_bucket"] += step
+        if me["fed_bucket"] == -1 or me["fed_bucket"] == job["buckets"]:
+            me["fed_bucket"] -= step * job["buckets"]
             me["fed_iteration"] += 1
         end = _bucket_end(training, me, job)
     at = job["first_priority"] + me["fed_iteration"] * job["buckets"] + me["fed_bucket"]

@@ -1,0 +1,125 @@
+"""Queues and processors: what is dropped, what is marked, how windows react, what hosts take their time for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from esa.sim import Fabric, HostCosts, Link, Plan, simulate
+from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, bucket, job, ns, only_job, plan
+from tests.sim.tap import final_world
+
+pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
+
+WORKERS, BURST = 5, 20
+HOP_NS = PACKET_NS + DELAY_NS
+BEFORE_TIMERS_NS = 14_000  # the queue is empty again; a first result came after 4 hops, so nothing is overtaken yet
+
+
+def incast(queue_packets: int, ecn_packets: int | None = None, costs: HostCosts | None = None, **given) -> Plan:
+    """Five workers send to one PS, whose link takes a fifth of it."""
+    fabric = Fabric(
+        (8,), replace(LINK, queue_packets=queue_packets), ecn_packets=ecn_packets, costs=costs or HostCosts()
+    )
+    common = {"workers": WORKERS, "buckets": [bucket(BURST)], "window": 64, **given}
+    return plan(job(policy_name="ps", **common), fabric=fabric, lanes=64, sample_ns=PACKET_NS // 2)
+
+
+def dropped_of_a_burst(room: int) -> int:
+    """Packets that find `room` waiting or on their way out, one by one; five come every PACKET_NS."""
+    leaving_ns: list[int] = []
+    dropped = 0
+    for number in range(BURST):
+        now_ns = number * PACKET_NS
+        for _ in range(WORKERS):
+            waiting = sum(at_ns > now_ns for at_ns in leaving_ns)
+            if waiting >= room:
+                dropped += 1
+            else:
+                leaving_ns.append(max([now_ns, *leaving_ns]) + PACKET_NS)
+    return dropped
+
+
+@pytest.mark.parametrize("room", [1, 2, 7, 40, 79, 80, 81])
+def test_a_queue_drops_what_finds_it_full(room: int) -> None:
+    outcome, world = final_world(replace(incast(room), limit_ns=BEFORE_TIMERS_NS))
+    assert outcome.dropped == world.lines["dropped"].sum() == dropped_of_a_burst(room)
+    assert outcome.series["queue_max"].max() == min(room, 81)
+    assert world.servers.state.counter["fragments"][0] == WORKERS * BURST - outcome.dropped
+
+
+def test_what_was_dropped_is_sent_again() -> None:
+    outcome = simulate(incast(7))
+    assert outcome.incomplete is None
+    assert outcome.checked == WORKERS * BURST
+    assert outcome.dropped > 0
+    assert only_job(outcome).resends > 0
+
+
+def test_marks_make_windows_smaller_and_queues_shorter() -> None:
+    busy = {"buckets": [bucket(600)]}
+    plain, before = final_world(incast(1024, **busy))
+    marked, after = final_world(incast(1024, ecn_packets=10, **busy))
+    assert (plain.dropped, marked.dropped) == (0, 0)
+    assert not before.workers.state.counter["ecn"].any()
+    assert (before.workers.state.worker["window"] == 64).all()
+    assert (after.workers.state.counter["ecn"] > 0).all()
+    assert (after.workers.state.worker["window"] < 32).all()
+    # Without marks all windows stand in the queue; with them it stays near the threshold once windows have adapted.
+    half = [outcome.series["queue_max"][len(outcome.series) // 2 : -100] for outcome in (plain, marked)]
+    assert half[0].mean() > 200
+    assert half[1].mean() < 60
+    assert ns(only_job(marked).jct_s) < 1.25 * ns(only_job(plain).jct_s)
+
+
+def test_a_queue_as_long_as_the_threshold_is_not_marked() -> None:
+    """A packet that finds exactly as many waiting passes unmarked; the queue of one burst is known."""
+    longest = int(simulate(incast(1024)).series["queue_max"].max())
+    for threshold, marks in ((longest - 1, False), (longest - 2, True)):
+        _, world = final_world(incast(1024, ecn_packets=threshold))
+        assert world.workers.state.counter["ecn"].any() == marks
+
+
+# What hosts take their time for: `jct` by hand
+
+
+def jct_ns(asked: Plan) -> int:
+    outcome = simulate(asked)
+    assert outcome.incomplete is None
+    assert only_job(outcome).resends == 0
+    return ns(only_job(outcome).jct_s)
+
+
+def one_worker(costs: HostCosts) -> int:
+    fabric = Fabric((2,), LINK, costs=costs)
+    return jct_ns(plan(job(workers=1, buckets=[bucket(BURST)], window=64), fabric=fabric))
+
+
+def test_a_worker_sends_no_faster_than_its_processor() -> None:
+    assert one_worker(HostCosts()) == BURST * PACKET_NS + DELAY_NS + HOP_NS
+    assert one_worker(HostCosts(send_ns=PACKET_NS)) == PACKET_NS + BURST * PACKET_NS + DELAY_NS + HOP_NS
+    assert one_worker(HostCosts(send_ns=700)) == BURST * 700 + 2 * HOP_NS
+
+
+def test_a_worker_receives_no_faster_than_its_processor() -> None:
+    assert one_worker(HostCosts(receive_ns=PACKET_NS)) == one_worker(HostCosts()) + PACKET_NS
+    assert one_worker(HostCosts(receive_ns=700)) == 2 * HOP_NS + BURST * 700
+    # A PS's cost is none of a worker's.
+    assert one_worker(HostCosts(server_ns=700)) == one_worker(HostCosts())
+
+
+def test_a_server_is_what_everybody_waits_for_if_it_is_slow() -> None:
+    # Under `ps` it receives every worker's packet and sends as many, each way one after the other.
+    cost_ns = 1_000
+    received_ns = 2 * HOP_NS + WORKERS * BURST * cost_ns
+    last_results_sent_ns = received_ns + WORKERS * cost_ns
+    assert jct_ns(incast(1024, costs=HostCosts(server_ns=cost_ns))) == last_results_sent_ns + 2 * HOP_NS
+
+
+def test_other_links_for_hosts_and_spines() -> None:
+    """Two racks; a worker's way to its PS goes over one spine, whose cables are ten times as slow."""
+    fast, slow = LINK, Link(LINK.rate_bps / 10, 5_000, 1024)
+    fabric = Fabric((2, 2), fast, slow)
+    alone = plan(job(policy_name="ps", workers=1, buckets=[bucket(1)], hosts=(0, 2)), fabric=fabric)
+    assert jct_ns(alone) == 2 * (2 * HOP_NS + 2 * (10 * PACKET_NS + 5_000))

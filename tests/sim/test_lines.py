@@ -1,0 +1,136 @@
+"""Lines: a packet's time to the picosecond, what waits to the packet, order, and what a full queue drops."""
+
+from __future__ import annotations
+
+from collections import deque
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esa.sim.build import build
+from esa.sim.events import SOURCE_BITS, new_events, pop, push
+from esa.sim.lines import (
+    NONE,
+    PS_PER_NS,
+    Pool,
+    give_back,
+    grown,
+    new_lines,
+    new_pool,
+    queue_length,
+    take_first,
+    take_row,
+    transmit,
+)
+from esa.sim.plan import Fabric, Link
+from tests.sim.plans import WIRE_BYTES, job, plan
+
+PACKET_PS = 27_680  # 346 bytes at 100 Gb/s
+
+
+class OneLine:
+    """A line with its pool and events."""
+
+    def __init__(self, delay_ns: int = 0, capacity: int = 64):
+        self.lines = new_lines(1)
+        self.lines["delay_ns"] = delay_ns
+        self.pool = new_pool(capacity, 8)
+        self.events = new_events(4)
+
+    def send(self, from_ps: int, packet_ps: int) -> int:
+        """Returns its row; `left_ps` says when it has left."""
+        row = take_row(self.pool)
+        self.left_ps = transmit(self.lines, self.pool, self.events, 0, row, from_ps, packet_ps)
+        return row
+
+    def arrival_ns(self, row: int) -> int:
+        return int(self.pool.link["arrive_ns"][row])
+
+    def waiting(self, now_ns: int) -> int:
+        return queue_length(self.lines, self.pool, 0, now_ns)
+
+    def arrive(self) -> tuple[int, int]:
+        """The first row, and when it arrives."""
+        at_ns = int(self.events.key[0]) >> SOURCE_BITS
+        row = take_first(self.lines, self.pool, 0, at_ns)
+        pop(self.events)
+        following = self.lines["first"][0]
+        if following != NONE:
+            push(self.events, self.arrival_ns(following), 0)
+        give_back(self.pool, row)
+        return row, at_ns
+
+
+def test_a_packet_takes_as_long_as_its_bits_and_many_do_not_drift() -> None:
+    line = OneLine(delay_ns=1000)
+    for number in range(1, 10_001):
+        row = line.send(0, PACKET_PS)
+        assert line.left_ps == number * PACKET_PS
+        assert line.arrive() == (row, -(-number * PACKET_PS // PS_PER_NS) + 1000)  # not before its last bit
+
+
+@pytest.mark.parametrize(
+    ("lanes", "wire_lanes", "rate_bps", "packet_ps"),
+    [(64, 64, 100e9, 27_680), (0, 64, 100e9, 27_680), (0, 256, 100e9, 89_120), (64, 64, 1e6, 2_768_000_000)],
+)
+def test_a_cable_is_as_fast_as_asked_for(lanes: int, wire_lanes: int, rate_bps: float, packet_ps: int) -> None:
+    fabric = Fabric((2,), Link(rate_bps, 7, 5))
+    lines = build(plan(job(workers=1), fabric=fabric, lanes=lanes, wire_lanes=wire_lanes)).world.lines
+    cables = lines[:4]
+    assert cables["packet_ps"].tolist() == [packet_ps] * 4
+    assert Fraction(packet_ps, 10**12) == Fraction(8 * (WIRE_BYTES + 4 * (wire_lanes - 64)), int(rate_bps))
+    assert cables["delay_ns"].tolist() == [7] * 4
+    down = cables["from_switch"] != NONE
+    assert down.tolist() == [False, True, False, True]
+    assert cables["room"][down].tolist() == [5, 5]
+    assert (cables["room"][~down] > 2**39).all()  # a host does not drop what it sends itself
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["send", "send", "wait"]), st.integers(0, 3 * 27), st.integers(1, 3 * PACKET_PS)),
+    max_size=80,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(steps, st.integers(0, 200))
+def test_what_waits_is_what_has_not_left_and_order_is_kept(steps: list[tuple[str, int, int]], delay_ns: int) -> None:
+    line = OneLine(delay_ns, capacity=128)
+    now_ns, free_ps = 0, 0
+    sent: deque[tuple[int, int, int]] = deque()  # row, when it has left, when it arrives
+    for step, later_ns, packet_ps in steps:
+        if step == "send":
+            row = line.send(now_ns * PS_PER_NS, packet_ps)
+            free_ps = max(free_ps, now_ns * PS_PER_NS) + packet_ps
+            sent.append((row, free_ps, -(-free_ps // PS_PER_NS) + delay_ns))
+            assert line.left_ps == free_ps
+        else:
+            now_ns += later_ns
+            while sent and sent[0][2] <= now_ns:
+                row, _, arrival_ns = sent.popleft()
+                assert line.arrive() == (row, arrival_ns)
+        assert line.waiting(now_ns) == sum(left_ps > now_ns * PS_PER_NS for _, left_ps, _ in sent)
+    for row, _, arrival_ns in sent:
+        assert line.arrive() == (row, arrival_ns)
+    assert line.events.fill[0] == 0
+    assert line.pool.spare[0] == 128
+
+
+def test_a_pool_grows_around_the_packets_that_it_holds() -> None:
+    pool = new_pool(8, 4)
+    held = {take_row(pool): n for n in range(5)}
+    for row, n in held.items():
+        pool.data[row], pool.link["arrive_ns"][row], pool.port[row] = n, 100 + n, 200 + n
+    larger = grown(pool)
+    assert _free(larger) == set(range(16)) - held.keys()
+    for row, n in held.items():
+        assert (larger.data[row] == n).all()
+        assert (larger.link["arrive_ns"][row], larger.port[row], larger.length[row]) == (100 + n, 200 + n, 4)
+
+
+def _free(pool: Pool) -> set[int]:
+    free = pool.free[: pool.spare[0]].tolist()
+    assert len(set(free)) == len(free)
+    return set(free)

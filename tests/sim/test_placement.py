@@ -1,0 +1,124 @@
+"""Where jobs go, when their turn comes, and what has no place."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from controller.tiers import job_items
+from esa.policy import POLICIES
+from esa.sim import Fabric, simulate
+from esa.sim.build import build
+from esa.sim.placement import check_places, place
+from esa.sim.wiring import Control, network_of, rack_of
+from tests.sim.plans import RACK, bucket, job, leaf_spine, ns, plan
+
+pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
+
+fabrics = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(leaf_spine)
+
+
+def there_is_a_place(racks: list[int], workers: int, aggregates: bool) -> bool:
+    """racks: free hosts of each. The PS with all workers in its rack, or with none of them; under `ps` anywhere."""
+    if not aggregates:
+        return sum(racks) > workers
+    return any(here > workers or (here > 0 and sum(racks) - here >= workers) for here in racks)
+
+
+@settings(max_examples=300, deadline=None)
+@given(fabrics, st.integers(1, 10), st.sampled_from(["esa", "ps"]), st.data())
+def test_a_job_gets_a_place_if_there_is_one(fabric: Fabric, workers: int, name: str, data: st.DataObject) -> None:
+    free = data.draw(st.sets(st.integers(0, fabric.hosts - 1)))
+    of = rack_of(fabric)
+    hosts = place(fabric, job(policy_name=name, workers=workers), free)
+    left = [sum(of[host] == rack for host in free) for rack in range(len(fabric.racks))]
+    assert (hosts is not None) == there_is_a_place(left, workers, name != "ps")
+    if hosts is None:
+        return
+    assert len(set(hosts)) == len(hosts) == workers + 1
+    assert set(hosts) <= free
+    racks = [of[host] for host in hosts[:-1]]
+    assert len([*groupby(racks)]) == len(set(racks))  # rack by rack
+    if any(size > workers for size in left):
+        assert len({of[host] for host in hosts}) == 1
+
+
+@pytest.mark.parametrize("name", POLICIES)
+@pytest.mark.parametrize("racks", [(8,), (4, 4), (3, 3, 3), (2, 2, 2, 2), (1, 1, 1, 1, 1)])
+def test_the_network_takes_a_job_where_it_is_put(racks: tuple[int, ...], name: str) -> None:
+    asked = job(policy_name=name, workers=4 if len(racks) != 2 else 3)
+    spread = plan(asked, fabric=leaf_spine(racks, spines=2))
+    control = Control(spread, build(spread).pipelines)
+    hosts = place(spread.fabric, asked, range(spread.fabric.hosts))
+    assert hosts is not None
+    added = control.add(0, hosts)
+    assert added.fan_in == asked.workers
+    assert all(job_items(network_of(spread.fabric), added, 1).values())
+    control.remove(0)
+
+
+def test_jobs_wait_in_the_order_of_submission_and_hosts_are_used_again() -> None:
+    # Eight hosts: `first` takes six, `large` waits for them, `small`, which would fit at once, waits behind it.
+    jobs = [
+        job("small", workers=1, submit_ns=300, buckets=[bucket(10)]),
+        job("first", workers=5, submit_ns=100, buckets=[bucket(30)]),
+        job("large", workers=7, submit_ns=200, buckets=[bucket(20)]),
+    ]
+    outcome = simulate(plan(*jobs, sample_ns=100))
+    small, first, large = outcome.jobs
+    ends = [ns(result.submit_s) + ns(result.jct_s) for result in (first, large)]
+    assert [ns(result.start_s) for result in (first, large, small)] == [100, *ends]
+    assert [ns(result.submit_s) for result in (small, first, large)] == [300, 100, 200]
+    assert ns(small.jct_s) > ends[1] - 300  # it is counted from the submission
+    assert outcome.series["running"].max() == 1
+
+
+def test_two_jobs_that_fit_run_side_by_side() -> None:
+    outcome = simulate(plan(job("one", workers=3), job("other", workers=3), sample_ns=1000))
+    assert [result.start_s for result in outcome.jobs] == [0.0, 0.0]
+    assert outcome.series["running"].max() == 2
+
+
+def test_a_job_may_name_its_hosts_and_waits_for_them() -> None:
+    jobs = [job("first", hosts=(2, 5, 7)), job("other", hosts=(1, 5, 6)), job("third", hosts=(0, 3, 4))]
+    first, other, third = simulate(plan(*jobs)).jobs
+    assert (ns(first.start_s), ns(other.start_s)) == (0, ns(first.jct_s))
+    assert third.start_s == other.start_s  # nobody overtakes
+
+
+@pytest.mark.parametrize(
+    ("fabric", "asked", "problem"),
+    [
+        (RACK, {"workers": 8}, "no place for 8 workers and a PS on 8 hosts in racks of 8"),
+        (
+            leaf_spine((3, 3)),
+            {"workers": 4},
+            "no place for 4 workers and a PS on 6 hosts in racks of 3, 3; over",
+        ),
+        (RACK, {"hosts": (1, 2, 8)}, "no place for 2 workers and a PS on 8 hosts"),
+        (leaf_spine((3, 3)), {"hosts": (0, 3, 1)}, "hosts: its PS, on host 1, is in a rack with workers of it"),
+    ],
+)
+def test_a_job_that_can_never_start_is_refused_before_anything_does(fabric: Fabric, asked: dict, problem: str) -> None:
+    fine = job("fine", workers=1)
+    with pytest.raises(ValueError, match=f"^job late: {problem}") as refused:
+        simulate(plan(fine, job("late", submit_ns=10**9, **asked), fabric=fabric))
+    assert "\n" not in str(refused.value)
+
+
+def test_workers_on_named_hosts_are_ranked_rack_by_rack() -> None:
+    fabric = leaf_spine((3, 3, 3))
+    mixed = job(workers=4, hosts=(4, 0, 5, 1, 8))
+    assert place(fabric, mixed, range(9)) == [4, 5, 0, 1, 8]
+    outcome = simulate(plan(mixed, fabric=fabric, lanes=64))
+    assert outcome.incomplete is None
+    assert outcome.checked == 4 * 40
+
+
+def test_under_ps_the_server_may_sit_with_some_of_its_workers() -> None:
+    check_places(leaf_spine((3, 3)), [job("late", "ps", workers=4), job("other", "ps", hosts=(0, 3, 1))])
+    outcome = simulate(plan(job("late", "ps", workers=4), fabric=leaf_spine((3, 3)), lanes=64))
+    assert outcome.incomplete is None
