@@ -34,6 +34,7 @@ from experiments.plan import JobPlan, plan
 from experiments.progress import RunProgress
 from experiments.scenario import Scenario
 from experiments.signals import ending_interrupts
+from topologies.p4switch import P4SwitchError
 from topologies.single_rack import SingleRack, require_root
 
 SAMPLE_INTERVAL_S = 0.25
@@ -326,9 +327,13 @@ class _Run:
                 yield heard
 
     def _check_switch(self) -> None:
-        if self.net.switch.killed:
+        while self.net.switch.killed:
             self._restarting("the switch")
-            self.net.switch.restart()
+            try:
+                self.net.switch.restart()
+            except P4SwitchError:
+                if not self.net.switch.killed:  # else killed again while it started
+                    raise
         self.net.switch.check()
         if self.restorations != self.supervisor.restorations:
             self.restorations = self.supervisor.restorations

@@ -30,6 +30,7 @@ from esa.report import load_run
 from experiments.rig import LoopJob, Rig
 from experiments.run import RunError, run
 from experiments.scenario import Scenario
+from topologies.p4switch import P4SwitchError
 from topologies.single_rack import NotRootError, require_root
 
 GIVE_UP_S = 12.0
@@ -302,7 +303,7 @@ def soak(minutes: float, seed: int, results: Path, console: Console) -> Done:
                     trainings.one(number, folder, done)
                 else:
                     sum_arrays(number, folder, done)
-            except RunError as error:
+            except (RunError, P4SwitchError) as error:
                 done.hangs += 1
                 done.failing.append(f"seed {number}: {str(error).splitlines()[0]}, {folder}")
             done.runs += 1
