@@ -1,4 +1,4 @@
-# make run-topo | test | fuzz | model | soak | recovery | lint | bench | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make run-topo | test | fuzz | model | soak | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -9,6 +9,8 @@ RESULTS  ?= results
 ALLREDUCES ?= 100000
 SECONDS  ?= 300
 MINUTES  ?= 10
+QUICK    ?=
+FIGURES  ?=
 
 PYTHON   := /usr/bin/python3
 VENV     := .venv
@@ -17,7 +19,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-topo test fuzz model soak recovery lint bench p4 stop clean
+.PHONY: help setup run-topo test fuzz model soak recovery lint bench figures reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -70,6 +72,12 @@ lint: setup ## ruff and mypy
 
 bench: setup ## measure ratios side by side, against BMv2 where it is installed
 	@$(SUDO) $(BIN)/python -m experiments.bench --results $(RESULTS)
+
+figures: setup ## every figure and table of the evaluation, in virtual time; QUICK=1 FIGURES="claim map"
+	@$(BIN)/python -m experiments.figures $(FIGURES) $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
+
+reality: setup ## the same scenarios on Mininet and in virtual time, mean JCT side by side
+	@$(SUDO) $(BIN)/python -m experiments.reality --results $(RESULTS)
 
 p4: setup ## compile the P4 program (needs p4c) into p4src/build
 	@$(BIN)/python p4src/compile.py
