@@ -134,8 +134,9 @@ def test_a_switch_that_does_not_start_is_named_with_its_log(root: None, monkeypa
 
 
 HOLD = """
-import subprocess, time
+import signal, subprocess, time
 from topologies.single_rack import SingleRack
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
 with SingleRack(2) as net:
     sleeper = net.popen(0, ["sh", "-c", "echo started; exec sleep 1000"], stdout=subprocess.PIPE)
     sleeper.stdout.readline()
