@@ -11,10 +11,10 @@ with Switch.connect("127.0.0.1:9559") as switch:
 from controller.client import Switch
 from controller.controller import Controller, Occupancy
 from controller.entries import Entry, Group, InstalledJob, Replica
-from controller.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
 from controller.job_files import SavedJobs, read_job
 from controller.supervisor import Supervisor, Wanted
 from controller.tls import Tls
+from esa.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
 
 __all__ = [
     "BadInput",

@@ -23,12 +23,12 @@ from controller import development_set
 from controller.client import Switch
 from controller.controller import Controller
 from controller.entries import InstalledJob
-from controller.errors import BadInput, SwitchError
 from controller.job_files import SavedJobs, read_job
 from controller.pools import rows_text
 from controller.supervisor import Supervisor, Wanted
 from controller.tls import Tls
 from controller.watch import Sample, rates
+from esa.errors import BadInput, SwitchError
 from esa.job import Member, Pool
 from esa.policy import POLICIES
 
@@ -111,7 +111,7 @@ def job_add(
     job = read_job(file)
     with _controller(context) as controller:
         added = controller.add_job(job)
-    print(f"added {job.name}: job {job.job}, epoch {job.epoch}, {_workers(added.fan_in)}, {added.policy.name}")
+    print(f"added {job.name}: job {job.job}, epoch {added.epoch}, {_workers(added.fan_in)}, {added.policy.name}")
 
 
 @job_app.command("list")

@@ -27,8 +27,8 @@ from p4runtime_sh.context import Context, P4Type
 from p4runtime_sh.p4runtime import P4RuntimeClient, SSLOptions
 
 from controller.entries import Entry, Group, Replica, mac_text
-from controller.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
 from controller.tls import Tls, speaks_tls, why_no_handshake
+from esa.errors import AlreadyExists, BadInput, NotPrimary, Refused, SwitchError, Unreachable
 from esa.program import Program
 
 RPC_TIMEOUT_S = 10.0
@@ -386,7 +386,7 @@ class Switch:
 
     def _refusal(self, error: grpc.RpcError, items: Sequence[Entry | Group | tuple[str, int, int]]) -> Refused:
         # The shell's own iterator over these details never ends once one of several updates succeeded.
-        refused = []
+        refused, codes = [], set()
         metadata: Any = error.trailing_metadata() or ()
         for key, value in metadata:
             if key == "grpc-status-details-bin":
@@ -395,11 +395,13 @@ class Switch:
                     detail.Unpack(problem)
                     if problem.canonical_code != code_pb2.OK:
                         code = code_pb2.Code.Name(problem.canonical_code)
+                        codes.add(code)
                         refused.append(f"{self.describe(item)}: {code}: {problem.message}")
         if not refused:
             return Refused(f"the switch refused the write: {error.details() or 'no reason given'}")
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        return Refused(f"the switch refused {refused[0]}{more}")
+        kind = AlreadyExists if codes == {"ALREADY_EXISTS"} else Refused
+        return kind(f"the switch refused {refused[0]}{more}")
 
     def _read(self, entities: Sequence[Any]) -> list[Any]:
         if not entities:

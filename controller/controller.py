@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from controller import entries as e
 from controller import pools
 from controller.client import Switch
 from controller.entries import InstalledJob
-from controller.errors import BadInput, Refused, SwitchError
 from controller.job_files import SavedJobs
+from controller.runs import draw_epoch, is_newest
+from esa.errors import AlreadyExists, BadInput, Refused, SwitchError
 from esa.job import Job, Pool
 from esa.policy import Policy, policy
 from esa.program import program
 
 DEFAULT_TTL_US = Job.model_fields["ttl_us"].default
+ATTEMPTS = 8  # against other controllers that write the same at the same time
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,15 @@ class Controller:
 
     def add_hosts(self, hosts: Mapping[str, int]) -> None:
         """As `add_host`, for many; hosts that are there already stay, one that moved is moved."""
+        for attempt in range(ATTEMPTS):
+            try:
+                self._add_hosts(hosts)
+                return
+            except AlreadyExists:  # another controller adds some of them, too
+                if attempt == ATTEMPTS - 1:
+                    raise
+
+    def _add_hosts(self, hosts: Mapping[str, int]) -> None:
         there = {entry.match: entry for entry in self.switch.read_entries([e.DESTINATION])}
         wanted = [e.host_entry(mac, port) for mac, port in hosts.items()] + [e.broadcast_entry()]
         flood = next((group for group in self.switch.read_groups() if group.id == e.FLOOD_GROUP), None)
@@ -101,7 +113,7 @@ class Controller:
 
     def saved(self, job: InstalledJob) -> Job | None:
         """The job as it was added, if the file of jobs knows it."""
-        saved = self._saved.jobs().get((job.job, job.epoch)) if self._saved else None
+        saved = self._saved.jobs().get(job.job) if self._saved else None
         # Another controller may have given the id to another job since. (A damaged one cannot be compared.)
         same = saved is not None and (job.problems or (saved.workers, saved.server) == (job.workers, job.server))
         return saved if same else None
@@ -117,7 +129,11 @@ class Controller:
         raise BadInput(f"job: no job '{job}' in the switch; jobs: {there}")
 
     def add_job(self, job: Job) -> InstalledJob:
-        """Install a job: its hosts, senders, owner, receivers and, last, its policy. All or nothing."""
+        """Install a job and start its first run: hosts, senders, owner, receivers and, last, policy. All or nothing.
+
+        Several controllers may do so at a time: what makes a job unmistakable, its epoch and its index (counters,
+        multicast group), is taken by INSERTs that only one of them can win.
+        """
         loaded = self.switch.loaded
         if job.lanes != loaded.lanes:
             raise BadInput(
@@ -125,43 +141,68 @@ class Controller:
             )
         _check_members(job)
         installed = self.jobs()
-        for other in installed:
-            if other.job == job.job:
-                raise BadInput(f"job: {job.job} is in the switch already as {self.name(other)} (epoch {other.epoch})")
-            if self.name(other) == job.name:
-                raise BadInput(f"name: '{job.name}' is in the switch already as job {other.job}")
+        self._check_free(job, installed)
         claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
         pools.check(claim, self._claims(installed), loaded.aggregators, job.window)
         self._check_ports(job)
 
-        self._delete_entries_of(job.job)  # a controller may have died while it added or removed the job
-        new = InstalledJob.of(job, self._free_index())
-        self._retire_counters(new.index)
-        self.put_back(new)
+        epoch = draw_epoch(self.switch, job.job)
+        # Once more: one who started the job before this epoch was drawn is seen now, one who does later finds itself
+        # overtaken, or this job here.
+        self._check_free(job, self.jobs())
+        new = self._claim(InstalledJob.of(job.run(epoch), 1))
+        try:
+            self._retire_counters(new.index)
+            self._insert(new)
+        except BaseException:
+            self._roll_back(new)
+            raise
         if self._saved:
             self._saved.put(job)
         return new
 
+    def start_run(self, job: str | int) -> InstalledJob:
+        """Give a job of the switch a new run: a new epoch, its counters at zero, all else as it is.
+
+        The new run's entries are there before the old one's go; if they cannot be, the old ones stay.
+        """
+        old = self.find(job)
+        if old.problems:
+            raise Refused(f"job {self.name(old)} is damaged in the switch ({'; '.join(old.problems)}): add it anew")
+        new = replace(old, epoch=draw_epoch(self.switch, old.job))
+        try:
+            self._insert(new)
+        except BaseException:
+            self._delete_entries_of(new)
+            raise
+        self._delete_entries_of(old)
+        self._retire_counters(new.index)
+        return new
+
     def put_back(self, job: InstalledJob) -> None:
-        """Write a job that a switch held before into one that holds nothing of it. All or nothing."""
-        *parts, policy_entry = e.job_entries(job)
+        """Write a job that a switch held before, with its run, into one that holds nothing of it. All or nothing."""
         try:
             self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
-            self._put_group(e.job_group(job))
+            self.switch.insert([e.job_group(job)])
+            *parts, policy_entry = e.job_entries(job)
             self.switch.insert(parts)
             self.switch.insert([policy_entry])
         except SwitchError:
             self._roll_back(job)
             raise
 
+    def remembered_runs(self) -> list[e.Entry]:
+        """What the switch remembers of the runs that it has seen, as entries to put into one that lost its memory."""
+        return self.switch.read_entries([e.RUN])
+
     def remove_job(self, job: str | int) -> InstalledJob:
         """Take a job out of the switch, its policy first. Rows that it still holds drain as others take them."""
         found = self.find(job)
         if self._saved:  # first, so that no supervisor takes it for a job that the switch has lost
             self._saved.drop(found.job)
-        self._delete_entries_of(found.job)
-        self._delete_group(found.group)
+        self._delete_entries_of(found)
         self._retire_counters(found.index)
+        self._delete_group(found.group)  # last: it is what keeps the index taken
         return found
 
     def set_policy(
@@ -195,11 +236,11 @@ class Controller:
         """Delete what no job owns; with `jobs`, make these the switch's jobs. Returns what was done, in words."""
         done = []
         if jobs is not None:
-            wanted = {(job.job, job.epoch): job for job in jobs}
+            wanted = {job.job: job for job in jobs}
             for found in self.jobs():
-                job = wanted.get((found.job, found.epoch))
-                if job is not None and found == InstalledJob.of(job, found.index):
-                    del wanted[found.job, found.epoch]
+                job = wanted.get(found.job)
+                if job is not None and found == InstalledJob.of(job.run(found.epoch), found.index):
+                    del wanted[found.job]
                     continue
                 done.append(f"removed job {self.name(found)}")
                 self.remove_job(found.job)
@@ -278,12 +319,32 @@ class Controller:
             )
         return pools.allocate(self.name(found), knobs, window or 1, others, rows)
 
-    def _free_index(self) -> int:
+    def _check_free(self, job: Job, installed: Iterable[InstalledJob]) -> None:
+        for other in installed:
+            if other.job == job.job:
+                raise BadInput(f"job: {job.job} is in the switch already as {self.name(other)} (epoch {other.epoch})")
+            if self.name(other) == job.name:
+                raise BadInput(f"name: '{job.name}' is in the switch already as job {other.job}")
+
+    def _claim(self, job: InstalledJob) -> InstalledJob:
+        """Take an index for the job by inserting its multicast group, which only one controller can."""
         used = e.used_indices(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
         for index in range(1, e.MAX_JOB_INDEX + 1):
+            claimed = replace(job, index=index)
             if index not in used:
-                return index
+                with contextlib.suppress(AlreadyExists):
+                    self.switch.insert([e.job_group(claimed)])
+                    return claimed
         raise Refused(f"the switch has room for {e.MAX_JOB_INDEX} jobs and holds as many")
+
+    def _insert(self, job: InstalledJob) -> None:
+        """The entries of a new run. Refused if a newer run of the job was started meanwhile."""
+        self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
+        *parts, policy_entry = e.job_entries(job)
+        self.switch.insert(parts)
+        self.switch.insert([policy_entry])
+        if not is_newest(self.switch, job.job, job.epoch):
+            raise Refused(f"job: {job.job} was started by another controller at the same time")
 
     def _retire_counters(self, index: int) -> None:
         # Rows that a removed job still holds count for index 0: whoever takes one later releases it there, since the
@@ -297,24 +358,18 @@ class Controller:
         zeros = [(counter, index, 0) for counter in e.COUNTERS.values()]
         self.switch.write_counters([(seated, 0, left_behind), *zeros])
 
-    def _delete_entries_of(self, job: int) -> None:
-        def belongs(entry: e.Entry) -> bool:
-            return entry.match[0 if entry.table == e.REPLICA else -2] == job
-
-        mine = [entry for entry in self.switch.read_entries(e.JOB_TABLES) if belongs(entry)]
+    def _delete_entries_of(self, job: InstalledJob) -> None:
+        """Delete the entries of the job's run, its policy first."""
+        mine = [entry for entry in self.switch.read_entries(e.JOB_TABLES) if entry.match[-2:] == job.key]
         self.switch.delete([entry for entry in mine if entry.table == e.POLICY])
         self.switch.delete([entry for entry in mine if entry.table != e.POLICY])
-
-    def _put_group(self, group: e.Group) -> None:
-        there = any(other.id == group.id for other in self.switch.read_groups())
-        (self.switch.modify if there else self.switch.insert)([group])
 
     def _delete_group(self, group: int) -> None:
         self.switch.delete([other for other in self.switch.read_groups() if other.id == group])
 
     def _roll_back(self, job: InstalledJob) -> None:
         try:
-            self._delete_entries_of(job.job)
+            self._delete_entries_of(job)
             self._delete_group(job.group)
         except SwitchError:
             return  # what made the job fail is the better report; `reconcile` finds what is left

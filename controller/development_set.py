@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from controller.errors import BadInput
+from esa.errors import BadInput
 
 HOSTS = ("localhost", "127.0.0.1", "::1")  # what every server certificate is good for
 MAX_DAYS = 3650

@@ -3,7 +3,7 @@
 A job is present as soon as its policy entry is: it is written last and deleted first, so no packet is ever treated by
 half a job, and whatever belongs to a job without a policy entry is left over from a controller that died.
 
-    installed = InstalledJob.of(job, index=1)
+    installed = InstalledJob.of(job.run(epoch=1), index=1)
     installed_jobs(job_entries(installed), [job_group(installed)]) == [installed]
 """
 
@@ -14,19 +14,21 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
 from typing import NamedTuple
 
-from controller.errors import BadInput
-from esa.job import Job, Member, Pool
+from esa.errors import BadInput
+from esa.job import Member, Pool, Run
 from esa.policy import POLICIES, Aging, Emit, Policy, Preempt, Release, policy
 from esa.wire import ESA_PORT
 
 DESTINATION = "EsaIngress.forwarding.destination"
 SENDER = "EsaIngress.admission.sender"
 POLICY = "EsaIngress.admission.policy"
-OWNER = "EsaIngress.emission.owner"
+OWNER = "EsaIngress.aggregation.ownership.owner"
 REPLICA = "EsaEgress.replication.replica"
 ECN = "EsaEgress.congestion.ecn"
-JOB_TABLES = (SENDER, POLICY, OWNER, REPLICA)
+JOB_TABLES = (SENDER, POLICY, OWNER, REPLICA)  # their keys end with job and epoch
+RUN = "EsaIngress.admission.run"  # the newest epoch of each job; stays when the job goes
 
+NO_ACTION = "NoAction"
 FORWARD = "EsaIngress.forwarding.forward"
 FLOOD = "EsaIngress.forwarding.flood"
 WORKER = "EsaIngress.admission.worker"
@@ -35,7 +37,7 @@ TRANSIT = "EsaIngress.admission.transit"
 SERVER = "EsaIngress.admission.server"
 AGGREGATE = "EsaIngress.admission.aggregate"
 PASS_THROUGH = "EsaIngress.admission.pass_through"
-OWNER_IS = "EsaIngress.emission.owner_is"
+OWNER_IS = "EsaIngress.aggregation.ownership.owner_is"
 READDRESS = "EsaEgress.replication.readdress"
 MARK_ABOVE = "EsaEgress.congestion.mark_above"
 
@@ -66,7 +68,8 @@ COUNTERS: Mapping[str, str] = {
     "denied": "EsaIngress.admission.denied",
 }
 DENIED_BY_REASON = "EsaIngress.admission.denied_by_reason"
-DENY_REASONS = ("malformed", "unknown sender", "unknown job", "bitmap", "kind")  # in the order of admission.p4
+# In the order of admission.p4. "other run": of a run that is not the newest of its job.
+DENY_REASONS = ("malformed", "unknown sender", "unknown job", "bitmap", "kind", "other run")
 
 
 @dataclass(frozen=True)
@@ -99,7 +102,9 @@ class Group:
 
 @dataclass(frozen=True)
 class InstalledJob:
-    """What a switch knows of a job. `pool` and `ttl_us` are None where the policy uses no rows.
+    """What a switch knows of a job and its present run, `epoch`.
+
+    `pool` and `ttl_us` are None where the policy uses no rows.
 
     `workers` are those behind this switch, `rack` is their bit of bitmap1. At a root (`level1`) they are the switches
     of the racks. `problems` says what is missing of it, should somebody have deleted entries by hand.
@@ -119,8 +124,8 @@ class InstalledJob:
     level1: bool = False
 
     @classmethod
-    def of(cls, job: Job, index: int) -> InstalledJob:
-        """The job as it will be in the switch, with the counters `index`; BadInput if it has several racks."""
+    def of(cls, job: Run, index: int) -> InstalledJob:
+        """The run of a job as it will be in the switch, with the counters `index`; BadInput if it has several racks."""
         if job.racks:
             raise BadInput(f"racks: job {job.name} has {len(job.racks)} racks, one switch cannot hold it")
         bare = cls(job.job, job.epoch, index, policy("ps"), None, None, job.workers, job.server, job.switch_ip)
@@ -131,6 +136,11 @@ class InstalledJob:
         if policy.pool == "none":
             return replace(self, policy=policy, pool=None, ttl_us=None)
         return replace(self, policy=policy, pool=pool, ttl_us=ttl_us)
+
+    @property
+    def key(self) -> tuple[int, int]:
+        """(job, epoch): what all its entries' keys end with."""
+        return self.job, self.epoch
 
     @property
     def fan_in(self) -> int:
@@ -179,6 +189,14 @@ def ecn_entry(packets: int) -> Entry:
     return Entry(ECN, (), MARK_ABOVE, (packets,))
 
 
+# Runs
+
+
+def run_entry(job: int, epoch: int) -> Entry:
+    """The newest run of a job that was ever started on this switch."""
+    return Entry(RUN, (job, epoch), NO_ACTION)
+
+
 # A job, forwards
 
 
@@ -202,7 +220,7 @@ def sender_entries(job: InstalledJob) -> list[Entry]:
     return [*workers, Entry(SENDER, sender_key(job, job.server), SERVER)]
 
 
-def sender_key(job: InstalledJob | Job, member: Member) -> tuple[int, ...]:
+def sender_key(job: InstalledJob | Run, member: Member) -> tuple[int, ...]:
     """What admission knows a sender of the job by; `member.switch_port` is where its packets come in."""
     return member.switch_port, int(member.ip), member.udp_port, job.job, job.epoch
 
@@ -210,7 +228,7 @@ def sender_key(job: InstalledJob | Job, member: Member) -> tuple[int, ...]:
 def replica_entries(job: InstalledJob) -> list[Entry]:
     """Where each copy of a RESULT goes."""
     return [
-        Entry(REPLICA, (job.job, rank + 1), READDRESS, (mac_number(member.mac), int(member.ip), member.udp_port))
+        Entry(REPLICA, (rank + 1, *job.key), READDRESS, (mac_number(member.mac), int(member.ip), member.udp_port))
         for rank, member in enumerate(job.workers)
     ]
 
@@ -218,12 +236,12 @@ def replica_entries(job: InstalledJob) -> list[Entry]:
 def owner_entry(job: InstalledJob) -> Entry:
     """Where the content of the job's rows goes when another job takes them."""
     where = (mac_number(job.server.mac), int(job.server.ip), int(job.switch_ip))
-    return Entry(OWNER, (job.job, job.epoch), OWNER_IS, (job.index, *where, int(job.level1), job.bitmap1))
+    return Entry(OWNER, job.key, OWNER_IS, (job.index, *where, int(job.level1), job.bitmap1))
 
 
 def policy_entry(job: InstalledJob) -> Entry:
     """The five knobs, the rows, and where things are."""
-    key = (job.job, job.epoch)
+    key = job.key
     if job.pool is None or job.ttl_us is None:
         return Entry(POLICY, key, PASS_THROUGH, (job.index, job.group))
     knobs = (job.policy.preempt, job.policy.aging, job.policy.release, job.policy.emit)
@@ -260,14 +278,7 @@ def leftovers(entries: Iterable[Entry]) -> list[Entry]:
     """Entries of jobs that have no policy entry."""
     entries = list(entries)
     present = {entry.match for entry in entries if entry.table == POLICY}
-    present_ids = {job for job, _ in present}
-
-    def is_left_over(entry: Entry) -> bool:
-        if entry.table == REPLICA:
-            return entry.match[0] not in present_ids
-        return entry.table in JOB_TABLES and entry.match[-2:] not in present
-
-    return [entry for entry in entries if is_left_over(entry)]
+    return [entry for entry in entries if entry.table in JOB_TABLES and entry.match[-2:] not in present]
 
 
 def used_indices(entries: Iterable[Entry], groups: Iterable[Group]) -> set[int]:
@@ -283,7 +294,8 @@ def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Grou
     job, epoch = entry.match
     problems: list[str] = []
     senders = [other for other in entries if other.table == SENDER and other.match[3:] == (job, epoch)]
-    macs = {other.match[1]: other.params[0] for other in entries if other.table == REPLICA and other.match[0] == job}
+    replicas = (other for other in entries if other.table == REPLICA and other.match[1:] == (job, epoch))
+    macs = {other.match[0]: other.params[0] for other in replicas}
     server_mac, server_ip, switch_ip, level1, rack = 0, 0, 0, 0, 0
     owner = next((other for other in entries if other.table == OWNER and other.match == (job, epoch)), None)
     if owner is not None and owner.action == OWNER_IS:

@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from controller.errors import BadInput
+from esa.errors import BadInput
 from esa.job import Job, Member, Pool
 
 
@@ -65,15 +65,15 @@ class SavedJobs:
         home = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
         return Path(home) / "esa" / "jobs.json"
 
-    def jobs(self) -> dict[tuple[int, int], Job]:
-        """(job, epoch) -> the job as it was added."""
+    def jobs(self) -> dict[int, Job]:
+        """Job id -> the job as it was added."""
         found = {}
         for saved in self._read().get(self._switch, {}).values():
             try:
                 job = Job.model_validate(saved)
             except ValidationError:
                 continue
-            found[job.job, job.epoch] = job
+            found[job.job] = job
         return found
 
     def put(self, job: Job) -> None:

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from controller import entries as e
 from controller.entries import Entry, Group
-from controller.errors import BadInput
+from esa.errors import BadInput
 
 Items: TypeAlias = list[Entry | Group]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from controller.errors import BadInput
+from esa.errors import BadInput
 from esa.job import Pool
 from esa.policy import Policy
 

@@ -23,8 +23,8 @@ from typing import NamedTuple
 
 from controller.client import Switch
 from controller.controller import Controller
-from controller.entries import InstalledJob
-from controller.errors import BadInput, Refused, SwitchError, Unreachable
+from controller.entries import Entry, InstalledJob
+from esa.errors import BadInput, Refused, SwitchError, Unreachable
 from esa.job import Job
 from esa.program import program
 
@@ -55,6 +55,7 @@ class Held:
     congestion_mark: int | None = None
     lanes: int | None = None
     leftovers: tuple[str, ...] = ()
+    runs: tuple[Entry, ...] = ()
 
     @classmethod
     def by(cls, controller: Controller) -> Held:
@@ -64,6 +65,7 @@ class Held:
             controller.congestion_mark(),
             controller.switch.loaded.lanes,
             tuple(controller.leftovers()),
+            tuple(controller.remembered_runs()),
         )
 
 
@@ -191,6 +193,7 @@ class Supervisor:
         controller.add_hosts({**wanted.hosts, **held.hosts})
         if held.congestion_mark is not None:
             controller.mark_congestion_above(held.congestion_mark)
+        controller.switch.insert(held.runs)
         for job in held.jobs:
             controller.put_back(job)
         for new in _difference(wanted, held).missing:
@@ -198,8 +201,8 @@ class Supervisor:
         self._held, self._generation = Held.by(controller), controller.switch.generation()
         self._difference, self._lost_at, self._restoring = _NOTHING, None, False
         self.restorations += 1
-        names = {(job.job, job.epoch): job.name for job in wanted.jobs}
-        jobs = [names.get((job.job, job.epoch), f"job-{job.job}") for job in self._held.jobs]
+        names = {job.job: job.name for job in wanted.jobs}
+        jobs = [names.get(job.job, f"job-{job.job}") for job in self._held.jobs]
         self._say(
             f"the switch ran no program: loaded it, put back {', '.join(jobs) or 'no jobs'}"
             f" {time.monotonic() - lost_at:.2f} s after it was missed"
@@ -231,17 +234,17 @@ _NOTHING = Difference()
 
 
 def _difference(wanted: Wanted, held: Held) -> Difference:
-    missing = {(job.job, job.epoch): job for job in wanted.jobs}
-    ids = {job.job for job in wanted.jobs}
+    missing = {job.job: job for job in wanted.jobs}
+    ids = set(missing)
     surplus = []
     for found in held.jobs:
-        job = missing.get((found.job, found.epoch))
+        job = missing.get(found.job)
         if job is None:
             if wanted.exclusive or found.job in ids:
                 surplus.append(found)
         elif found.problems or (found.workers, found.server) != (job.workers, job.server):
             surplus.append(found)
         else:
-            del missing[found.job, found.epoch]
+            del missing[found.job]
     hosts = tuple((mac, port) for mac, port in wanted.hosts.items() if held.hosts.get(mac) != port)
     return Difference(tuple(surplus), tuple(missing.values()), hosts, held.leftovers)

@@ -53,16 +53,16 @@ from ipaddress import IPv4Address
 
 from controller import entries as e
 from controller.entries import Entry, Group, InstalledJob, Replica
-from controller.errors import BadInput
 from controller.leaf_spine import Host, Items, LeafSpine, RackSwitch, Switch, check_distinct, forwarding_items
-from esa.job import Job, Member
+from esa.errors import BadInput
+from esa.job import Job, Member, Run
 from esa.policy import Emit, policy
 from esa.wire import ESA_PORT
 
 __all__ = ["Host", "Items", "LeafSpine", "RackSwitch", "Switch", "forwarding_items", "job_items"]
 
 
-def job_items(network: LeafSpine, job: Job, index: int) -> dict[IPv4Address, Items]:
+def job_items(network: LeafSpine, job: Run, index: int) -> dict[IPv4Address, Items]:
     """By the switch's address, for every switch on the job's way: groups, then entries, the policy entry last.
 
     index: the job's counters in each of them, 1..255. Members' `switch_port` is that of their own rack switch. BadInput
@@ -84,14 +84,14 @@ class _Way:
     """A job on a network: which switches it meets."""
 
     network: LeafSpine
-    job: Job
+    job: Run
     index: int
     racks: tuple[int, ...]  # the rack switch behind each bit of bitmap1
     home: int  # the PS's rack
     root: int  # the spine that frames to the PS take
 
     @classmethod
-    def of(cls, network: LeafSpine, job: Job, index: int) -> _Way:
+    def of(cls, network: LeafSpine, job: Run, index: int) -> _Way:
         if not 1 <= index <= e.MAX_JOB_INDEX:
             raise BadInput(f"index: {index}; allowed: 1..{e.MAX_JOB_INDEX}")
         at = {switch.ip: rack for rack, switch in enumerate(network.racks)}

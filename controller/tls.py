@@ -7,8 +7,8 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller.errors import BadInput
 from esa.certificates import CertificateError, read_authority, read_identity
+from esa.errors import BadInput
 
 TIMEOUT_S = 5.0
 # The preface and an empty SETTINGS frame (RFC 9113, section 3.4).

@@ -1,7 +1,6 @@
 """A job as every part of the system sees it: who takes part, where they are, which rows it may use.
 
-One JSON file per job, written by whoever starts it; the controller turns it into table entries, workers and PS read
-their addresses from it.
+One JSON file per job; the controller turns it into table entries, workers and PS read their addresses from it.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from esa.program import program
 from esa.wire import ESA_PORT
 
 MAX_FAN_IN = 32  # bits of a bitmap
+MAX_EPOCH = 65535  # 16 bits
 
 Mac = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
@@ -30,17 +30,17 @@ class Frozen(BaseModel):
 class Member(Frozen):
     """One end host of a job: its addresses and the switch port it is behind."""
 
-    ip: IPv4Address
-    mac: Mac
-    udp_port: int = Field(ge=1, le=65535)
-    switch_port: int = Field(ge=0, le=510)
+    ip: IPv4Address = Field(description="its IPv4 address")
+    mac: Mac = Field(description="its MAC address, lower case, as 02:00:00:00:00:01")
+    udp_port: int = Field(ge=1, le=65535, description="where it receives; a PS on the ESA port")
+    switch_port: int = Field(ge=0, le=510, description="the switch's port that it is behind")
 
 
 class Pool(Frozen):
     """The rows `base .. base + size`; both such that a mask selects a row (size a power of two)."""
 
-    base: int = Field(ge=0)
-    size: int = Field(ge=1)
+    base: int = Field(ge=0, description="the first row")
+    size: int = Field(ge=1, description="how many rows, a power of two")
 
     @field_validator("size")
     @classmethod
@@ -53,31 +53,44 @@ class Pool(Frozen):
 class Rack(Frozen):
     """The next `workers` ranks of a job over several racks: they sit behind one rack switch."""
 
-    workers: int = Field(ge=1, le=MAX_FAN_IN)
-    switch_ip: IPv4Address  # the rack switch as a member of the job
+    workers: int = Field(ge=1, le=MAX_FAN_IN, description="how many ranks")
+    switch_ip: IPv4Address = Field(description="the rack switch as a member of the job")
 
 
 class Job(Frozen):
-    """One training run. `workers` in the order of their ranks; `epoch` is new each time the job is added.
+    """What is to be trained together: who takes part, where they are, which rows they may use.
+
+    A job can be run many times, one run after the other; each run has an epoch of its own (`Run`). Workers are numbered
+    by their place in `workers`, which is their bit in every bitmap; PyTorch's ranks may be in another order.
 
     Without `racks` all workers sit behind one switch. With them `switch_ip` is the root, which adds the racks' sums.
     """
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    job: int = Field(ge=1, le=65535)
-    epoch: int = Field(ge=0, le=65535, default=0)
-    policy: str
-    lanes: int = 64
-    workers: tuple[Member, ...] = Field(min_length=1)
-    racks: tuple[Rack, ...] = Field(default=(), max_length=MAX_FAN_IN)  # in the order of the ranks
-    server: Member
-    switch_ip: IPv4Address  # the switch as a member of the job: where reminders go
-    pool: Pool
-    window: int = Field(ge=1, le=16384, default=256)  # fragments in flight per worker, at most
-    ttl_us: int = Field(ge=0, lt=2**48, default=2_000_000)
-    quantisation: Literal["fixed", "adaptive"] = "fixed"
-    fraction_bits: int = Field(ge=-64, le=64, default=20)  # of `fixed`: a gradient is value * 2**fraction_bits
-    give_up_s: float = Field(gt=0, default=30.0)
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="a name, unique on the switch")
+    job: int = Field(ge=1, le=65535, description="a number, unique on the switch: on the wire it stands for the name")
+    policy: str = Field(description="how its rows are scheduled: esa, atp, switchml, ps, or an ablation of esa")
+    lanes: int = Field(default=64, description="int32 values in a fragment: 64 or 256, as the switch's program has")
+    workers: tuple[Member, ...] = Field(min_length=1, description="who trains")
+    racks: tuple[Rack, ...] = Field(
+        default=(), max_length=MAX_FAN_IN, description="over several racks: how `workers` are spread, in their order"
+    )
+    server: Member = Field(description="the parameter server (PS)")
+    switch_ip: IPv4Address = Field(description="the switch as a member of the job: where reminders go; no host has it")
+    pool: Pool = Field(description="the rows that it may use")
+    window: int = Field(ge=1, le=16384, default=256, description="fragments in flight per worker, at most")
+    ttl_us: int = Field(
+        ge=0, lt=2**48, default=2_000_000, description="after how long without news a row of its may be taken, in us"
+    )
+    quantisation: Literal["fixed", "adaptive"] = Field(
+        default="adaptive", description="adaptive: a scale per fragment, agreed on as values change; fixed: one for all"
+    )
+    fraction_bits: int = Field(
+        ge=-64, le=64, default=20, description="of `fixed`: a gradient is sent as value * 2**fraction_bits"
+    )
+    give_up_s: float = Field(gt=0, default=30.0, description="how long a silent member is waited for, in s")
+    wait_limit_s: float = Field(
+        gt=0, default=1800.0, description="how long a worker that answers, but computes, is waited for, in s"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Job:
@@ -139,9 +152,30 @@ class Job(Frozen):
             return ()
         return self.switch_ip, *(rack.switch_ip for rack in self.racks)
 
-    def save(self, path: Path) -> None:
-        path.write_text(self.model_dump_json(indent=2) + "\n")
+    def run(self, epoch: int) -> Run:
+        """The run of this job that the control plane gave `epoch`."""
+        return Run(**dict(self), epoch=epoch)
+
+    def save(self, path: str | Path) -> None:
+        Path(path).write_text(self.model_dump_json(indent=2) + "\n")
 
     @classmethod
-    def load(cls, path: Path) -> Job:
-        return cls.model_validate_json(path.read_text())
+    def load(cls, path: str | Path) -> Job:
+        """The job in a JSON file; OSError or pydantic's ValidationError (a ValueError) if there is none."""
+        return Job.model_validate_json(Path(path).read_text())
+
+
+class Run(Job):
+    """One use of a job by one set of workers: `(job, epoch)` on the wire.
+
+    The epoch is the control plane's to give, a new one for every run; packets, rows and table entries of different runs
+    of a job have nothing to do with each other. So a run comes from the controller, never from a file that somebody
+    might read twice.
+    """
+
+    epoch: int = Field(ge=0, le=MAX_EPOCH)
+
+    @property
+    def description(self) -> Job:
+        """The job that this is a run of."""
+        return Job(**{name: value for name, value in self if name != "epoch"})

@@ -48,7 +48,6 @@ def _place(scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: It
         job = Job(
             name=spec.name,
             job=i + 1,
-            epoch=1,
             policy=scenario.policy_of(spec),
             lanes=scenario.lanes,
             workers=tuple(_member(net, host, WORKER_PORT) for host in workers),

@@ -154,7 +154,6 @@ class Rig:
         job = Job(
             name=spec.name,
             job=number,
-            epoch=1,
             policy=spec.policy,
             lanes=self.lanes,
             workers=tuple(self._member(host, WORKER_PORT + number) for host in workers),

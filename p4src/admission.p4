@@ -1,4 +1,4 @@
-// Who may say what: a sender (port, address) is entitled to one job and epoch in one role, a worker to its own bit.
+// Who may say what: a sender (port, address) is entitled to one run (job and epoch) in one role, a worker to its own bit.
 // Everything else is dropped and counted by reason.
 
 #define DENY_MALFORMED      0
@@ -6,6 +6,7 @@
 #define DENY_UNKNOWN_JOB    2
 #define DENY_BITMAP         3
 #define DENY_KIND           4
+#define DENY_OTHER_RUN      5
 
 control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
     counter(8, CounterType.packets) denied_by_reason;
@@ -72,6 +73,18 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
         size = MAX_JOBS;
     }
 
+    // The newest run of each job that was ever started here. Its entry stays when the run ends: that is how this switch
+    // keeps the control plane from giving an epoch twice.
+    table run {
+        key = {
+            hdr.esa.job: exact @name("job");
+            hdr.esa.epoch: exact @name("epoch");
+        }
+        actions = { NoAction; }
+        default_action = NoAction();
+        size = 4096;
+    }
+
     action deny(bit<32> reason) {
         denied_by_reason.count(reason);
         denied.count((bit<32>)meta.policy.job_index);
@@ -85,7 +98,7 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
         }
         sender.apply();
         if (meta.role == Role.UNKNOWN) {
-            deny(DENY_UNKNOWN_SENDER);
+            if (run.apply().hit) { deny(DENY_UNKNOWN_SENDER); } else { deny(DENY_OTHER_RUN); }
         }
         if (!policy.apply().hit) {
             deny(DENY_UNKNOWN_JOB);

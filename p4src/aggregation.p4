@@ -9,6 +9,7 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
     register<bit<8>>(AGGREGATORS)  row_flags;
     register<bit<48>>(AGGREGATORS) row_time_us;
 
+    Ownership() ownership;
     Policy() policy;
     Lanes() lanes;
 
@@ -61,10 +62,14 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
     apply {
         name_row();
         read_row();
+        if (meta.row.bitmap != 0 && (meta.row.owner != meta.fragment || hdr.esa.kind == KIND_REMINDER)) {
+            ownership.apply(meta);
+        }
         policy.apply(hdr, meta, standard);
 
         meta.next = meta.row;
-        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.SWAP) {
+        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||
+            meta.verdict == Verdict.SWAP) {
             take();
         } else if (meta.verdict == Verdict.ADD) {
             merge();
@@ -73,8 +78,9 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         } else if (meta.verdict == Verdict.COLLIDE && meta.policy.aging == Aging.HALVE && meta.row.priority != 0) {
             age();
         }
-        if (meta.next.bitmap == meta.policy.full && (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT ||
-                                                     meta.verdict == Verdict.ADD)) {
+        if (meta.next.bitmap == meta.policy.full &&
+            (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||
+             meta.verdict == Verdict.ADD)) {
             meta.complete = 1;
             if (meta.policy.release == Release.ON_COMPLETION) { clear(); }
         }

@@ -18,13 +18,14 @@ control JobCounters(in metadata_t meta) {
 
     apply {
         bit<32> job = (bit<32>)meta.policy.job_index;
-        bit<32> owner = (bit<32>)meta.owner_index;
+        bit<32> owner = (bit<32>)meta.owner.job_index;
 
         if (meta.kind == KIND_GRADIENT) {
             gradients.count(job);
             if (meta.flags & FLAG_RESEND != 0) { resends.count(job); }
         }
-        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.SWAP) {
+        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||
+            meta.verdict == Verdict.SWAP) {
             seated.count(job);
             aggregated.count(job);
         } else if (meta.verdict == Verdict.ADD || meta.verdict == Verdict.ALONE) {
@@ -43,6 +44,8 @@ control JobCounters(in metadata_t meta) {
         if (meta.verdict == Verdict.SWAP) {
             if (meta.expired == 1) { expired.count(job); } else { preemptions.count(job); }
             evicted.count(owner);
+            released.count(owner);
+        } else if (meta.verdict == Verdict.RECLAIM) {
             released.count(owner);
         } else if (meta.verdict == Verdict.RELEASE || meta.verdict == Verdict.FETCH || meta.verdict == Verdict.RESEAT) {
             released.count(job);

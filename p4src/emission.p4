@@ -13,30 +13,17 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         hdr.esa.index = 0;
     }
 
-    // The job that owned the row: where its PS is and at which level its rows are here. A job that was removed has no
-    // entry; what it left behind is dropped when its row is taken.
-    action owner_is(bit<16> job_index, bit<48> server_mac, bit<32> server_ip, bit<32> switch_ip, bit<1> level1,
-                    bit<32> bitmap1) {
-        meta.owner_known = 1;
-        meta.owner_index = job_index;
-        hdr.ethernet.dst = server_mac;
-        hdr.ipv4.dst = server_ip;
-        hdr.ipv4.src = switch_ip;
+    // And goes to its owner's PS.
+    action partial_to_owner() {
+        hdr.ethernet.dst = meta.owner.server_mac;
+        hdr.ipv4.dst = meta.owner.server_ip;
+        hdr.ipv4.src = meta.owner.switch_ip;
         hdr.udp.dst_port = ESA_PORT;
         hdr.udp.src_port = ESA_PORT;
         hdr.esa.kind = KIND_PARTIAL;
-        hdr.esa.flags = hdr.esa.flags | (level1 == 1 ? FLAG_LEVEL1 : 8w0);
-        hdr.esa.bitmap0 = level1 == 1 ? 0xffffffff : meta.row.bitmap;
-        hdr.esa.bitmap1 = level1 == 1 ? meta.row.bitmap : bitmap1;
-    }
-    table owner {
-        key = {
-            meta.row.owner[63:48]: exact @name("job");
-            meta.row.owner[47:32]: exact @name("epoch");
-        }
-        actions = { owner_is; NoAction; }
-        default_action = NoAction();
-        size = MAX_JOBS;
+        hdr.esa.flags = hdr.esa.flags | (meta.owner.level1 == 1 ? FLAG_LEVEL1 : 8w0);
+        hdr.esa.bitmap0 = meta.owner.level1 == 1 ? 0xffffffff : meta.row.bitmap;
+        hdr.esa.bitmap1 = meta.owner.level1 == 1 ? meta.row.bitmap : meta.owner.bitmap1;
     }
 
     // The complete sum becomes the packet.
@@ -81,8 +68,8 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
 
         if (meta.verdict == Verdict.SWAP || meta.verdict == Verdict.FETCH) {
             row_to_packet();
-            owner.apply();
-            if (meta.owner_known == 1) { meta.to_destination = 1; } else { drop(); }
+            partial_to_owner();
+            meta.to_destination = 1;
         } else if (meta.complete == 1 || meta.verdict == Verdict.ANSWER) {
             if (meta.verdict != Verdict.ALONE) { complete_header(); }
             full_bitmap();
@@ -106,8 +93,8 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         } else if (meta.kind == KIND_RESULT && meta.policy.group != 0 && meta.flags & FLAG_ANSWER == 0 &&
                    meta.role == Role.SERVER) {
             to_workers();
-        } else if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.ADD ||
-                   (meta.verdict == Verdict.DUPLICATE && meta.flags & FLAG_RESEND == 0)) {
+        } else if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||
+                   meta.verdict == Verdict.ADD || (meta.verdict == Verdict.DUPLICATE && meta.flags & FLAG_RESEND == 0)) {
             // A RESEND that the row has already goes on to the PS: the row may be what is left after others had the
             // result, and nobody would complete it.
             drop();

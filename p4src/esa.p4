@@ -5,7 +5,8 @@
 //
 //   parser       bytes to headers, well-formedness, checksums      forwarding   everything that is not ESA
 //   admission    who may say what                                  policy       the verdict on a packet and a row
-//   aggregation  the rows: read, decide, write                     lanes        the sums
+//   aggregation  the rows: read, decide, write                     ownership    whose a row is
+//   lanes        the sums
 //   emission     what leaves, and to whom                          counters     what happened
 //   replication  each receiver's copy                              congestion   ECN
 //
@@ -21,6 +22,7 @@
 #include "parser.p4"
 #include "forwarding.p4"
 #include "admission.p4"
+#include "ownership.p4"
 #include "policy.p4"
 #include "lanes.p4"
 #include "aggregation.p4"

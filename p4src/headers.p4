@@ -106,7 +106,8 @@ enum bit<8> Verdict {
     RELEASE          = 8,  // clear the row
     FETCH            = 9,  // clear the row, its content leaves
     MISS             = 10, // nothing here
-    ALONE            = 11  // fan-in 1: complete without a row
+    ALONE            = 11, // fan-in 1: complete without a row
+    RECLAIM          = 12  // take a row of a run that has ended; what it held is worth nothing
 }
 
 enum bit<8> Preempt { NEVER = 0, HIGHER = 1, ALWAYS = 2, COIN = 3 }
@@ -142,6 +143,17 @@ struct policy_t {
     bit<32> switch_ip;  // this switch as a member of the job
 }
 
+// The run that owns a row.
+struct owner_t {
+    bit<1>  known;      // 0: it has ended
+    bit<16> job_index;  // of its counters; 0 for an ended run
+    bit<48> server_mac;
+    bit<32> server_ip;
+    bit<32> switch_ip;
+    bit<1>  level1;     // its rows here hold sums of racks
+    bit<32> bitmap1;
+}
+
 struct metadata_t {
     bit<1>   claims_esa;   // is an ESA packet, or could be one to its receiver
     bit<1>   well_formed;
@@ -160,7 +172,6 @@ struct metadata_t {
     bit<1>   complete;
     bit<1>   expired;
     bit<1>   aged;
-    bit<16>  owner_index;  // counters of the job that owned the row
-    bit<1>   owner_known;
+    owner_t  owner;        // of the row, where the verdict needs it
     bit<1>   to_destination; // leaves by the destination's MAC address
 }

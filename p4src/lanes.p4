@@ -21,7 +21,7 @@ control Lanes(inout headers_t hdr, inout metadata_t meta) {
     action fetch() { bit<32> held; FOR_EACH_LANE(LANE_FETCH) }
 
     apply {
-        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT) {
+        if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM) {
             seat();
         } else if (meta.verdict == Verdict.ADD) {
             add();

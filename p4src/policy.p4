@@ -25,6 +25,8 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
             } else {
                 set(Verdict.DUPLICATE);
             }
+        } else if (meta.owner.known == 0) {
+            set(Verdict.RECLAIM);
         } else {
             // Another's row. Release on reuse: a worker sends seq + 2 windows only after every worker has seq.
             bool own_job = meta.row.owner[63:32] == meta.fragment[63:32];

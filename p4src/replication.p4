@@ -11,8 +11,9 @@ control Replication(inout headers_t hdr, inout standard_metadata_t standard) {
     }
     table replica {
         key = {
-            hdr.esa.job: exact @name("job");
             standard.egress_rid: exact @name("replica");
+            hdr.esa.job: exact @name("job");
+            hdr.esa.epoch: exact @name("epoch");
         }
         actions = { readdress; NoAction; }
         default_action = NoAction();

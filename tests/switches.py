@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.client import Switch
-from controller.errors import Unreachable
+from esa.errors import Unreachable
 from controller.tls import Tls
 
 KINDS = ("embedded", "bmv2")

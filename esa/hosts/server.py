@@ -23,7 +23,7 @@ from esa.hosts.channel import (
     void_wrong_lengths,
     wait,
 )
-from esa.job import Job
+from esa.job import Run
 from esa.native import native
 from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
@@ -82,13 +82,13 @@ def _run(
 
 
 class ServerEndpoint:
-    """A job's PS, in a thread of its own. OSError if its address cannot be opened.
+    """A run's PS, in a thread of its own. OSError if its address cannot be opened.
 
     faults: what its link does to packets on purpose. Further keywords go to `protocol.server_state`, where they take
     the place of what follows from the policy.
     """
 
-    def __init__(self, job: Job, *, faults: LinkFaults | None = None, **protocol: Any):
+    def __init__(self, job: Run, *, faults: LinkFaults | None = None, **protocol: Any):
         self.job = job
         knobs = policy(job.policy)
         switches = [] if knobs.pool == "none" else [job.switch_ip]

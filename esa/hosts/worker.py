@@ -27,7 +27,7 @@ from esa.hosts.channel import (
 )
 from esa.hosts.errors import AllReduceError
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
-from esa.job import Job
+from esa.job import Run
 from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
@@ -81,14 +81,14 @@ def _run(channel: Channel, operations: Operations, state: WorkerState) -> int:
 
 
 class WorkerEndpoint:
-    """Rank `rank` of a job: sums arrays with its peers. Answers its peers' questions until it is closed.
+    """Worker `rank` of a run: sums arrays with its peers. Answers its peers' questions until it is closed.
 
     Close it only when every worker has its last sum (a barrier): until then a peer may need what this one knows.
     Opens the worker's address; OSError if that is not possible. faults: what its link does to packets on purpose.
     Further keywords go to `protocol.worker_state`.
     """
 
-    def __init__(self, job: Job, rank: int, *, faults: LinkFaults | None = None, **protocol: Any):
+    def __init__(self, job: Run, rank: int, *, faults: LinkFaults | None = None, **protocol: Any):
         if not 0 <= rank < job.fan_in:
             raise ValueError(f"rank: job {job.name} has ranks 0..{job.fan_in - 1}, not {rank}")
         if job.lanes == 0:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from controller import entries
 from controller.direct import apply, remove
 from controller.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
-from esa.job import Job, Member, Rack
+from esa.job import Job, Member, Rack, Run
 from esa.sim.addresses import encapsulation, ip_of, mac_of, member
 from esa.sim.plan import Fabric, Plan
 from esa.switch.pipeline import Pipeline
@@ -49,14 +49,14 @@ class Control:
         self._rack_of = rack_of(plan.fabric)
         self._switches = [*self._network.racks, *self._network.spines]
         self._pipelines = {switch.ip: pipeline for switch, pipeline in zip(self._switches, pipelines, strict=True)}
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[int, Run] = {}
         for ip, items in forwarding_items(self._network).items():
             apply(items, self._pipelines[ip])
         if plan.fabric.ecn_packets is not None:
             for pipeline in pipelines:
                 apply([entries.ecn_entry(plan.fabric.ecn_packets)], pipeline)
 
-    def add(self, number: int, hosts: Sequence[int]) -> Job:
+    def add(self, number: int, hosts: Sequence[int]) -> Run:
         """Add a job whose workers, rack by rack, then PS, are on `hosts`; return it as the end hosts know it."""
         spec = self._plan.jobs[number]
         network = self._network
@@ -80,7 +80,7 @@ class Control:
             pool=spec.pool,
             window=spec.window,
             ttl_us=spec.ttl_us,
-        )
+        ).run(epoch=0)
         for ip, items in job_items(network, job, number + 1).items():
             apply(items, self._pipelines[ip])
         self._jobs[number] = job

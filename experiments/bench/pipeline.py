@@ -15,7 +15,7 @@ from scapy.layers.l2 import Ether
 from controller.direct import apply
 from controller.entries import InstalledJob, flood_group, host_entry, job_entries, job_group
 from esa import wire
-from esa.job import Job, Member, Pool
+from esa.job import Job, Member, Pool, Run
 from esa.program import program
 from esa.scapy_layer import ESA
 from esa.switch import PacketBatch, Pipeline
@@ -29,7 +29,7 @@ def _member(host: int, udp_port: int) -> Member:
     )
 
 
-def _job(lanes: int) -> Job:
+def _job(lanes: int) -> Run:
     return Job(
         name="bench",
         job=1,
@@ -40,10 +40,10 @@ def _job(lanes: int) -> Job:
         switch_ip=IPv4Address("10.0.0.254"),
         pool=Pool(base=0, size=FRAGMENTS),
         window=FRAGMENTS,
-    )
+    ).run(epoch=1)
 
 
-def _gradients(job: Job) -> PacketBatch:
+def _gradients(job: Run) -> PacketBatch:
     """Every worker's gradient of every fragment, worker by worker within a fragment."""
     rng = np.random.default_rng(1)
     batch = PacketBatch(WORKERS * FRAGMENTS)

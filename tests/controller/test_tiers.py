@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from controller import entries as e
 from controller.direct import apply, remove
 from controller.entries import InstalledJob
-from controller.errors import BadInput
+from esa.errors import BadInput
 from controller.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
 from esa.job import Job, Member, Pool, Rack
 from esa.policy import POLICIES, Emit

@@ -1,0 +1,55 @@
+"""Epochs: the numbers of a job's runs, each given once.
+
+The switch keeps them: an entry per job with its newest epoch, which stays when the job goes. So a controller that comes
+later, or another one at the same time, knows what was given. An epoch is taken by an INSERT, which only one can win;
+whoever finds a newer one beside its own, taken meanwhile, takes another. Older entries are deleted once a newer one is
+there, so a job's entries are never all gone.
+
+The first epoch on a switch is drawn at random from the lower half of the numbers: a switch that has just lost its
+memory would otherwise repeat the epochs of runs whose packets or members may still be about.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+
+from controller.client import Switch
+from controller.entries import RUN, run_entry
+from esa.errors import AlreadyExists, Refused
+from esa.job import MAX_EPOCH
+
+FIRST_EPOCHS = MAX_EPOCH // 2  # that a job may start with on a switch that knows nothing of it
+_ATTEMPTS = 64  # against others who draw for the same job at the same time
+
+
+def epochs(switch: Switch, job: int) -> list[int]:
+    """The epochs of a job that the switch remembers; the newest is the last."""
+    return sorted(epoch for number, epoch in (entry.match for entry in switch.read_entries([RUN])) if number == job)
+
+
+def draw_epoch(switch: Switch, job: int) -> int:
+    """Take an epoch that this switch has never seen for the job. Refused when a job has used up all of them."""
+    for _ in range(_ATTEMPTS):
+        known = epochs(switch, job)
+        epoch = known[-1] + 1 if known else 1 + secrets.randbelow(FIRST_EPOCHS)
+        if epoch > MAX_EPOCH:
+            raise Refused(
+                f"job: {job} has used all its {MAX_EPOCH} epochs on the switch at {switch.address}:"
+                " give it another number, or load the program anew (esactl load)"
+            )
+        try:
+            switch.insert([run_entry(job, epoch)])
+        except AlreadyExists:
+            continue
+        known = epochs(switch, job)
+        if known[-1] == epoch:
+            with contextlib.suppress(Refused):  # another may have deleted them meanwhile
+                switch.delete([run_entry(job, old) for old in known[:-1]])
+            return epoch
+    raise Refused(f"job: {job}: other controllers start it all the time on the switch at {switch.address}")
+
+
+def is_newest(switch: Switch, job: int, epoch: int) -> bool:
+    """Whether no other run of the job was started since."""
+    return epochs(switch, job)[-1:] == [epoch]

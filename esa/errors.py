@@ -1,0 +1,67 @@
+"""What can go wrong, each in one line that a person can act on.
+
+    EsaError
+      BadInput              the request itself is wrong; nothing was started or sent
+      SwitchError           the switch did not do what it was asked
+        Unreachable         no P4Runtime server answers at the address
+        NotPrimary          another client holds the switch with a higher election id
+        Refused             the switch refused an entry or does not support the request
+          AlreadyExists     what was to be inserted is there already
+      JoinError             a run did not start: what its members, PS and switch do not agree on
+      AllReduceError        an all-reduce ended without a sum
+        MemberLeft          because a member of the run ended
+
+Everything that this project raises for its user to read is one of these.
+"""
+
+from __future__ import annotations
+
+
+class EsaError(Exception):
+    """The root: `except EsaError` catches whatever this project says on purpose."""
+
+
+class BadInput(EsaError, ValueError):  # noqa: N818 - reads as what it is
+    """The request itself is wrong; nothing was sent to the switch."""
+
+
+class SwitchError(EsaError, RuntimeError):
+    """The switch did not do what it was asked."""
+
+
+class Unreachable(SwitchError):  # noqa: N818
+    """No P4Runtime server answers at the address."""
+
+
+class NotPrimary(SwitchError):  # noqa: N818
+    """Another client holds the switch with a higher election id."""
+
+
+class Refused(SwitchError):  # noqa: N818
+    """The switch refused an entry or does not support the request."""
+
+
+class AlreadyExists(Refused):
+    """What was to be inserted is there already."""
+
+
+class JoinError(EsaError, RuntimeError):
+    """A run did not start; the text says what does not agree, where, and what to do."""
+
+
+class AllReduceError(EsaError, RuntimeError):
+    """An all-reduce ended without a sum: `job` by name, `rank`, `seq` of the fragment, and the ranks `missing`.
+
+    `missing` are those not heard from, as far as known.
+    """
+
+    def __init__(self, text: str, *, job: str, rank: int, seq: int, missing: tuple[int, ...] = ()) -> None:
+        super().__init__(text)
+        self.job = job
+        self.rank = rank
+        self.seq = seq
+        self.missing = missing
+
+
+class MemberLeft(AllReduceError):  # noqa: N818
+    """A member of the run ended: `missing` names it."""
