@@ -22,6 +22,7 @@ from rich.table import Table
 from controller import development_set
 from controller.client import Switch
 from controller.controller import Controller
+from controller.coordinator import Coordinator
 from controller.entries import InstalledJob
 from controller.job_files import SavedJobs, read_job
 from controller.pools import rows_text
@@ -39,6 +40,8 @@ host_app = typer.Typer(help="Plain forwarding by MAC address.", no_args_is_help=
 app.add_typer(job_app, name="job")
 app.add_typer(policy_app, name="policy")
 app.add_typer(host_app, name="host")
+
+COORDINATOR_ADDRESS = "127.0.0.1:9560"
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobArgument = Annotated[str, typer.Argument(metavar="JOB", help="A job's name or id.", show_default=False)]
@@ -257,8 +260,16 @@ def supervise(
         typer.Argument(metavar="[JOB.json]...", help="All jobs that there shall be; else those added with job add."),
     ] = None,
     lanes: Annotated[int, typer.Option(help="Which build a switch without a program gets.")] = 64,
+    listen: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ADDRESS", help="Where members of jobs come to start runs, HOST:PORT or unix:PATH."),
+    ] = None,
 ) -> None:
-    """Keep the switch in the wanted state until interrupted: after a restart, program, hosts and jobs come back."""
+    """Keep the switch in the wanted state, and start the runs of its jobs, until interrupted.
+
+    After a restart of the switch program, hosts and jobs come back. Workers and PSs come to one of the addresses
+    (127.0.0.1:9560 by default), which ESA_CONTROLLER tells them.
+    """
     options: Options = context.obj
     jobs = [read_job(file) for file in files or ()]
     for job in jobs:
@@ -269,11 +280,17 @@ def supervise(
     def wanted() -> Wanted:
         return Wanted(jobs, lanes, exclusive=True) if jobs else Wanted(list(saved.jobs().values()), lanes)
 
-    supervisor = Supervisor(lambda: _switch(options), wanted, lambda text: print(text, flush=True))
-    try:
-        supervisor.run()
-    finally:
-        supervisor.close()
+    def say(text: str) -> None:
+        print(text, flush=True)
+
+    supervisor = Supervisor(lambda: _switch(options), wanted, say)
+    with Coordinator(lambda: _switch(options), options.state, say) as coordinator:
+        for address in listen or [COORDINATOR_ADDRESS]:
+            say(f"runs start at {coordinator.serve(address)}")
+        try:
+            supervisor.run()
+        finally:
+            supervisor.close()
 
 
 @app.command()

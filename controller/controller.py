@@ -12,7 +12,7 @@ from controller import pools
 from controller.client import Switch
 from controller.entries import InstalledJob
 from controller.job_files import SavedJobs
-from controller.runs import draw_epoch, is_newest
+from controller.runs import draw_epoch, is_newest, take_epoch
 from esa.errors import AlreadyExists, BadInput, Refused, SwitchError
 from esa.job import Job, Pool
 from esa.policy import Policy, policy
@@ -167,9 +167,17 @@ class Controller:
         The new run's entries are there before the old one's go; if they cannot be, the old ones stay.
         """
         old = self.find(job)
+        return self._replace_run(old, draw_epoch(self.switch, old.job))
+
+    def resume_run(self, job: str | int, epoch: int) -> InstalledJob:
+        """Give a job the run back that a restarted switch has lost: one whose members still use its epoch."""
+        take_epoch(self.switch, self.find(job).job, epoch)
+        return self._replace_run(self.find(job), epoch)
+
+    def _replace_run(self, old: InstalledJob, epoch: int) -> InstalledJob:
         if old.problems:
             raise Refused(f"job {self.name(old)} is damaged in the switch ({'; '.join(old.problems)}): add it anew")
-        new = replace(old, epoch=draw_epoch(self.switch, old.job))
+        new = replace(old, epoch=epoch)
         try:
             self._insert(new)
         except BaseException:

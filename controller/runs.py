@@ -50,6 +50,15 @@ def draw_epoch(switch: Switch, job: int) -> int:
     raise Refused(f"job: {job}: other controllers start it all the time on the switch at {switch.address}")
 
 
+def take_epoch(switch: Switch, job: int, epoch: int) -> None:
+    """Make this epoch the job's newest, which it was before the switch lost its memory. Refused if there is a newer."""
+    known = epochs(switch, job)
+    if known and known[-1] > epoch:
+        raise Refused(f"job: {job} has had newer runs than epoch {epoch}, up to {known[-1]}")
+    if epoch not in known:
+        switch.insert([run_entry(job, epoch)])
+
+
 def is_newest(switch: Switch, job: int, epoch: int) -> bool:
     """Whether no other run of the job was started since."""
     return epochs(switch, job)[-1:] == [epoch]

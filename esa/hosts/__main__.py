@@ -1,4 +1,4 @@
-"""`python -m esa.hosts server --job job.json [--stats stats.json] [--faults faults.json]`: a PS process."""
+"""`python -m esa.hosts server --job job.json [--controller ADDRESS] [--stats stats.json]`: a PS process."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from esa.hosts.server import ServerEndpoint
+from esa.errors import EsaError
+from esa.hosts.serving import JobServer
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 
@@ -23,6 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m esa.hosts", description="End hosts of a job.")
     server = parser.add_subparsers(required=True, metavar="server").add_parser("server", help="run the job's PS")
     server.add_argument("--job", type=Path, required=True, help="the job's JSON file")
+    server.add_argument("--controller", help="where runs are started, HOST:PORT or unix:PATH; default: ESA_CONTROLLER")
     server.add_argument("--stats", type=Path, help="where to write what happened, at the end")
     server.add_argument("--faults", type=Path, help="what its link does to packets on purpose: a JSON file")
     options = parser.parse_args(arguments)
@@ -31,8 +33,8 @@ def main(arguments: list[str] | None = None) -> int:
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
-        endpoint = ServerEndpoint(Job.load(options.job), faults=faults)
-    except (OSError, ValidationError) as error:
+        endpoint = JobServer(Job.load(options.job), options.controller, faults=faults)
+    except (OSError, ValidationError, EsaError) as error:
         print(f"esa.hosts: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print("ready", flush=True)
@@ -42,7 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         options.stats.write_text(json.dumps(endpoint.stats() | {"faults": endpoint.faults()}, indent=2) + "\n")
     try:
         endpoint.close()
-    except OSError as error:
+        if endpoint.problem is not None:
+            raise endpoint.problem
+    except (OSError, EsaError) as error:
         print(f"esa.hosts: {error}", file=sys.stderr)
         return 1
     return 0

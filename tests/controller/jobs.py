@@ -22,7 +22,6 @@ def job_dict(name: str = "alpha", job: int = 1, policy: str = "esa", **changes: 
     default = {
         "name": name,
         "job": job,
-        "epoch": 7,
         "policy": policy,
         "workers": [member(1, 20000 + job), member(2, 20000 + job)],
         "server": member(10 + job, ESA_PORT),

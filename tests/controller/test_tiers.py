@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from controller import entries as e
 from controller.direct import apply, remove
 from controller.entries import InstalledJob
-from esa.errors import BadInput
 from controller.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
+from esa.errors import BadInput
 from esa.job import Job, Member, Pool, Rack
 from esa.policy import POLICIES, Emit
 from esa.program import program

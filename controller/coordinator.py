@@ -1,0 +1,299 @@
+"""The coordinator: where the members of jobs on one switch meet to start a run, and learn that a peer has ended.
+
+    with Coordinator(lambda: Switch.connect("127.0.0.1:9559"), SavedJobs.default_path()) as coordinator:
+        coordinator.serve("127.0.0.1:9560")        # or unix:PATH, which network namespaces of one machine share
+
+`room.py` says who is told what and when; `esa/coordination.py` is what goes over the connections; here are sockets and
+threads: one thread that accepts, one per connection, one that looks at the switch once a second.
+
+Whoever can connect can take part: like P4Runtime's, its port belongs into a management network, and it listens on
+loopback unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import stat
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+
+from pydantic import ValidationError
+
+from controller.client import Switch
+from controller.controller import Controller
+from controller.entries import DENY_REASONS, InstalledJob
+from controller.room import Room, Started
+from esa.coordination import (
+    MAX_LINE,
+    Because,
+    Cannot,
+    Hello,
+    Leave,
+    Ready,
+    Refuse,
+    ToMember,
+    Why,
+    encode,
+    from_member,
+)
+from esa.errors import BadInput, EsaError, SwitchError
+from esa.job import Job
+from esa.net.streams import keep_alive, listening_socket
+
+LOOK_S = 1.0
+REMIND_AFTER_S, REMIND_EVERY_S = 5.0, 60.0
+GONE_LOOKS = 5  # without a job on a switch that answers, until it is gone: a restarted switch gets its jobs back
+SEND_TIMEOUT_S = 5.0
+
+
+class Coordinator:
+    """Starts the runs of the jobs on one switch.
+
+    connect: opens a connection to the switch; called again whenever one is lost. saved: the file of jobs that
+    controllers keep. say: told in words which runs begin and end.
+    """
+
+    def __init__(
+        self, connect: Callable[[], Switch], saved: Path | None = None, say: Callable[[str], None] | None = None
+    ) -> None:
+        self._connect = connect
+        self._saved = saved
+        self._say = say or (lambda _: None)
+        self._lock = threading.RLock()  # guards all below
+        self._switch: Switch | None = None
+        self._rooms: dict[int, Room] = {}
+        self._denied: dict[int, dict[str, int]] = {}  # by job: the switch's counts when its run began
+        self._unseen: dict[int, int] = {}  # by job: looks at the switch that did not find it
+        self._connections: set[_Connection] = set()
+        self._listening: list[tuple[socket.socket, str]] = []
+        self._closing = threading.Event()
+        self._ticker = threading.Thread(target=self._tick, name="coordinator", daemon=True)
+        self._ticker.start()
+
+    def serve(self, address: str) -> str:
+        """Accept members at HOST:PORT (port 0: any) or unix:PATH; returns the address. BadInput if it cannot."""
+        sock, address = listening_socket(address)
+        with self._lock:
+            self._listening.append((sock, address))
+        threading.Thread(target=self._accept, args=(sock,), name="coordinator-accept", daemon=True).start()
+        return address
+
+    def close(self) -> None:
+        """Stop. Runs that are under way go on: members come back to whoever serves the address next."""
+        self._closing.set()
+        self._ticker.join()
+        with self._lock:
+            for sock, address in self._listening:
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+                sock.close()
+                path = Path(address.removeprefix("unix:"))
+                if address.startswith("unix:") and path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+                    path.unlink()
+            for connection in list(self._connections):
+                connection.close()
+            self._disconnect()
+
+    def __enter__(self) -> Coordinator:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Connections
+
+    def _accept(self, sock: socket.socket) -> None:
+        while not self._closing.is_set():
+            try:
+                accepted, _ = sock.accept()
+            except OSError:
+                return
+            connection = _Connection(accepted)
+            with self._lock:
+                self._connections.add(connection)
+            threading.Thread(target=self._attend, args=(connection,), name="coordinator-member", daemon=True).start()
+
+    def _attend(self, connection: _Connection) -> None:
+        """Listen to one member until it ends."""
+        room: Room | None = None
+        try:
+            for line in connection.lines():
+                message = from_member(line)
+                with self._lock:
+                    if isinstance(message, Hello):
+                        room = self._enter(connection, message)
+                    elif isinstance(message, Cannot):
+                        self._cannot(message)
+                    elif room is None:
+                        raise ValueError("no hello")
+                    elif isinstance(message, Ready):
+                        room.server_ready(connection, message.epoch)
+                    elif isinstance(message, Leave):
+                        room.leave(connection, message.ok, message.why)
+                    elif isinstance(message, Why):
+                        connection.send(Because(text=self._because(room)))
+        except (ValidationError, ValueError) as error:
+            connection.send(Refuse(why=f"the coordinator does not understand: {' '.join(str(error).split())[:200]}"))
+        finally:
+            with self._lock:
+                if room is not None and not self._closing.is_set():
+                    room.leave(connection, ok=False, why="it ended without a word")
+                self._connections.discard(connection)
+            connection.close()
+
+    def _enter(self, connection: _Connection, hello: Hello) -> Room | None:
+        """Bring a member into its job's room; None if it was refused."""
+        try:
+            installed, room = self._room(hello)
+        except EsaError as error:
+            connection.send(Refuse(why=str(error)))
+            return None
+        if hello.epoch is not None and room.epoch is None and installed.epoch == hello.epoch:
+            room.adopt(installed.epoch, installed.policy.name)
+        room.enter(connection, hello)
+        return room
+
+    def _cannot(self, message: Cannot) -> None:
+        """A process of a job cannot take part: nobody shall wait for it."""
+        room = self._rooms.get(message.job.job)
+        if room is not None:
+            room.refuse_waiting(f"another process of the job cannot take part: {message.why}")
+
+    def _room(self, hello: Hello) -> tuple[InstalledJob, Room]:
+        job = hello.job
+        controller = self._controller()
+        installed = next((found for found in controller.jobs() if found.job == job.job), None)
+        if installed is None:
+            raise BadInput(
+                f"job {job.name} (number {job.job}) is not on the switch at {controller.switch.address}: "
+                "add it first (esactl job add JOB.json)"
+            )
+        loaded = controller.switch.loaded
+        if loaded.lanes != job.lanes:
+            raise BadInput(f"lanes: job {job.name} has {job.lanes}, the switch runs the {loaded.lanes}-lane build")
+        room = self._rooms.get(job.job)
+        if room is None or room.empty:
+            known = controller.saved(installed) or job
+            here = (tuple(known.workers), known.server)
+            if here != (installed.workers, installed.server):
+                raise BadInput(f"job {job.name}: its members are not those of job {job.job} on the switch")
+            room = self._rooms[job.job] = Room(known, lambda: self._begin(known), lambda: self._ended(known))
+        return installed, room
+
+    # Runs
+
+    def _begin(self, job: Job) -> Started:
+        started = self._controller().start_run(job.job)
+        self._denied[job.job] = self._controller().denied_by_reason()
+        self._say(f"job {job.name}: a run begins, epoch {started.epoch}, {started.policy.name}")
+        return Started(started.epoch, started.policy.name)
+
+    def _ended(self, job: Job) -> None:
+        self._say(f"job {job.name}: its run has ended")
+        # A run that nobody is in takes the ended one's place, whose rows are free from now on.
+        with contextlib.suppress(EsaError):
+            self._controller().start_run(job.job)
+
+    def _because(self, room: Room) -> str:
+        """What the switch shows that may keep results from a run."""
+        try:
+            now = self._controller().denied_by_reason()
+        except SwitchError as error:
+            return f"the switch does not answer: {error}"
+        before = self._denied.get(room.job.job, {})
+        denied = {reason: now[reason] - before.get(reason, 0) for reason in DENY_REASONS}
+        counted = ", ".join(f"{count} as {reason}" for reason, count in denied.items() if count > 0)
+        return f"since the run began the switch has denied {counted}" if counted else ""
+
+    # The switch
+
+    def _controller(self) -> Controller:
+        if self._switch is None:
+            self._switch = self._connect()
+        return Controller(self._switch, self._saved)
+
+    def _disconnect(self) -> None:
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
+
+    def _tick(self) -> None:
+        remind_at: dict[int, float] = {}
+        while not self._closing.wait(LOOK_S):
+            with self._lock:
+                if not self._rooms:
+                    continue
+                self._look()
+                now = time.monotonic()
+                for number, room in self._rooms.items():
+                    if not room.waits:
+                        remind_at.pop(number, None)
+                    elif now >= remind_at.setdefault(number, now + REMIND_AFTER_S - LOOK_S):
+                        room.remind()
+                        remind_at[number] = now + REMIND_EVERY_S
+
+    def _look(self) -> None:
+        """See whether jobs were changed or removed by somebody else."""
+        try:
+            there = {job.job: job for job in self._controller().jobs()}
+        except SwitchError:
+            self._disconnect()
+            return
+        for number, room in list(self._rooms.items()):
+            if number in there:
+                self._unseen.pop(number, None)
+                self._compare(room, there[number])
+                continue
+            self._unseen[number] = self._unseen.get(number, 0) + 1
+            if self._unseen[number] >= GONE_LOOKS:
+                room.close(f"job {room.job.name} was taken off the switch")
+                del self._rooms[number], self._unseen[number]
+
+    def _compare(self, room: Room, installed: InstalledJob) -> None:
+        """Follow what others did to the job on the switch while its run is on."""
+        room.policy_changed(installed.policy.name)
+        if room.epoch is None or room.epoch == installed.epoch:
+            return
+        try:
+            # A restarted switch gets back what it held when the supervisor last looked, maybe before this run began.
+            self._controller().resume_run(installed.job, room.epoch)
+            self._say(f"job {room.job.name}: its run, epoch {room.epoch}, is on the switch again")
+        except SwitchError:
+            room.close(f"job {room.job.name}: another controller has started a newer run of it")
+
+
+class _Connection:
+    """A member's stream, in lines. What cannot be sent is not: its reader notices that the member has ended."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._sending = threading.Lock()
+        keep_alive(sock)
+        timeout = int(SEND_TIMEOUT_S)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout.to_bytes(8, "little") + bytes(8))
+
+    def lines(self) -> Iterator[bytes]:
+        with self._sock.makefile("rb") as stream:
+            while True:
+                try:
+                    line = stream.readline(MAX_LINE)
+                except OSError:
+                    return
+                if not line.endswith(b"\n"):
+                    return
+                yield line
+
+    def send(self, message: ToMember) -> None:
+        with self._sending, contextlib.suppress(OSError):
+            self._sock.sendall(encode(message))
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._sock.shutdown(socket.SHUT_RDWR)
+        self._sock.close()

@@ -1,0 +1,81 @@
+"""A job's PS as a process: it takes part in one run after the other, as the coordinator starts them."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+from esa.coordination import PS, Hello, PolicyIs, Refuse, Start, ToMember
+from esa.errors import JoinError
+from esa.hosts.membership import Membership, coordinator_address, say
+from esa.hosts.server import ServerEndpoint
+from esa.job import Job
+from esa.net.impairment import LinkFaults
+
+
+class JobServer:
+    """Serves a job's runs until it is closed; JoinError if the coordinator does not want it.
+
+    A new run takes the place of the one before, whose packets are refused from then on.
+    """
+
+    def __init__(self, job: Job, controller: str | None = None, *, faults: LinkFaults | None = None) -> None:
+        self.job = job
+        self._faults = faults
+        self._lock = threading.Lock()
+        self._endpoint: ServerEndpoint | None = None
+        self._counted: Counter[str] = Counter()  # of the runs before
+        self._refused: str | None = None
+        self.problem: BaseException | None = None
+        address = coordinator_address(controller)
+        ServerEndpoint.compile(job.lanes)
+        self._membership = Membership(address, Hello(job=job, member=PS), self._heed)
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves, or waits for a run to serve."""
+        return self.problem is None and (self._endpoint is None or self._endpoint.alive)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts over all runs; what is no count is the present run's."""
+        with self._lock:
+            now = self._endpoint.stats() if self._endpoint else {}
+        counts = self._counted + Counter({name: value for name, value in now.items() if isinstance(value, int)})
+        return {**now, **{name: counts[name] for name in now if name in counts}}
+
+    def faults(self) -> dict[str, dict[str, int]]:
+        """What was done to packets on purpose in the present run."""
+        return self._endpoint.faults() if self._endpoint else {}
+
+    def close(self) -> None:
+        """Stop; OSError if the socket had failed before."""
+        self._membership.leave(ok=True, why="it was ended")
+        self._membership.close()
+        with self._lock:
+            if self._endpoint is not None:
+                self._endpoint.close()
+
+    def _heed(self, message: ToMember) -> None:
+        try:
+            if isinstance(message, Start):
+                self._start(message)
+            elif isinstance(message, PolicyIs) and self._endpoint is not None:
+                self._endpoint.set_policy(message.policy)
+                say(f"job {self.job.name}, PS: the switch has the job under {message.policy} now")
+            elif isinstance(message, Refuse):
+                self.problem = JoinError(message.why)
+        except BaseException as error:
+            self.problem = error
+
+    def _start(self, start: Start) -> None:
+        with self._lock:
+            if self._endpoint is None or self._endpoint.job.epoch != start.epoch:
+                if self._endpoint is not None:
+                    counts = self._endpoint.stats()
+                    self._counted.update({name: value for name, value in counts.items() if isinstance(value, int)})
+                    self._endpoint.close()
+                    self._endpoint = None
+                run = self.job.model_copy(update={"policy": start.policy}).run(start.epoch)
+                self._endpoint = ServerEndpoint(run, faults=self._faults)
+        self._membership.ready(start.epoch)
