@@ -68,7 +68,7 @@ HEADER_BYTES = sum(field.bits for field in FIELDS) // 8
 ENCAPSULATION_BYTES = 14 + 20 + 8  # Ethernet, IPv4, UDP
 LANE_COUNTS = (0, 64, 256)  # builds of the P4 program; 0 carries no payload and is for virtual time
 
-# The exponent that says "this bucket holds a value that int32 at the agreed scale cannot": see docs/protocol.md.
+# The exponent that says "this fragment holds a value that no scale of int32 fits": see docs/protocol.md.
 EXPONENT_POISON = 127
 
 

@@ -82,11 +82,17 @@ def test_every_worker_gets_the_sum(lanes, n):
             assert np.array_equal(reduced.lanes, arrays.sum(0, dtype=np.int32))
 
 
-def test_exponents_are_merged_and_an_empty_array_carries_one():
+def test_exponents_are_merged_by_fragment_and_an_empty_array_carries_one():
     with Hosts(make_job(2)) as hosts:
         empty = np.zeros(0, np.int32)
-        futures = [w.all_reduce(empty, exponent=e) for w, e in zip(hosts.workers, (-7, -3), strict=True)]
-        assert [f.result(WAIT_S).exponent for f in futures] == [-3, -3]
+        told = np.array([[-7], [-3]], np.int8)
+        futures = [w.all_reduce(empty, exponents=e) for w, e in zip(hosts.workers, told, strict=True)]
+        assert [f.result(WAIT_S).exponents.tolist() for f in futures] == [[-3], [-3]]
+        told = np.random.default_rng(0).integers(-128, 128, (2, 2000), np.int8)
+        lanes = np.zeros(64 * 2000 - 63, np.int32)
+        futures = [w.all_reduce(lanes, exponents=e) for w, e in zip(hosts.workers, told, strict=True)]
+        assert all(np.array_equal(f.result(WAIT_S).exponents, told.max(0)) for f in futures)
+        assert hosts.all_reduce(np.zeros((2, 65), np.int32))[0].exponents.tolist() == [0, 0]
 
 
 def test_many_in_flight_complete_in_order():
@@ -191,7 +197,11 @@ def test_closing_ends_what_is_in_flight():
         ({"lanes": np.zeros(6, np.int32)[::2]}, "lanes: a contiguous"),
         ({"lanes": np.zeros(3, np.int32), "out": np.zeros(4, np.int32)}, "out: a writeable array of 3 lanes"),
         ({"lanes": np.zeros(3, np.int32), "priority": 0}, "priority: 0 is not in 1..255"),
-        ({"lanes": np.zeros(3, np.int32), "exponent": 128}, "exponent: 128 is not in -128..127"),
+        (
+            {"lanes": np.zeros(65, np.int32), "exponents": np.zeros(1, np.int8)},
+            r"exponents: a contiguous \(2,\) int8 array",
+        ),
+        ({"lanes": np.zeros(3, np.int32), "exponents": np.zeros(1)}, r"exponents: .* not float64 \(1,\)"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):

@@ -9,6 +9,7 @@ python -m esa.hosts server --job job.json --stats stats.json   # the job's PS
 
 from esa.hosts.errors import AllReduceError
 from esa.hosts.server import ServerEndpoint
-from esa.hosts.worker import Reduced, WorkerEndpoint
+from esa.hosts.worker import WorkerEndpoint
+from esa.transport import Reduced
 
 __all__ = ["AllReduceError", "Reduced", "ServerEndpoint", "WorkerEndpoint"]

@@ -24,13 +24,13 @@ _OPERATION = np.dtype(
     [
         ("source", np.int64),  # address of the lanes
         ("target", np.int64),  # address of the sums; may be the same
+        ("source_exponents", np.int64),  # address of one int8 per fragment
+        ("target_exponents", np.int64),
         ("lanes", np.int64),
         ("fragments", np.int64),
         ("taken", np.int64),  # fragments fed
         ("given", np.int64),  # fragments drained
         ("priority", np.int64),
-        ("exponent", np.int64),
-        ("merged_exponent", np.int64),
     ]
 )
 _PROGRESS = np.dtype(
@@ -54,14 +54,20 @@ def operations() -> Operations:
     return Operations(np.zeros(CAPACITY, _OPERATION), np.zeros(1, _PROGRESS))
 
 
+def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+    return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
+
+
 @intrinsic  # type: ignore[untyped-decorator]
-def _pointer(typing_context: Any, address: Any) -> Any:
+def _int32s(typing_context: Any, address: Any) -> Any:
     """A number as the address of int32s."""
+    return types.CPointer(types.int32)(types.int64), _as_pointer
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
-    return types.CPointer(types.int32)(types.int64), generate
+@intrinsic  # type: ignore[untyped-decorator]
+def _int8s(typing_context: Any, address: Any) -> Any:
+    """A number as the address of int8s."""
+    return types.CPointer(types.int8)(types.int64), _as_pointer
 
 
 @native
@@ -70,14 +76,15 @@ def feed(operations: Operations, state: WorkerState) -> None:
     progress = operations.progress[0]
     while progress["fed"] < progress["submitted"]:
         operation = operations.operation[progress["fed"] % CAPACITY]
-        lanes = carray(_pointer(operation["source"]), (operation["lanes"],))
+        lanes = carray(_int32s(operation["source"]), (operation["lanes"],))
+        exponents = carray(_int8s(operation["source_exponents"]), (operation["fragments"],))
         operation["taken"] += worker_feed(
             state,
             lanes,
             operation["taken"],
             operation["fragments"] - operation["taken"],
             operation["priority"],
-            operation["exponent"],
+            exponents,
         )
         if operation["taken"] < operation["fragments"]:
             return
@@ -90,10 +97,10 @@ def drain(operations: Operations, state: WorkerState) -> int:
     progress = operations.progress[0]
     while progress["completed"] < progress["submitted"]:
         operation = operations.operation[progress["completed"] % CAPACITY]
-        lanes = carray(_pointer(operation["target"]), (operation["lanes"],))
-        given, exponent = worker_drain(state, lanes, operation["given"], operation["fragments"] - operation["given"])
-        operation["given"] += given
-        operation["merged_exponent"] = max(operation["merged_exponent"], exponent)
+        lanes = carray(_int32s(operation["target"]), (operation["lanes"],))
+        exponents = carray(_int8s(operation["target_exponents"]), (operation["fragments"],))
+        left = operation["fragments"] - operation["given"]
+        operation["given"] += worker_drain(state, lanes, operation["given"], left, exponents)
         if operation["given"] < operation["fragments"]:
             break
         progress["completed"] += 1

@@ -32,22 +32,18 @@ from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
 from esa.protocol import WorkerState, worker_missing, worker_receive, worker_send, worker_state
+from esa.transport import Reduced, fragments_of
 
 Lanes = npt.NDArray[np.int32]
-
-
-class Reduced(NamedTuple):
-    """A sum over all workers: `lanes` (n,) int32 and the largest of their exponents."""
-
-    lanes: Lanes
-    exponent: int
+Exponents = npt.NDArray[np.int8]
 
 
 class _Submission(NamedTuple):
     source: Lanes
     target: Lanes
     priority: int
-    exponent: int
+    exponents: Exponents
+    merged: Exponents
     future: Future[Reduced]
 
 
@@ -95,6 +91,8 @@ class WorkerEndpoint:
             raise ValueError(f"job {job.name}: 0 lanes carry nothing; payload-free jobs are for virtual time")
         self.job = job
         self.rank = rank
+        self.size = job.fan_in
+        self.fragment_lanes = job.lanes
         self._state = worker_state(
             job=job.job,
             epoch=job.epoch,
@@ -122,12 +120,14 @@ class WorkerEndpoint:
         self._thread.start()
 
     def all_reduce(
-        self, lanes: Lanes, priority: int = 128, exponent: int = 0, *, out: Lanes | None = None
+        self, lanes: Lanes, priority: int = 128, exponents: Exponents | None = None, *, out: Lanes | None = None
     ) -> Future[Reduced]:
         """Sum `lanes` with the other workers' k-th arrays, where this is the k-th call; they must be equally long.
 
-        lanes: (n,) int32, contiguous, not to be changed before the future is done. An empty array carries its exponent
-        alone. out: where the sum goes; `lanes` itself is allowed. priority: 1..255. exponent: -128..127.
+        lanes: (n,) int32, contiguous, not to be changed before the future is done. priority: 1..255.
+        exponents: (`fragments_of(n)`,) int8, contiguous, one per fragment of `fragment_lanes` lanes, kept as long;
+        None: zeros. An empty array is one fragment, too, and carries its exponent alone.
+        out: where the sum goes; `lanes` itself is allowed.
         The future raises AllReduceError when the worker gives up; then so do all later ones.
         """
         for name, array in (("lanes", lanes), ("out", lanes if out is None else out)):
@@ -137,8 +137,14 @@ class WorkerEndpoint:
             raise ValueError(f"out: a writeable array of {len(lanes)} lanes, not of {len(out)}")
         if not 1 <= priority <= 255:
             raise ValueError(f"priority: {priority} is not in 1..255")
-        if not -128 <= exponent <= 127:
-            raise ValueError(f"exponent: {exponent} is not in -128..127")
+        fragments = fragments_of(len(lanes), self.fragment_lanes)
+        if exponents is None:
+            exponents = np.zeros(fragments, np.int8)
+        elif exponents.dtype != np.int8 or exponents.shape != (fragments,) or not exponents.flags.c_contiguous:
+            raise ValueError(
+                f"exponents: a contiguous ({fragments},) int8 array, one for each fragment, "
+                f"not {exponents.dtype} {exponents.shape}"
+            )
         target = np.empty_like(lanes) if out is None else out
         future: Future[Reduced] = Future()
         future.set_running_or_notify_cancel()  # what is on the wire cannot be called back
@@ -146,7 +152,7 @@ class WorkerEndpoint:
             if self._error is not None:
                 future.set_exception(self._error)
                 return future
-            self._waiting.append(_Submission(lanes, target, priority, exponent, future))
+            self._waiting.append(_Submission(lanes, target, priority, exponents, np.empty(fragments, np.int8), future))
             self._submit()
         return future
 
@@ -160,11 +166,11 @@ class WorkerEndpoint:
             operation["source"] = submission.source.ctypes.data
             operation["target"] = submission.target.ctypes.data
             operation["lanes"] = len(submission.source)
-            operation["fragments"] = max(-(-len(submission.source) // self.job.lanes), 1)
+            operation["source_exponents"] = submission.exponents.ctypes.data
+            operation["target_exponents"] = submission.merged.ctypes.data
+            operation["fragments"] = len(submission.exponents)
             operation["taken"] = operation["given"] = 0
             operation["priority"] = submission.priority
-            operation["exponent"] = submission.exponent
-            operation["merged_exponent"] = -128
             progress["submitted"] += 1
         self._waker.wake()
 
@@ -174,14 +180,12 @@ class WorkerEndpoint:
         while not progress["closing"]:
             error = _run(self._channel, self._operations, self._state)
             while done < progress["completed"]:
-                operation = self._operations.operation[done % CAPACITY]
                 with self._lock:
                     submission = self._running.popleft()
-                    exponent = int(operation["merged_exponent"])
                     done += 1
                     if self._waiting:
                         self._submit()
-                submission.future.set_result(Reduced(submission.target, exponent))
+                submission.future.set_result(Reduced(submission.target, submission.merged))
             if error:
                 self._fail(OSError(-error, f"job {self.job.name}, rank {self.rank}: {os.strerror(-error)}"))
                 return

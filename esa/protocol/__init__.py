@@ -1,10 +1,10 @@
 """Worker and PS as state machines: packets and times in, packets out. No I/O, no clock.
 
     state = worker_state(job=1, epoch=0, rank=0, window=8, lanes=64)
-    worker_feed(state, lanes, 0, 4, 128, 0)              # four fragments of an array, priority 128, exponent 0
+    worker_feed(state, lanes, 0, 4, 128, exponents)      # four fragments of an array, priority 128, an int8 each
     count, wake_ns = worker_send(state, out, now_ns)     # out[:count] goes to the PS
     worker_receive(state, packets, count, now_ns)        # what came back
-    taken, exponent = worker_drain(state, lanes, 0, 4)   # the sums, in order
+    taken = worker_drain(state, lanes, 0, 4, exponents)  # the sums, in order, and the largest exponents
 
 A state is a NamedTuple of arrays and every function is native code without the interpreter lock, so sockets and
 virtual time use the same ones. `worker.py` and `server.py` open with why the protocol is what it is.

@@ -155,11 +155,17 @@ def worker_room(state: WorkerState) -> int:
 
 @native
 def worker_feed(
-    state: WorkerState, lanes: npt.NDArray[np.int32], first: int, count: int, priority: int, exponent: int
+    state: WorkerState,
+    lanes: npt.NDArray[np.int32],
+    first: int,
+    count: int,
+    priority: int,
+    exponents: npt.NDArray[np.int8],
 ) -> int:
     """Queue up to `count` fragments of an array of lanes, from its fragment `first`; return how many were taken.
 
     lanes: (n,) int32; the last fragment is filled up with zeros. In a payload-free state it is not looked at.
+    exponents: int8, by fragment of the array; a fragment beyond them has exponent 0.
     """
     me = state.worker[0]
     width = state.lane.shape[1]
@@ -170,7 +176,7 @@ def worker_feed(
         fragment["tries"] = 0
         fragment["done"] = 0
         fragment["priority"] = priority
-        fragment["exponent"] = exponent
+        fragment["exponent"] = exponents[first + j] if first + j < len(exponents) else 0
         start = (first + j) * width
         used = min(max(len(lanes) - start, 0), width)
         for k in range(used):
@@ -189,23 +195,25 @@ def worker_ready(state: WorkerState) -> int:
 
 
 @native
-def worker_drain(state: WorkerState, lanes: npt.NDArray[np.int32], first: int, count: int) -> tuple[int, int]:
-    """Take up to `count` results in order into fragments first, first+1, ... of an array of lanes.
+def worker_drain(
+    state: WorkerState, lanes: npt.NDArray[np.int32], first: int, count: int, exponents: npt.NDArray[np.int8]
+) -> int:
+    """Take up to `count` results in order into fragments first, first+1, ... of an array of lanes; return how many.
 
-    Returns how many, and the maximum of their exponents (-128 if none).
+    exponents: int8, takes the maximum over the workers for each of these fragments; none for those beyond it.
     """
     me = state.worker[0]
     width = state.lane.shape[1]
     taken = min(count, worker_ready(state))
-    exponent = -128
     for j in range(taken):
         row = me["drained"] & (len(state.fragment) - 1)
-        exponent = max(exponent, int(state.fragment[row]["exponent"]))
+        if first + j < len(exponents):
+            exponents[first + j] = state.fragment[row]["exponent"]
         start = (first + j) * width
         for k in range(min(max(len(lanes) - start, 0), width)):
             lanes[start + k] = state.lane[row, k]
         me["drained"] += 1
-    return taken, exponent
+    return max(taken, 0)
 
 
 @native

@@ -94,6 +94,7 @@ def build(plan: Plan) -> Built:
         outbox=words(OUT_PACKETS, plan.lanes),
         member=np.full(OUT_PACKETS, STRANGER, np.int32),
         lanes=np.zeros(plan.lanes, np.int32),
+        exponents=np.zeros(0, np.int8),
     )
     return Built(world, pipelines, first_worker)
 

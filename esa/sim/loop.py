@@ -99,6 +99,7 @@ class World(NamedTuple):
     outbox: npt.NDArray[np.uint32]  # (OUT_PACKETS, words)
     member: npt.NDArray[np.int32]  # (OUT_PACKETS,)
     lanes: npt.NDArray[np.int32]  # (lanes,)
+    exponents: npt.NDArray[np.int8]  # none: all are 0
 
 
 @native
@@ -344,10 +345,10 @@ def _take_sums(world: World, state: WorkerState, w: int, ready: int, now_ns: int
     me = training.trainer[w]
     job = training.job[me["job"]]
     if len(world.lanes) == 0:
-        worker_drain(state, world.lanes, 0, ready)
+        worker_drain(state, world.lanes, 0, ready, world.exponents)
     else:
         for k in range(ready):
-            worker_drain(state, world.lanes, 0, 1)
+            worker_drain(state, world.lanes, 0, 1, world.exponents)
             right = check_sum(world.lanes, numbers["seed"], job["id"], job["workers"], me["summed"] + k)
             me["wrong"] += not right
     note_summed(training, w, ready, now_ns)
@@ -379,11 +380,11 @@ def _feed(world: World, state: WorkerState, w: int) -> None:
         if count <= 0:
             return
         if len(world.lanes) == 0:
-            worker_feed(state, world.lanes, 0, count, priority, 0)
+            worker_feed(state, world.lanes, 0, count, priority, world.exponents)
         else:
             for k in range(count):
                 fill_lanes(world.lanes, world.numbers[0]["seed"], job["id"], w - job["first_worker"], me["fed"] + k)
-                worker_feed(state, world.lanes, 0, 1, priority, 0)
+                worker_feed(state, world.lanes, 0, 1, priority, world.exponents)
         me["fed"] += count
 
 

@@ -36,11 +36,11 @@ def _switch(job: Job, rank: int, values: int, repeats: int) -> list[float]:
     worker = WorkerEndpoint(job, rank)
     print("ready", flush=True)
     sys.stdin.readline()
-    worker.all_reduce(lanes[:1000], priority=9, exponent=0).result()
+    worker.all_reduce(lanes[:1000], priority=9).result()
     seconds = []
     for _ in range(repeats):
         start = time.perf_counter()
-        reduced = worker.all_reduce(lanes, priority=9, exponent=0).result()
+        reduced = worker.all_reduce(lanes, priority=9).result()
         seconds.append(time.perf_counter() - start)
         if reduced.lanes[-1] != lanes[-1] * job.fan_in:
             raise RuntimeError(f"rank {rank}: wrong sum")

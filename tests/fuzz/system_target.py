@@ -22,6 +22,7 @@ from tests.p4.traffic import ones_complement_sum
 from tests.protocol.network import frame_of
 
 FRAGMENTS, WINDOW, OUT = 5, 2, 4
+NO_EXPONENTS = np.zeros(0, np.int8)
 SIZE = wire.HEADER_BYTES + 256
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 INJECT, REPEAT, TAMPER, LOSE = range(4)
@@ -147,8 +148,10 @@ class _System:
         for rank, state in enumerate(self.workers):
             while self.wake_ns[rank] <= self.now_ns:
                 done, fed = self.drained[rank], self.fed[rank]
-                self.drained[rank] += self.protocol.worker_drain(state, self.sums[rank], done, FRAGMENTS - done)[0]
-                self.fed[rank] += self.protocol.worker_feed(state, self.lanes[rank], fed, FRAGMENTS - fed, 100, 0)
+                left = FRAGMENTS - done
+                self.drained[rank] += self.protocol.worker_drain(state, self.sums[rank], done, left, NO_EXPONENTS)
+                left, lanes = FRAGMENTS - fed, self.lanes[rank]
+                self.fed[rank] += self.protocol.worker_feed(state, lanes, fed, left, 100, NO_EXPONENTS)
                 count, self.wake_ns[rank] = self.protocol.worker_send(state, self.out, self.now_ns)
                 for i in range(count):
                     self._send(rank, self.job.server, self.out[i].tobytes())

@@ -125,7 +125,7 @@ class _Worker:
     def feed(self, count: int) -> None:
         first = FIRST + self.fed
         lanes = np.concatenate([inputs.honest_lanes(JOB, first + n, [(0, RANK)], LANES) for n in range(count)])
-        taken = self.protocol.worker_feed(self.state, lanes, 0, count, 7, -3)
+        taken = self.protocol.worker_feed(self.state, lanes, 0, count, 7, np.full(count, -3, np.int8))
         assert 0 <= taken <= count
         self.fed += taken
 
@@ -160,13 +160,13 @@ class _Worker:
 
     def drain(self, count: int) -> None:
         lanes = np.zeros(count * LANES, np.int32)
-        taken, exponent = self.protocol.worker_drain(self.state, lanes, 0, count)
+        exponents = np.zeros(count, np.int8)
+        taken = self.protocol.worker_drain(self.state, lanes, 0, count, exponents)
         assert 0 <= taken <= count
         for n in range(taken):
             part = lanes[n * LANES : (n + 1) * LANES].astype(">i4").tobytes()
             assert part == self.results[self.drained + n][0], f"fragment {self.drained + n}: another sum than it got"
-        highest = max((self.results[self.drained + n][1] for n in range(taken)), default=-128)
-        assert exponent == highest
+        assert exponents[:taken].tolist() == [self.results[self.drained + n][1] for n in range(taken)]
         self.drained += taken
 
     def finish(self) -> None:

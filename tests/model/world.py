@@ -205,6 +205,7 @@ class WorkerHost(Host):
             first_seq=run.first_seq,
         )
         self._sum = np.zeros(self.world.plan.lanes, np.int32)
+        self._exponents = np.zeros(1, np.int8)
 
     @property
     def failed(self) -> bool:
@@ -245,14 +246,14 @@ class WorkerHost(Host):
         while self.fed < self.wanted:
             name = (*self.run.truth, self.run.first_seq + self.fed & 0xFFFFFFFF, self.rank)
             lanes = truth.contribution(*name, self.world.plan.lanes)
-            if not worker_feed(self.state, lanes, 0, 1, truth.priority(*name), truth.exponent(*name)):
+            exponents = np.array([truth.exponent(*name)], np.int8)
+            if not worker_feed(self.state, lanes, 0, 1, truth.priority(*name), exponents):
                 break
             self.fed += 1
 
     def _drain(self) -> None:
         while self.drained < self.wanted:
-            taken, exponent = worker_drain(self.state, self._sum, 0, 1)
-            if not taken:
+            if not worker_drain(self.state, self._sum, 0, 1, self._exponents):
                 break
             seq = self.run.first_seq + self.drained & 0xFFFFFFFF
             self.world.check_sum(
@@ -262,7 +263,7 @@ class WorkerHost(Host):
                 seq,
                 self.run.full,
                 self._sum.astype(">i4").tobytes(),
-                exponent,
+                int(self._exponents[0]),
             )
             self.drained += 1
 

@@ -43,7 +43,7 @@ class Worker:
 
     def feed(self, fragments: int, value: int = 1, priority: int = 9, exponent: int = 2) -> int:
         lanes = np.full(fragments * self.lanes, value, np.int32)
-        return worker_feed(self.state, lanes, 0, fragments, priority, exponent)
+        return worker_feed(self.state, lanes, 0, fragments, priority, np.full(fragments, exponent, np.int8))
 
     def receive(self, batch: np.ndarray) -> None:
         worker_receive(self.state, batch, len(batch), self.now_ns)

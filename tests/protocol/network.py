@@ -132,13 +132,13 @@ class Worker:
     job: Job
     rank: int
     lanes: np.ndarray
-    exponent: int
+    exponents: np.ndarray  # int8, one per fragment
     start_ns: int
     first_seq: int
     priority: int = 100
     give_up_s: float = 20.0
     sums: np.ndarray = field(init=False)
-    merged: int = -128
+    merged: np.ndarray = field(init=False)
     fed: int = 0
     drained: int = 0
 
@@ -157,6 +157,7 @@ class Worker:
         )
         self.me = self.job.workers[self.rank]
         self.sums = np.zeros_like(self.lanes)
+        self.merged = np.zeros_like(self.exponents)
         self.fragments = -(-len(self.lanes) // self.job.lanes)
         self.out = words(OUT_PACKETS, self.job.lanes)
         self.timer = Timer(self.network, self.pump)
@@ -174,11 +175,10 @@ class Worker:
             return
         more = True
         while more:
-            drained, exponent = worker_drain(self.state, self.sums, self.drained, self.fragments - self.drained)
-            self.drained += drained
-            self.merged = max(self.merged, exponent)
+            left = self.fragments - self.drained
+            self.drained += worker_drain(self.state, self.sums, self.drained, left, self.merged)
             left = self.fragments - self.fed
-            self.fed += worker_feed(self.state, self.lanes, self.fed, left, self.priority, self.exponent)
+            self.fed += worker_feed(self.state, self.lanes, self.fed, left, self.priority, self.exponents)
             count, wake_ns = worker_send(self.state, self.out, self.network.now_ns)
             for i in range(count):
                 frame = frame_of(self.me, self.job.server, self.out[i].tobytes())

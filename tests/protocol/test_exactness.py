@@ -40,9 +40,9 @@ class Run:
             priority = int(rng.integers(1, 256))
             for rank in range(job.fan_in):
                 lanes = rng.integers(-(2**26), 2**26, count, dtype=np.int32)
-                exponent, start_ns = int(rng.integers(-100, 100)), int(rng.integers(3 * MS))
+                exponents, start_ns = rng.integers(-128, 128, fragments, np.int8), int(rng.integers(3 * MS))
                 self.workers.append(
-                    Worker(self.network, job, rank, lanes, exponent, start_ns, FIRST_SEQ, priority=priority)
+                    Worker(self.network, job, rank, lanes, exponents, start_ns, FIRST_SEQ, priority=priority)
                 )
 
     def check(self) -> None:
@@ -54,7 +54,7 @@ class Run:
                 assert worker.finished
                 assert not worker.failed
                 assert np.array_equal(worker.sums, expected)
-                assert worker.merged == max(w.exponent for w in peers)
+                assert np.array_equal(worker.merged, np.max([w.exponents for w in peers], axis=0))
             assert server.counted("failed") == 0
             assert server.state.server[0]["open"] == 0
             assert server.counted("malformed") == 0

@@ -25,6 +25,7 @@ MBPS, HOP_NS, LATE_NS = 25, 150 * US, 2 * MS
 ETHERNET_BYTES = 24  # preamble, checksum, gap
 BATCH = 64
 FRAGMENTS, WINDOW = 400, 128
+NO_EXPONENTS = np.zeros(0, np.int8)
 
 
 class ShapedNetwork(Network):
@@ -131,7 +132,9 @@ class Run:
                 lanes = rng.integers(-(2**26), 2**26, FRAGMENTS * job.lanes, dtype=np.int32)
                 start_ns = int(rng.integers(5 * MS)) if jobs > 1 else 0
                 priority = int(rng.integers(1, 256))
-                self.workers.append(TrainingWorker(self.network, job, rank, lanes, 0, start_ns, 0, priority=priority))
+                self.workers.append(
+                    TrainingWorker(self.network, job, rank, lanes, NO_EXPONENTS, start_ns, 0, priority=priority)
+                )
 
     def finish(self) -> int:
         """When the last worker has all sums, which are exact."""

@@ -33,7 +33,7 @@ def finish(w: Worker, count: int = 4, value: int = 11) -> None:
     """The job goes on, and its sums are those that it was sent."""
     w.result(*range(count), value=value)
     sums = np.zeros(count * LANES, np.int32)
-    assert worker_drain(w.state, sums, 0, count)[0] == count
+    assert worker_drain(w.state, sums, 0, count, np.zeros(0, np.int8)) == count
     assert set(sums.tolist()) == {value}
 
 
@@ -97,7 +97,9 @@ def test_a_flood_of_questions_does_not_overrun_a_worker():
 def test_a_worker_reads_every_exponent(exponent):
     w = new_worker(sent=1)
     w.result(0, value=11, exponent=exponent)
-    assert worker_drain(w.state, np.zeros(LANES, np.int32), 0, 1) == (1, exponent)
+    exponents = np.zeros(1, np.int8)
+    assert worker_drain(w.state, np.zeros(LANES, np.int32), 0, 1, exponents) == 1
+    assert exponents.tolist() == [exponent]
 
 
 def poisonous(s: Server) -> list[tuple[np.ndarray, int]]:

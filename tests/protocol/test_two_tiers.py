@@ -37,9 +37,9 @@ class Run:
             priority = int(rng.integers(1, 256))
             for rank in range(made.fan_in):
                 lanes = rng.integers(-(2**26), 2**26, fragments * made.lanes - 5, dtype=np.int32)
-                exponent, start = int(rng.integers(-100, 100)), int(rng.integers(start_ns + 1))
+                exponents, start = rng.integers(-128, 128, fragments, np.int8), int(rng.integers(start_ns + 1))
                 self.workers.append(
-                    TreeWorker(self.network, made, rank, lanes, exponent, start, FIRST_SEQ, priority=priority)
+                    TreeWorker(self.network, made, rank, lanes, exponents, start, FIRST_SEQ, priority=priority)
                 )
 
     def check(self) -> Run:
@@ -51,7 +51,7 @@ class Run:
                 assert worker.finished
                 assert not worker.failed
                 assert np.array_equal(worker.sums, expected)
-                assert worker.merged == max(w.exponent for w in peers)
+                assert np.array_equal(worker.merged, np.max([w.exponents for w in peers], axis=0))
                 assert worker.counted("malformed") == 0
             assert server.counted("failed") == server.counted("malformed") == 0
             assert server.state.server[0]["open"] == 0

@@ -13,6 +13,7 @@ from tests.protocol.exchange import EPOCH, JOB, LANES, MS, Worker, kinds, packet
 pytestmark = pytest.mark.timeout(180)
 
 G, R = Kind.GRADIENT, Kind.RESULT
+NO_EXPONENTS = np.zeros(0, np.int8)
 
 
 def worker(window: int = 4, rank: int = 2, lanes: int = LANES, **settings) -> Worker:
@@ -61,37 +62,41 @@ def test_seq_wraps():
     assert kinds(w.send()) == [(R, 0xFFFFFFFF)]
 
 
-def test_results_come_out_in_order_once_and_with_the_largest_exponent():
+def test_results_come_out_in_order_once_and_with_their_exponents():
     w = worker()
     w.feed(3)
     w.send()
     lanes = np.zeros(3 * LANES - 5, np.int32)  # the last fragment is not full
+    exponents = np.zeros(3, np.int8)
     w.result(2, value=30, exponent=1)
-    assert worker_drain(w.state, lanes, 0, 3) == (0, -128)
+    assert worker_drain(w.state, lanes, 0, 3, exponents) == 0
     w.result(0, value=10, exponent=-4)
     w.result(0, value=99, exponent=9)
     w.result(1, value=20, exponent=7)
-    assert worker_drain(w.state, lanes, 0, 2) == (2, 7)
-    assert worker_drain(w.state, lanes, 2, 1) == (1, 1)
+    assert worker_drain(w.state, lanes, 0, 2, exponents) == 2
+    assert worker_drain(w.state, lanes, 2, 1, exponents) == 1
+    assert exponents.tolist() == [-4, 7, 1]
     assert lanes.tolist() == [10] * LANES + [20] * LANES + [30] * (LANES - 5)
     assert (w.counted("results"), w.counted("duplicates")) == (3, 1)
 
 
 def test_a_short_array_is_filled_up_with_zeros():
     w = worker()
-    assert worker_feed(w.state, np.full(LANES + 1, 5, np.int32), 0, 2, 1, 0) == 2
-    assert worker_feed(w.state, np.zeros(0, np.int32), 0, 1, 1, 0) == 1
+    exponents = np.array([6, -2], np.int8)
+    assert worker_feed(w.state, np.full(LANES + 1, 5, np.int32), 0, 2, 1, exponents) == 2
+    assert worker_feed(w.state, np.zeros(0, np.int32), 0, 1, 1, exponents[1:]) == 1
     sent = w.send()
+    assert [int(p["exponent"]) for p in sent] == [6, -2, -2]
     assert sent[1]["lane"].tolist() == [5] + [0] * (LANES - 1)
     assert not sent[2]["lane"].any()
 
 
 def test_without_payload_everything_but_the_lanes_is_the_same():
     w = worker(lanes=0)
-    assert worker_feed(w.state, np.zeros(0, np.int32), 0, 9, 1, 0) == 8  # a ring of 16 less 8 kept for peers
+    assert worker_feed(w.state, np.zeros(0, np.int32), 0, 9, 1, NO_EXPONENTS) == 8  # a ring of 16 less 8 kept for peers
     assert seqs(w.send()) == [0, 1, 2, 3]
     w.result(0, 1, exponent=3)
-    assert worker_drain(w.state, np.zeros(0, np.int32), 0, 9) == (2, 3)
+    assert worker_drain(w.state, np.zeros(0, np.int32), 0, 9, NO_EXPONENTS) == 2
 
 
 def test_the_last_two_windows_of_results_are_kept_for_peers():
@@ -101,7 +106,7 @@ def test_the_last_two_windows_of_results_are_kept_for_peers():
     for seq in range(100):
         w.send()
         w.result(seq, value=seq)
-        worker_drain(w.state, lanes, 0, 1)
+        worker_drain(w.state, lanes, 0, 1, NO_EXPONENTS)
         w.feed(worker_room(w.state))
     w.send()
     for seq in range(92, 100):
@@ -118,7 +123,7 @@ def test_a_query_for_what_is_gone_is_answered_with_the_last_result():
     for seq in range(50):
         w.send()
         w.result(seq, value=seq)
-        worker_drain(w.state, np.zeros(0, np.int32), 0, 1)
+        worker_drain(w.state, np.zeros(0, np.int32), 0, 1, NO_EXPONENTS)
         w.feed(worker_room(w.state))
     w.query(3)
     (answer,) = [p for p in w.send() if p["flags"] & Flag.ANSWER]
