@@ -64,7 +64,7 @@ def global_options(
     address: Annotated[
         str, typer.Option(envvar="ESA_SWITCH", metavar="HOST:PORT", help="The switch's P4Runtime server.")
     ] = "127.0.0.1:9559",
-    device_id: Annotated[int, typer.Option(envvar="ESA_SWITCH_DEVICE_ID", min=0, help="Its P4Runtime device id.")] = 1,
+    device_id: Annotated[int, typer.Option(envvar="ESA_SWITCH_DEVICE_ID", min=0, help="Its P4Runtime device id.")] = 0,
     election_id: Annotated[
         str, typer.Option(metavar="HIGH,LOW", help="Fixed election id; by default the newest writer wins.")
     ] = "",

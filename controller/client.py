@@ -131,7 +131,7 @@ class Switch:
     def connect(
         cls,
         address: str,
-        device_id: int = 1,
+        device_id: int = 0,
         *,
         election_id: tuple[int, int] | None = None,
         tls: Tls | None = None,

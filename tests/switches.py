@@ -61,7 +61,7 @@ def running_switch(
     kind: str,
     *,
     interfaces: Mapping[int, str] | None = None,
-    device_id: int = 1,
+    device_id: int = 0,
     namespace: str | None = None,
     arguments: Sequence[str] = (),
     server_arguments: Sequence[str] = (),
