@@ -125,9 +125,9 @@ def sweep_command(
     results: Annotated[Path, typer.Option(help="folder for the sweeps' folders")] = Path("results"),
 ) -> None:
     """Simulate a grid of scenarios; finished points are kept, and not run again."""
+    from esa.signals import ending_interrupts
     from experiments.folders import give_to_caller
     from experiments.part_progress import PartProgress
-    from experiments.signals import ending_interrupts
     from experiments.sweep import SweepError, executor_named, finished_points, sweep
     from experiments.sweep_file import load_sweep
     from experiments.sweep_tables import sweep_table, write_sweep

@@ -28,12 +28,12 @@ from rich.console import Console
 
 from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
 from esa.report.records import RECORDS, JobSummary, Summary
+from esa.signals import ending_interrupts
 from experiments.faults import injected, write_port_faults
 from experiments.folders import give_to_caller, new_folder
 from experiments.plan import JobPlan, plan
 from experiments.progress import RunProgress
 from experiments.scenario import Scenario
-from experiments.signals import ending_interrupts
 from topologies.p4switch import P4SwitchError
 from topologies.single_rack import SingleRack, require_root
 

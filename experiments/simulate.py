@@ -19,11 +19,11 @@ import numpy as np
 from rich.console import Console
 
 from esa.report.records import RECORDS, VIRTUAL, JobSummary, Summary
+from esa.signals import ending_asks
 from esa.sim import simulate
 from esa.sim.plan import JobOutcome, Outcome
 from experiments.folders import give_to_caller, new_folder
 from experiments.part_progress import PartProgress
-from experiments.signals import ending_asks
 from experiments.simulation import Simulation
 from experiments.simulation_plan import plan_of
 

@@ -13,6 +13,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from esa.signals import ending_interrupts
 from experiments.figures.base import Effort
 from experiments.figures.catalogue import FIGURES
 from experiments.figures.figure import Figure
@@ -20,7 +21,6 @@ from experiments.figures.report import markdown, seeds_text, terminal_table
 from experiments.figures.run import Made, make_figure
 from experiments.folders import give_to_caller, write_whole
 from experiments.part_progress import PartProgress
-from experiments.signals import ending_interrupts
 from experiments.sweep import SweepError, local_executor
 
 USAGE_ERROR = 2

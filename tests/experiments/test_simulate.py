@@ -13,9 +13,9 @@ from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from esa.report import load_run
+from esa.signals import ending_asks
 from esa.sim.plan import SERIES
 from experiments import cli
-from experiments.signals import ending_asks
 from experiments.simulate import evaluate, records_text, run_simulation, series_text
 from experiments.simulation import Simulation
 
