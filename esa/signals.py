@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
@@ -37,7 +38,23 @@ def ending_asks() -> Iterator[Callable[[], bool]]:
 
 
 @contextlib.contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+def ending_signals() -> Iterator[list[int]]:
+    """They are noted, in the order in which they came, in the yielded list."""
+    came: list[int] = []
+    with _handled_by(lambda number, _: came.append(number)):
+        yield came
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[None]:
+    """They are ignored: a second Ctrl-C must not cut cleaning up short. In another thread, where none arrive, nothing."""
+    main = threading.current_thread() is threading.main_thread()
+    with _handled_by(signal.SIG_IGN) if main else contextlib.nullcontext():
+        yield
+
+
+@contextlib.contextmanager
+def _handled_by(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
     previous = {number: signal.signal(number, handler) for number in _ENDING}
     try:
         yield

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from launcher.commands import app as way_in
+
 if TYPE_CHECKING:
     from esa.report import Summary
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app.registered_commands += way_in.registered_commands
+app.registered_groups += way_in.registered_groups
 USAGE_ERROR = 2
 INTERRUPTED = 130
 

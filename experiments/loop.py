@@ -19,8 +19,9 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from esa.protocol.timers import Timers
 
-from esa.hosts import AllReduceError, WorkerEndpoint
+from esa.hosts import AllReduceError, JoinError, WorkerEndpoint, join
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 
@@ -55,13 +56,17 @@ def main() -> int:
     faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
     with options.job.with_name("compile.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # in a first run one compiles, the others find it compiled
-        worker = WorkerEndpoint(
-            job, options.rank, faults=faults, rto_initial_ns=2 * RTO_FLOOR_NS, rto_floor_ns=RTO_FLOOR_NS
-        )
+        WorkerEndpoint.compile(job.lanes)
 
     def say(event: str, **more: object) -> None:
         print(json.dumps({"event": event, "t": time.monotonic(), **more}), flush=True)
 
+    timers = Timers(rto_initial_ns=2 * RTO_FLOOR_NS, rto_floor_ns=RTO_FLOOR_NS)
+    try:
+        worker = join(job, rank=options.rank, faults=faults, timers=timers)
+    except JoinError as error:
+        say("error", message=str(error))
+        return 1
     say("ready")
     sys.stdin.readline()
     told_to_stop = threading.Event()
@@ -76,10 +81,12 @@ def main() -> int:
             total = worker.all_reduce(lanes, priority=options.priority).result().lanes
         except (AllReduceError, OSError) as error:
             say("error", k=k, start=start, message=str(error))
+            worker.close()
             return 1
         resends, gone = worker.stats()["resends"] - before[0], lost(worker) - before[1]
         if not 0 <= total[0] <= job.fan_in or np.any(total[1:] != expected(k, job.fan_in, len(lanes))[1:]):
             say("wrong", k=k)
+            worker.close("a wrong sum")
             return 3
         say("sum", k=k, start=start, resends=resends, lost=gone)
         if total[0] == job.fan_in:

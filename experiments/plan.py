@@ -32,14 +32,16 @@ class JobPlan:
         return self.spec.name
 
 
-def plan(scenario: Scenario, net: SingleRack, folder: Path) -> list[JobPlan]:
+def plan(scenario: Scenario, net: SingleRack, folder: Path, controller: str) -> list[JobPlan]:
     """Place the jobs on the hosts in the order of `scenario.host_names()` and write their files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     hosts = iter(range(len(scenario.host_names())))
-    return [_place(scenario, i, spec, net, hosts, folder) for i, spec in enumerate(scenario.jobs)]
+    return [_place(scenario, i, spec, net, hosts, folder, controller) for i, spec in enumerate(scenario.jobs)]
 
 
-def _place(scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: Iterator[int], folder: Path) -> JobPlan:
+def _place(
+    scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: Iterator[int], folder: Path, controller: str
+) -> JobPlan:
     workers = tuple(next(hosts) for _ in range(spec.workers))
     server = next(hosts)
     job = None
@@ -71,6 +73,7 @@ def _place(scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: It
         bucket_cap_mb=spec.bucket_cap_mb,
         seed=scenario.seed,
         rendezvous=f"{net.ip(workers[0])}:{RENDEZVOUS_PORT}",
+        controller=controller,
         aggregation=aggregation,
         faults=tuple(scenario.link_faults(f"{spec.name}-{rank}", "hosts") for rank in range(spec.workers)),
     )

@@ -18,6 +18,7 @@ import os
 import selectors
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from types import TracebackType
 from typing import IO, Any
 
 from controller import Controller, Switch, SwitchError
+from controller.coordinator import Coordinator
 from esa.job import Job, Member, Pool
 from esa.net.impairment import Impairment, LinkFaults
 from esa.policy import policy
@@ -105,6 +107,9 @@ class Rig:
         self.ranks: list[Rank] = []
         self.servers: dict[str, subprocess.Popen[bytes]] = {}
         self.supervisor: subprocess.Popen[bytes] | None = None
+        self.coordinator: Coordinator | None = None  # the supervisor's, where there is one
+        self._meeting = tempfile.TemporaryDirectory(prefix="esa-rig-")
+        self.meeting = f"unix:{self._meeting.name}/runs"
         self._selector = selectors.DefaultSelector()
         self._pipes: list[IO[bytes]] = []
 
@@ -126,6 +131,8 @@ class Rig:
                     controller.add_job(job)
             if self.supervised:
                 self.start_supervisor()
+            else:
+                self.coordinate()
             for spec in self.specs:
                 self.start_server(spec.name)
                 self.start_workers(spec)
@@ -145,8 +152,22 @@ class Rig:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
         self._selector.close()
+        if self.coordinator is not None:
+            self.coordinator.close()
+        self._meeting.cleanup()
 
     # Parts
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Of PSs and workers."""
+        return os.environ | ENVIRONMENT | {"ESA_CONTROLLER": self.meeting}
+
+    def coordinate(self) -> None:
+        """Start runs from this process, where no supervisor does."""
+        node = self.net.switch
+        self.coordinator = Coordinator(lambda: Switch.connect(node.grpc_address, node.device_id, wait_s=10))
+        self.coordinator.serve(self.meeting)
 
     def add(self, spec: LoopJob, number: int) -> Job:
         """Write the files of a job; the switch is not told."""
@@ -191,7 +212,11 @@ class Rig:
         files = [str(self.job_file(name)) for name in names or self.jobs]
         node = self.net.switch
         command = [sys.executable, "-m", "controller.cli", "--address", node.grpc_address]
-        command += ["--device-id", str(node.device_id), "supervise", "--lanes", str(self.lanes), *files]
+        command += ["--device-id", str(node.device_id), "--state", str(self.folder.resolve() / "jobs.json")]
+        command += ["supervise", "--lanes", str(self.lanes), "--listen", self.meeting, *files]
+        if self.coordinator is not None:
+            self.coordinator.close()
+            self.coordinator = None
         with (self.folder / "supervisor.log").open("ab") as log:
             self.supervisor = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
@@ -208,9 +233,7 @@ class Rig:
         command = [sys.executable, "-m", "esa.hosts", "server", "--job", self.job_file(name)]
         command += self._faults(name, self.jobs[name].fan_in)
         with (self.folder / f"{name}-ps.log").open("ab") as log:
-            self.servers[name] = self.net.popen(
-                host, command, stdout=subprocess.PIPE, stderr=log, env=os.environ | ENVIRONMENT
-            )
+            self.servers[name] = self.net.popen(host, command, stdout=subprocess.PIPE, stderr=log, env=self.environment)
         self._pipes.append(self.servers[name].stdout)
 
     def start_workers(self, spec: LoopJob) -> None:
@@ -225,13 +248,28 @@ class Rig:
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     stderr=log,
-                    env=os.environ | ENVIRONMENT,
+                    env=self.environment,
                 )
             self._pipes += [process.stdin, process.stdout]
             os.set_blocking(process.stdout.fileno(), False)
             one = Rank(spec, rank, process)
             self.ranks.append(one)
             self._selector.register(process.stdout, selectors.EVENT_READ, one)
+
+    def run_again(self, name: str) -> None:
+        """Kill a rank of a job, and once the others have ended, too, start all of them anew: the job's next run."""
+        ranks = self.of(name)
+        self._kill(ranks[0].process)
+        ranks[0].killed = True
+        if not self.until(lambda: all(rank.over for rank in ranks), READY_LIMIT_S):
+            raise RigError(f"not all ranks of job {name} ended with the first; see {self.folder}")
+        self.net.kill(rank.process for rank in ranks)
+        self.ranks = [rank for rank in self.ranks if rank.job.name != name]
+        self.start_workers(next(spec for spec in self.specs if spec.name == name))
+        again = self.of(name)
+        if not self.until(lambda: all(rank.last == "ready" for rank in again), READY_LIMIT_S):
+            raise RigError(f"job {name} did not start again; see {self.folder}")
+        self.tell("go", [name])
 
     def kill_switch(self) -> None:
         self.net.switch.kill()
@@ -347,6 +385,7 @@ class Rig:
                 self.kill_server(name)
             controller.add_job(self.add(spec, 1000))
             self.ranks.clear()
+            self.coordinate()
             self.start_server(spec.name)
             self.start_workers(spec)
             self.start()

@@ -18,6 +18,7 @@ import selectors
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,7 @@ from typing import IO, Any
 from rich.console import Console
 
 from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
+from controller.coordinator import Coordinator
 from esa.report.records import RECORDS, JobSummary, Summary
 from esa.signals import ending_interrupts
 from experiments.faults import injected, write_port_faults
@@ -154,15 +156,19 @@ class _Run:
                     faults=write_port_faults(scenario, self.folder / "jobs"),
                 )
             )
-            jobs = plan(scenario, self.net, self.folder / "jobs")
+            meeting = stack.enter_context(tempfile.TemporaryDirectory(prefix="esa-run-"))
+            self.meeting = f"unix:{meeting}/runs"
+            jobs = plan(scenario, self.net, self.folder / "jobs", self.meeting)
             # Workers take seconds to import torch: they start now, and wait for a network that forwards.
             self._start_workers(jobs)
             self.controller = self._start_control_plane(stack, jobs)
             self.supervisor = stack.enter_context(self._supervisor(jobs))
+            stack.enter_context(self._coordinator()).serve(self.meeting)
             for job in jobs:
                 if job.job is not None:
                     self.servers[job.name] = self._start_server(job)
             say(f"  workers: {len(self.measured.workers)} start and warm up")
+            self._tell("join", self.measured.workers)
             self._until_all_ready()
             self.baseline = self._read_counters()
             say("  training")
@@ -231,6 +237,10 @@ class _Run:
             lambda text: self.progress.say(f"  controller: {text}"),
         )
 
+    def _coordinator(self) -> Coordinator:
+        node = self.net.switch
+        return Coordinator(lambda: Switch.connect(node.grpc_address, node.device_id))
+
     def _start_server(self, job: JobPlan) -> subprocess.Popen[bytes]:
         stats = self.folder.resolve() / "jobs" / f"{job.name}.ps.json"
         with (self.logs / f"{job.name}-ps.log").open("ab") as log:
@@ -244,6 +254,8 @@ class _Run:
                     "server",
                     "--job",
                     job.task.aggregation,
+                    "--controller",
+                    self.meeting,
                     "--stats",
                     stats,
                     *faults,
@@ -294,11 +306,14 @@ class _Run:
     def _submit(self, job: JobPlan) -> None:
         self.measured.go[job.name] = time.monotonic()
         self._record({"event": "submit", "job": job.name, "t": time.monotonic()})
-        for worker in self.measured.workers:
-            if worker.plan is job:
-                with contextlib.suppress(BrokenPipeError):  # its end is noticed where all ends are
-                    worker.process.stdin.write(b"go\n")
-                    worker.process.stdin.flush()
+        self._tell("go", [worker for worker in self.measured.workers if worker.plan is job])
+
+    @staticmethod
+    def _tell(word: str, workers: list[Worker]) -> None:
+        for worker in workers:
+            with contextlib.suppress(BrokenPipeError):  # its end is noticed where all ends are
+                worker.process.stdin.write(f"{word}\n".encode())
+                worker.process.stdin.flush()
 
     def _events(self) -> Iterator[bool]:
         """Pass on what workers say; yields, several times a second, whether any said something."""

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,7 @@ from topologies.single_rack import NotRootError, require_root
 GIVE_UP_S = 12.0
 HANG_S = 40.0  # beyond that a sum has hung, whatever was done to it
 DRAIN_ROWS = 256
-KILLS = ("switch", "PS", "controller", "worker")
+KILLS = ("switch", "PS", "controller", "worker", "again")  # again: a rank, and then the same job starts anew
 TRAINING = """
 name = "soak"
 give_up_s = 30.0
@@ -90,7 +91,7 @@ class Done:
         for kind, count in sorted(self.faults.items()):
             table.add_row(f"packets {kind}", f"{count:,}")
         for kind in KILLS:
-            table.add_row(f"killed: {kind}", str(self.kills[kind]))
+            table.add_row("run again" if kind == "again" else f"killed: {kind}", str(self.kills[kind]))
         table.add_row("recoveries", str(self.recoveries))
         table.add_row("jobs that gave up, as they should", str(self.jobs_given_up))
         for name, count in (("wrong sums", self.wrong), ("hangs", self.hangs), ("leaked rows", self.leaked)):
@@ -151,7 +152,7 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
             rig.start()
             rig.until(lambda: False, 1.0)
             for _ in range(rng.randrange(1, 5)):
-                kind = rng.choices(KILLS, weights=(4, 4, 2, 1))[0]
+                kind = rng.choices(KILLS, weights=(4, 4, 2, 1, 2))[0]
                 job = rng.choice(specs)
                 before = {spec.name: rig.sums(spec.name) for spec in specs}
                 if kind == "switch":
@@ -167,6 +168,15 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
                 elif kind == "controller":
                     rig.kill_supervisor()
                     rig.start_supervisor()
+                elif kind == "again":
+                    if job.name in failing:
+                        continue
+                    count(rig, done, [job.name])
+                    if rng.random() < 0.5:  # a new PS, or the one of the run before
+                        rig.kill_server(job.name)
+                        rig.start_server(job.name)
+                    rig.run_again(job.name)
+                    before[job.name] = 0
                 else:
                     if job.name in failing or len(specs) == 1:
                         continue
@@ -204,10 +214,14 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
                 done.failing.append(f"seed {seed}: {left} rows left, {folder}")
 
 
-def count(rig: Rig, done: Done) -> None:
+def count(rig: Rig, done: Done, names: Sequence[str] = ()) -> None:
+    """Add up what the jobs, or those named, have done so far."""
     for spec in rig.specs:
-        done.all_reduces += rig.sums(spec.name)
+        if not names or spec.name in names:
+            done.all_reduces += rig.sums(spec.name)
     for rank in rig.ranks:
+        if names and rank.job.name not in names:
+            continue
         for end in rank.of("end"):
             done.fragments += int(end["stats"]["fragments"])
             done.resends += int(end["stats"]["resends"])

@@ -20,5 +20,6 @@ class TrainingTask(Frozen):
     bucket_cap_mb: float
     seed: int
     rendezvous: str  # host:port of rank 0
+    controller: str  # where runs are started
     aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo
     faults: tuple[LinkFaults | None, ...] = ()  # by rank: what its link does to packets on purpose

@@ -2,8 +2,8 @@
 
     python -m experiments.train --task mlp.task.json --rank 0
 
-Records go to stdout, one JSON object a line; everything else to stderr. It says "ready" when all is set up and warm,
-waits for the line "go" on stdin, trains, and says "end". Times are seconds of the machine's monotonic clock.
+Records go to stdout, one JSON object a line; everything else to stderr. It waits for the line "join" on stdin, says
+"ready" when all is set up and warm, waits for "go", trains, and says "end". Times are seconds of the machine's monotonic clock.
 """
 
 # No `from __future__ import annotations` here: DDP compares the hook's annotations with types, not with strings.
@@ -26,6 +26,7 @@ from typing import Any, NoReturn, TextIO
 
 import torch
 import torch.distributed as dist
+from esa.protocol.timers import Timers
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
@@ -47,21 +48,26 @@ NETWORK_COUNTS = ("fragments", "resends", "via_ps", "ecn", "duplicates", "querie
 class Aggregation:
     """Sums the gradients of DDP models: over the switch, or with gloo's ordinary all-reduce. Measures both alike."""
 
-    def __init__(self, task: TrainingTask, rank: int) -> None:
+    def __init__(self, task: TrainingTask, rank: int, wait_for: Callable[[str], None]) -> None:
         self._iterations = task.iterations
         self._job = self._worker = None
         if task.aggregation is not None:
-            from esa.hosts import WorkerEndpoint  # gloo alone does without its compiler
+            from esa.hosts import WorkerEndpoint, join  # gloo alone does without its compiler
 
             self._job = Job.load(task.aggregation)
             with _one_at_a_time(task.aggregation.with_name("compile.lock")):
-                self._worker = WorkerEndpoint(
-                    self._job,
-                    rank,
-                    faults=task.faults[rank] if task.faults else None,
-                    rto_initial_ns=RESEND_FLOOR_NS,
-                    rto_floor_ns=RESEND_FLOOR_NS,
-                )
+                WorkerEndpoint.compile(self._job.lanes)
+            wait_for("join")
+            self._worker = join(
+                self._job,
+                task.controller,
+                rank=rank,
+                size=task.workers,
+                faults=task.faults[rank] if task.faults else None,
+                timers=Timers(rto_initial_ns=RESEND_FLOOR_NS, rto_floor_ns=RESEND_FLOOR_NS),
+            )
+        else:
+            wait_for("join")
 
     @contextlib.contextmanager
     def of(self, model: DistributedDataParallel) -> Iterator[Callable[[], Statistics]]:
@@ -90,9 +96,9 @@ class Aggregation:
         """What was done to this worker's packets on purpose since its start."""
         return {} if self._worker is None else self._worker.faults()
 
-    def close(self) -> None:
+    def close(self, why: str | None = None) -> None:
         if self._worker is not None:
-            self._worker.close()
+            self._worker.close(why)
 
 
 @contextlib.contextmanager
@@ -113,7 +119,7 @@ def timed_allreduce(timeline: Timeline, bucket: dist.GradBucket) -> torch.future
     return future
 
 
-def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for_go: Callable[[], None]) -> None:
+def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: Callable[[str], None]) -> None:
     """Train one rank from rendezvous to the last weights."""
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
@@ -121,10 +127,10 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for_g
     data = load_data(task.seed)
     model = MODELS[task.model]()  # the same seed gives every rank the same weights
     samples = batches(len(data.train_labels), task.batch_size, rank, task.workers, task.seed, task.iterations)
+    aggregation = Aggregation(task, rank, wait_for)
     dist.init_process_group(
         "gloo", init_method=f"tcp://{task.rendezvous}", rank=rank, world_size=task.workers, timeout=GLOO_TIMEOUT
     )
-    aggregation = Aggregation(task, rank)
     cap = task.bucket_cap_mb
 
     def gradients(ddp: nn.Module, chosen: torch.Tensor) -> float:
@@ -144,7 +150,7 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for_g
     with aggregation.of(ddp) as totals:
         before = aggregation.network_statistics()
         record("ready")
-        wait_for_go()
+        wait_for("go")
         for iteration, chosen in enumerate(samples):
             start = time.monotonic()
             optimiser.zero_grad()
@@ -200,12 +206,12 @@ def main() -> None:
         records.write(json.dumps(line) + "\n")
         records.flush()
 
-    def wait_for_go() -> None:
-        if sys.stdin.readline() != "go\n":
+    def wait_for(word: str) -> None:
+        if sys.stdin.readline() != f"{word}\n":
             raise EOFError("the run ended before the training was started")
 
     try:
-        train(task, arguments.rank, record, wait_for_go)
+        train(task, arguments.rank, record, wait_for)
     except BaseException as error:
         traceback.print_exc()
         record("error", message=f"{type(error).__name__}: {error}")

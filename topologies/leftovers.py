@@ -1,24 +1,28 @@
-"""What a run that was killed may have left behind, found by the names of its interfaces."""
+"""What a run or a rack that was killed may have left behind, found by interfaces' names and by racks' records."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from topologies import names, record
+from topologies.record import RackRecord
 from topologies.single_rack import require_root
 
 INTERFACE = re.compile(r"esa(\d+)p\d+")  # esa<process id>p<port>, see `single_rack`
 GRACE_S = 15.0  # for a run to end by itself
+LAUNCH = "ESA_LAUNCH"  # in the environment of all that a launch starts: RACK/JOB
 
 
 def stop_runs() -> Iterator[str]:
-    """End every run on this machine and delete the interfaces that none owns; yields what was done, in words."""
+    """End every run and rack on this machine and remove what none owns; yields what was done, in words."""
     require_root()
     for pid in sorted({int(match[1]) for match in _interfaces()}):
         if _is_run(pid):
@@ -27,7 +31,42 @@ def stop_runs() -> Iterator[str]:
     deadline = time.monotonic() + GRACE_S
     while any(_is_run(int(match[1])) for match in _interfaces()) and time.monotonic() < deadline:
         time.sleep(0.2)
-    for match in _interfaces():
+    yield from _delete_interfaces(_interfaces())
+    with record.locked():
+        for dead in [rack for rack in record.records() if not rack.owner.alive]:
+            yield from remove_rack(dead)
+
+
+def remove_rack(dead: RackRecord) -> Iterator[str]:
+    """Remove what is left of a rack whose process is gone; yields what was removed, in words."""
+    ended = end_launched(f"{dead.name}/")
+    if ended:
+        yield f"ended {ended} processes of rack {dead.name}"
+    found = [host.namespace for host in dead.hosts if names.detach(host)]
+    if found:
+        yield f"removed {', '.join(found)}"
+    yield from _delete_interfaces(match for match in _interfaces() if int(match[1]) == dead.owner.pid)
+    shutil.rmtree(dead.folder, ignore_errors=True)
+    yield f"removed the record of rack {dead.name}, whose process {dead.owner.pid} is gone"
+
+
+def end_launched(launch: str) -> int:
+    """SIGKILL every process that a launch (RACK/JOB, or all of RACK/) started, whatever became of its parents."""
+    wanted = f"{LAUNCH}={launch}".encode()
+    ended = 0
+    for path in Path("/proc").iterdir():
+        if not path.name.isdigit() or int(path.name) == os.getpid():
+            continue
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            words = (path / "environ").read_bytes().split(b"\0")
+            if any(word == wanted or (launch.endswith("/") and word.startswith(wanted)) for word in words):
+                os.kill(int(path.name), signal.SIGKILL)
+                ended += 1
+    return ended
+
+
+def _delete_interfaces(interfaces: Iterable[re.Match[str]]) -> Iterator[str]:
+    for match in interfaces:
         # Its host's end, and with it the host's namespace, goes too.
         done = subprocess.run(["ip", "link", "delete", match[0]], capture_output=True, text=True, check=False)
         yield f"deleted interface {match[0]}" if done.returncode == 0 else f"{match[0]}: {done.stderr.strip()}"

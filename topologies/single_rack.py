@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from esa.signals import uninterrupted
 from topologies.p4switch import P4Switch
 
 with warnings.catch_warnings():
@@ -198,14 +199,11 @@ class SingleRack:
 
     def close(self) -> None:
         """End every process, delete every namespace, interface and temporary file. Safe to call twice."""
-        previous = _ignore_interrupts()
-        try:
+        with uninterrupted():
             self.kill(self._processes)
             self._processes.clear()
             self._cleanup.close()
             self.hosts.clear()
-        finally:
-            _restore_interrupts(previous)
 
 
 def _interface_name(port: int) -> str:
@@ -236,17 +234,3 @@ def _signal_session(process: subprocess.Popen[Any], number: signal.Signals) -> N
         os.killpg(process.pid, number)  # mnexec made it a session, whose members may outlive it
     except ProcessLookupError:
         process.send_signal(number)  # not yet
-
-
-def _ignore_interrupts() -> dict[signal.Signals, Any]:
-    """A second Ctrl-C must not cut the cleaning up short."""
-    previous = {}
-    with contextlib.suppress(ValueError):  # not the main thread: no signals arrive here
-        for number in (signal.SIGINT, signal.SIGTERM):
-            previous[number] = signal.signal(number, signal.SIG_IGN)
-    return previous
-
-
-def _restore_interrupts(previous: dict[signal.Signals, Any]) -> None:
-    for number, handler in previous.items():
-        signal.signal(number, handler)

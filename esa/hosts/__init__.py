@@ -1,15 +1,15 @@
 """Workers and PS on UDP sockets and the real clock.
 
-job = Job.load(Path("job.json"))
-with WorkerEndpoint(job, rank) as worker:
+with join(Job.load("job.json")) as worker:                       # a rank; waits until all have come
     sums = worker.all_reduce(lanes, priority=128).result()     # lanes: (n,) int32, one array per worker
 
-python -m esa.hosts server --job job.json --stats stats.json   # the job's PS
+python -m esa.hosts server --job job.json                        # the job's PS
 """
 
-from esa.hosts.errors import AllReduceError
+from esa.errors import AllReduceError, JoinError, MemberLeft
+from esa.hosts.joining import join
 from esa.hosts.server import ServerEndpoint
 from esa.hosts.worker import WorkerEndpoint
 from esa.transport import Reduced
 
-__all__ = ["AllReduceError", "Reduced", "ServerEndpoint", "WorkerEndpoint"]
+__all__ = ["AllReduceError", "JoinError", "MemberLeft", "Reduced", "ServerEndpoint", "WorkerEndpoint", "join"]

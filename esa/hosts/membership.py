@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from esa.coordination import (
@@ -42,6 +43,7 @@ from esa.net.streams import connected_socket
 
 ADDRESS_VARIABLE = "ESA_CONTROLLER"
 CONNECT_TIMEOUT_S = 5.0
+PATIENCE_S = 10.0  # for a coordinator that is just starting
 JOIN_TIMEOUT_S = 300.0
 AGAIN_S = 0.5  # between attempts to reach a coordinator that is gone
 WHY_TIMEOUT_S = 2.0
@@ -86,13 +88,7 @@ class Membership:
         self._on_end: Callable[[Finished | Left | Refuse], None] | None = None
         self._because: str | None = None
         self._closing = threading.Event()
-        try:
-            self._socket = connected_socket(address, CONNECT_TIMEOUT_S)
-        except OSError as error:
-            raise JoinError(
-                f"job {hello.job.name}: nobody who starts runs answers at {address} ({error.strerror or error}): "
-                "is the controller there (esactl supervise, esa up)?"
-            ) from None
+        self._socket = self._first_connection()
         self._send(self._hello)
         self._thread = threading.Thread(target=self._listen, name=f"{hello.job.name}-membership", daemon=True)
         self._thread.start()
@@ -157,6 +153,19 @@ class Membership:
         if threading.current_thread() is not self._thread:
             self._thread.join()
         self._socket.close()
+
+    def _first_connection(self) -> socket.socket:
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                return connected_socket(self.address, CONNECT_TIMEOUT_S)
+            except OSError as error:
+                if time.monotonic() >= deadline:
+                    raise JoinError(
+                        f"job {self.job.name}: nobody who starts runs answers at {self.address}"
+                        f" ({error.strerror or error}): is the controller there (esactl supervise, esa up)?"
+                    ) from None
+            time.sleep(AGAIN_S / 5)
 
     def _until_started(self, timeout_s: float) -> None:
         with self._news:

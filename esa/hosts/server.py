@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import closing
 from types import TracebackType
 from typing import Any
 
@@ -114,15 +115,22 @@ class ServerEndpoint:
         self._destination = np.zeros(BATCH, np.int32)
         self._closing = np.ones(1, np.uint8)
         self._error = 0
+        self.compile(job.lanes)
         self._socket = open_udp_socket((str(job.server.ip), job.server.udp_port))
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
-        # Once in closing state: compiles, or loads from the cache, before anybody is told that it is ready.
-        with compiling():
-            self._serve()
         self._closing[0] = 0
         self._thread = threading.Thread(target=self._serve, name=f"{job.name}-server", daemon=True)
         self._thread.start()
+
+    @staticmethod
+    def compile(lanes: int) -> None:
+        """Compile what moves packets, or load it from the cache: before a peer waits for it."""
+        with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock, compiling():
+            state = server_state(job=1, epoch=0, workers_per_rack=[1], window=1, lanes=lanes)
+            members = message_batch(1, 1)
+            numbers = np.zeros(BATCH, np.int32)
+            _run(open_channel(sock, waker, lanes), members, state, numbers, numbers, np.ones(1, np.uint8))
 
     def _serve(self) -> None:
         self._error = _run(self._channel, self._members, self._state, self._source, self._destination, self._closing)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from types import TracebackType
 from typing import Any
 
 from esa.coordination import PS, Hello, PolicyIs, Refuse, Start, ToMember
@@ -37,6 +38,11 @@ class JobServer:
         """Whether it serves, or waits for a run to serve."""
         return self.problem is None and (self._endpoint is None or self._endpoint.alive)
 
+    @property
+    def policy(self) -> str | None:
+        """The policy of the present run; None without one."""
+        return self._endpoint.policy if self._endpoint else None
+
     def stats(self) -> dict[str, Any]:
         """Counts over all runs; what is no count is the present run's."""
         with self._lock:
@@ -55,6 +61,14 @@ class JobServer:
         with self._lock:
             if self._endpoint is not None:
                 self._endpoint.close()
+
+    def __enter__(self) -> JobServer:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
 
     def _heed(self, message: ToMember) -> None:
         try:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections import deque
 from concurrent.futures import Future
+from contextlib import closing
 from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from esa.coordination import Finished, Left, Refuse
+from esa.errors import AllReduceError, MemberLeft
 from esa.hosts.channel import (
     BATCH,
     Channel,
@@ -25,7 +29,8 @@ from esa.hosts.channel import (
     void_wrong_lengths,
     wait,
 )
-from esa.hosts.errors import AllReduceError
+from esa.hosts.errors import no_sum
+from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
 from esa.job import Run
 from esa.native import native
@@ -79,12 +84,24 @@ def _run(channel: Channel, operations: Operations, state: WorkerState) -> int:
 class WorkerEndpoint:
     """Worker `rank` of a run: sums arrays with its peers. Answers its peers' questions until it is closed.
 
-    Close it only when every worker has its last sum (a barrier): until then a peer may need what this one knows.
-    Opens the worker's address; OSError if that is not possible. faults: what its link does to packets on purpose.
-    Further keywords go to `protocol.worker_state`.
+    `join` makes one that is a member of a run, as scripts want it. Without a membership somebody else sees to it that
+    all workers have the same run, and that none is closed before every worker has its last sum: until then a peer may
+    need what this one knows.
+
+    sock: the worker's address, opened; by default it is opened here (OSError if that is not possible). faults: what
+    its link does to packets on purpose. Further keywords go to `protocol.worker_state`.
     """
 
-    def __init__(self, job: Run, rank: int, *, faults: LinkFaults | None = None, **protocol: Any):
+    def __init__(
+        self,
+        job: Run,
+        rank: int,
+        *,
+        sock: socket.socket | None = None,
+        membership: Membership | None = None,
+        faults: LinkFaults | None = None,
+        **protocol: Any,
+    ):
         if not 0 <= rank < job.fan_in:
             raise ValueError(f"rank: job {job.name} has ranks 0..{job.fan_in - 1}, not {rank}")
         if job.lanes == 0:
@@ -107,17 +124,28 @@ class WorkerEndpoint:
         self._waiting: deque[_Submission] = deque()  # for room in `operations`
         self._running: deque[_Submission] = deque()
         self._error: BaseException | None = None
+        self._aborted: BaseException | None = None  # why somebody else wants this worker to fail
+        self.compile(job.lanes)
         member = job.workers[rank]
-        self._socket = open_udp_socket((str(member.ip), member.udp_port), (str(job.server.ip), job.server.udp_port))
+        self._socket = sock or open_udp_socket(
+            (str(member.ip), member.udp_port), (str(job.server.ip), job.server.udp_port)
+        )
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
-        # Once in closing state: compiles, or loads from the cache, before the first fragment is waited for.
-        self._operations.progress[0]["closing"] = 1
-        with compiling():
-            _run(self._channel, self._operations, self._state)
-        self._operations.progress[0]["closing"] = 0
         self._thread = threading.Thread(target=self._engine, name=f"{job.name}-worker-{rank}", daemon=True)
         self._thread.start()
+        self._membership = membership
+        if membership is not None:
+            membership.on_end(self._run_ended)
+
+    @staticmethod
+    def compile(lanes: int) -> None:
+        """Compile what moves packets, or load it from the cache: before a peer waits for it."""
+        with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock, compiling():
+            ended = operations()
+            ended.progress[0]["closing"] = 1
+            state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=lanes)
+            _run(open_channel(sock, waker, lanes), ended, state)
 
     def all_reduce(
         self, lanes: Lanes, priority: int = 128, exponents: Exponents | None = None, *, out: Lanes | None = None
@@ -190,10 +218,13 @@ class WorkerEndpoint:
                 self._fail(OSError(-error, f"job {self.job.name}, rank {self.rank}: {os.strerror(-error)}"))
                 return
             if self._state.worker[0]["failed"] and self._error is None:
+                if self._aborted is not None:
+                    self._fail(self._aborted)
+                    continue
                 me = self._state.worker[0]
                 missing0 = worker_missing(self._state)[0]
                 missing = tuple(rank for rank in range(self.job.fan_in) if missing0 >> rank & 1)
-                self._fail(AllReduceError(self.job, self.rank, int(me["base"]) & 0xFFFFFFFF, missing))
+                self._fail(no_sum(self.job, self.rank, int(me["base"]) & 0xFFFFFFFF, missing))
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -218,10 +249,33 @@ class WorkerEndpoint:
         """What was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
         return injected(self._channel)
 
-    def close(self) -> None:
-        """Stop. What has no sum yet ends with an error."""
+    def abort(self, error: BaseException) -> None:
+        """End every all-reduce that has no sum yet, and all later ones, with `error`; go on answering peers."""
+        self._aborted = error
+        self._state.worker[0]["failed"] = 1
+        self._waker.wake()
+
+    def _run_ended(self, end: Finished | Left | Refuse) -> None:
+        job, rank, seq = self.job, self.rank, int(self._state.worker[0]["base"]) & 0xFFFFFFFF
+        if isinstance(end, Left):
+            who = f"rank {end.member} ({job.workers[end.member].ip})"
+            text = f"job {job.name}, rank {rank}: {who} has ended: {end.why or 'it did not say why'}"
+            self.abort(MemberLeft(text, job=job.name, rank=rank, seq=seq, missing=(end.member,)))
+        elif isinstance(end, Refuse):
+            self.abort(AllReduceError(f"job {job.name}, rank {rank}: {end.why}", job=job.name, rank=rank, seq=seq))
+
+    def close(self, why: str | None = None) -> None:
+        """Stop. What has no sum yet ends with an error.
+
+        A member of a run says that it ends. In good order (`why` is None, and it had no error) it first stays, for up
+        to the job's `give_up_s`, until every worker has all its sums: a peer may need what this one knows.
+        """
         if self._operations.progress[0]["closing"]:
             return
+        if self._membership is not None:
+            why = why if self._error is None else str(self._error)
+            self._membership.leave(ok=why is None, why=why or "", wait_s=self.job.give_up_s if why is None else 0.0)
+            self._membership.close()
         self._operations.progress[0]["closing"] = 1
         self._waker.wake()
         self._thread.join()
@@ -236,4 +290,4 @@ class WorkerEndpoint:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close()
+        self.close(None if error is None else f"{type(error).__name__}: {error}".rstrip(": "))

@@ -1,0 +1,67 @@
+"""The commands `esa up`, `down`, `launch` and `job`. Errors are one line; status 2: nothing was started."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+USAGE_ERROR = 2
+INTERRUPTED = 130
+
+
+@app.command("up")
+def up_command(
+    hosts: Annotated[int, typer.Option(help="how many")] = 5,
+    mbps: Annotated[float, typer.Option(help="of every link, each way; 0: as fast as the machine", min=0)] = 100.0,
+    lanes: Annotated[int, typer.Option(help="lanes per fragment: which build of the program")] = 64,
+    switch: Annotated[str, typer.Option(help="embedded or bmv2")] = "embedded",
+    name: Annotated[str, typer.Option(help="of the rack; its hosts' namespaces are NAME-h1, NAME-h2, ...")] = "esa",
+    private: Annotated[bool, typer.Option("--private", hidden=True)] = False,
+) -> None:
+    """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root)."""
+    from launcher.up import hold_rack
+
+    with _one_line_errors():
+        try:
+            hold_rack(
+                name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say
+            )
+        except KeyboardInterrupt:
+            _say(f"rack {name} is down; nothing is left of it")
+
+
+@app.command("down")
+def down_command(
+    name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="of one rack; all by default")] = None,
+) -> None:
+    """End racks that are up, and remove what killed ones left behind."""
+    from launcher.up import end_racks
+
+    with _one_line_errors():
+        for line in end_racks(name):
+            _say(line)
+
+
+def _say(text: str) -> None:
+    typer.echo(text)
+
+
+@contextlib.contextmanager
+def _one_line_errors() -> Iterator[None]:
+    from controller import BadInput, SwitchError
+    from topologies.p4switch import P4SwitchError
+    from topologies.record import RackError
+    from topologies.single_rack import NotRootError
+
+    try:
+        yield
+    except (RackError, NotRootError, BadInput, ValueError) as error:
+        typer.echo(f"esa: {error}", err=True)
+        raise typer.Exit(USAGE_ERROR) from None
+    except (P4SwitchError, SwitchError) as error:
+        typer.echo(f"esa: {error}", err=True)
+        raise typer.Exit(1) from None

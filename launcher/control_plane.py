@@ -1,0 +1,35 @@
+"""The control plane of a rack that is up: program and hosts, a supervisor, a coordinator."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+from controller import Controller, SavedJobs, Supervisor, Switch, Wanted
+from topologies.record import RackRecord, RackSwitch
+
+CONNECT_LIMIT_S = 10.0
+
+
+@contextlib.contextmanager
+def control_plane(rack: RackRecord, switch: RackSwitch, say: Callable[[str], None]) -> Iterator[None]:
+    """Load the program, add the hosts, and keep it so for the block's length. SwitchError if that fails."""
+    hosts = {host.mac: host.switch_port for host in rack.hosts}
+    saved = SavedJobs(rack.saved_jobs, f"{switch.address}#{switch.device_id}")
+    with connected(rack, switch, wait_s=CONNECT_LIMIT_S) as controller:
+        controller.load(switch.lanes)
+        controller.add_hosts(hosts)
+
+    def wanted() -> Wanted:
+        return Wanted(list(saved.jobs().values()), switch.lanes, hosts)
+
+    with Supervisor(lambda: Switch.connect(switch.address, switch.device_id), wanted, say):
+        # The coordinator belongs here, at `rack.controller`.
+        yield
+
+
+@contextlib.contextmanager
+def connected(rack: RackRecord, switch: RackSwitch, *, wait_s: float = 0.0) -> Iterator[Controller]:
+    """A controller of the rack's switch, which knows its jobs by name."""
+    with Switch.connect(switch.address, switch.device_id, wait_s=wait_s) as client:
+        yield Controller(client, rack.saved_jobs)

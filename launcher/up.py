@@ -1,0 +1,102 @@
+"""`esa up` and `esa down`: a rack on this machine that lasts until it is told to end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+
+from esa.program import program
+from esa.signals import ending_interrupts
+from launcher.control_plane import control_plane
+from topologies import leftovers, record
+from topologies.rack import NamedRack
+from topologies.record import RackError, RackRecord, RackSwitch
+from topologies.single_rack import require_root
+
+LOOK_S = 0.2
+END_LIMIT_S = 30.0  # for a rack to end by itself
+
+
+def hold_rack(
+    name: str,
+    *,
+    hosts: int,
+    mbps: float | None,
+    lanes: int,
+    switch: str,
+    private: bool,
+    say: Callable[[str], None],
+) -> None:
+    """Bring a rack up, say how to use it, and keep it up until a signal comes (KeyboardInterrupt).
+
+    ValueError, RackError, NotRootError, P4SwitchError, SwitchError: in words what is wrong; then nothing is left.
+    """
+    program(lanes)
+    with (
+        ending_interrupts(),
+        NamedRack(name, hosts=hosts, mbps=mbps, switch=switch, lanes=lanes, private=private) as rack,
+    ):
+        where = rack.record.switch
+        assert where is not None
+        with control_plane(rack.record, where, say):
+            if not rack.net.switch.deepen_queues():
+                say("simple_switch_CLI is missing: BMv2's queues stay at 64 packets and may lose some")
+            rack.ready()
+            for line in how_to_use(rack.record, where):
+                say(line)
+            while True:
+                time.sleep(LOOK_S)
+                if rack.check():
+                    say("the switch was killed: started it once more")
+
+
+def how_to_use(rack: RackRecord, switch: RackSwitch) -> Iterator[str]:
+    """What to type next, line by line."""
+    sudo = "sudo " if "SUDO_UID" in os.environ else ""
+    links = "unshaped links" if rack.mbps is None else f"{rack.mbps:g} Mb/s links"
+    first, last = rack.hosts[0], rack.hosts[-1]
+    down = "esa down" if rack.name == record.DEFAULT_NAME else f"esa down {rack.name}"
+    yield f"rack {rack.name} is up: {len(rack.hosts)} hosts, {links}, the {switch.lanes}-lane program on {switch.kind}"
+    yield f"  hosts {first.namespace} ({first.ip}) to {last.namespace} ({last.ip}); Ctrl-C, or {sudo}{down}, ends it"
+    yield "in another terminal:"
+    yield f"  {sudo}ip netns exec {first.namespace} ping {last.name}"
+    if len(rack.hosts) > 2:
+        yield f"  {sudo}esa launch --nproc {len(rack.hosts) - 1} train.py"
+    yield f"  export ESA_SWITCH={switch.address} ESA_SWITCH_DEVICE_ID={switch.device_id}"
+    yield f"  export ESA_STATE={rack.saved_jobs} ESA_CONTROLLER={rack.controller}"
+    yield "  esactl watch"
+
+
+def end_racks(name: str | None) -> Iterator[str]:
+    """End the rack called `name`, else all that are nobody's own, and remove what killed ones left; yields in words."""
+    require_root()
+    there = record.records()
+    chosen = [rack for rack in there if rack.name == name or (name is None and not (rack.private and rack.owner.alive))]
+    if name is not None and not chosen:
+        names = ", ".join(rack.name for rack in there)
+        raise RackError(f"rack: there is no rack '{name}'; there are: {names or 'none'}")
+    if not chosen:
+        yield "no rack is up"
+    for rack in chosen:
+        if rack.owner.alive:
+            yield _end(rack)
+        with record.locked():
+            left = record.load(rack.name)
+            if left is not None and not left.owner.alive:
+                yield from leftovers.remove_rack(left)
+
+
+def _end(rack: RackRecord) -> str:
+    for number, limit_s in ((signal.SIGTERM, END_LIMIT_S), (signal.SIGKILL, END_LIMIT_S)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(rack.owner.pid, number)
+        deadline = time.monotonic() + limit_s
+        while time.monotonic() < deadline:
+            if not rack.owner.alive:
+                how = "" if number == signal.SIGTERM else f", which did not end within {END_LIMIT_S:.0f} s, by force"
+                return f"ended rack {rack.name} (process {rack.owner.pid}){how}"
+            time.sleep(0.05)
+    raise RackError(f"rack: process {rack.owner.pid} of rack '{rack.name}' does not end")
