@@ -1,17 +1,39 @@
-"""float32 to int32 and back by a power-of-two scale, with overflow found before anything is sent.
+"""float32 and float64 to int32 and back, by a power-of-two scale for each fragment that all workers agree on.
 
-    >>> lanes = np.empty(2, np.int32)
-    >>> quantise(np.array([0.5, -0.25], np.float32), fraction_bits=20, fan_in=4, out=lanes)
-    False
-    >>> lanes.tolist()
-    [524288, -262144]
+    >>> scale = adaptive_scale(fan_in=4)
+    >>> values, agreed = np.array([0.5, -0.25], np.float32), np.array([0], np.int8)  # one fragment, up to 64 lanes
+    >>> lanes, needed, vanished = np.empty(2, np.int32), np.empty(1, np.int8), np.empty(1, np.int32)
+    >>> quantise(values, agreed, 64, scale, lanes, needed, vanished)  # non-zero values
+    2
+    >>> lanes.tolist(), needed.tolist(), vanished.tolist()
+    ([67108864, -33554432], [0], [0])
 
-A lane is `value * 2**fraction_bits`, rounded to nearest, ties to even. The network adds lanes of `fan_in` workers, and
-its additions saturate. A sum that saturated and then came back into range can no longer be told from a right one, so
-saturation is made impossible instead of being looked for: every worker keeps its lanes within
-`floor((2**31 - 1) / fan_in)`, and so every partial sum, in whatever order, fits. A value beyond that, a NaN or an
-infinity is an overflow; the worker then sends zeros under the exponent `wire.EXPONENT_POISON`, which the network's
-maximum carries to every worker (see docs/protocol.md).
+*No sum saturates.* The network adds lanes of `fan_in` workers, and its additions saturate. A sum that saturated and
+came back into range can no longer be told from a right one, so saturation is made impossible instead of being looked
+for: every worker keeps its lanes within `floor((2**31 - 1) / fan_in)`, and so every partial sum, in whatever order,
+fits.
+
+*Adaptive.* A fragment's exponent is the least e >= EXPONENT_MIN with |x| < 2**e for all its values; ZEROS where all are
+0. Each fragment has an agreed exponent `a`, the same on every worker, and a lane is
+`value * 2**(31 - carry - GROWTH_BITS - a)`, carry = ceil(log2(fan_in)), rounded to nearest, ties to even. A worker
+whose fragment needs more than a + GROWTH_BITS sends zeros. All say which exponent they need and read the maximum m. If
+m > a + GROWTH_BITS somebody did not fit, if m < a - SLACK_BITS the scale was coarser than need be: then all send this
+fragment again, under m (`must_repeat`). The next time a is m.
+
+So what a sum is made of was sent under an exponent of at most m + SLACK_BITS. Its unit is at most
+2**(carry + GROWTH_BITS + SLACK_BITS + m - 31), each worker's error half of that, and the fragment's largest value over
+all workers, M, at least 2**(m - 1). Hence for every lane
+
+    |average - exact average| <= M * 2**(carry + GROWTH_BITS + SLACK_BITS - 31),
+
+3e-8 M for two workers, 5e-7 M for 32, before the one rounding to float32; where m = EXPONENT_MIN, below which there is
+no smaller scale, 2**(carry + GROWTH_BITS + SLACK_BITS + EXPONENT_MIN - 32). More GROWTH_BITS and SLACK_BITS mean fewer
+repeats and larger errors. The two together let the largest of a fragment's values wander over a factor of 32 and more
+from one use to the next, which makes repeats rare (`python -m experiments.bench.accuracy` counts them), and leave two
+workers as many bits as float32 has. Slack gets the larger part because gradients of a training that goes well shrink.
+
+NaN, infinity and magnitudes from 2**126 on have no scale: EXPONENT_POISON. *Fixed*: one number of fraction bits for
+everything; what does not fit is EXPONENT_POISON, all else exponent 0.
 
 Everything here is exact integer or float64 arithmetic without regard to the order of lanes: equal input gives equal
 output on every machine.
@@ -20,6 +42,7 @@ output on every machine.
 from __future__ import annotations
 
 import math
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,37 +51,25 @@ from esa.native import native
 from esa.wire import EXPONENT_POISON
 
 LANE_MAX = 2**31 - 1
-EXPONENT_MIN = -128  # of a block of zeros
+GROWTH_BITS = 2  # a fragment's largest value may become 2**GROWTH_BITS times as large before it is sent again
+SLACK_BITS = 3  # and about 2**-SLACK_BITS as large
+ZEROS = -128  # the exponent of a fragment of zeros
+EXPONENT_MIN = ZEROS + GROWTH_BITS + 1  # so that nothing but zeros fits under ZEROS, without a rule of its own
 EXPONENT_MAX = EXPONENT_POISON - 1
-GROWTH_BITS = 2  # `adaptive`: a bucket's largest value may grow by up to 2**GROWTH_BITS from one use to the next
 
-_INFINITY_BITS = 0x7F800000  # float32: magnitudes from here on are infinity and NaN
-
-
-@native
-def _scale(values: NDArray[np.float32], bits: NDArray[np.int32], scale: float, out: NDArray[np.int32]) -> int:
-    # Without its sign bit a float32 orders like an integer, with infinity and NaN on top: one integer maximum finds
-    # both the block exponent and every overflow, and the loop stays free of branches. Lanes out of int32's range are
-    # arbitrary here; the caller, who sees the maximum, discards them.
-    largest = np.int32(0)
-    for i in range(values.size):
-        largest = max(largest, np.int32(bits[i] & np.int32(0x7FFFFFFF)))
-        out[i] = np.int32(np.rint(np.float64(values[i]) * scale))
-    return int(largest)
+Floats: TypeAlias = NDArray[np.float32] | NDArray[np.float64]
+Lanes: TypeAlias = NDArray[np.int32]
+Exponents: TypeAlias = NDArray[np.int8]
 
 
-@native
-def _largest(bits: NDArray[np.int32]) -> int:
-    largest = np.int32(0)
-    for i in range(bits.size):
-        largest = max(largest, np.int32(bits[i] & np.int32(0x7FFFFFFF)))
-    return int(largest)
+class Scale(NamedTuple):
+    """How values become lanes, by agreed exponent - ZEROS."""
 
-
-@native
-def _unscale(lanes: NDArray[np.int32], scale: float, divisor: float, out: NDArray[np.float32]) -> None:
-    for i in range(lanes.size):
-        out[i] = np.float32(lanes[i] * scale / divisor)
+    adaptive: bool
+    factor: NDArray[np.float64]  # (256,)
+    unit: NDArray[np.float64]  # (256,): 1 / factor
+    beyond_float32: NDArray[np.int32]  # (256,): magnitudes from here on do not fit, as the bits of a float
+    beyond_float64: NDArray[np.int64]
 
 
 def lane_limit(fan_in: int) -> int:
@@ -68,73 +79,214 @@ def lane_limit(fan_in: int) -> int:
     return LANE_MAX // fan_in
 
 
-def quantise(values: NDArray[np.float32], fraction_bits: int, fan_in: int, out: NDArray[np.int32]) -> bool:
-    """Write `values * 2**fraction_bits` as lanes to `out`; return whether there was an overflow.
-
-    `values` (n,) float32 and `out` (n,) int32, both contiguous. After an overflow (see the module) `out` is all zeros.
-    TypeError or ValueError if the arrays do not fit each other.
-    """
-    return quantise_block(values, fraction_bits, fan_in, out) == EXPONENT_POISON
-
-
-def quantise_block(values: NDArray[np.float32], fraction_bits: int, fan_in: int, out: NDArray[np.int32]) -> int:
-    """`quantise` that returns, in the same pass, the block exponent of `values`, or EXPONENT_POISON on overflow."""
-    _check(values, out)
-    limit = lane_limit(fan_in)
-    scale = math.ldexp(1.0, fraction_bits)
-    largest = _scale(values, values.view(np.int32), scale, out)
-    # Scaling by a power of two is exact in float64 and rounding is monotone: the largest magnitude decides for all.
-    if largest >= _INFINITY_BITS or round(_magnitude(largest) * scale) > limit:
-        out.fill(0)
-        return EXPONENT_POISON
-    return _exponent(largest)
-
-
-def block_exponent(values: NDArray[np.float32]) -> int:
-    """The least e with |x| < 2**e for all of `values` (n,), within an int8.
-
-    EXPONENT_MIN for a block of zeros, EXPONENT_POISON if there is a NaN or an infinity.
-    """
-    _check(values, None)
-    largest = _largest(values.view(np.int32))
-    return EXPONENT_POISON if largest >= _INFINITY_BITS else _exponent(largest)
-
-
-def adaptive_fraction_bits(exponent: int, fan_in: int) -> int:
-    """The fraction bits for a bucket whose block exponent, over all workers, was `exponent` when last seen.
-
-    The bits of int32 that are left after the fan-in's carry and GROWTH_BITS for values that have grown since then.
-    """
-    if not EXPONENT_MIN <= exponent <= EXPONENT_MAX:
-        raise ValueError(f"exponent: {exponent} is no block exponent; allowed: {EXPONENT_MIN}..{EXPONENT_MAX}")
+def adaptive_scale(fan_in: int) -> Scale:
+    """A scale for each agreed exponent."""
+    lane_limit(fan_in)
     carry_bits = (fan_in - 1).bit_length()
-    return 31 - carry_bits - GROWTH_BITS - exponent
+    agreed = np.arange(ZEROS, 128)
+    factor = np.ldexp(1.0, 31 - carry_bits - GROWTH_BITS - agreed)
+    beyond = []
+    for kind in (_FLOAT32, _FLOAT64):
+        # Magnitudes below 2**(agreed + GROWTH_BITS), as bits, less those within half a lane of it: rounded up they
+        # would be lanes of 2**(31 - carry), and the sum of 2**carry of these is 2**31. In units of the last place
+        # below a power of two, that half is 2**(mantissa bits - 31 + carry).
+        shift = kind.mantissa_bits - 31 + carry_bits
+        half_lane = 1 << shift if shift >= 0 else 0
+        bits = (agreed.astype(np.int64) + GROWTH_BITS + kind.bias << kind.mantissa_bits) - half_lane
+        bits[0] = 1  # ZEROS
+        beyond.append(np.minimum(bits, _poison_bits(kind)))
+    return Scale(True, factor, 1 / factor, beyond[0].astype(np.int32), beyond[1])
 
 
-def dequantise(lanes: NDArray[np.int32], fraction_bits: int, out: NDArray[np.float32], divisor: int = 1) -> None:
-    """Write `lanes / 2**fraction_bits / divisor` (n,) to `out` (n,) float32.
+def fixed_scale(fraction_bits: int, fan_in: int) -> Scale:
+    """One scale whatever the agreed exponent: a lane is `value * 2**fraction_bits`."""
+    limit = lane_limit(fan_in)
+    # A lane rounds beyond the limit from limit + 1/2 on; a tie goes to the even neighbour.
+    first, inclusive = math.ldexp(limit + 0.5, -fraction_bits), limit % 2 == 1
+    narrow = np.float32(first)
+    if narrow < first:
+        narrow = np.nextafter(narrow, np.float32(np.inf))
+    beyond32 = int(narrow.view(np.int32)) + (not inclusive and float(narrow) == first)
+    beyond64 = int(np.float64(first).view(np.int64)) + (not inclusive)
+    factor = np.full(256, math.ldexp(1.0, fraction_bits))
+    return Scale(False, factor, 1 / factor, np.full(256, beyond32, np.int32), np.full(256, beyond64, np.int64))
+
+
+def quantise(
+    values: Floats,
+    agreed: Exponents,
+    fragment_lanes: int,
+    scale: Scale,
+    lanes: Lanes,
+    needed: Exponents,
+    vanished: NDArray[np.int32],
+) -> int:
+    """Write `values` (n,), float32 or float64, as `lanes` (n,); return how many of them are not zero.
+
+    agreed: one exponent per fragment. Written per fragment: `needed`, the exponent to be told, and `vanished`, the
+    non-zero values that became lanes of zero. A fragment that does not fit is all zeros, of which none has vanished.
+    All arrays contiguous; TypeError or ValueError if they do not fit each other.
+    """
+    _check(values, lanes, fragment_lanes, agreed, needed, vanished)
+    beyond: NDArray[Any]
+    if values.dtype == np.float32:
+        kind, beyond = _FLOAT32, scale.beyond_float32
+    else:
+        kind, beyond = _FLOAT64, scale.beyond_float64
+    return int(
+        _quantise(
+            values,
+            values.view(beyond.dtype),
+            np.iinfo(beyond.dtype).max,
+            kind.mantissa_bits,
+            kind.bias,
+            agreed,
+            fragment_lanes,
+            scale.adaptive,
+            scale.factor,
+            beyond,
+            lanes,
+            needed,
+            vanished,
+        )
+    )
+
+
+def dequantise(
+    lanes: Lanes, agreed: Exponents, fragment_lanes: int, scale: Scale, out: Floats, divisor: int = 1
+) -> None:
+    """Write what `lanes` (n,) mean under `agreed`, divided by `divisor`, to `out` (n,) float32 or float64.
 
     The division comes after the exact sum, in float64, which holds each sum exactly; then one rounding to float32.
     """
-    _check(out, lanes)
-    _unscale(lanes, math.ldexp(1.0, -fraction_bits), float(divisor), out)
+    _check(out, lanes, fragment_lanes, agreed)
+    _dequantise(lanes, agreed, fragment_lanes, scale.unit, float(divisor), out)
 
 
-def _exponent(largest: int) -> int:
-    if largest == 0:
-        return EXPONENT_MIN
-    return min(max(math.frexp(_magnitude(largest))[1], EXPONENT_MIN), EXPONENT_MAX)
+def must_repeat(agreed: Exponents, merged: Exponents) -> NDArray[np.bool_]:
+    """Which fragments, sent under `agreed`, have to be sent again under `merged`, the maximum of what was needed."""
+    a, m = agreed.astype(np.int16), merged.astype(np.int16)
+    repeat: NDArray[np.bool_] = (m != EXPONENT_POISON) & (m != ZEROS) & ((m > a + GROWTH_BITS) | (m < a - SLACK_BITS))
+    return repeat
 
 
-def _magnitude(bits: int) -> float:
-    return float(np.int32(bits).view(np.float32))
+def agreed_next(agreed: Exponents, merged: Exponents) -> Exponents:
+    """The exponents under which the same fragments are sent the next time.
+
+    Zeros and what has no scale say nothing about the next time.
+    """
+    return np.where((merged == ZEROS) | (merged == EXPONENT_POISON), agreed, merged)
 
 
-def _check(values: NDArray[np.float32], lanes: NDArray[np.int32] | None) -> None:
+class _Float(NamedTuple):
+    """Without its sign bit a float orders like an integer, with infinity and NaN on top."""
+
+    mantissa_bits: int
+    bias: int
+
+
+_FLOAT32, _FLOAT64 = _Float(23, 127), _Float(52, 1023)
+
+
+def _poison_bits(kind: _Float) -> int:
+    return EXPONENT_MAX + kind.bias << kind.mantissa_bits
+
+
+@native
+def _largest(bits: NDArray[Any], magnitude: int) -> Any:
+    largest = bits.dtype.type(0)
+    for i in range(bits.size):
+        largest = max(largest, bits.dtype.type(bits[i] & magnitude))
+    return largest
+
+
+@native
+def _round(values: Floats, factor: float, lanes: Lanes) -> tuple[np.int32, np.int32]:
+    """Returns the values and the lanes that are not zero."""
+    values_left, lanes_left = np.int32(0), np.int32(0)
+    for i in range(values.size):
+        lane = np.int32(np.rint(np.float64(values[i]) * factor))
+        lanes[i] = lane
+        values_left = np.int32(values_left + np.int32(values[i] != 0))
+        lanes_left = np.int32(lanes_left + np.int32(lane != 0))
+    return values_left, lanes_left
+
+
+@native
+def _quantise(
+    values: Floats,
+    bits: NDArray[Any],
+    magnitude: int,
+    mantissa_bits: int,
+    bias: int,
+    agreed: Exponents,
+    fragment_lanes: int,
+    adaptive: bool,
+    factor: NDArray[np.float64],
+    beyond: NDArray[Any],
+    lanes: Lanes,
+    needed: Exponents,
+    vanished: NDArray[np.int32],
+) -> int:
+    nonzero = 0
+    for fragment in range(agreed.size):
+        start = fragment * fragment_lanes
+        end = min(start + fragment_lanes, values.size)
+        largest = _largest(bits[start:end], magnitude)
+        exponent = ZEROS
+        if largest != 0:
+            exponent = min(max((int(largest) >> mantissa_bits) - bias + 1, EXPONENT_MIN), EXPONENT_POISON)
+        row = np.int64(agreed[fragment]) - ZEROS
+        vanished[fragment] = 0
+        if largest < beyond[row]:
+            before, after = _round(values[start:end], factor[row], lanes[start:end])
+            vanished[fragment] = before - after
+            nonzero += int(before)
+            needed[fragment] = exponent if adaptive else 0
+        else:
+            for i in range(start, end):
+                lanes[i] = 0
+                nonzero += values[i] != 0
+            # Within half a lane of not fitting is not fitting, though the exponent alone does not say so.
+            least = agreed[fragment] + GROWTH_BITS + 1
+            needed[fragment] = min(max(exponent, least), EXPONENT_POISON) if adaptive else EXPONENT_POISON
+    return nonzero
+
+
+@native
+def _dequantise(
+    lanes: Lanes, agreed: Exponents, fragment_lanes: int, unit: NDArray[np.float64], divisor: float, out: Floats
+) -> None:
+    for fragment in range(agreed.size):
+        start = fragment * fragment_lanes
+        end = min(start + fragment_lanes, lanes.size)
+        _unscale(lanes[start:end], unit[np.int64(agreed[fragment]) - ZEROS], divisor, out[start:end])
+
+
+@native
+def _unscale(lanes: Lanes, unit: float, divisor: float, out: Floats) -> None:
+    for i in range(lanes.size):
+        out[i] = lanes[i] * unit / divisor
+
+
+def _check(
+    values: Floats,
+    lanes: Lanes,
+    fragment_lanes: int,
+    exponents: Exponents,
+    *others: NDArray[Any],
+) -> None:
     # A wrong dtype would be compiled for and give wrong numbers rather than an error.
-    if values.dtype != np.float32 or (lanes is not None and lanes.dtype != np.int32):
-        kinds = f"{values.dtype}" if lanes is None else f"{values.dtype} and {lanes.dtype}"
-        raise TypeError(f"values are float32 and lanes int32, not {kinds}")
-    if values.ndim != 1 or (lanes is not None and lanes.shape != values.shape):
-        shapes = f"{values.shape}" if lanes is None else f"{values.shape} and {lanes.shape}"
-        raise ValueError(f"values and lanes are one-dimensional and of one length, not {shapes}")
+    if values.dtype not in (np.float32, np.float64) or lanes.dtype != np.int32 or exponents.dtype != np.int8:
+        raise TypeError(
+            "values are float32 or float64, lanes int32, exponents int8, "
+            f"not {values.dtype}, {lanes.dtype}, {exponents.dtype}"
+        )
+    if values.ndim != 1 or lanes.shape != values.shape:
+        raise ValueError(
+            f"values and lanes are one-dimensional and of one length, not {values.shape} and {lanes.shape}"
+        )
+    fragments = max(-(-values.size // fragment_lanes), 1)
+    for array in (exponents, *others):
+        if array.shape != (fragments,):
+            raise ValueError(f"{values.size} values are {fragments} fragments, not {array.shape}")

@@ -31,8 +31,8 @@ from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
-from esa.ddp import EsaState, Statistics, Timeline, esa_hook
 from esa.job import Job
+from esa.torch import EsaState, Statistics, Timeline, esa_hook
 from experiments.models import MODELS, batches, load_data
 from experiments.task import TrainingTask
 
@@ -78,12 +78,7 @@ class Aggregation:
             yield lambda: timeline.statistics
             dist.barrier()
         else:
-            state = EsaState(
-                self._worker,
-                quantisation=self._job.quantisation,
-                fraction_bits=self._job.fraction_bits,
-                total_iterations=self._iterations,
-            )
+            state = EsaState.of(self._job, self._worker, total_iterations=self._iterations)
             model.register_comm_hook(state, esa_hook)
             yield lambda: state.statistics
             state.close()  # not after an error: it waits for what may not come

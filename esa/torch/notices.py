@@ -1,0 +1,33 @@
+"""Detours and losses that a user should know of, each kind told once per state."""
+
+from __future__ import annotations
+
+import warnings
+
+
+class EsaWarning(UserWarning):
+    """A training goes on, but slower or with other numbers than it could: what happened, how often, what to do."""
+
+
+class Notices:
+    """Collects what other threads find; `tell` says it in the thread of the training, each kind once."""
+
+    def __init__(self, told: frozenset[str] = frozenset()) -> None:
+        self._told = set(told)
+        self._waiting: dict[str, str] = {}
+
+    @property
+    def told(self) -> frozenset[str]:
+        """The kinds that are not told again."""
+        return frozenset(self._told)
+
+    def add(self, kind: str, text: str) -> None:
+        if kind not in self._told:
+            self._waiting.setdefault(kind, text)
+
+    def tell(self) -> None:
+        """`warnings.warn` what is new. Where warnings are errors, this raises."""
+        while self._waiting:
+            kind, text = self._waiting.popitem()
+            self._told.add(kind)
+            warnings.warn(text, EsaWarning, stacklevel=3)

@@ -1,0 +1,379 @@
+"""The state of the hook: settings, scales, statistics, and what is done to a bucket before and behind the network."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from esa.job import Job
+from esa.priority import HIGHEST, LOWEST, Priority, PriorityFunction, Urgency
+from esa.quantize import Floats, adaptive_scale, fixed_scale, lane_limit
+from esa.rounds import Rounds
+from esa.torch.check import check_bucket
+from esa.torch.groups import gloo_twin, world_of
+from esa.torch.notices import Notices
+from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot
+from esa.torch.timeline import Statistics, Timeline
+from esa.transport import Transport
+from esa.wire import EXPONENT_POISON
+
+VANISHED_SHARE = 0.01  # of an iteration's non-zero values: more that become zero are told to the user
+
+
+class EsaState:
+    """The state of one DDP model's `esa_hook`: settings, statistics, and the queues to the transport.
+
+    Creating one is a collective operation over `process_group`: it makes a gloo group of the same ranks for redoing
+    buckets in floating point and for the closing barrier. Every rank creates its states in the same order. Several
+    models may share a transport, each with a state of its own, as long as their backward passes interleave alike on
+    every rank.
+
+    - `transport`: sums int32 over exactly the ranks of `process_group` (None: the default group). ValueError if it has
+      another number of workers.
+    - `quantisation`: "adaptive" scales each fragment by its largest value; "fixed" all of them by 2**`fraction_bits`.
+    - `priority`: from `Urgency` to 1..255.
+    - `total_iterations`: of the training; where not given, priorities go by attained service.
+    - `timeout_s`: for a redo and for the closing barrier.
+    - `owns_transport`: close it with the last state on it.
+    - `clock`: seconds, monotonic.
+
+    Detours and losses are counted in `statistics`; each kind is also told once, by an `EsaWarning`. Pickling keeps
+    settings and statistics and drops transport and process group: `attach` afterwards.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        process_group: dist.ProcessGroup | None = None,
+        *,
+        quantisation: Literal["fixed", "adaptive"] = "adaptive",
+        fraction_bits: int = 20,
+        priority: PriorityFunction | None = None,
+        total_iterations: int | None = None,
+        timeout_s: float = 300.0,
+        owns_transport: bool = False,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        if quantisation not in ("fixed", "adaptive"):
+            raise ValueError(f"quantisation: unknown '{quantisation}'; allowed: fixed, adaptive")
+        if not -64 <= fraction_bits <= 64:
+            raise ValueError(f"fraction_bits: {fraction_bits} is not in -64..64")
+        self.quantisation = quantisation
+        self.fraction_bits = fraction_bits
+        self.priority: PriorityFunction = priority if priority is not None else Priority()
+        self.total_iterations = total_iterations
+        self.timeout_s = timeout_s
+        self.owns_transport = owns_transport
+        self.clock = clock
+        self._initialise(Statistics(), Notices())
+        self.attach(transport, process_group)
+
+    @classmethod
+    def of(
+        cls, job: Job, transport: Transport, process_group: dist.ProcessGroup | None = None, **settings: Any
+    ) -> EsaState:
+        """The state of a model of `job`, quantised as the job says; further settings as for `EsaState`."""
+        _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
+        return cls(transport, process_group, quantisation=job.quantisation, fraction_bits=job.fraction_bits, **settings)
+
+    def _initialise(self, statistics: Statistics, notices: Notices) -> None:
+        self._timeline = Timeline(statistics)
+        self._notices = notices
+        self._slots: dict[int, Slot] = {}
+        self._layer_groups: int | None = None  # buckets per iteration, known once the last one was seen
+        self._idle = threading.Condition()  # guards everything above; notified when nothing is in flight
+        self._in_flight = 0
+        self._failed = False
+        self._pipeline: Pipeline | None = None
+        self._group: dist.ProcessGroup | None = None
+        self._submitted: list[Bucket] = []  # of this iteration; the submit thread's
+        self._vanished = self._nonzero = 0  # in this iteration; the finish thread's
+
+    def attach(self, transport: Transport, process_group: dist.ProcessGroup | None = None) -> None:
+        """Connect a state without a transport, as it comes from a pickle; collective, like creating one."""
+        if self._pipeline is not None:
+            raise RuntimeError("this EsaState has a transport already")
+        original = world_of(process_group)
+        _check_size("the transport", transport.size, original)
+        self._group = gloo_twin(original, timedelta(seconds=self.timeout_s))
+        self._workers = transport.size
+        self._scale = (
+            adaptive_scale(self._workers)
+            if self.quantisation == "adaptive"
+            else fixed_scale(self.fraction_bits, self._workers)
+        )
+        self._pipeline = Pipeline.of(transport)
+
+    @property
+    def statistics(self) -> Statistics:
+        """A copy of the totals."""
+        with self._idle:
+            return replace(self._timeline.statistics)
+
+    def close(self, *, barrier: bool = True) -> None:
+        """Wait for what is in flight, then for all ranks, then let go of the transport; collective.
+
+        The barrier keeps this worker there to answer the network's queries until every worker has its last result. It
+        is left out after an error, when the other ranks may never come.
+        """
+        with self._idle:
+            pipeline, self._pipeline = self._pipeline, None
+            if pipeline is None:
+                return
+            pipeline.abandon(self)
+            self._idle.wait_for(lambda: self._in_flight == 0)
+        try:
+            if barrier and not self._failed:
+                dist.monitored_barrier(self._group, timedelta(seconds=self.timeout_s), wait_all_ranks=True)
+        finally:
+            self._group = None
+            pipeline.release(close_transport=self.owns_transport)
+        self._notices.tell()
+
+    def __enter__(self) -> EsaState:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close(barrier=error is None)
+
+    def __getstate__(self) -> dict[str, Any]:
+        settings = ("quantisation", "fraction_bits", "priority", "total_iterations", "timeout_s", "clock")
+        kept = {name: getattr(self, name) for name in settings}
+        return {**kept, "statistics": self.statistics, "told": self._notices.told}
+
+    def __setstate__(self, kept: dict[str, Any]) -> None:
+        statistics, told = kept.pop("statistics"), kept.pop("told")
+        self.__dict__.update(kept)
+        self.owns_transport = False
+        self._initialise(statistics, Notices(told))
+
+    def launch(
+        self,
+        grad_bucket: dist.GradBucket,  # type: ignore[name-defined]
+    ) -> torch.futures.Future[torch.Tensor]:
+        """Called by the hook: put the bucket into the queue and return at once."""
+        index, is_last, buffer = grad_bucket.index(), grad_bucket.is_last(), grad_bucket.buffer().detach()
+        check_bucket(index, buffer)
+        self._notices.tell()
+        with self._idle:
+            pipeline = self._pipeline
+            if pipeline is None:
+                raise RuntimeError("this EsaState is closed, or was unpickled and has no transport: call attach first")
+            slot = self._slot(index, buffer.numel(), is_last, pipeline.transport.fragment_lanes)
+            bucket = Bucket(self, index, is_last, buffer, slot, self._fragment_priority(index))
+            slot.in_flight = True
+            self._in_flight += 1
+            self._timeline.launched(self.clock(), is_last)
+            # Inside the lock, so that the queue's order is the order of the hooks even if two threads call them.
+            pipeline.launch(bucket)
+        return bucket.done.then(_value_or_raise)
+
+    def _slot(self, index: int, values: int, is_last: bool, fragment_lanes: int) -> Slot:
+        slot = self._slots.get(index)
+        if slot is not None and slot.in_flight and not self._failed:
+            raise RuntimeError(
+                f"bucket {index} is in flight already: each DDP model needs an EsaState of its own, "
+                "and a new one after a backward pass that did not end"
+            )
+        if slot is None or slot.lanes.size != values or slot.in_flight:
+            # First use, or DDP has rebuilt its buckets (after the first iteration, in the order of the gradients).
+            slot = self._slots[index] = Slot.of(values, fragment_lanes)
+        if is_last:
+            self._layer_groups = index + 1
+            for stale in [i for i in self._slots if i > index]:
+                del self._slots[stale]
+        return slot
+
+    def _fragment_priority(self, index: int) -> int:
+        # Workers may differ here, in what they measured; the switch takes the maximum.
+        timeline = self._timeline
+        statistics = timeline.statistics
+        service_s: float | None = statistics.elapsed_s
+        if self.total_iterations is not None:
+            remaining = max(self.total_iterations - statistics.iterations, 1)
+            service_s = remaining * statistics.elapsed_s / statistics.iterations if statistics.iterations else None
+        # DDP fills its buckets from the back: the last bucket holds the layers next to the input.
+        layer = None if self._layer_groups is None else max(self._layer_groups - index, 1)
+        urgency = Urgency(timeline.comm_s, timeline.compute_s, service_s, layer)
+        return min(max(int(self.priority(urgency)), LOWEST), HIGHEST)
+
+    def submit(self, bucket: Bucket, transport: Transport) -> None:
+        """In the submit thread: quantise and hand over to the network; behind the last bucket, what is repeated."""
+        if bucket.buffer.numel() > 0:
+            slot = bucket.slot
+            buffer = bucket.buffer if bucket.buffer.dtype in _SENT_AS_THEY_ARE else bucket.buffer.to(torch.float32)
+            values: Floats = buffer.numpy()
+            bucket.rounds = Rounds(values, slot.agreed, transport.fragment_lanes, self._scale, slot.lanes)
+            with self._idle:
+                statistics = self._timeline.statistics
+                statistics.bytes += slot.lanes.nbytes
+                statistics.fragments += slot.agreed.size
+                statistics.overflows += bool((bucket.rounds.exponents == EXPONENT_POISON).any())
+                statistics.nonzero_values += bucket.rounds.nonzero
+                statistics.float64_buckets += values.dtype == np.float64
+            bucket.pending = transport.all_reduce(slot.lanes, bucket.priority, bucket.rounds.exponents)
+        self._submitted.append(bucket)
+        if bucket.is_last:
+            iteration, self._submitted = self._submitted, []
+            self._repeat(iteration, transport)
+
+    def _repeat(self, iteration: list[Bucket], transport: Transport) -> None:
+        """Send the fragments of all its buckets that need another scale, as one array."""
+        parts = []
+        place = 0
+        for bucket in iteration:
+            if bucket.rounds is None or bucket.pending is None:
+                continue
+            merged = bucket.pending.result().exponents
+            again = bucket.rounds.again(merged)
+            if again.size:
+                lanes, exponents = bucket.rounds.repeat(again, merged)
+                parts.append((bucket, again, slice(place, place + lanes.size), lanes, exponents))
+                place += lanes.size
+        if not parts:
+            return
+        lanes = np.concatenate([part[3] for part in parts])
+        exponents = np.concatenate([part[4] for part in parts])
+        with self._idle:
+            self._timeline.statistics.bytes += lanes.nbytes
+            self._timeline.statistics.repeated_fragments += exponents.size
+        pending = transport.all_reduce(lanes, max(part[0].priority for part in parts), exponents)
+        for bucket, again, where, _, _ in parts:
+            bucket.repeat = Repeat(again, pending, where)
+
+    def abandon(self) -> None:
+        """In the submit thread: forget the iteration that has begun."""
+        self._submitted = []
+
+    def waits(self, bucket: Bucket) -> bool:
+        """In the finish thread: whether some of its fragments are repeated, behind the iteration's last bucket."""
+        if bucket.error is not None or bucket.rounds is None or bucket.pending is None:
+            return False
+        try:
+            merged = bucket.pending.result().exponents
+        except BaseException:
+            return False  # `finish` meets it again
+        return bucket.rounds.again(merged).size > 0
+
+    def finish(self, bucket: Bucket) -> None:
+        """In the finish thread: wait for the sum and write the average into the bucket."""
+        if bucket.error is not None:
+            raise bucket.error
+        rounds = bucket.rounds
+        if rounds is None or bucket.pending is None:
+            return
+        reduced = bucket.pending.result()
+        bucket.slot.agreed = rounds.agreed_next(reduced.exponents)
+        bucket.redo = bool((reduced.exponents == EXPONENT_POISON).any())
+        if bucket.redo:
+            self._redo(bucket.buffer)
+            self._notices.add("redo", self._redo_text(bucket))
+        else:
+            again, repeated = rounds.again(reduced.exponents), reduced.lanes
+            if bucket.repeat is not None:
+                repeated = bucket.repeat.pending.result().lanes[bucket.repeat.place]
+            if bucket.buffer.dtype in _SENT_AS_THEY_ARE:
+                rounds.write(reduced, again, repeated, bucket.buffer.numpy(), self._workers)
+            else:
+                averages = np.empty(bucket.buffer.numel(), np.float32)
+                rounds.write(reduced, again, repeated, averages, self._workers)
+                bucket.buffer.copy_(torch.from_numpy(averages))
+            self._vanished += rounds.vanished
+        self._nonzero += rounds.nonzero
+        if bucket.buffer.dtype == torch.float64:
+            self._notices.add("float64", _FLOAT64_TEXT)
+
+    def _redo(self, buffer: torch.Tensor) -> None:
+        """Sum in floating point: in float64 if the gradients are, else in float32."""
+        exact = buffer if buffer.dtype == torch.float64 else buffer.to(torch.float32)
+        dist.all_reduce(exact, group=self._group)
+        exact.div_(self._workers)
+        if exact is not buffer:
+            buffer.copy_(exact)
+
+    def completed(self, bucket: Bucket, error: BaseException | None) -> None:
+        """In the finish thread: the bucket is through."""
+        if bucket.is_last:
+            self._look_at_vanished()
+        with self._idle:
+            statistics = self._timeline.statistics
+            statistics.buckets += 1
+            statistics.redone_buckets += bucket.redo and error is None
+            self._failed |= error is not None
+            self._timeline.completed(self.clock())
+            bucket.slot.in_flight = False
+            self._in_flight -= 1
+            if self._in_flight == 0:
+                self._idle.notify_all()
+
+    def _look_at_vanished(self) -> None:
+        """At the end of an iteration."""
+        vanished, nonzero = self._vanished, self._nonzero
+        self._vanished = self._nonzero = 0
+        with self._idle:
+            self._timeline.statistics.vanished_values += vanished
+        if vanished > VANISHED_SHARE * nonzero:
+            if self.quantisation == "fixed":
+                advice = (
+                    f"a fixed scale of {self.fraction_bits} fraction bits loses what is below "
+                    f"2**{-self.fraction_bits - 1}: take quantisation='adaptive', or more fraction_bits"
+                )
+            else:
+                advice = (
+                    "they are far smaller than the largest value of their fragment; "
+                    "statistics.vanished_values counts them"
+                )
+            self._notices.add(
+                "vanished",
+                f"in one iteration {vanished} of this rank's {nonzero} non-zero gradient values became zero: {advice}",
+            )
+
+    def _redo_text(self, bucket: Bucket) -> str:
+        here = "this rank has" if bucket.rounds and EXPONENT_POISON in bucket.rounds.exponents else "another rank has"
+        if self.quantisation == "fixed":
+            largest = float(self._scale.unit[0]) * lane_limit(self._workers)
+            what = f"a NaN, an infinity or a value beyond {largest:.3g}"
+            advice = "if it happens often, take quantisation='adaptive', or fewer fraction_bits"
+        else:
+            what = "a NaN, an infinity or a value from 2**126 on"
+            advice = "look at the loss and the learning rate"
+        return (
+            f"bucket {bucket.index} ({bucket.buffer.numel()} values): {here} {what}; its sum was made again in "
+            f"floating point over gloo, which is slower: {advice}. statistics.redone_buckets counts them"
+        )
+
+
+_SENT_AS_THEY_ARE = (torch.float32, torch.float64)  # other gradients become float32 first
+_FLOAT64_TEXT = (
+    "gradients are float64, which are summed with at most 31 bits to a fragment's largest value, not 53; "
+    "statistics.float64_buckets counts them"
+)
+
+
+def _check_size(who: str, workers: int, group: dist.ProcessGroup) -> None:
+    ranks = dist.get_world_size(group)
+    if workers != ranks:
+        raise ValueError(
+            f"{who} has {workers} workers, the process group {ranks}: "
+            "give as process_group the group of exactly these workers' ranks"
+        )
+
+
+def _value_or_raise(done: torch.futures.Future[torch.Tensor | Exception]) -> torch.Tensor:
+    # DDP does not see what Future.set_exception sets: it would take the exception for the result. Raising in a callback
+    # makes an error that reaches backward().
+    value = done.value()
+    if isinstance(value, Exception):
+        raise value
+    return value
