@@ -52,15 +52,18 @@ class JoinError(EsaError, RuntimeError):
 class AllReduceError(EsaError, RuntimeError):
     """An all-reduce ended without a sum: `job` by name, `rank`, `seq` of the fragment, and the ranks `missing`.
 
-    `missing` are those not heard from, as far as known.
+    `missing` are those that were waited for, as far as known; `computing`: they live, and were too slow.
     """
 
-    def __init__(self, text: str, *, job: str, rank: int, seq: int, missing: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, text: str, *, job: str, rank: int, seq: int, missing: tuple[int, ...] = (), computing: bool = False
+    ) -> None:
         super().__init__(text)
         self.job = job
         self.rank = rank
         self.seq = seq
         self.missing = missing
+        self.computing = computing
 
 
 class MemberLeft(AllReduceError):  # noqa: N818

@@ -40,6 +40,7 @@ class Flag(IntFlag):
     RELEASE = 0x08  # the row that holds this fragment can be cleared
     LEVEL1 = 0x10  # the complete sum of a rack, to be summed over racks
     ANSWER = 0x20  # a RESULT from a worker's ring, in answer to a QUERY
+    ALIVE = 0x40  # a QUERY: the workers it names live and have not sent this yet; nobody is silent
 
 
 class Field(NamedTuple):

@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from esa.protocol.timers import Timers
 
 from esa.hosts import AllReduceError, JoinError, WorkerEndpoint, join
 from esa.job import Job
 from esa.net.impairment import LinkFaults
+from esa.protocol import Timers
 
 RTO_FLOOR_NS = 20_000_000  # as many processes as cores, and more: a peer that waits for the CPU is not lost
 

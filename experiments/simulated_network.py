@@ -10,8 +10,9 @@ import numpy as np
 from esa.job import MAX_FAN_IN, Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import policy
+from esa.protocol.timers import Timers
 from esa.sim.placement import check_places
-from esa.sim.plan import WIRE_OVERHEAD_BYTES, Fabric, Link, SimulatedJob, Timers
+from esa.sim.plan import WIRE_OVERHEAD_BYTES, Fabric, Link, SimulatedJob
 from esa.sim.plan import HostCosts as Costs
 from esa.sim.wiring import rack_of
 from esa.wire import packet_bytes
@@ -62,7 +63,7 @@ def timers_of(spec: TimerSpec, round_trip_ns: int) -> Timers:
     rto = _in_order(spec, "rto", max(200 * _US, 20 * round_trip_ns), 1000 * _US, 20_000 * _US)
     patience = _in_order(spec, "patience", max(50 * _US, 2 * round_trip_ns), 500 * _US, 5000 * _US)
     overtaken_ns = round_trip_ns if spec.overtaken_floor_us is None else round(spec.overtaken_floor_us * _US)
-    return Timers(*rto, max(1, overtaken_ns), *patience, ask_ahead=spec.ask_ahead, give_up_s=spec.give_up_s)
+    return Timers(*rto, max(1, overtaken_ns), *patience, ask_ahead=spec.ask_ahead)
 
 
 def _in_order(spec: TimerSpec, name: str, floor_ns: int, initial_ns: int, ceiling_ns: int) -> tuple[int, int, int]:

@@ -25,6 +25,8 @@ def plan_of(simulation: Simulation) -> Plan:
         fabric=fabric_of(simulation.network, simulation.hosts, simulation.link_faults()),
         jobs=tuple(_job(simulation, job) for job in simulation.job_specs),
         timers=timers_of(simulation.timers, simulation.base_round_trip_ns),
+        give_up_s=simulation.timers.give_up_s,
+        wait_limit_s=simulation.timers.wait_limit_s,
         seed=simulation.seed,
         lanes=simulation.lanes,
         wire_lanes=simulation.wire_lanes,

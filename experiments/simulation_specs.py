@@ -99,7 +99,8 @@ class TimerSpec(Finite):
     patience_floor_us: Microseconds | None = None
     patience_ceiling_us: Microseconds | None = None
     ask_ahead: int = Field(ge=0, le=MAX_FAN_IN, default=4)
-    give_up_s: float = Field(gt=0, le=MAX_TIME_S, default=30.0)
+    give_up_s: float = Field(gt=0, le=MAX_TIME_S, default=30.0)  # for who is silent
+    wait_limit_s: float = Field(gt=0, le=MAX_TIME_S, default=1800.0)  # for who computes
 
 
 class ModelSpec(Finite):

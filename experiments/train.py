@@ -3,7 +3,8 @@
     python -m experiments.train --task mlp.task.json --rank 0
 
 Records go to stdout, one JSON object a line; everything else to stderr. It waits for the line "join" on stdin, says
-"ready" when all is set up and warm, waits for "go", trains, and says "end". Times are seconds of the machine's monotonic clock.
+"ready" when all is set up and warm, waits for "go", trains, and says "end". Times are seconds of the machine's
+monotonic clock.
 """
 
 # No `from __future__ import annotations` here: DDP compares the hook's annotations with types, not with strings.
@@ -26,12 +27,12 @@ from typing import Any, NoReturn, TextIO
 
 import torch
 import torch.distributed as dist
-from esa.protocol.timers import Timers
 from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from esa.job import Job
+from esa.protocol import Timers
 from esa.torch import EsaState, Statistics, Timeline, esa_hook
 from experiments.models import MODELS, batches, load_data
 from experiments.task import TrainingTask

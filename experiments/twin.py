@@ -8,7 +8,6 @@ settings of the real endpoints.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from esa.jobs import layers, measured_profile
-from esa.protocol import server_state, worker_state
+from esa.protocol.timers import Timers
 from esa.report import Summary
 from esa.sim import simulate
 from esa.sim.plan import WIRE_OVERHEAD_BYTES, Outcome, Plan
@@ -145,15 +144,15 @@ def _model(spec: JobSpec, each_s: float) -> dict[str, Any]:
 
 
 def _timers() -> dict[str, Any]:
-    """Those of `experiments.train` and of `esa.hosts`, which leave most to the defaults of `esa.protocol`."""
-    worker, server = inspect.signature(worker_state).parameters, inspect.signature(server_state).parameters
+    """Those of `experiments.train` and of `esa.hosts`, which leave most to the defaults."""
+    default = Timers()
     return {
         "rto_initial_us": RESEND_FLOOR_NS / 1e3,
         "rto_floor_us": RESEND_FLOOR_NS / 1e3,
-        "rto_ceiling_us": worker["rto_ceiling_ns"].default / 1e3,
-        "overtaken_floor_us": worker["overtaken_floor_ns"].default / 1e3,
-        "patience_initial_us": server["patience_initial_ns"].default / 1e3,
-        "patience_floor_us": server["patience_floor_ns"].default / 1e3,
-        "patience_ceiling_us": server["patience_ceiling_ns"].default / 1e3,
-        "ask_ahead": server["ask_ahead"].default,
+        "rto_ceiling_us": default.rto_ceiling_ns / 1e3,
+        "overtaken_floor_us": default.overtaken_floor_ns / 1e3,
+        "patience_initial_us": default.patience_initial_ns / 1e3,
+        "patience_floor_us": default.patience_floor_ns / 1e3,
+        "patience_ceiling_us": default.patience_ceiling_ns / 1e3,
+        "ask_ahead": default.ask_ahead,
     }

@@ -24,6 +24,7 @@ const bit<8> FLAG_ECN       = 0x04;
 const bit<8> FLAG_RELEASE   = 0x08;
 const bit<8> FLAG_LEVEL1    = 0x10;
 const bit<8> FLAG_ANSWER    = 0x20;
+const bit<8> FLAG_ALIVE     = 0x40;
 
 header ethernet_t {
     bit<48> dst;

@@ -17,6 +17,7 @@ from esa.hosts.worker import WorkerEndpoint
 from esa.job import Job
 from esa.net import open_udp_socket
 from esa.net.impairment import LinkFaults
+from esa.protocol import Timers
 
 
 def join(
@@ -27,6 +28,7 @@ def join(
     size: int | None = None,
     timeout_s: float = JOIN_TIMEOUT_S,
     faults: LinkFaults | None = None,
+    timers: Timers | None = None,
 ) -> WorkerEndpoint:
     """Take part in the job's next run, as the worker whose address this host has; returns once all have come.
 
@@ -48,7 +50,7 @@ def join(
         sock.close()
         raise
     try:
-        return WorkerEndpoint(membership.run, member, sock=sock, membership=membership, faults=faults)
+        return WorkerEndpoint(membership.run, member, sock=sock, membership=membership, timers=timers, faults=faults)
     except BaseException as error:
         membership.leave(ok=False, why=f"{type(error).__name__}: {error}")
         membership.close()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import closing
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -24,13 +25,25 @@ from esa.hosts.channel import (
     void_wrong_lengths,
     wait,
 )
+from esa.hosts.waiting import OtherRuns, Watch
 from esa.job import Run
 from esa.native import native
 from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
 from esa.policy import Release, policy
-from esa.protocol import GROUP, STRANGER, ServerState, server_receive, server_send, server_state
+from esa.protocol import (
+    GROUP,
+    STRANGER,
+    ServerState,
+    Timers,
+    server_change_policy,
+    server_receive,
+    server_send,
+    server_state,
+)
 from esa.wire import ESA_PORT
+
+_CLOSE, _POLICY = 0, 1  # what an engine is told
 
 
 @native
@@ -54,9 +67,9 @@ def _run(
     state: ServerState,
     source: npt.NDArray[np.int32],
     destination: npt.NDArray[np.int32],
-    closing: npt.NDArray[np.uint8],
+    told: npt.NDArray[np.uint8],
 ) -> int:
-    """Move packets until closing; the negative errno of a dead socket, or 0."""
+    """Move packets until told to close or of another policy; the negative errno of a dead socket, or 0."""
     while True:
         received = receive(channel)
         if received < 0:
@@ -76,52 +89,68 @@ def _run(
         error = send_all(channel, sending)
         if error:
             return error
-        if closing[0]:
+        if told[_CLOSE] or told[_POLICY]:
             return 0
         if received < BATCH and until_ns > now_ns:
             wait(channel, until_ns)
 
 
+def _settings(name: str, timers: Timers) -> dict[str, Any]:
+    """What a PS does differently under a policy, for `server_state` and `server_change_policy`."""
+    knobs = policy(name)
+    aggregates = knobs.pool != "none"
+    if not aggregates:
+        # No row is held for an incomplete fragment, and workers resend by themselves: nothing is urgent.
+        timers = replace(
+            timers,
+            patience_initial_ns=max(timers.patience_initial_ns, 50_000_000),
+            patience_floor_ns=max(timers.patience_floor_ns, 20_000_000),
+        )
+    return {
+        "switches": int(aggregates),
+        "unicast": not aggregates,
+        "release_on_ack": knobs.release == Release.ON_ACK,
+        "timers": timers,
+    }
+
+
 class ServerEndpoint:
     """A run's PS, in a thread of its own. OSError if its address cannot be opened.
 
-    faults: what its link does to packets on purpose. Further keywords go to `protocol.server_state`, where they take
-    the place of what follows from the policy.
+    timers: when it asks again. faults: what its link does to packets on purpose.
     """
 
-    def __init__(self, job: Run, *, faults: LinkFaults | None = None, **protocol: Any):
+    def __init__(self, job: Run, *, timers: Timers | None = None, faults: LinkFaults | None = None):
         self.job = job
-        knobs = policy(job.policy)
-        switches = [] if knobs.pool == "none" else [job.switch_ip]
-        defaults: dict[str, Any] = {"unicast": not switches, "release_on_ack": knobs.release == Release.ON_ACK}
-        if not switches:
-            # No row is held for an incomplete fragment, and workers resend by themselves: nothing is urgent.
-            defaults |= {"patience_initial_ns": 50_000_000, "patience_floor_ns": 20_000_000}
+        self._timers = timers or Timers()
+        self._policy = job.policy
         self._state = server_state(
             job=job.job,
             epoch=job.epoch,
             workers_per_rack=[job.fan_in],
             window=job.window,
             lanes=job.lanes,
-            switches=len(switches),
             give_up_s=job.give_up_s,
-            **(defaults | protocol),
+            wait_limit_s=job.wait_limit_s,
+            **_settings(job.policy, self._timers),
         )
-        addresses = [(worker.ip, worker.udp_port) for worker in job.workers] + [(ip, ESA_PORT) for ip in switches]
+        addresses = [(worker.ip, worker.udp_port) for worker in job.workers] + [(job.switch_ip, ESA_PORT)]
         self._members = message_batch(len(addresses), 1)
         for i, (ip, port) in enumerate(addresses):
             set_peer(self._members, i, int(ip), port)
         self._source = np.zeros(BATCH, np.int32)
         self._destination = np.zeros(BATCH, np.int32)
-        self._closing = np.ones(1, np.uint8)
+        self._told = np.array([1, 0], np.uint8)  # _CLOSE, _POLICY
         self._error = 0
         self.compile(job.lanes)
         self._socket = open_udp_socket((str(job.server.ip), job.server.udp_port))
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
-        self._closing[0] = 0
+        self._told[_CLOSE] = 0
         self._thread = threading.Thread(target=self._serve, name=f"{job.name}-server", daemon=True)
         self._thread.start()
+        self._other_runs = OtherRuns()
+        self._watch = Watch(f"{job.name}-server-watch", self._look)
 
     @staticmethod
     def compile(lanes: int) -> None:
@@ -130,10 +159,41 @@ class ServerEndpoint:
             state = server_state(job=1, epoch=0, workers_per_rack=[1], window=1, lanes=lanes)
             members = message_batch(1, 1)
             numbers = np.zeros(BATCH, np.int32)
-            _run(open_channel(sock, waker, lanes), members, state, numbers, numbers, np.ones(1, np.uint8))
+            _run(open_channel(sock, waker, lanes), members, state, numbers, numbers, np.ones(2, np.uint8))
 
     def _serve(self) -> None:
-        self._error = _run(self._channel, self._members, self._state, self._source, self._destination, self._closing)
+        while True:
+            self._error = _run(self._channel, self._members, self._state, self._source, self._destination, self._told)
+            if self._error or self._told[_CLOSE]:
+                return
+            self._told[_POLICY] = 0  # first: who sets it after this has set `_policy` before, and is heard again
+            server_change_policy(self._state, **_settings(self._policy, self._timers))
+
+    def set_policy(self, name: str) -> None:
+        """The job's policy on the switch has changed: serve it as `name` wants. ValueError: there is no such policy.
+
+        What is open stays open, and every sum stays exact, whichever of switch and PS is told first.
+        """
+        policy(name)
+        self._policy = name
+        self._told[_POLICY] = 1
+        self._waker.wake()
+
+    def _look(self) -> list[str]:
+        """What a person should hear now."""
+        me = self._state.server[0]
+        epoch, source = int(me["other_run"]), int(me["other_source"])
+        if not self._other_runs.is_new(epoch):
+            return []
+        ip = self.job.workers[source].ip if source < self.job.fan_in else self.job.switch_ip
+        return [
+            f"job {self.job.name}, PS: refuses packets of run (epoch) {epoch} from {ip}; this is run {self.job.epoch}"
+        ]
+
+    @property
+    def policy(self) -> str:
+        """The policy that it serves."""
+        return self._policy
 
     @property
     def alive(self) -> bool:
@@ -155,11 +215,12 @@ class ServerEndpoint:
 
     def close(self) -> None:
         """Stop; OSError if the socket had failed before."""
-        if self._closing[0]:
+        if self._told[_CLOSE]:
             return
-        self._closing[0] = 1
+        self._told[_CLOSE] = 1
         self._waker.wake()
         self._thread.join()
+        self._watch.close()
         self._socket.close()
         self._waker.close()
         if self._error:

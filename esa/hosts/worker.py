@@ -9,7 +9,7 @@ from collections import deque
 from concurrent.futures import Future
 from contextlib import closing
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -32,11 +32,13 @@ from esa.hosts.channel import (
 from esa.hosts.errors import no_sum
 from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
+from esa.hosts.waiting import Occasion, OtherRuns, Watch, what_is_waited_for
 from esa.job import Run
 from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
-from esa.protocol import WorkerState, worker_missing, worker_receive, worker_send, worker_state
+from esa.protocol import Timers, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
+from esa.protocol.timing import NS_PER_S
 from esa.transport import Reduced, fragments_of
 
 Lanes = npt.NDArray[np.int32]
@@ -86,10 +88,10 @@ class WorkerEndpoint:
 
     `join` makes one that is a member of a run, as scripts want it. Without a membership somebody else sees to it that
     all workers have the same run, and that none is closed before every worker has its last sum: until then a peer may
-    need what this one knows.
+    need what this one knows. Where it waits for long it says so, and for whom.
 
-    sock: the worker's address, opened; by default it is opened here (OSError if that is not possible). faults: what
-    its link does to packets on purpose. Further keywords go to `protocol.worker_state`.
+    sock: the worker's address, opened; by default it is opened here (OSError if that is not possible). timers: when it
+    asks again. faults: what its link does to packets on purpose.
     """
 
     def __init__(
@@ -99,8 +101,8 @@ class WorkerEndpoint:
         *,
         sock: socket.socket | None = None,
         membership: Membership | None = None,
+        timers: Timers | None = None,
         faults: LinkFaults | None = None,
-        **protocol: Any,
     ):
         if not 0 <= rank < job.fan_in:
             raise ValueError(f"rank: job {job.name} has ranks 0..{job.fan_in - 1}, not {rank}")
@@ -117,7 +119,8 @@ class WorkerEndpoint:
             window=job.window,
             lanes=job.lanes,
             give_up_s=job.give_up_s,
-            **protocol,
+            wait_limit_s=job.wait_limit_s,
+            timers=timers or Timers(),
         )
         self._operations = operations()
         self._lock = threading.Lock()
@@ -135,6 +138,8 @@ class WorkerEndpoint:
         self._thread = threading.Thread(target=self._engine, name=f"{job.name}-worker-{rank}", daemon=True)
         self._thread.start()
         self._membership = membership
+        self._occasion, self._other_runs = Occasion(), OtherRuns()
+        self._watch = Watch(f"{job.name}-worker-{rank}-watch", self._look)
         if membership is not None:
             membership.on_end(self._run_ended)
 
@@ -221,10 +226,27 @@ class WorkerEndpoint:
                 if self._aborted is not None:
                     self._fail(self._aborted)
                     continue
-                me = self._state.worker[0]
-                missing0 = worker_missing(self._state)[0]
-                missing = tuple(rank for rank in range(self.job.fan_in) if missing0 >> rank & 1)
-                self._fail(no_sum(self.job, self.rank, int(me["base"]) & 0xFFFFFFFF, missing))
+                waiting = worker_waiting(self._state, monotonic_ns())
+                assert waiting is not None
+                self._fail(no_sum(self.job, self.rank, waiting, self._explanation()))
+
+    def _explanation(self) -> str | None:
+        """What the switch shows that may be the cause, if the coordinator knows."""
+        return (self._membership.why() or None) if self._membership is not None else None
+
+    def _look(self) -> list[str]:
+        """What a person should hear now."""
+        lines = []
+        me, now_ns = self._state.worker[0], monotonic_ns()
+        waiting = worker_waiting(self._state, now_ns)
+        if waiting is not None and not me["failed"] and self._occasion.has_come(waiting, now_ns):
+            what = what_is_waited_for(self.job, waiting, self._explanation())
+            waited_s = (now_ns - waiting.since_ns) // NS_PER_S
+            lines.append(f"waits {waited_s} s for fragment {waiting.seq}: {what}")
+        other = int(me["other_run"])
+        if self._other_runs.is_new(other):
+            lines.append(f"refuses packets of run (epoch) {other}; this is run {self.job.epoch}")
+        return [f"job {self.job.name}, rank {self.rank}: {line}" for line in lines]
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
@@ -279,6 +301,7 @@ class WorkerEndpoint:
         self._operations.progress[0]["closing"] = 1
         self._waker.wake()
         self._thread.join()
+        self._watch.close()
         if self._error is None:
             self._fail(RuntimeError(f"job {self.job.name}, rank {self.rank}: the worker was closed"))
         self._socket.close()

@@ -12,16 +12,17 @@ virtual time use the same ones. `worker.py` and `server.py` open with why the pr
 
 from esa.protocol.packets import HEADER_WORDS, Words, as_packets, words
 from esa.protocol.server import server_receive
-from esa.protocol.server_ring import GROUP, STRANGER, ServerState, server_state
+from esa.protocol.server_ring import GROUP, STRANGER, ServerState, server_change_policy, server_state
 from esa.protocol.server_send import server_send
+from esa.protocol.timers import Timers
 from esa.protocol.timing import NEVER
+from esa.protocol.waiting import Waiting, worker_waiting
 from esa.protocol.worker import worker_receive, worker_send
 from esa.protocol.worker_ring import (
     WorkerState,
     ring_rows,
     worker_drain,
     worker_feed,
-    worker_missing,
     worker_ready,
     worker_room,
     worker_state,
@@ -33,20 +34,23 @@ __all__ = [
     "NEVER",
     "STRANGER",
     "ServerState",
+    "Timers",
+    "Waiting",
     "Words",
     "WorkerState",
     "as_packets",
     "ring_rows",
+    "server_change_policy",
     "server_receive",
     "server_send",
     "server_state",
     "words",
     "worker_drain",
     "worker_feed",
-    "worker_missing",
     "worker_ready",
     "worker_receive",
     "worker_room",
     "worker_send",
     "worker_state",
+    "worker_waiting",
 ]

@@ -29,6 +29,7 @@ GRADIENT, PARTIAL, RESULT = int(Kind.GRADIENT), int(Kind.PARTIAL), int(Kind.RESU
 REMINDER, MISS, QUERY = int(Kind.REMINDER), int(Kind.MISS), int(Kind.QUERY)
 RESEND, ECN, RELEASE = int(Flag.RESEND), int(Flag.ECN), int(Flag.RELEASE)
 COLLISION, LEVEL1, ANSWER = int(Flag.COLLISION), int(Flag.LEVEL1), int(Flag.ANSWER)
+ALIVE = int(Flag.ALIVE)
 
 _BITS32 = 0xFFFFFFFF
 _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
@@ -63,6 +64,15 @@ def kind_of(packets: Words, i: int, job: int, epoch: int) -> int:
     if first >> 4 != VERSION or _word(packets, i, 1) != (job << 16 | epoch):
         return 0
     return first & 0xF
+
+
+@native
+def other_run_of(packets: Words, i: int, job: int, epoch: int) -> int:
+    """The epoch of packet i if it is of this job and not of this epoch, so of another run; else -1."""
+    first, second = _word(packets, i, 0) >> 24, _word(packets, i, 1)
+    if first >> 4 != VERSION or second >> 16 != job or second & 0xFFFF == epoch:
+        return -1
+    return second & 0xFFFF
 
 
 @native

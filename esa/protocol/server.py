@@ -67,12 +67,25 @@ from esa.protocol.worker_ring import NOT_YET
 def server_receive(state: ServerState, packets: Words, source: npt.NDArray[np.int32], count: int, now_ns: int) -> None:
     """Take in packets 0..count-1; source (n,) int: the member that sent each, STRANGER for anybody else.
 
-    What a member may not say, and what makes no sense, is counted as malformed and dropped.
+    What a member may not say, and what makes no sense, is counted as malformed and dropped; as `other_run` if a
+    member sent it in another run of this job.
     """
     forget_after_silence(state, now_ns)
     for i in range(count):
         if not _take(state, packets, i, source[i], now_ns):
-            state.counter[0]["malformed"] += 1
+            _refuse(state, packets, i, source[i])
+
+
+@native
+def _refuse(state: ServerState, packets: Words, i: int, source: int) -> None:
+    """Count what was not taken, and remember from which other run a member's packet was."""
+    me = state.server[0]
+    epoch = p.other_run_of(packets, i, me["job"], me["epoch"])
+    if source == STRANGER or epoch < 0:
+        state.counter[0]["malformed"] += 1
+    else:
+        state.counter[0]["other_run"] += 1
+        me["other_run"], me["other_source"] = epoch, source
 
 
 @native
@@ -91,6 +104,7 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
     elif kind == p.RESULT and flags & p.ANSWER and source < me["workers"]:
         _note(state, seq, now_ns)
         me["common"] = max(me["common"], seq)
+        state.member[source]["heard_ns"] = now_ns
         if p.priority_of(packets, i) == NOT_YET:
             state.member[source]["later_ns"] = now_ns
         _answered(state, packets, i, seq, now_ns)
@@ -98,6 +112,7 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
         _note(state, seq, now_ns)
         if kind == p.GRADIENT and source < me["workers"]:
             state.member[source]["sent"] = max(state.member[source]["sent"], seq)
+            state.member[source]["heard_ns"] = now_ns
         _contribution(state, packets, i, seq, kind, flags, now_ns)
     else:
         return False
@@ -159,7 +174,7 @@ def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
     entry["queried_ns"] = entry["timed"] = entry["pressed"] = 0
     entry["flags"] = entry["summed"] = entry["failed"] = entry["regrouped"] = 0
     for rack in range(len(state.rack)):
-        state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = 0
+        state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = state.later[row, rack] = 0
     state.open[me["open"]] = row
     me["open"] += 1
     me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
+from esa.protocol.timers import Timers
 from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.worker_ring import ring_rows
 from esa.wire import index_parameters
@@ -28,6 +29,7 @@ STRANGER = -1  # source of a packet that no member sent
 
 # Who answers has nothing to wait for, unlike what completes a fragment.
 _ANSWER_INITIAL_NS, _ANSWER_FLOOR_NS = 10_000_000, 2_000_000
+_TIMERS = Timers()
 
 _SERVER = np.dtype(
     [
@@ -44,7 +46,8 @@ _SERVER = np.dtype(
         ("heard", np.int64),  # whether any valid packet came: `newest` and `heard_ns` mean something
         ("heard_ns", np.int64),
         ("newest", np.int64),  # highest seq seen
-        ("give_up_ns", np.int64),
+        ("give_up_ns", np.int64),  # silence of a missing worker, at most
+        ("limit_ns", np.int64),  # without anything new, at most, while those missing live
         ("scan_ns", np.int64),  # no entry's time is up before
         ("open", np.int64),  # how many entries are
         ("free", np.int64),  # first free single, -1: none
@@ -52,6 +55,8 @@ _SERVER = np.dtype(
         ("outbox_tail", np.int64),
         ("cursor", np.int64),  # members already served by the item at the head
         ("common", np.int64),  # highest seq that every worker is known to have sent
+        ("other_run", np.int64),  # epoch of the last packet of this job that was of another run, -1: none came
+        ("other_source", np.int64),  # the member that sent it
         *ESTIMATE_FIELDS,  # of the time from first sight to completion
         ("by_switch", np.dtype(ESTIMATE_FIELDS)),  # of the time from a question to a switch's answer
         ("by_worker", np.dtype(ESTIMATE_FIELDS)),  # ... to a worker's
@@ -90,6 +95,7 @@ _MEMBER = np.dtype(
         ("rack", np.int64),
         ("bit", np.int64),
         ("sent", np.int64),  # a worker's highest seq that came from itself
+        ("heard_ns", np.int64),  # when it last said anything itself
         ("later_ns", np.int64),  # when it last said that it had not sent yet what it was asked for
     ]
 )
@@ -112,6 +118,7 @@ _COUNTERS = np.dtype(
             "answers",  # results sent to one worker that asked
             "failed",  # fragments given up
             "malformed",
+            "other_run",  # packets of this job, of another epoch, from members
         )
     ]
 )
@@ -126,6 +133,7 @@ class ServerState(NamedTuple):
     covered: npt.NDArray[np.uint32]  # (rows, racks): workers in the running sum
     apart: npt.NDArray[np.uint32]  # (rows, racks): workers whose single RESEND is kept apart
     asked: npt.NDArray[np.uint32]  # (rows, racks): workers that sent a RESEND, so they lack the result
+    later: npt.NDArray[np.uint32]  # (rows, racks): workers that lately had not sent it yet, as of the last question
     open: npt.NDArray[np.int32]  # (rows,): the rows of open entries, in no order
     single: Records  # (singles,)
     single_lane: Lanes  # (singles, lanes)
@@ -145,18 +153,17 @@ def server_state(
     switches: int = 1,
     unicast: bool = False,
     release_on_ack: bool = False,
-    ask_ahead: int = 4,
     give_up_s: float = 30.0,
-    patience_initial_ns: int = 10_000_000,
-    patience_floor_ns: int = 2_000_000,
-    patience_ceiling_ns: int = 200_000_000,
+    wait_limit_s: float = 1800.0,
+    timers: Timers = _TIMERS,
     singles: int | None = None,
 ) -> ServerState:
     """A PS that has heard nothing.
 
     workers_per_rack: at most 32 racks of 1..32 workers. window: the workers', as largest. switches: how many are
-    reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). ask_ahead: see the essay in
-    `server`. singles: single RESENDs kept apart at a time; what does not fit is added at once.
+    reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
+    members that are silent, seconds. wait_limit_s: for those that live, seconds. singles: single RESENDs kept apart at
+    a time; what does not fit is added at once.
     """
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
@@ -170,12 +177,13 @@ def server_state(
         covered=np.zeros((rows, racks), np.uint32),
         apart=np.zeros((rows, racks), np.uint32),
         asked=np.zeros((rows, racks), np.uint32),
+        later=np.zeros((rows, racks), np.uint32),
         open=np.zeros(rows, np.int32),
         single=np.zeros(singles, _SINGLE),
         single_lane=np.zeros((singles, lanes), np.int32),
         rack=np.zeros(racks, _RACK),
         member=np.array(
-            [(r, 1 << b, -NEVER, -NEVER) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER
+            [(r, 1 << b, -NEVER, -NEVER, -NEVER) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER
         ),
         outbox=np.zeros(2 * rows, _ITEM),
         counter=np.zeros(1, _COUNTERS),
@@ -183,22 +191,37 @@ def server_state(
     me = state.server[0]
     me["job"], me["epoch"] = job, epoch
     me["multiplier"], me["salt"] = index_parameters(job, epoch)
-    me["workers"], me["switches"] = sum(workers_per_rack), switches
-    me["unicast"], me["release_on_ack"], me["ask_ahead"] = unicast, release_on_ack, ask_ahead
+    me["workers"] = sum(workers_per_rack)
     me["horizon"] = 2 * window
-    me["give_up_ns"] = int(give_up_s * NS_PER_S)
+    me["give_up_ns"], me["limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
     me["scan_ns"] = NEVER
-    me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = patience_initial_ns, patience_floor_ns, patience_ceiling_ns
-    for answers in (me["by_switch"], me["by_worker"]):
-        answers["initial_ns"] = min(patience_initial_ns, _ANSWER_INITIAL_NS)
-        answers["floor_ns"] = min(patience_floor_ns, _ANSWER_FLOOR_NS)
-        answers["ceiling_ns"] = patience_ceiling_ns
+    server_change_policy(state, switches=switches, unicast=unicast, release_on_ack=release_on_ack, timers=timers)
     me["common"] = -NEVER
+    me["other_run"] = me["other_source"] = -1
     state.rack["full"] = [(1 << n) - 1 for n in workers_per_rack]
     state.rack["first"] = np.cumsum([0, *workers_per_rack[:-1]])
     state.single["next"] = [*range(1, singles), -1] if singles else []
     me["free"] = 0 if singles else -1
     return state
+
+
+def server_change_policy(
+    state: ServerState, *, switches: int, unicast: bool, release_on_ack: bool, timers: Timers = _TIMERS
+) -> None:
+    """What follows from the job's policy, for a new PS or, between two calls of others, for one that runs.
+
+    What is measured and what is open stays: an entry that waits for a switch's answer asks the workers at its next
+    time-out. Which packets carry RELEASE, and what is exact, does not depend on the policy.
+    """
+    me = state.server[0]
+    me["switches"], me["unicast"], me["release_on_ack"] = switches, unicast, release_on_ack
+    me["ask_ahead"] = timers.ask_ahead
+    me["initial_ns"], me["floor_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
+    me["ceiling_ns"] = timers.patience_ceiling_ns
+    for answers in (me["by_switch"], me["by_worker"]):
+        answers["initial_ns"] = min(timers.patience_initial_ns, _ANSWER_INITIAL_NS)
+        answers["floor_ns"] = min(timers.patience_floor_ns, _ANSWER_FLOOR_NS)
+        answers["ceiling_ns"] = timers.patience_ceiling_ns
 
 
 @native

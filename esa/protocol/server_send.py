@@ -11,6 +11,10 @@ then on it goes at the pace of the switch's answers. Intervals double where some
 A RESEND tells more than any timer: its sender lacks the result, and is past its own patience. It brings the next
 question forward, but not before answers to the last one can be there.
 
+How long to ask. A missing worker that says "not yet" lives: its fragment is waited for up to `limit_ns`, and a QUERY
+tells those who wait that all whom it names live (ALIVE), so that they wait, too. A missing worker that has said nothing
+for `give_up_ns` is given up, whoever else lives. As long as somebody is silent, QUERYs name the silent alone.
+
 Who waits for a worker that has not sent its part yet waits for it with everything that comes later, too. Of all these
 fragments only the oldest is asked for, except for what a RESEND is there for.
 """
@@ -45,6 +49,7 @@ from esa.protocol.timing import NEVER, SCANS_PER_FLOOR, measure, patience_ns
 
 _ASK_ALL_ROUND = 4
 _EQUAL_ROUNDS = 8  # before intervals double
+_LATELY_PART, _LATELY_QUESTIONS = 8, 4  # a word is of late for that part of the patience, or so many questions
 
 
 @native
@@ -94,8 +99,8 @@ def _ask(state: ServerState, now_ns: int) -> None:
             if entry["seq"] <= me["newest"] - me["horizon"]:
                 close(state, row, EMPTY)  # every worker has it; another entry takes place k
                 continue
-            if now_ns - entry["progress_ns"] >= me["give_up_ns"]:
-                _give_up(state, row)
+            if _is_hopeless(state, row, now_ns):
+                _give_up(state, row, now_ns)
             else:
                 _ask_for(state, row, oldest, now_ns)
         earliest = min(earliest, entry["due_ns"])
@@ -116,6 +121,7 @@ def _ask_for(state: ServerState, row: int, oldest: int, now_ns: int) -> None:
         if switches:
             say(state, entry["seq"], p.REMINDER, SWITCHES)
         if early or entry["rounds"] > 1 or switches == 0:
+            _note_who_lives(state, row, now_ns)
             # Now and then everybody, so that those who wait learn for whom.
             everybody = early or entry["rounds"] % _ASK_ALL_ROUND == 0
             say(state, entry["seq"], p.QUERY, GROUP if everybody else MISSING)
@@ -164,14 +170,57 @@ def set_due(state: ServerState, row: int, due_ns: int) -> None:
 @native
 def _is_early(state: ServerState, row: int) -> bool:
     """Whether an entry waits for a worker that, since the last question, said that it has not sent this yet."""
-    entry = state.entry[row]
-    if entry["seq"] <= state.server[0]["common"]:
-        return False
+    asked_ns = state.entry[row]["asked_ns"]
     for worker in range(state.server[0]["workers"]):
-        member = state.member[worker]
-        if member["later_ns"] >= entry["asked_ns"] and member["sent"] < entry["seq"] and is_missing(state, row, worker):
+        if _later_ns(state, row, worker) >= asked_ns and is_missing(state, row, worker):
             return True
     return False
+
+
+@native
+def _later_ns(state: ServerState, row: int, worker: int) -> int:
+    """When a worker last said that it had not sent yet what it was asked for, where this can be true of an entry."""
+    seq = state.entry[row]["seq"]
+    member = state.member[worker]
+    if seq <= state.server[0]["common"] or member["sent"] >= seq:
+        return -NEVER
+    return int(member["later_ns"])
+
+
+@native
+def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
+    """Leave in `later` which of an entry's missing workers live and have not sent it yet: they said so lately."""
+    me = state.server[0]
+    lately_ns = now_ns - max(me["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * me["ceiling_ns"])
+    for rack in range(len(state.rack)):
+        state.later[row, rack] = 0
+    for worker in range(me["workers"]):
+        if _later_ns(state, row, worker) >= lately_ns and is_missing(state, row, worker):
+            member = state.member[worker]
+            state.later[row, member["rack"]] |= member["bit"]
+
+
+@native
+def _is_hopeless(state: ServerState, row: int, now_ns: int) -> bool:
+    """Whether an entry has waited too long: for a worker that is silent, or for some that live."""
+    me = state.server[0]
+    waited_ns = now_ns - state.entry[row]["progress_ns"]
+    if waited_ns < me["give_up_ns"] or waited_ns >= me["limit_ns"]:
+        return bool(waited_ns >= me["limit_ns"])
+    hopeless = False
+    for worker in range(me["workers"]):
+        hopeless = hopeless or _is_silent(state, row, worker, now_ns)
+    return hopeless
+
+
+@native
+def _is_silent(state: ServerState, row: int, worker: int, now_ns: int) -> bool:
+    """Whether an entry lacks a worker that has said nothing, about this or anything else, for as long as is borne.
+
+    Who lives and has sent it may not have been asked for it: of all that wait for another only the oldest is asked for.
+    """
+    silent = now_ns - state.member[worker]["heard_ns"] >= state.server[0]["give_up_ns"]
+    return bool(silent and is_missing(state, row, worker))
 
 
 @native
@@ -191,15 +240,16 @@ def measure_worker(state: ServerState, entry: Any, now_ns: int) -> None:
 
 
 @native
-def _give_up(state: ServerState, row: int) -> None:
+def _give_up(state: ServerState, row: int, now_ns: int) -> None:
     """Stop asking for a fragment, and remember who is silent; should somebody come back, it can still complete."""
     entry = state.entry[row]
     entry["due_ns"] = NEVER
     if not entry["failed"]:
         entry["failed"] = 1
         state.counter[0]["failed"] += 1
-    for rack in range(len(state.rack)):
-        state.rack[rack]["silent"] |= waiting_for(state, row, rack)
+    for worker in range(state.server[0]["workers"]):
+        if _is_silent(state, row, worker, now_ns):
+            state.rack[state.member[worker]["rack"]]["silent"] |= state.member[worker]["bit"]
 
 
 @native
@@ -217,10 +267,22 @@ def _write_to_each(
         member = first + me["cursor"]
         ahead = item["destination"] == AHEAD
         if not (ahead or item["destination"] == MISSING) or is_missing(state, row, member):
-            _write(state, out, destination, count, row, item["kind"], p.COLLISION if ahead else 0, member)
+            flags = p.COLLISION if ahead else 0
+            if item["kind"] == p.QUERY and not ahead and _all_live(state, row):
+                flags = p.ALIVE
+            _write(state, out, destination, count, row, item["kind"], flags, member)
             count += 1
         me["cursor"] += 1
     return count, True
+
+
+@native
+def _all_live(state: ServerState, row: int) -> bool:
+    """Whether all that an entry lacks lately had not sent it yet."""
+    silent = 0
+    for rack in range(len(state.rack)):
+        silent |= waiting_for(state, row, rack) & ~int(state.later[row, rack])
+    return silent == 0
 
 
 @native
@@ -244,11 +306,17 @@ def _write(
         counter["answers"] += member != GROUP and not me["unicast"]
         p.write_lanes(out, i, state.lane, row)
     else:
-        # Bitmaps of a question: the workers not heard from, of the first rack that has any.
+        # Bitmaps of a question: the workers not heard from, of the first rack that has any. Where some live and others
+        # are silent, a QUERY names the silent, and whom it goes to if that is one of the missing.
         for rack in range(len(state.rack) - 1, -1, -1):
-            if waiting_for(state, row, rack):
-                bitmap0, bitmap1 = waiting_for(state, row, rack), 1 << rack
+            named = waiting_for(state, row, rack)
+            if kind == p.QUERY and flags & (p.ALIVE | p.COLLISION) == 0:
+                named &= ~int(state.later[row, rack])
+            if named:
+                bitmap0, bitmap1 = named, 1 << rack
         if kind == p.QUERY:
+            if is_missing(state, row, member) and bitmap1 == 1 << state.member[member]["rack"]:
+                bitmap0 |= state.member[member]["bit"]
             counter["queries"] += 1
         else:
             counter["reminders"] += 1

@@ -35,7 +35,10 @@ RESEND), which has what there is of it.
 A QUERY with COLLISION asks ahead: this fragment was preempted. It is not answered if the fragment was not sent yet,
 or has been on its way for less than a round trip.
 
-What the PS says in a QUERY about who is missing is remembered, so that giving up can name the ranks.
+How long to wait at all. What the PS says in a QUERY about who is missing is remembered. Silence, the PS's or that of
+those it names, is given up after `give_up_ns`, and the ranks can be named. But where all that are missing live and have
+not sent their part yet (ALIVE), there is nothing wrong, and it is waited for up to `limit_ns`. A worker that has given
+up does not say "not yet" any more, for nothing will come.
 """
 
 from __future__ import annotations
@@ -62,7 +65,10 @@ _VAIN, _GOOD_CAUSE, _MAX_STRETCH = 1.25, 0.9, 4.0  # half of the resends in vain
 
 @native
 def worker_receive(state: WorkerState, packets: Words, count: int, now_ns: int) -> None:
-    """Take in packets 0..count-1: RESULT and QUERY; everything else is counted as malformed and dropped."""
+    """Take in packets 0..count-1: RESULT and QUERY; everything else is counted and dropped.
+
+    As `other_run` if only its epoch is not ours, else as `malformed`.
+    """
     me = state.worker[0]
     for i in range(count):
         kind = p.kind_of(packets, i, me["job"], me["epoch"])
@@ -72,7 +78,18 @@ def worker_receive(state: WorkerState, packets: Words, count: int, now_ns: int) 
         elif kind == p.QUERY:
             _asked(state, packets, i, seq, now_ns)
         else:
-            state.counter[0]["malformed"] += 1
+            _refuse(state, packets, i)
+
+
+@native
+def _refuse(state: WorkerState, packets: Words, i: int) -> None:
+    me = state.worker[0]
+    epoch = p.other_run_of(packets, i, me["job"], me["epoch"])
+    if epoch < 0:
+        state.counter[0]["malformed"] += 1
+    else:
+        state.counter[0]["other_run"] += 1
+        me["other_run"] = epoch
 
 
 @native
@@ -129,8 +146,11 @@ def _adjust_window(me: Any, counter: Any, marked: bool, now_ns: int) -> None:
 def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
     me = state.worker[0]
     mask = len(state.fragment) - 1
-    ahead = p.flags_of(packets, i) & p.COLLISION
+    flags = p.flags_of(packets, i)
+    ahead = flags & p.COLLISION
     state.counter[0]["queries"] += 1
+    if not me["failed"]:
+        me["heard_ns"] = now_ns
     if seq >= me["next"]:
         if seq >= me["next"] + me["window_limit"]:
             return  # nobody can be as far as that
@@ -143,10 +163,14 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
         missing0, missing1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
         mine = missing1 & me["bitmap1"] != 0
         others = missing0 & ~me["bitmap0"] if mine else missing0
+        if mine and missing0 & me["bitmap0"] and not me["failed"]:
+            me["unheard_ns"] = now_ns
         if others and not me["failed"]:  # once it has failed, the PS lacks what it no longer sends
             me["missing_ns"] = now_ns
             me["missing0"] = others
             me["missing1"] = missing1
+            if flags & p.ALIVE:
+                me["alive_ns"] = now_ns
         if mine and not missing0 & me["bitmap0"]:
             me["told_ns"] = now_ns
             return
@@ -163,8 +187,8 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
     """
     me = state.worker[0]
     count = _answer(state, out, now_ns)
-    if me["base"] < me["next"] and now_ns - me["progress_ns"] >= me["give_up_ns"]:
-        me["failed"] = 1
+    if me["base"] < me["next"] and not me["failed"] and now_ns >= _deadline_ns(me):
+        me["failed"], me["failed_ns"] = 1, now_ns
     if me["failed"]:
         return count, now_ns if me["asked_head"] < me["asked_tail"] else NEVER
     if now_ns >= me["scan_ns"]:
@@ -183,7 +207,13 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         return count, now_ns
     if me["base"] == me["next"]:
         return count, NEVER
-    return count, int(min(me["scan_ns"], me["progress_ns"] + me["give_up_ns"]))
+    return count, int(min(me["scan_ns"], _deadline_ns(me)))
+
+
+@native
+def _deadline_ns(me: Any) -> int:
+    """When to give up, as far as is known now."""
+    return int(min(max(me["progress_ns"], me["alive_ns"]) + me["give_up_ns"], me["progress_ns"] + me["limit_ns"]))
 
 
 @native
@@ -198,8 +228,13 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
         if seq < me["fed"] - len(state.fragment) or not_yet:
             # Gone from the ring, so every worker has it; or not sent yet. The last result tells the PS how far this is.
             seq = me["base"] - 1
-        if state.fragment[seq & mask]["done"]:
-            priority = NOT_YET if not_yet else state.fragment[seq & mask]["priority"]
+        if not_yet:
+            if not me["failed"]:  # else it will never be sent
+                _write(state, out, count, p.RESULT, p.ANSWER, seq, NOT_YET)
+                state.counter[0]["answers"] += 1
+                count += 1
+        elif state.fragment[seq & mask]["done"]:
+            priority = state.fragment[seq & mask]["priority"]
             _write(state, out, count, p.RESULT, p.ANSWER, seq, priority)
             state.counter[0]["answers"] += 1
             count += 1

@@ -19,10 +19,13 @@ import numpy.typing as npt
 
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
+from esa.protocol.timers import Timers
 from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.wire import index_parameters
 
 NOT_YET = 0  # an ANSWER's priority: not to what was asked, for that was not sent yet; fragments have 1..255
+
+_TIMERS = Timers()
 
 _WORKER = np.dtype(
     [
@@ -50,8 +53,14 @@ _WORKER = np.dtype(
         ("overtaken_ns", np.int64),  # an overtaken fragment is resent no sooner
         ("cut_ns", np.int64),  # when the window was last halved
         ("progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
-        ("give_up_ns", np.int64),
+        ("give_up_ns", np.int64),  # silence of a peer, or of the PS, at most
+        ("limit_ns", np.int64),  # without a result, at most, while those missing live
+        ("alive_ns", np.int64),  # when the PS last said that all whom it waits for live
+        ("heard_ns", np.int64),  # when the PS last asked anything
+        ("unheard_ns", np.int64),  # when it last said that it lacks this worker's own part
+        ("other_run", np.int64),  # epoch of the last packet of this job that was of another run, -1: none came
         ("failed", np.int64),  # gave up on `base`
+        ("failed_ns", np.int64),  # when
         ("missing0", np.int64),  # who kept this one waiting, as the last QUERY said: not itself
         ("missing1", np.int64),
         ("missing_ns", np.int64),  # when it came
@@ -83,6 +92,7 @@ _COUNTERS = np.dtype(
             "queries",
             "answers",  # queries answered with a result
             "malformed",
+            "other_run",  # packets of this job, of another epoch
         )
     ]
 )
@@ -113,13 +123,14 @@ def worker_state(
     window: int,
     lanes: int,
     give_up_s: float = 30.0,
-    rto_initial_ns: int = 50_000_000,
-    rto_floor_ns: int = 10_000_000,
-    rto_ceiling_ns: int = 1_000_000_000,
-    overtaken_floor_ns: int = 2_000_000,
+    wait_limit_s: float = 1800.0,
+    timers: Timers = _TIMERS,
     first_seq: int = 0,
 ) -> WorkerState:
-    """A worker that has sent nothing. `rank` counts within its rack (bit of bitmap0), `rack` is the bit of bitmap1."""
+    """A worker that has sent nothing. `rank` counts within its rack (bit of bitmap0), `rack` is the bit of bitmap1.
+
+    give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
+    """
     if window < 1:
         raise ValueError(f"window: {window} fragments; at least 1")
     rows = ring_rows(window)
@@ -140,9 +151,16 @@ def worker_state(
     me["probe"] = 1
     me["stretch"] = 1.0
     me["scan_ns"] = NEVER
-    me["give_up_ns"] = int(give_up_s * NS_PER_S)
-    me["overtaken_ns"] = overtaken_floor_ns
-    me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = rto_initial_ns, rto_floor_ns, rto_ceiling_ns
+    for name in ("told_ns", "missing_ns", "unheard_ns", "heard_ns", "alive_ns"):
+        me[name] = -NEVER
+    me["other_run"] = -1
+    me["give_up_ns"], me["limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
+    me["overtaken_ns"] = timers.overtaken_floor_ns
+    me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = (
+        timers.rto_initial_ns,
+        timers.rto_floor_ns,
+        timers.rto_ceiling_ns,
+    )
     return state
 
 
@@ -214,15 +232,3 @@ def worker_drain(
             lanes[start + k] = state.lane[row, k]
         me["drained"] += 1
     return max(taken, 0)
-
-
-@native
-def worker_missing(state: WorkerState) -> tuple[int, int]:
-    """Who kept a worker that gave up waiting, as the PS saw it last: (bitmap0, bitmap1). (0, 0): the PS is silent.
-
-    A PS asks several times a second for whom it waits for; what it said long before the end it might not say any more.
-    """
-    me = state.worker[0]
-    if me["missing_ns"] < me["progress_ns"] + me["give_up_ns"] // 2:
-        return 0, 0
-    return int(me["missing0"]), int(me["missing1"])

@@ -4,7 +4,8 @@ outcome = simulate(Plan(fabric, jobs, timers))
 """
 
 from esa.jobs import Bucket
-from esa.sim.plan import Fabric, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob, Timers
+from esa.protocol.timers import Timers
+from esa.sim.plan import Fabric, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob
 from esa.sim.simulate import simulate
 
 __all__ = [

@@ -15,7 +15,7 @@ from esa.native import native_uncounted as native
 from esa.protocol import STRANGER, ServerState, WorkerState
 from esa.wire import ENCAPSULATION_BYTES
 
-_BY_RACK = ("covered", "apart", "asked")  # arrays with a column for each rack
+_BY_RACK = ("covered", "apart", "asked", "later")  # arrays with a column for each rack
 
 
 class Workers(NamedTuple):
@@ -125,6 +125,7 @@ def server(servers: Servers, k: int) -> ServerState:
         s.covered[a:b],
         s.apart[a:b],
         s.asked[a:b],
+        s.later[a:b],
         s.open[a:b],
         s.single[single:single_end],
         s.single_lane[single:single_end],

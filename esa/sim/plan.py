@@ -13,6 +13,7 @@ import numpy.typing as npt
 from esa.job import Pool
 from esa.jobs import Bucket
 from esa.net.impairment import LinkFaults
+from esa.protocol.timers import Timers
 
 WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
 
@@ -33,21 +34,6 @@ class HostCosts:
     send_ns: int = 0
     receive_ns: int = 0
     server_ns: int = 0
-
-
-@dataclass(frozen=True)
-class Timers:
-    """Of workers (`rto`, `overtaken`) and PSs (`patience`)."""
-
-    rto_initial_ns: int
-    rto_floor_ns: int
-    rto_ceiling_ns: int
-    overtaken_floor_ns: int
-    patience_initial_ns: int
-    patience_floor_ns: int
-    patience_ceiling_ns: int
-    ask_ahead: int = 4
-    give_up_s: float = 30.0
 
 
 @dataclass(frozen=True)
@@ -107,11 +93,14 @@ class Plan:
     """One simulation. lanes 0: the payload-free build, packets as long as if they carried `wire_lanes` lanes.
 
     With lanes 64 the gradients are drawn from the seed and every sum is compared with the plain one.
+    give_up_s, wait_limit_s: of every job, as in `esa.job.Job`, virtual seconds.
     """
 
     fabric: Fabric
     jobs: tuple[SimulatedJob, ...]
     timers: Timers
+    give_up_s: float = 30.0
+    wait_limit_s: float = 1800.0
     seed: int = 1
     lanes: int = 0
     wire_lanes: int = 64

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from esa.policy import Release, policy
 from esa.protocol import ServerState, WorkerState, server_state, worker_state
@@ -11,7 +12,6 @@ from esa.sim.plan import Plan
 
 def new_worker(plan: Plan, number: int, rack: int = 0, rank: int = 0) -> WorkerState:
     """A worker of job `number`, the `rank`-th of its `rack`-th rack."""
-    times = plan.timers
     return worker_state(
         job=number + 1,
         epoch=0,
@@ -19,11 +19,9 @@ def new_worker(plan: Plan, number: int, rack: int = 0, rank: int = 0) -> WorkerS
         rack=rack,
         window=plan.jobs[number].window,
         lanes=plan.lanes,
-        give_up_s=times.give_up_s,
-        rto_initial_ns=times.rto_initial_ns,
-        rto_floor_ns=times.rto_floor_ns,
-        rto_ceiling_ns=times.rto_ceiling_ns,
-        overtaken_floor_ns=times.overtaken_floor_ns,
+        give_up_s=plan.give_up_s,
+        wait_limit_s=plan.wait_limit_s,
+        timers=plan.timers,
     )
 
 
@@ -41,9 +39,12 @@ def new_server(plan: Plan, number: int, workers_per_rack: Sequence[int], switche
         switches=switches,
         unicast=not switches,
         release_on_ack=policy(job.policy).release == Release.ON_ACK,
-        ask_ahead=times.ask_ahead,
-        give_up_s=times.give_up_s,
-        patience_initial_ns=max(times.patience_initial_ns, least_ns),
-        patience_floor_ns=max(times.patience_floor_ns, least_ns),
-        patience_ceiling_ns=max(times.patience_ceiling_ns, least_ns),
+        give_up_s=plan.give_up_s,
+        wait_limit_s=plan.wait_limit_s,
+        timers=replace(
+            times,
+            patience_initial_ns=max(times.patience_initial_ns, least_ns),
+            patience_floor_ns=max(times.patience_floor_ns, least_ns),
+            patience_ceiling_ns=max(times.patience_ceiling_ns, least_ns),
+        ),
     )

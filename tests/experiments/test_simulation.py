@@ -366,9 +366,10 @@ def test_timers_follow_the_network_unless_the_file_says_otherwise(tmp_path: Path
     slow = plan_of(load(tmp_path, GOOD.replace("gbps = 10.0", "delay_us = 500.0"))).timers
     assert slow.rto_floor_ns == 20 * slow.overtaken_floor_ns
     assert slow.rto_floor_ns == slow.rto_initial_ns == slow.rto_ceiling_ns / 4
-    given = plan_of(load(tmp_path, GOOD + "[timers]\nrto_ceiling_us = 100.0\ngive_up_s = 1.0\n")).timers
+    plan = plan_of(load(tmp_path, GOOD + "[timers]\nrto_ceiling_us = 100.0\ngive_up_s = 1.0\n"))
+    given = plan.timers
     assert (given.rto_initial_ns, given.rto_floor_ns, given.rto_ceiling_ns) == (100_000, 100_000, 100_000)
-    assert given.give_up_s == 1.0
+    assert (plan.give_up_s, plan.wait_limit_s) == (1.0, 1800.0)
 
 
 def test_racks_become_a_fabric(tmp_path: Path) -> None:

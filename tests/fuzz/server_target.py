@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from esa import wire
+from esa.protocol import Timers
 from esa.wire import Flag, Kind
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -17,7 +18,7 @@ VARIANTS: list[dict] = [
     {"workers_per_rack": [3]},
     {"workers_per_rack": [2, 1], "switches": 3, "singles": 1},
     {"workers_per_rack": [3], "switches": 0, "unicast": True},
-    {"workers_per_rack": [3], "release_on_ack": True, "singles": 0, "ask_ahead": 0},
+    {"workers_per_rack": [3], "release_on_ack": True, "singles": 0, "timers": Timers(ask_ahead=0)},
 ]
 RACKS = [[3], [2, 1], [3], [3]]
 
@@ -92,6 +93,10 @@ def contributors(header: np.void, racks: list[int]) -> list[tuple[int, int]]:
     return [(rack, bit) for rack in named[:1] for bit in inputs.bits(int(header["bitmap0"]))]
 
 
+def _other_run(header: np.void) -> bool:
+    return header["job"] == JOB and header["epoch"] != EPOCH and int(header["version_kind"]) >> 4 == wire.VERSION
+
+
 class _Server:
     def __init__(self, machines: Machines, number: int):
         self.protocol = machines.protocol
@@ -102,7 +107,7 @@ class _Server:
         self.me, self.counter = self.state.server[0], self.state.counter[0]
         self.everybody = [(rack, bit) for rack, n in enumerate(self.racks) for bit in range(n)]
         self.members = len(self.everybody) + VARIANTS[number].get("switches", 1)
-        self.now_ns = self.malformed = 0
+        self.now_ns = self.malformed = self.other_run = 0
         self.tainted: set[int] = set()
         self.log: list[bytes] = []
         self.results: list[int] = []
@@ -132,10 +137,13 @@ class _Server:
             kind = int(header["version_kind"]) & 15
             if kind != Kind.MISS and raw[wire.HEADER_BYTES :].tobytes() != honest.astype(">i4").tobytes():
                 self.tainted.add(int(header["seq"]))
+        elif source >= 0 and _other_run(header):
+            self.other_run += 1
         else:
             self.malformed += 1
         self.protocol.server_receive(self.state, batch, np.array([source], np.int32), 1, self.now_ns)
         assert int(self.counter["malformed"]) == self.malformed, "malformed: what may not be said, and only that"
+        assert int(self.counter["other_run"]) == self.other_run, "other_run: what members say in another epoch"
 
     def accepts(self, header: np.void, source: int) -> bool:
         ours = (int(header["job"]), int(header["epoch"]), int(header["version_kind"]) >> 4) == (JOB, EPOCH, 1)

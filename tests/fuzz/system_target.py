@@ -13,7 +13,7 @@ import numpy as np
 from esa import wire
 from esa.job import Job
 from esa.policy import Release, policy
-from esa.protocol import GROUP, NEVER, STRANGER
+from esa.protocol import GROUP, NEVER, STRANGER, Timers
 from esa.wire import ESA_PORT
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -72,20 +72,25 @@ class _System:
         ]
         self.sums = [np.zeros(FRAGMENTS * 64, np.int32) for _ in self.lanes]
         self.drained = [0] * job.fan_in
-        fast = {"rto_initial_ns": 2 * MS, "rto_floor_ns": MS, "rto_ceiling_ns": 20 * MS}
-        about = {"job": job.job, "epoch": job.epoch, "window": WINDOW, "lanes": 64, "give_up_s": 20.0}
-        self.workers = [self.protocol.worker_state(rank=rank, **about, **fast) for rank in range(job.fan_in)]
+        timers = Timers(
+            rto_initial_ns=2 * MS,
+            rto_floor_ns=MS,
+            rto_ceiling_ns=20 * MS,
+            patience_initial_ns=500 * US,
+            patience_floor_ns=200 * US,
+            patience_ceiling_ns=10 * MS,
+        )
+        about = {"timers": timers, "job": job.job, "epoch": job.epoch, "window": WINDOW, "lanes": 64, "give_up_s": 20.0}
+        self.workers = [self.protocol.worker_state(rank=rank, **about) for rank in range(job.fan_in)]
         self.fed = [0] * job.fan_in
         knobs = policy(job.policy)
         aggregates = knobs.pool != "none"
-        patience = {"patience_initial_ns": 500 * US, "patience_floor_ns": 200 * US, "patience_ceiling_ns": 10 * MS}
         self.server = self.protocol.server_state(
             workers_per_rack=[job.fan_in],
             switches=int(aggregates),
             unicast=not aggregates,
             release_on_ack=knobs.release == Release.ON_ACK,
             **about,
-            **patience,
         )
         self.numbers = {m.switch_port: n for n, m in enumerate((*job.workers, job.server))}
         self.members = {(w.ip.packed, w.udp_port): n for n, w in enumerate(job.workers)}

@@ -114,9 +114,12 @@ class _Worker:
         if accepted and seq >= base and seq not in self.results:
             self.results[seq] = raw[wire.HEADER_BYTES :].tobytes(), int(header["exponent"])
         elif not accepted and kind != Kind.QUERY:
-            self.malformed += 1
+            foreign = header["job"] == JOB and header["epoch"] != EPOCH and int(header["version_kind"]) >> 4 == 1
+            self.malformed += not foreign
         self.protocol.worker_receive(self.state, batch, 1, self.now_ns)
-        counted = {name: int(self.counter[name]) for name in ("results", "duplicates", "queries", "malformed")}
+        counted = {
+            name: int(self.counter[name]) for name in ("results", "duplicates", "queries", "malformed", "other_run")
+        }
         assert counted["malformed"] == self.malformed, f"malformed: {counted['malformed']}, not {self.malformed}"
         assert sum(counted.values()) == self.received, f"{self.received} came, counted {counted}"
         assert counted["results"] == len(self.results)
@@ -144,10 +147,13 @@ class _Worker:
         assert (int(packet["bitmap0"]), int(packet["bitmap1"])) == (1 << RANK, 1), "speaks for another"
         wire_seq, lanes = int(packet["seq"]), packet["lane"].tobytes()
         assert int(packet["index"]) == wire.aggregator_index(JOB, EPOCH, wire_seq)
-        seq = FIRST + (wire_seq - FIRST) % 2**32
+        seq = FIRST + (wire_seq - FIRST + 1) % 2**32 - 1
         assert seq < FIRST + self.fed, f"sends fragment {seq}, which it was never given"
         if int(packet["version_kind"]) == wire.version_kind(Kind.RESULT):
             assert int(packet["flags"]) == Flag.ANSWER
+            if seq == FIRST - 1 and not self.results:
+                assert packet["priority"] == 0, "has no sum, and says more than that it has not sent this yet"
+                return
             assert (lanes, int(packet["exponent"])) == self.results[seq], "answers with another sum than it got"
             return
         assert int(packet["version_kind"]) == wire.version_kind(Kind.GRADIENT)

@@ -97,6 +97,12 @@ class Cluster(RuleBasedStateMachine):
     def change_policy(self, job: int, name: str) -> None:
         self.do("policy", self.job(job), name)
 
+    @rule(job=which)
+    def tell_server(self, job: int) -> None:
+        run = self.world.runs.get(self.job(job))
+        if run:
+            self.do("tell-server", self.job(job), run.policy.name)
+
     @rule(job=which, plan=plans)
     def add_again(self, job: int, plan: JobPlan) -> None:
         number = self.job(job)

@@ -131,8 +131,10 @@ class Drawn:
             plan = Plan.draw(rng).jobs[0]
             return ("add", number, plan.policy, plan.workers, plan.window, plan.first_seq)
         draw = rng.random()
-        if draw < 0.5:
+        if draw < 0.35:
             return ("policy", number, str(rng.choice(_POLICIES)))
+        if draw < 0.55:
+            return ("tell-server", number, world.runs[number].policy.name)
         if draw < 0.7:
             return ("remove", number)
         if draw < 0.85:

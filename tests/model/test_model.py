@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from esa.protocol import worker_missing
+from esa.protocol import worker_waiting
 from tests.model.machine import Cluster, Mortals
 from tests.model.schedule import Report, episode, explain, replay
 from tests.model.world import JobPlan, Plan, World
@@ -112,5 +112,5 @@ def test_a_dead_worker_is_named_by_the_others_and_its_rows_drain(policy):
     world = all_of(one_job(policy, workers=3), [*moves, ("drop", "1.3/w1 GRADIENT 0"), ("kill", "1.3/w1")])
     survivors = [world.by_name[f"1.3/w{rank}"] for rank in (0, 2)]
     assert all(worker.failed for worker in survivors)
-    assert {worker_missing(worker.state)[0] for worker in survivors} == {0b010}
+    assert {worker_waiting(worker.state, world.now_ns).silent for worker in survivors} == {(0b010, 1)}
     assert sum(world.verdicts.values()) < 3000  # asking for the dead backs off

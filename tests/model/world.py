@@ -27,18 +27,21 @@ from esa.protocol import (
     GROUP,
     NEVER,
     STRANGER,
+    Timers,
+    server_change_policy,
     server_receive,
     server_send,
     server_state,
     words,
     worker_drain,
     worker_feed,
-    worker_missing,
     worker_receive,
     worker_send,
     worker_state,
+    worker_waiting,
 )
 from esa.protocol.server_ring import DONE, OPEN
+from esa.protocol.worker_ring import NOT_YET
 from esa.wire import Flag, Kind
 from tests.model import truth
 from tests.model.rows import ROWS, Header, Row, Switch, rule
@@ -47,6 +50,14 @@ from tests.protocol.network import frame_of
 
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
 GIVE_UP_S = 4.0
+TIMERS = Timers(
+    rto_initial_ns=2 * MS,
+    rto_floor_ns=1 * MS,
+    rto_ceiling_ns=100 * MS,
+    patience_initial_ns=500 * US,
+    patience_floor_ns=200 * US,
+    patience_ceiling_ns=100 * MS,
+)
 SETTLE_NS = 60 * S  # within this, everything ends once the network is benign
 TTL_US = 20_000
 OUT_PACKETS = 4  # small, so that what does not fit is met
@@ -199,9 +210,7 @@ class WorkerHost(Host):
             window=run.job.window,
             lanes=self.world.plan.lanes,
             give_up_s=GIVE_UP_S,
-            rto_initial_ns=2 * MS,
-            rto_floor_ns=1 * MS,
-            rto_ceiling_ns=100 * MS,
+            timers=TIMERS,
             first_seq=run.first_seq,
         )
         self._sum = np.zeros(self.world.plan.lanes, np.int32)
@@ -281,24 +290,34 @@ class ServerHost(Host):
 
     def restart(self) -> None:
         """As after a crash: a new process that knows the job and nothing else."""
-        knobs = POLICIES[self.run.plan.policy]  # the job's file; what the controller changed since is not in it
-        aggregates = knobs.pool != "none"
         self.state = server_state(
             job=self.run.job.job,
             epoch=self.run.job.epoch,
             workers_per_rack=[self.run.job.fan_in],
             window=self.run.job.window,
             lanes=self.world.plan.lanes,
-            switches=int(aggregates),
-            unicast=not aggregates,
-            release_on_ack=knobs.release == Release.ON_ACK,
             give_up_s=GIVE_UP_S,
-            patience_initial_ns=500 * US,
-            patience_floor_ns=200 * US,
-            patience_ceiling_ns=100 * MS,
             singles=self.world.plan.singles,
+            **self._settings(self.run.plan.policy),  # the job's file; what the controller changed since is not in it
         )
         self.wake_ns = NEVER
+
+    def tell(self, policy: str) -> None:
+        """The controller has changed the policy, and says so."""
+        server_change_policy(self.state, **self._settings(policy))
+        self.pump()
+
+    @staticmethod
+    def _settings(policy: str) -> dict[str, Any]:
+        knobs = POLICIES[policy]
+        aggregates = knobs.pool != "none"
+        release_on_ack = knobs.release == Release.ON_ACK
+        return {
+            "switches": int(aggregates),
+            "unicast": not aggregates,
+            "release_on_ack": release_on_ack,
+            "timers": TIMERS,
+        }
 
     def take(self, frame: bytes) -> None:
         sender = frame[26:30], int.from_bytes(frame[34:36], "big")
@@ -473,6 +492,15 @@ class World:
         self._say(f"job {run.name}", f"policy is now {name}")
         return True
 
+    def _tell_server(self, number: int, name: str) -> bool:
+        """A PS hears of a policy, that of the switch or one that was."""
+        run = self.runs.get(number)
+        if run is None or not run.server.alive:
+            return False
+        run.server.tell(name)
+        self._say(run.server.name, f"is told that the policy is {name}")
+        return True
+
     def _remove(self, number: int) -> bool:
         """Take a job out of the switch; its hosts' processes end, its packets and rows stay."""
         run = self.runs.get(number)
@@ -553,7 +581,8 @@ class World:
         run = self.truths.get((header.job, header.epoch))
         if run is None:
             raise RuleError("exact", f"{source} sends a packet of job {header.job}.{header.epoch}, which never was")
-        if header.kind in (Kind.GRADIENT, Kind.PARTIAL, Kind.RESULT):
+        nothing_yet = header.kind == Kind.RESULT and header.priority == NOT_YET and run.relative(header.seq) == -1
+        if header.kind in (Kind.GRADIENT, Kind.PARTIAL, Kind.RESULT) and not nothing_yet:
             self.check_sum(
                 "exact" if header.kind == Kind.RESULT else "exactly once",
                 f"the {Kind(header.kind).name} that {source} sends",
@@ -661,13 +690,14 @@ class World:
             raise RuleError(rule, f"{name}: has exponent {exponent}")
 
     def _patience_ns(self) -> int:
-        """Until when nobody gives up: half of the time that the least patient has left since its last progress."""
+        """Until when nobody gives up: half of the time that the least patient has left, by what it knows."""
         limit_ns = NEVER
         for run in self.runs.values():
             for worker in run.workers:
                 me = worker.state.worker[0]
                 if worker.alive and not worker.failed and me["base"] < me["next"]:
-                    limit_ns = min(limit_ns, int(me["progress_ns"]) + int(GIVE_UP_S * S / 2))
+                    known_ns = max(int(me["progress_ns"]), int(me["alive_ns"]))
+                    limit_ns = min(limit_ns, known_ns + int(GIVE_UP_S * S / 2))
         return limit_ns
 
     def _say(self, what: str, happened: str) -> None:
@@ -731,7 +761,8 @@ class World:
         dead = sum(1 << w.rank for w in run.workers if not w.alive)
         if not run.server.alive or not dead:
             return
-        named, _ = worker_missing(worker.state)
+        waiting = worker_waiting(worker.state, self.now_ns)
+        named = waiting.silent[0] if waiting else 0
         if named & ~dead or not named:
             raise RuleError("an error names ranks", f"{worker.name} names {named:b}, dead are {dead:b}")
 

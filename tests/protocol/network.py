@@ -18,6 +18,7 @@ from esa.protocol import (
     GROUP,
     NEVER,
     STRANGER,
+    Timers,
     server_receive,
     server_send,
     server_state,
@@ -34,6 +35,14 @@ from tests.p4.traffic import ones_complement_sum
 US = 1_000
 MS = 1_000_000
 OUT_PACKETS = 8  # small, so that what does not fit is met
+TIMERS = Timers(
+    rto_initial_ns=2 * MS,
+    rto_floor_ns=1 * MS,
+    rto_ceiling_ns=20 * MS,
+    patience_initial_ns=500 * US,
+    patience_floor_ns=200 * US,
+    patience_ceiling_ns=10 * MS,
+)
 
 
 @dataclass(frozen=True)
@@ -150,9 +159,7 @@ class Worker:
             window=self.job.window,
             lanes=self.job.lanes,
             give_up_s=self.give_up_s,
-            rto_initial_ns=2 * MS,
-            rto_floor_ns=1 * MS,
-            rto_ceiling_ns=20 * MS,
+            timers=TIMERS,
             first_seq=self.first_seq,
         )
         self.me = self.job.workers[self.rank]
@@ -221,9 +228,7 @@ class Server:
             unicast=not aggregates,
             release_on_ack=knobs.release == Release.ON_ACK,
             give_up_s=self.give_up_s,
-            patience_initial_ns=500 * US,
-            patience_floor_ns=200 * US,
-            patience_ceiling_ns=10 * MS,
+            timers=TIMERS,
             singles=self.singles,
         )
         self.out = words(OUT_PACKETS, self.job.lanes)

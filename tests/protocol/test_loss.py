@@ -14,7 +14,7 @@ import pytest
 
 from esa.job import Job, Pool
 from esa.policy import POLICIES, Release
-from esa.protocol import server_state, words, worker_state
+from esa.protocol import Timers, server_state, words, worker_state
 from tests.p4 import traffic
 from tests.protocol.network import MS, US, Faults, Network, Server, Worker
 
@@ -63,7 +63,6 @@ class TrainingWorker(Worker):
     def __post_init__(self) -> None:
         super().__post_init__()
         job = self.job
-        timers = {"rto_initial_ns": 100 * MS, "rto_floor_ns": 100 * MS}
         self.state = worker_state(
             job=job.job,
             epoch=job.epoch,
@@ -71,7 +70,7 @@ class TrainingWorker(Worker):
             window=job.window,
             lanes=job.lanes,
             first_seq=self.first_seq,
-            **timers,
+            timers=Timers(rto_initial_ns=100 * MS, rto_floor_ns=100 * MS),
         )
         self.out = words(BATCH, job.lanes)
         self.all_fragments = self.fragments
@@ -95,7 +94,7 @@ class TrainingServer(Server):
         super().__post_init__()
         knobs = POLICIES[self.job.policy]
         aggregates = knobs.pool != "none"
-        patience = {} if aggregates else {"patience_initial_ns": 50 * MS, "patience_floor_ns": 20 * MS}
+        timers = Timers() if aggregates else Timers(patience_initial_ns=50 * MS, patience_floor_ns=20 * MS)
         self.state = server_state(
             job=self.job.job,
             epoch=self.job.epoch,
@@ -105,7 +104,7 @@ class TrainingServer(Server):
             switches=int(aggregates),
             unicast=not aggregates,
             release_on_ack=knobs.release == Release.ON_ACK,
-            **patience,
+            timers=timers,
         )
         self.out, self.destination = words(BATCH, self.job.lanes), np.zeros(BATCH, np.int32)
 

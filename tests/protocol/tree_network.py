@@ -13,7 +13,7 @@ from esa.job import Job
 from esa.policy import Release, policy
 from esa.protocol import GROUP, NEVER, server_send, server_state, words
 from tests.p4.tree import Tree
-from tests.protocol.network import MS, OUT_PACKETS, US, Faults, Network, Server, Timer, Worker, frame_of
+from tests.protocol.network import OUT_PACKETS, TIMERS, Faults, Network, Server, Timer, Worker, frame_of
 
 
 class TreeNetwork(Network):
@@ -65,9 +65,7 @@ class TreeServer(Server):
             unicast=not job.switches,
             release_on_ack=policy(job.policy).release == Release.ON_ACK,
             give_up_s=self.give_up_s,
-            patience_initial_ns=500 * US,
-            patience_floor_ns=200 * US,
-            patience_ceiling_ns=10 * MS,
+            timers=TIMERS,
             singles=self.singles,
         )
         self.out = words(OUT_PACKETS, job.lanes)

@@ -26,7 +26,6 @@ TIMERS = Timers(
     patience_initial_ns=500_000,
     patience_floor_ns=50_000,
     patience_ceiling_ns=5_000_000,
-    give_up_s=30.0,
 )
 
 

@@ -12,12 +12,12 @@ from tests.sim.plans import LINK, TIMERS, bucket, job, ns, plan
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
-IMPATIENT = replace(TIMERS, give_up_s=0.05)
+GIVE_UP_S = 0.05
 CUT = {0: LinkFaults(to_switch=Impairment(loss=1.0))}  # what host 0 sends is lost
 
 
 def with_a_dead_link(*jobs, **given) -> Outcome:
-    return simulate(plan(*jobs, fabric=Fabric((8,), LINK, faults=CUT), timers=IMPATIENT, **{"lanes": 64, **given}))
+    return simulate(plan(*jobs, fabric=Fabric((8,), LINK, faults=CUT), give_up_s=GIVE_UP_S, **{"lanes": 64, **given}))
 
 
 @pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps"])
