@@ -25,7 +25,8 @@ def cache_directory(name: str) -> Path:
 
 
 @lru_cache
-def _folder() -> Path:
+def native_folder() -> Path:
+    """Where the machine code of these sources is kept."""
     digest = hashlib.sha256()
     root = Path(__file__).parent
     for path in (*sorted(root.rglob("*.py")), *sorted(root.parent.glob("p4src/build/*.json"))):
@@ -56,7 +57,7 @@ def native_inlined(function: _F) -> _F:
 
 def _compiled(function: _F, **options: Any) -> _F:
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(_folder())  # read when a function is decorated
+    numba.config.CACHE_DIR = str(native_folder())  # read when a function is decorated
     try:
         return cast(_F, numba.njit(nogil=True, cache=True, **options)(function))
     finally:

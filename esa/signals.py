@@ -47,7 +47,7 @@ def ending_signals() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """They are ignored: a second Ctrl-C must not cut cleaning up short. In another thread, where none arrive, nothing."""
+    """They are ignored: a second Ctrl-C must not cut cleaning up short. (Other threads than the main one get none.)"""
     main = threading.current_thread() is threading.main_thread()
     with _handled_by(signal.SIG_IGN) if main else contextlib.nullcontext():
         yield

@@ -10,7 +10,6 @@ themselves say, and then answers its peers until stdin is closed.
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import sys
 import threading
@@ -54,9 +53,6 @@ def main() -> int:
     options = parser.parse_args()
     job = Job.load(options.job)
     faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
-    with options.job.with_name("compile.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # in a first run one compiles, the others find it compiled
-        WorkerEndpoint.compile(job.lanes)
 
     def say(event: str, **more: object) -> None:
         print(json.dumps({"event": event, "t": time.monotonic(), **more}), flush=True)

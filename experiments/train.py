@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import copy
 import dataclasses
-import fcntl
 import hashlib
 import json
 import os
@@ -53,11 +52,11 @@ class Aggregation:
         self._iterations = task.iterations
         self._job = self._worker = None
         if task.aggregation is not None:
-            from esa.hosts import WorkerEndpoint, join  # gloo alone does without its compiler
+            from esa.hosts import join  # gloo alone does without its compiler
+            from esa.hosts.warm import warm
 
             self._job = Job.load(task.aggregation)
-            with _one_at_a_time(task.aggregation.with_name("compile.lock")):
-                WorkerEndpoint.compile(self._job.lanes)
+            warm()  # while the control plane starts
             wait_for("join")
             self._worker = join(
                 self._job,
@@ -95,14 +94,6 @@ class Aggregation:
     def close(self, why: str | None = None) -> None:
         if self._worker is not None:
             self._worker.close(why)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Across processes: in a first run one of them compiles, the others find it compiled."""
-    with lock.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 def timed_allreduce(timeline: Timeline, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:

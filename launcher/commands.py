@@ -27,9 +27,7 @@ def up_command(
 
     with _one_line_errors():
         try:
-            hold_rack(
-                name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say
-            )
+            hold_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say)
         except KeyboardInterrupt:
             _say(f"rack {name} is down; nothing is left of it")
 
@@ -44,6 +42,43 @@ def down_command(
     with _one_line_errors():
         for line in end_racks(name):
             _say(line)
+
+
+@app.command("launch", context_settings={"allow_interspersed_args": False})
+def launch_command(
+    command: Annotated[list[str], typer.Argument(metavar="SCRIPT.py [ARGS]...", help="what every rank runs")],
+    nproc: Annotated[int, typer.Option(help="ranks, each on a host of its own; the PS takes one more")] = 2,
+    policy: Annotated[str, typer.Option(help="how the switch's rows are scheduled: esa, atp, switchml, ps")] = "esa",
+    name: Annotated[str | None, typer.Option(help="of the job; the script's by default")] = None,
+    rack: Annotated[str | None, typer.Option(help="which rack that is up; needed where several are")] = None,
+    mbps: Annotated[float | None, typer.Option(help="of every link, if no rack is up (100)", min=0)] = None,
+    lanes: Annotated[int | None, typer.Option(help="per fragment, if no rack is up (64)")] = None,
+    switch: Annotated[str | None, typer.Option(help="embedded or bmv2, if no rack is up (embedded)")] = None,
+    module: Annotated[
+        bool, typer.Option("-m", "--module", help="SCRIPT is a Python module, as with python -m")
+    ] = False,
+) -> None:
+    """Run a script as several ranks on the rack that is up, or on one for this launch alone (needs root).
+
+    Ranks get RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, as from torchrun, and ESA_JOB, ESA_CONTROLLER.
+    The exit status is the worst rank's.
+    """
+    from launcher.launch import LaunchError, Request, launch
+
+    with _one_line_errors():
+        try:
+            status = launch(
+                Request(command, module, nproc, policy, name, rack, mbps, lanes, switch), lambda text: _tell(text)
+            )
+        except LaunchError as error:
+            _tell(str(error))
+            status = error.status
+    raise typer.Exit(status)
+
+
+def _tell(text: str) -> None:
+    """On stderr: stdout is the ranks'."""
+    typer.echo(f"esa: {text}", err=True)
 
 
 def _say(text: str) -> None:

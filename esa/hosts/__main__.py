@@ -1,4 +1,7 @@
-"""`python -m esa.hosts server --job job.json [--controller ADDRESS] [--stats stats.json]`: a PS process."""
+"""`python -m esa.hosts server --job job.json [--controller ADDRESS] [--stats stats.json]`: a PS process.
+
+`python -m esa.hosts warm` compiles the packet loops of workers and PSs for this machine, if that was not done yet.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pydantic import ValidationError
 
 from esa.errors import EsaError
 from esa.hosts.serving import JobServer
+from esa.hosts.warm import warm
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 
@@ -20,15 +24,32 @@ _LOOK_S = 0.5  # how often to see whether the engine lives
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT; the exit code: 0, or 2 if it cannot start, 1 if the socket failed."""
+    """Serve until SIGTERM or SIGINT, or compile; the exit code: 0, or 2 if it cannot start, 1 if the socket failed."""
     parser = argparse.ArgumentParser(prog="python -m esa.hosts", description="End hosts of a job.")
-    server = parser.add_subparsers(required=True, metavar="server").add_parser("server", help="run the job's PS")
+    commands = parser.add_subparsers(required=True, dest="command")
+    commands.add_parser("warm", help="compile the packet loops, once per machine")
+    server = commands.add_parser("server", help="run the job's PS")
     server.add_argument("--job", type=Path, required=True, help="the job's JSON file")
     server.add_argument("--controller", help="where runs are started, HOST:PORT or unix:PATH; default: ESA_CONTROLLER")
     server.add_argument("--stats", type=Path, help="where to write what happened, at the end")
     server.add_argument("--faults", type=Path, help="what its link does to packets on purpose: a JSON file")
     options = parser.parse_args(arguments)
+    return _warm() if options.command == "warm" else _serve(options)
 
+
+def _warm() -> int:
+    def say(done: int, parts: int) -> None:
+        print(f"compiling the packet loops for this machine, once: {done} of {parts}", flush=True)
+
+    try:
+        warm(say)
+    except OSError as error:
+        print(f"esa.hosts: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _serve(options: argparse.Namespace) -> int:
     # Blocked before any thread starts, so that they wait for sigtimedwait below.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:

@@ -142,7 +142,7 @@ class ServerEndpoint:
         self._destination = np.zeros(BATCH, np.int32)
         self._told = np.array([1, 0], np.uint8)  # _CLOSE, _POLICY
         self._error = 0
-        self.compile(job.lanes)
+        self.compile()
         self._socket = open_udp_socket((str(job.server.ip), job.server.udp_port))
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
@@ -153,13 +153,13 @@ class ServerEndpoint:
         self._watch = Watch(f"{job.name}-server-watch", self._look)
 
     @staticmethod
-    def compile(lanes: int) -> None:
+    def compile() -> None:
         """Compile what moves packets, or load it from the cache: before a peer waits for it."""
         with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock, compiling():
-            state = server_state(job=1, epoch=0, workers_per_rack=[1], window=1, lanes=lanes)
+            state = server_state(job=1, epoch=0, workers_per_rack=[1], window=1, lanes=64)
             members = message_batch(1, 1)
             numbers = np.zeros(BATCH, np.int32)
-            _run(open_channel(sock, waker, lanes), members, state, numbers, numbers, np.ones(2, np.uint8))
+            _run(open_channel(sock, waker, 64), members, state, numbers, numbers, np.ones(2, np.uint8))
 
     def _serve(self) -> None:
         while True:

@@ -128,7 +128,7 @@ class WorkerEndpoint:
         self._running: deque[_Submission] = deque()
         self._error: BaseException | None = None
         self._aborted: BaseException | None = None  # why somebody else wants this worker to fail
-        self.compile(job.lanes)
+        self.compile()
         member = job.workers[rank]
         self._socket = sock or open_udp_socket(
             (str(member.ip), member.udp_port), (str(job.server.ip), job.server.udp_port)
@@ -144,13 +144,13 @@ class WorkerEndpoint:
             membership.on_end(self._run_ended)
 
     @staticmethod
-    def compile(lanes: int) -> None:
+    def compile() -> None:
         """Compile what moves packets, or load it from the cache: before a peer waits for it."""
         with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock, compiling():
             ended = operations()
             ended.progress[0]["closing"] = 1
-            state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=lanes)
-            _run(open_channel(sock, waker, lanes), ended, state)
+            state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
+            _run(open_channel(sock, waker, 64), ended, state)
 
     def all_reduce(
         self, lanes: Lanes, priority: int = 128, exponents: Exponents | None = None, *, out: Lanes | None = None

@@ -1,0 +1,69 @@
+"""Compiling both engines ahead, so that of several processes that start together each finds them compiled.
+
+`python -m esa.hosts warm`; the machine code is kept where `esa.native` says.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Callable
+from typing import Any
+
+from numba.core import event
+
+from esa.hosts import channel, operations, server, worker
+from esa.native import native_folder
+from esa.protocol import server_receive, server_send, worker_receive, worker_send
+
+# What an engine's loop calls, in about the order in which it is compiled; a few seconds each at most.
+PARTS: tuple[Any, ...] = (
+    channel.receive,
+    channel.void_wrong_lengths,
+    server._senders,
+    server_receive,
+    server_send,
+    channel.send_all,
+    channel.wait,
+    server._run,
+    worker_receive,
+    operations.drain,
+    operations.feed,
+    worker_send,
+    worker._run,
+)
+
+
+def warm(say: Callable[[int, int], None] = lambda done, parts: None) -> None:
+    """Compile what is not compiled yet, telling `say` how many parts are done, of how many.
+
+    One process compiles at a time; the next one finds everything done. OSError: no room for the code, or no sockets.
+    """
+    folder = native_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    progress = _Progress(say)
+    event.register("numba:compile", progress)
+    try:
+        with (folder / "warm.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            server.ServerEndpoint.compile()
+            worker.WorkerEndpoint.compile()
+    finally:
+        event.unregister("numba:compile", progress)
+
+
+class _Progress(event.Listener):  # type: ignore[misc]
+    """Counts the parts that were compiled; what comes from the cache is not."""
+
+    def __init__(self, say: Callable[[int, int], None]) -> None:
+        self._say = say
+        self._done: set[Any] = set()
+
+    def on_start(self, event: Any) -> None:
+        if not self._done and event.data["dispatcher"] in (server._run, worker._run):
+            self._say(0, len(PARTS))
+
+    def on_end(self, event: Any) -> None:
+        part = event.data["dispatcher"]
+        if part in PARTS and part not in self._done:
+            self._done.add(part)
+            self._say(len(self._done), len(PARTS))
