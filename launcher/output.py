@@ -28,9 +28,10 @@ class Output:
         self._selector = selectors.DefaultSelector()
 
     def add(self, process: subprocess.Popen[bytes], name: str, colour: int) -> None:
-        """Take a process's pipes; its lines come out as "[name] ..."."""
+        """Take those of a process's stdout and stderr that are pipes; its lines come out as "[name] ..."."""
         for pipe, sink in ((process.stdout, self._out), (process.stderr, self._err)):
-            assert pipe is not None
+            if pipe is None:
+                continue
             os.set_blocking(pipe.fileno(), False)
             prefix = f"[{name}] "
             if sink.isatty() and "NO_COLOR" not in os.environ:

@@ -51,12 +51,13 @@ class Rank:
 
 def start_rank(placed: Placed, rank: int, command: Sequence[str]) -> Rank:
     host = placed.workers[rank]
-    return Rank(rank, host, _start(placed, host, command, rank_environment(placed, rank)))
+    return Rank(rank, host, _start(host, command, rank_environment(placed, rank)))
 
 
 def start_server(placed: Placed) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "esa.hosts", "server", "--job", str(placed.file)]
-    return _start(placed, placed.server, command, common_environment(placed))
+    # Its stdout says that it is ready; nobody waits for that.
+    return _start(placed.server, command, common_environment(placed), stdout=subprocess.DEVNULL)
 
 
 def common_environment(placed: Placed) -> dict[str, str]:
@@ -86,7 +87,7 @@ def rank_environment(placed: Placed, rank: int) -> dict[str, str]:
 
 
 def _start(
-    placed: Placed, host: RackHost, command: Sequence[str], environment: Mapping[str, str]
+    host: RackHost, command: Sequence[str], environment: Mapping[str, str], stdout: int = subprocess.PIPE
 ) -> subprocess.Popen[bytes]:
     # As torchrun does: many ranks share few cores. Unbuffered, since what they print goes through a pipe.
     defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -94,7 +95,7 @@ def _start(
         # A session of its own: Ctrl-C reaches this process alone. The kernel ends it if we die, of whatever.
         ["setpriv", "--pdeathsig", "KILL", *enter(host), *command],
         stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
+        stdout=stdout,
         stderr=subprocess.PIPE,
         start_new_session=True,
         env={**defaults, **os.environ, **environment},

@@ -67,6 +67,7 @@ def hosts_file(host: RackHost, hosts: Sequence[RackHost]) -> str:
     lines = ["127.0.0.1 localhost", "::1 localhost ip6-localhost ip6-loopback"]
     for other in hosts:
         lines.append(f"{other.ip} {other.name}" + (f" {socket.gethostname()}" if other == host else ""))
+        lines.append(f"::ffff:{other.ip} {other.name}")  # torch's store asks whose address it is in this form
     return "\n".join(lines) + "\n"
 
 

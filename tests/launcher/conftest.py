@@ -1,0 +1,85 @@
+"""Racks and launches as a person starts them: processes of the command line, on Mininet."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from topologies import record
+from topologies.record import RackRecord
+
+LIMIT_S = 90.0
+COMMAND = [sys.executable, "-m", "launcher"]
+
+
+@pytest.fixture(scope="module")
+def root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root: makes network namespaces")
+
+
+def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
+    deadline = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
+        time.sleep(0.05)
+
+
+def esa(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end."""
+    command = [*COMMAND, *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, cwd=cwd, check=False)
+
+
+@dataclass
+class Up:
+    """A rack held by a process, as `esa up` in a terminal holds it."""
+
+    name: str
+    process: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+
+    @property
+    def record(self) -> RackRecord:
+        found = record.load(self.name)
+        assert found is not None
+        return found
+
+    def end(self) -> None:
+        """Whatever state it is in."""
+        self.process.terminate()
+        self.process.communicate(timeout=LIMIT_S)
+        esa("down", self.name)
+
+
+def bring_up(name: str, hosts: int, *options: str) -> Up:
+    process = subprocess.Popen(
+        [*COMMAND, "up", "--name", name, "--hosts", str(hosts), *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    up = Up(name, process)
+    assert process.stdout is not None
+    for line in process.stdout:
+        up.lines.append(line.rstrip())
+        if "esactl watch" in line:
+            return up
+    process.wait()
+    raise AssertionError("\n".join(up.lines))
+
+
+@pytest.fixture(scope="module")
+def rack(root: None) -> Iterator[Up]:
+    """A rack of four hosts that a module's tests use one after the other."""
+    up = bring_up(f"test-{os.getpid()}", 4)
+    yield up
+    up.end()
