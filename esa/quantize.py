@@ -104,7 +104,7 @@ def fixed_scale(fraction_bits: int, fan_in: int) -> Scale:
     # A lane rounds beyond the limit from limit + 1/2 on; a tie goes to the even neighbour.
     first, inclusive = math.ldexp(limit + 0.5, -fraction_bits), limit % 2 == 1
     narrow = np.float32(first)
-    if narrow < first:
+    if float(narrow) < first:
         narrow = np.nextafter(narrow, np.float32(np.inf))
     beyond32 = int(narrow.view(np.int32)) + (not inclusive and float(narrow) == first)
     beyond64 = int(np.float64(first).view(np.int64)) + (not inclusive)

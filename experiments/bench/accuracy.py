@@ -133,9 +133,8 @@ def compare(mean: NDArray[Any], given: Gradients) -> tuple[float, float]:
 
 def float32_sum(kind: str, workers: int) -> float:
     """The same error of adding float32 one after the other."""
-    return max(
-        compare(each.sum(axis=0, dtype=np.float32) / np.float32(workers), each)[0] for each in gradients(kind, workers)
-    )
+    given = list(gradients(kind, workers))
+    return max(compare(each.sum(axis=0, dtype=np.float32) / np.float32(workers), each)[0] for each in given)
 
 
 def _norms(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -149,10 +148,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m experiments.bench.accuracy", description=__doc__)
     parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32])
     options = parser.parse_args()
-    print(
-        "| gradients | workers | adaptive | worst fragment | sent again | float64 gradients | `fixed`, 20 bits | float32 sum |"
+    header = (
+        "gradients",
+        "workers",
+        "adaptive",
+        "worst fragment",
+        "sent again",
+        "float64 gradients",
+        "`fixed`, 20 bits",
+        "float32 sum",
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     for kind in KINDS:
         for workers in options.workers:
             adaptive = measure(adaptive_scale(workers), kind, workers)
