@@ -51,6 +51,9 @@ def launch_command(
     policy: Annotated[str, typer.Option(help="how the switch's rows are scheduled: esa, atp, switchml, ps")] = "esa",
     name: Annotated[str | None, typer.Option(help="of the job; the script's by default")] = None,
     rack: Annotated[str | None, typer.Option(help="which rack that is up; needed where several are")] = None,
+    own_rack: Annotated[
+        bool, typer.Option("--own-rack", help="bring one up for this launch even if one is up")
+    ] = False,
     mbps: Annotated[float | None, typer.Option(help="of every link, if no rack is up (100)", min=0)] = None,
     lanes: Annotated[int | None, typer.Option(help="per fragment, if no rack is up (64)")] = None,
     switch: Annotated[str | None, typer.Option(help="embedded or bmv2, if no rack is up (embedded)")] = None,
@@ -67,9 +70,7 @@ def launch_command(
 
     with _one_line_errors():
         try:
-            status = launch(
-                Request(command, module, nproc, policy, name, rack, mbps, lanes, switch), lambda text: _tell(text)
-            )
+            status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch), _tell)
         except LaunchError as error:
             _tell(str(error))
             status = error.status

@@ -52,6 +52,7 @@ class Request:
     policy: str = "esa"
     name: str | None = None
     rack: str | None = None
+    own_rack: bool = False  # even if one is up
     mbps: float | None = None
     lanes: int | None = None
     switch: str | None = None
@@ -161,15 +162,16 @@ class _Launch:
             self.ending.poll()
 
     def _problem(self) -> str | None:
+        rack = record.load(self.job.rack.name)
+        if rack is None or not rack.up:
+            self.status = FAILED
+            return f"rack '{self.job.rack.name}' has gone"
         for rank in self.ranks:
             if rank.status:
                 return rank.how_it_ended()
         if self.server is not None and self.server.poll() is not None:
             self.status = FAILED
             return f"the PS ({self.job.server.name}) ended with status {self.server.returncode}"
-        if not self.job.rack.owner.alive:
-            self.status = FAILED
-            return f"rack '{self.job.rack.name}' has gone"
         return None
 
     def _end(self) -> None:
@@ -231,8 +233,10 @@ def _check(came: list[int]) -> None:
 @contextlib.contextmanager
 def _rack(request: Request, came: list[int], say: Callable[[str], None]) -> Iterator[tuple[RackRecord, RackSwitch]]:
     """The rack that is up, or one of our own."""
-    up = [rack for rack in record.records() if rack.ready and rack.owner.alive and not rack.private]
-    if request.rack is not None or up:
+    there_is_one = any(rack.up and not rack.private for rack in record.records())
+    if request.rack is not None and request.own_rack:
+        raise ValueError("rack: --rack and --own-rack exclude each other")
+    if request.rack is not None or (there_is_one and not request.own_rack):
         rack = record.find(request.rack)
         switch = rack.switch
         assert switch is not None
@@ -253,7 +257,7 @@ def _own_rack(request: Request, came: list[int], say: Callable[[str], None]) -> 
     """A rack for this launch alone, in a process of its own: it goes, and cleans up, even if we are killed."""
     name = f"launch-{os.getpid()}"
     mbps = DEFAULT_MBPS if request.mbps is None else request.mbps
-    say(f"no rack is up: bringing one up for this launch, {request.nproc + 1} hosts")
+    say(f"bringing up a rack for this launch, {request.nproc + 1} hosts")
     command = [sys.executable, "-m", "launcher", "up", "--private", "--name", name, "--hosts", str(request.nproc + 1)]
     command += ["--mbps", str(mbps), "--lanes", str(request.lanes or DEFAULT_LANES)]
     command += ["--switch", request.switch or DEFAULT_SWITCH]
@@ -269,7 +273,7 @@ def _own_rack(request: Request, came: list[int], say: Callable[[str], None]) -> 
             if status is not None:  # it has said why on our stderr
                 raise LaunchError("the rack did not come up", status if status > 0 else FAILED)
             rack = record.load(name)
-            if rack is not None and rack.ready and rack.owner.alive:
+            if rack is not None and rack.up:
                 break
             _check(came)
             time.sleep(LOOK_S)

@@ -131,4 +131,6 @@ class NamedRack:
     def close(self) -> None:
         """Remove everything. Safe to call twice."""
         with uninterrupted():
+            if self.record.ready:  # what goes wrong from now on is no fault of who uses it
+                self._update(ready=False)
             self._cleanup.close()

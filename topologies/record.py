@@ -83,6 +83,11 @@ class RackRecord(Frozen):
         return RUN / self.name
 
     @property
+    def up(self) -> bool:
+        """Whether it can be used: ready when it was read, its process alive."""
+        return self.ready and self.owner.alive
+
+    @property
     def saved_jobs(self) -> Path:
         """The file that remembers the jobs of this rack's switch."""
         return self.folder / "jobs.json"
@@ -129,7 +134,7 @@ def records() -> list[RackRecord]:
 
 def find(name: str | None = None) -> RackRecord:
     """The rack called `name`, else the only one that is up and nobody's own. RackError if that is no single one."""
-    up = [record for record in records() if record.ready and record.owner.alive]
+    up = [record for record in records() if record.up]
     if name is not None:
         chosen = [record for record in up if record.name == name]
     else:
