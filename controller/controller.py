@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from controller import pools
 from controller.client import Switch
 from controller.entries import InstalledJob
 from controller.job_files import SavedJobs
-from controller.runs import draw_epoch, is_newest, take_epoch
+from controller.runs import draw_epoch, is_newest, put_back
 from esa.errors import AlreadyExists, BadInput, Refused, SwitchError
 from esa.job import Job, Pool
 from esa.policy import Policy, policy
@@ -75,23 +75,30 @@ class Controller:
         """As `add_host`, for many; hosts that are there already stay, one that moved is moved."""
         for attempt in range(ATTEMPTS):
             try:
-                self._add_hosts(hosts)
+                self._add_host_entries(hosts)
+                self._flood_everywhere()
                 return
             except AlreadyExists:  # another controller adds some of them, too
                 if attempt == ATTEMPTS - 1:
                     raise
 
-    def _add_hosts(self, hosts: Mapping[str, int]) -> None:
+    def _add_host_entries(self, hosts: Mapping[str, int]) -> None:
         there = {entry.match: entry for entry in self.switch.read_entries([e.DESTINATION])}
         wanted = [e.host_entry(mac, port) for mac, port in hosts.items()] + [e.broadcast_entry()]
-        flood = next((group for group in self.switch.read_groups() if group.id == e.FLOOD_GROUP), None)
-        ports = {replica.port for replica in flood.replicas} if flood else set()
-        if flood is None:
-            self.switch.insert([e.flood_group(hosts.values())])
-        elif not ports >= set(hosts.values()):
-            self.switch.modify([e.flood_group(ports | set(hosts.values()))])
         self.switch.insert([entry for entry in wanted if entry.match not in there])
         self.switch.modify([entry for entry in wanted if there.get(entry.match, entry) != entry])
+
+    def _flood_everywhere(self) -> None:
+        # A group is written whole, so of two controllers that add hosts at a time the second would undo the first's
+        # port. Each looks again after it wrote, and hosts are there before their ports: whoever writes last sees all.
+        for _ in range(ATTEMPTS):
+            flood = next((group for group in self.switch.read_groups() if group.id == e.FLOOD_GROUP), None)
+            flooded = {replica.port for replica in flood.replicas} if flood else set()
+            ports = set(self.hosts().values())
+            if flood is not None and flooded >= ports:
+                return
+            (self.switch.insert if flood is None else self.switch.modify)([e.flood_group(flooded | ports)])
+        raise Refused(f"hosts: other controllers change them all the time on the switch at {self.switch.address}")
 
     def mark_congestion_above(self, packets: int) -> None:
         """Set the ECN flag of ESA packets that find more than `packets` packets in an egress queue."""
@@ -154,6 +161,12 @@ class Controller:
         try:
             self._retire_counters(new.index)
             self._insert(new)
+            self._check_newest(new)
+            # Of two jobs that were added at a time and are in each other's way, the one that looks last sees both.
+            others = [other for other in self.jobs() if other.job != job.job]
+            self._check_free(job, others)
+            pools.check(claim, self._claims(others), loaded.aggregators, job.window)
+            self._delete_runs(job.job, lambda other: other < epoch)  # of a controller that died
         except BaseException:
             self._roll_back(new)
             raise
@@ -166,25 +179,24 @@ class Controller:
 
         The new run's entries are there before the old one's go; if they cannot be, the old ones stay.
         """
-        old = self.find(job)
-        return self._replace_run(old, draw_epoch(self.switch, old.job))
-
-    def resume_run(self, job: str | int, epoch: int) -> InstalledJob:
-        """Give a job the run back that a restarted switch has lost: one whose members still use its epoch."""
-        take_epoch(self.switch, self.find(job).job, epoch)
-        return self._replace_run(self.find(job), epoch)
-
-    def _replace_run(self, old: InstalledJob, epoch: int) -> InstalledJob:
-        if old.problems:
-            raise Refused(f"job {self.name(old)} is damaged in the switch ({'; '.join(old.problems)}): add it anew")
-        new = replace(old, epoch=epoch)
+        old = self._sound(job)
+        new = replace(old, epoch=draw_epoch(self.switch, old.job))
         try:
             self._insert(new)
+            self._check_newest(new)
         except BaseException:
-            self._delete_entries_of(new)
+            self._delete_runs(new.job, lambda other: other == new.epoch)
             raise
-        self._delete_entries_of(old)
+        self._delete_runs(new.job, lambda other: other < new.epoch)
         self._retire_counters(new.index)
+        return new
+
+    def resume_run(self, job: str | int, epoch: int) -> InstalledJob:
+        """Give a job the run back that a restarted switch has lost, because it was started after the last look at it."""
+        old = self._sound(job)
+        new = replace(old, epoch=epoch)
+        self._insert(new)
+        self._delete_runs(new.job, lambda other: other < epoch)
         return new
 
     def put_back(self, job: InstalledJob) -> None:
@@ -200,15 +212,19 @@ class Controller:
             raise
 
     def remembered_runs(self) -> list[e.Entry]:
-        """What the switch remembers of the runs that it has seen, as entries to put into one that lost its memory."""
+        """What the switch remembers of the runs that it has seen, for `remember_runs`."""
         return self.switch.read_entries([e.RUN])
+
+    def remember_runs(self, runs: Iterable[e.Entry]) -> None:
+        """Put what a switch remembered into one that has lost its memory; the next epochs are well beyond it."""
+        self.switch.insert(put_back(runs))
 
     def remove_job(self, job: str | int) -> InstalledJob:
         """Take a job out of the switch, its policy first. Rows that it still holds drain as others take them."""
         found = self.find(job)
         if self._saved:  # first, so that no supervisor takes it for a job that the switch has lost
             self._saved.drop(found.job)
-        self._delete_entries_of(found)
+        self._delete_runs(found.job, lambda other: other <= found.epoch)
         self._retire_counters(found.index)
         self._delete_group(found.group)  # last: it is what keeps the index taken
         return found
@@ -346,13 +362,22 @@ class Controller:
         raise Refused(f"the switch has room for {e.MAX_JOB_INDEX} jobs and holds as many")
 
     def _insert(self, job: InstalledJob) -> None:
-        """The entries of a new run. Refused if a newer run of the job was started meanwhile."""
+        """The entries of a new run, its policy last."""
         self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
         *parts, policy_entry = e.job_entries(job)
         self.switch.insert(parts)
         self.switch.insert([policy_entry])
+
+    def _check_newest(self, job: InstalledJob) -> None:
         if not is_newest(self.switch, job.job, job.epoch):
             raise Refused(f"job: {job.job} was started by another controller at the same time")
+
+    def _sound(self, job: str | int) -> InstalledJob:
+        """The job with this name or id, complete."""
+        found = self.find(job)
+        if found.problems:
+            raise Refused(f"job {self.name(found)} is damaged in the switch ({'; '.join(found.problems)}): add it anew")
+        return found
 
     def _retire_counters(self, index: int) -> None:
         # Rows that a removed job still holds count for index 0: whoever takes one later releases it there, since the
@@ -366,18 +391,25 @@ class Controller:
         zeros = [(counter, index, 0) for counter in e.COUNTERS.values()]
         self.switch.write_counters([(seated, 0, left_behind), *zeros])
 
-    def _delete_entries_of(self, job: InstalledJob) -> None:
-        """Delete the entries of the job's run, its policy first."""
-        mine = [entry for entry in self.switch.read_entries(e.JOB_TABLES) if entry.match[-2:] == job.key]
-        self.switch.delete([entry for entry in mine if entry.table == e.POLICY])
-        self.switch.delete([entry for entry in mine if entry.table != e.POLICY])
+    def _delete_runs(self, job: int, which: Callable[[int], bool]) -> None:
+        """Delete the entries of those runs of a job, by epoch; their policies first."""
+        for attempt in range(ATTEMPTS):
+            entries = (entry for entry in self.switch.read_entries(e.JOB_TABLES) if entry.match[-2] == job)
+            theirs = [entry for entry in entries if which(entry.match[-1])]
+            try:
+                self.switch.delete([entry for entry in theirs if entry.table == e.POLICY])
+                self.switch.delete([entry for entry in theirs if entry.table != e.POLICY])
+                return
+            except Refused:  # another controller deletes them, too
+                if attempt == ATTEMPTS - 1:
+                    raise
 
     def _delete_group(self, group: int) -> None:
         self.switch.delete([other for other in self.switch.read_groups() if other.id == group])
 
     def _roll_back(self, job: InstalledJob) -> None:
         try:
-            self._delete_entries_of(job)
+            self._delete_runs(job.job, lambda other: other == job.epoch)
             self._delete_group(job.group)
         except SwitchError:
             return  # what made the job fail is the better report; `reconcile` finds what is left

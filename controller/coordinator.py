@@ -260,12 +260,13 @@ class Coordinator:
         room.policy_changed(installed.policy.name)
         if room.epoch is None or room.epoch == installed.epoch:
             return
-        try:
-            # A restarted switch gets back what it held when the supervisor last looked, maybe before this run began.
+        if installed.epoch > room.epoch:
+            room.close(f"job {room.job.name}: another controller has started a newer run of it")
+            return
+        # A restarted switch gets back what it held when the supervisor last looked, maybe before this run began.
+        with contextlib.suppress(EsaError):  # the next look tries again
             self._controller().resume_run(installed.job, room.epoch)
             self._say(f"job {room.job.name}: its run, epoch {room.epoch}, is on the switch again")
-        except SwitchError:
-            room.close(f"job {room.job.name}: another controller has started a newer run of it")
 
 
 class _Connection:

@@ -267,18 +267,31 @@ def policy_entry(job: InstalledJob) -> Entry:
 
 
 def installed_jobs(entries: Iterable[Entry], groups: Iterable[Group] = ()) -> list[InstalledJob]:
-    """The jobs that a switch's entries make up, by job id; what has no policy entry is not a job (see `leftovers`)."""
+    """The jobs that a switch's entries make up, by job id, each in its newest run.
+
+    What has no policy entry is not a job, nor is a run that a newer one replaces (see `leftovers`).
+    """
     entries = list(entries)
     by_id = {group.id: group for group in groups}
-    jobs = [_installed(entry, entries, by_id) for entry in entries if entry.table == POLICY]
-    return sorted(jobs, key=lambda job: (job.job, job.epoch))
+    present = _present(entries)
+    jobs = [_installed(entry, entries, by_id) for entry in entries if entry.table == POLICY and entry.match in present]
+    return sorted(jobs, key=lambda job: job.job)
 
 
 def leftovers(entries: Iterable[Entry]) -> list[Entry]:
-    """Entries of jobs that have no policy entry."""
+    """Entries of jobs that have no policy entry, and of runs that a newer one replaces; policies first."""
     entries = list(entries)
-    present = {entry.match for entry in entries if entry.table == POLICY}
-    return [entry for entry in entries if entry.table in JOB_TABLES and entry.match[-2:] not in present]
+    present = _present(entries)
+    left = [entry for entry in entries if entry.table in JOB_TABLES and entry.match[-2:] not in present]
+    return sorted(left, key=lambda entry: entry.table != POLICY)
+
+
+def _present(entries: Iterable[Entry]) -> set[tuple[int, ...]]:
+    """(job, epoch) of each job's newest run that has a policy entry."""
+    newest: dict[int, int] = {}
+    for job, epoch in (entry.match for entry in entries if entry.table == POLICY):
+        newest[job] = max(epoch, newest.get(job, 0))
+    return set(newest.items())
 
 
 def used_indices(entries: Iterable[Entry], groups: Iterable[Group]) -> set[int]:

@@ -6,8 +6,11 @@ decides which jobs there are.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -77,19 +80,33 @@ class SavedJobs:
         return found
 
     def put(self, job: Job) -> None:
-        content = self._read()
-        content.setdefault(self._switch, {})[str(job.job)] = job.model_dump(mode="json")
-        self._write(content)
+        with self._alone():
+            content = self._read()
+            content.setdefault(self._switch, {})[str(job.job)] = job.model_dump(mode="json")
+            self._write(content)
 
     def drop(self, job: int) -> None:
-        content = self._read()
-        if content.get(self._switch, {}).pop(str(job), None) is not None:
-            self._write(content)
+        with self._alone():
+            content = self._read()
+            if content.get(self._switch, {}).pop(str(job), None) is not None:
+                self._write(content)
 
     def clear(self) -> None:
-        content = self._read()
-        if content.pop(self._switch, None) is not None:
-            self._write(content)
+        with self._alone():
+            content = self._read()
+            if content.pop(self._switch, None) is not None:
+                self._write(content)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Others who change the file wait until this is done; its folder is what they wait for."""
+        with ExitStack() as stack:
+            with suppress(OSError):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                folder = os.open(self.path.parent, os.O_RDONLY)
+                stack.callback(os.close, folder)
+                fcntl.flock(folder, fcntl.LOCK_EX)
+            yield
 
     def _read(self) -> dict[str, dict[str, Any]]:
         try:
@@ -103,7 +120,6 @@ class SavedJobs:
     def _write(self, content: dict[str, dict[str, Any]]) -> None:
         new = self.path.with_name(f"{self.path.name}.{os.getpid()}")
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             new.write_text(json.dumps(content, indent=2) + "\n")
             new.replace(self.path)
         except OSError:

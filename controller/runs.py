@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Iterable
 
 from controller.client import Switch
-from controller.entries import RUN, run_entry
+from controller.entries import RUN, Entry, run_entry
 from esa.errors import AlreadyExists, Refused
 from esa.job import MAX_EPOCH
 
 FIRST_EPOCHS = MAX_EPOCH // 2  # that a job may start with on a switch that knows nothing of it
+UNSEEN_EPOCHS = 64  # skipped when a lost memory is put back: what was given after it was last read
 _ATTEMPTS = 64  # against others who draw for the same job at the same time
 
 
@@ -50,15 +52,16 @@ def draw_epoch(switch: Switch, job: int) -> int:
     raise Refused(f"job: {job}: other controllers start it all the time on the switch at {switch.address}")
 
 
-def take_epoch(switch: Switch, job: int, epoch: int) -> None:
-    """Make this epoch the job's newest, which it was before the switch lost its memory. Refused if there is a newer."""
-    known = epochs(switch, job)
-    if known and known[-1] > epoch:
-        raise Refused(f"job: {job} has had newer runs than epoch {epoch}, up to {known[-1]}")
-    if epoch not in known:
-        switch.insert([run_entry(job, epoch)])
-
-
 def is_newest(switch: Switch, job: int, epoch: int) -> bool:
     """Whether no other run of the job was started since."""
     return epochs(switch, job)[-1:] == [epoch]
+
+
+def put_back(remembered: Iterable[Entry]) -> list[Entry]:
+    """What to tell a switch that lost its memory, given the entries that it held when it was last read.
+
+    Epochs may have been given since, to members that still use them. So of each job some are counted as given, too.
+    """
+    runs = {entry.match for entry in remembered}
+    skipped = {(job, min(epoch + UNSEEN_EPOCHS, MAX_EPOCH)) for job, epoch in runs}
+    return [run_entry(job, epoch) for job, epoch in sorted(runs | skipped)]

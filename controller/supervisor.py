@@ -193,7 +193,7 @@ class Supervisor:
         controller.add_hosts({**wanted.hosts, **held.hosts})
         if held.congestion_mark is not None:
             controller.mark_congestion_above(held.congestion_mark)
-        controller.switch.insert(held.runs)
+        controller.remember_runs(held.runs)
         for job in held.jobs:
             controller.put_back(job)
         for new in _difference(wanted, held).missing:

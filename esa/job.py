@@ -179,3 +179,6 @@ class Run(Job):
     def description(self) -> Job:
         """The job that this is a run of."""
         return Job(**{name: value for name, value in self if name != "epoch"})
+
+    def save(self, path: str | Path) -> None:
+        self.description.save(path)

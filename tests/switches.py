@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller.client import Switch
-from esa.errors import Unreachable
 from controller.tls import Tls
+from esa.errors import Unreachable
 
 KINDS = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"

@@ -20,7 +20,7 @@ import pytest
 
 from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
 from esa.hosts.__main__ import main
-from esa.job import Job
+from esa.job import Job, Run
 from esa.net.impairment import Impairment, LinkFaults
 from esa.wire import ESA_PORT
 
@@ -30,7 +30,7 @@ WAIT_S = 60
 _HOSTS = itertools.count(1)
 
 
-def make_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings) -> Job:
+def make_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings) -> Run:
     """A job on loopback addresses that no other test of this process uses."""
     net = f"127.{os.getpid() % 199 + 1}.{next(_HOSTS)}"
 
@@ -41,7 +41,6 @@ def make_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings) ->
         {
             "name": "j",
             "job": 5,
-            "epoch": 1,
             "policy": "ps",
             "lanes": lanes,
             "workers": [member(10 + rank, 20000) for rank in range(workers)],
@@ -51,13 +50,13 @@ def make_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings) ->
             "window": window,
             **settings,
         }
-    )
+    ).run(epoch=1)
 
 
 class Hosts(ExitStack):
     """A PS and all workers of a job."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Run):
         super().__init__()
         self.job = job
         self.server = self.enter_context(ServerEndpoint(job))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.job import Job
+from esa.job import Job, Run
 from esa.wire import ESA_PORT
 
 
@@ -33,3 +33,7 @@ def job_dict(name: str = "alpha", job: int = 1, policy: str = "esa", **changes: 
 
 def make_job(name: str = "alpha", job: int = 1, policy: str = "esa", **changes: Any) -> Job:
     return Job.model_validate(job_dict(name, job, policy, **changes))
+
+
+def make_run(name: str = "alpha", job: int = 1, policy: str = "esa", epoch: int = 7, **changes: Any) -> Run:
+    return make_job(name, job, policy, **changes).run(epoch)

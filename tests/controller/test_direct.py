@@ -7,12 +7,12 @@ from controller.direct import apply
 from controller.entries import InstalledJob
 from esa.program import program
 from esa.switch import Pipeline
-from tests.controller.jobs import make_job
+from tests.controller.jobs import make_run
 
 
 def test_the_pipeline_holds_what_was_applied() -> None:
     pipeline = Pipeline.load(program(0).json.read_text(), compiled=False)
-    job = InstalledJob.of(make_job(), 1)
+    job = InstalledJob.of(make_run(), 1)
     hosts = [e.flood_group([1, 2, 11]), e.broadcast_entry(), e.ecn_entry(20)]
     apply([*hosts, e.job_group(job), *e.job_entries(job)], pipeline)
     read = [

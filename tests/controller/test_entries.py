@@ -14,10 +14,10 @@ from p4.config.v1 import p4info_pb2
 
 from controller import entries as e
 from controller.entries import InstalledJob
-from esa.job import Job
+from esa.job import Run
 from esa.policy import POLICIES, Aging, Emit, Policy, Preempt, Release
 from esa.program import program
-from tests.controller.jobs import make_job, member
+from tests.controller.jobs import make_job, make_run, member
 
 
 @lru_cache
@@ -26,7 +26,7 @@ def p4info() -> Any:
 
 
 @st.composite
-def jobs(draw: st.DrawFn, job: int = 1) -> Job:
+def runs(draw: st.DrawFn, job: int = 1) -> Run:
     fan_in = draw(st.integers(1, 32))
     hosts = draw(st.lists(st.integers(1, 400), min_size=fan_in + 1, max_size=fan_in + 1, unique=True))
     size = 1 << draw(st.integers(1, 12))
@@ -34,19 +34,18 @@ def jobs(draw: st.DrawFn, job: int = 1) -> Job:
         f"j{job}",
         job,
         draw(st.sampled_from(sorted(POLICIES))),
-        epoch=draw(st.integers(0, 65535)),
         workers=[member(host, draw(st.integers(1, 65535))) for host in hosts[:-1]],
         server=member(hosts[-1], 31780),
         pool={"base": draw(st.integers(0, 4096)), "size": size},
         window=size // 2,
         ttl_us=draw(st.integers(0, 2**48 - 1)),
-    )
+    ).run(draw(st.integers(0, 65535)))
 
 
 @given(st.data())
 def test_reading_entries_back_gives_the_jobs(data: st.DataObject) -> None:
     ids = data.draw(st.lists(st.integers(1, 65535), min_size=1, max_size=3, unique=True))
-    installed = [InstalledJob.of(data.draw(jobs(job)), index + 1) for index, job in enumerate(sorted(ids))]
+    installed = [InstalledJob.of(data.draw(runs(job)), index + 1) for index, job in enumerate(sorted(ids))]
     entries = data.draw(st.permutations([entry for job in installed for entry in e.job_entries(job)]))
     assert e.installed_jobs(entries, [e.job_group(job) for job in installed]) == installed
     assert e.leftovers(entries) == []
@@ -54,11 +53,11 @@ def test_reading_entries_back_gives_the_jobs(data: st.DataObject) -> None:
 
 
 def test_the_policy_entry_is_the_last() -> None:
-    assert [entry.table for entry in e.job_entries(InstalledJob.of(make_job(), 1))][-1] == e.POLICY
+    assert [entry.table for entry in e.job_entries(InstalledJob.of(make_run(), 1))][-1] == e.POLICY
 
 
 def test_without_its_policy_entry_a_job_is_left_over() -> None:
-    whole, half = InstalledJob.of(make_job(job=1), 1), InstalledJob.of(make_job(job=2), 2)
+    whole, half = InstalledJob.of(make_run(job=1), 1), InstalledJob.of(make_run(job=2), 2)
     entries = [*e.job_entries(whole), *e.job_entries(half)[:-1]]
     groups = [e.job_group(whole), e.job_group(half)]
     assert e.installed_jobs(entries, groups) == [whole]
@@ -68,7 +67,7 @@ def test_without_its_policy_entry_a_job_is_left_over() -> None:
 
 @pytest.mark.parametrize("table", [e.SENDER, e.OWNER, e.REPLICA])
 def test_a_job_with_a_missing_entry_says_so(table: str) -> None:
-    job = InstalledJob.of(make_job(), 1)
+    job = InstalledJob.of(make_run(), 1)
     entries = e.job_entries(job)
     for gone in (entry for entry in entries if entry.table == table):
         rest = [entry for entry in entries if entry != gone]
@@ -78,14 +77,14 @@ def test_a_job_with_a_missing_entry_says_so(table: str) -> None:
 
 
 def test_a_job_without_its_multicast_group_says_so() -> None:
-    (found,) = e.installed_jobs(e.job_entries(InstalledJob.of(make_job(), 1)))
+    (found,) = e.installed_jobs(e.job_entries(InstalledJob.of(make_run(), 1)))
     assert found.problems == ("multicast group 3 does not list its workers",)
 
 
 @pytest.mark.parametrize(("fan_in", "full"), [(1, 1), (2, 3), (32, 0xFFFFFFFF)])
 def test_full_has_a_bit_per_worker(fan_in: int, full: int) -> None:
     workers = [member(host, 20000) for host in range(1, fan_in + 1)]
-    job = InstalledJob.of(make_job(workers=workers, server=member(99, 31780)), 1)
+    job = InstalledJob.of(make_run(workers=workers, server=member(99, 31780)), 1)
     assert e.policy_entry(job).params[7] == full
     senders = e.sender_entries(job)
     assert sum(entry.params[0] for entry in senders[:-1]) == full
@@ -94,7 +93,7 @@ def test_full_has_a_bit_per_worker(fan_in: int, full: int) -> None:
 
 
 def test_policy_ps_passes_through() -> None:
-    entry = e.policy_entry(InstalledJob.of(make_job(policy="ps"), 9))
+    entry = e.policy_entry(InstalledJob.of(make_run(policy="ps"), 9))
     assert (entry.action, entry.params) == (e.PASS_THROUGH, (9, 11))
 
 
@@ -109,7 +108,7 @@ def test_every_policy_is_told_from_its_knobs() -> None:
 def test_names_and_shapes_are_those_of_the_program() -> None:
     tables = {table.preamble.name: len(table.match_fields) for table in p4info().tables}
     actions = {action.preamble.name: len(action.params) for action in p4info().actions}
-    job, bypassed = InstalledJob.of(make_job(), 1), InstalledJob.of(make_job(policy="ps"), 1)
+    job, bypassed = InstalledJob.of(make_run(), 1), InstalledJob.of(make_run(policy="ps"), 1)
     hosts = [e.host_entry("00:00:0a:00:00:01", 1), e.broadcast_entry(), e.ecn_entry(20)]
     for entry in [*e.job_entries(job), *e.job_entries(bypassed), *hosts]:
         assert len(entry.match) == tables[entry.table]

@@ -37,7 +37,7 @@ def test_no_file(tmp_path: Path) -> None:
     ("changes", "parts"),
     [
         ({"policy": "esaa"}, ["unknown policy 'esaa'", "allowed: esa, atp, switchml, ps"]),
-        ({"windw": 3}, ["windw: unknown key; allowed: name, job, epoch", "window"]),
+        ({"windw": 3}, ["windw: unknown key; allowed: name, job, policy", "window"]),
         ({"pool": {"base": 0, "rows": 3, "size": 4}}, ["pool.rows: unknown key; allowed: base, size"]),
         ({"pool": {"base": 0, "size": 3}}, ["pool.size: pool size 3 is not a power of two"]),
         ({"pool": {"base": 8000, "size": 512}}, ["pool: rows 8000..8511 exceed the 8192 rows"]),
@@ -72,12 +72,12 @@ def test_saved_jobs_come_back_by_switch(tmp_path: Path) -> None:
     here.put(make_job("alpha", 1))
     here.put(make_job("beta", 2))
     there.put(make_job("gamma", 1))
-    assert {key: job.name for key, job in here.jobs().items()} == {(1, 7): "alpha", (2, 7): "beta"}
+    assert {key: job.name for key, job in here.jobs().items()} == {1: "alpha", 2: "beta"}
     here.drop(1)
-    assert list(here.jobs()) == [(2, 7)]
+    assert list(here.jobs()) == [2]
     here.clear()
     assert here.jobs() == {}
-    assert there.jobs() == {(1, 7): make_job("gamma", 1)}
+    assert there.jobs() == {1: make_job("gamma", 1)}
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -88,7 +88,7 @@ def test_a_damaged_file_counts_as_empty(tmp_path: Path, content: str) -> None:
     saved = SavedJobs(path, "a:1#1")
     assert saved.jobs() == {}
     saved.put(make_job())
-    assert list(saved.jobs()) == [(1, 7)]
+    assert list(saved.jobs()) == [1]
 
 
 def test_a_file_that_cannot_be_written_does_not_matter(tmp_path: Path) -> None:

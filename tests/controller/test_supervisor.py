@@ -15,7 +15,7 @@ import pytest
 from controller import Controller, InstalledJob, SavedJobs, Supervisor, Switch, Wanted
 from controller import supervisor as module
 from controller.entries import POLICY, job_entries
-from tests.controller.jobs import make_job
+from tests.controller.jobs import make_job, make_run
 from tests.switches import KINDS, SwitchProcess, running_switch, why_not
 
 ALPHA, BETA = make_job("alpha", 1), make_job("beta", 2, "switchml", pool={"base": 4096, "size": 512})
@@ -75,9 +75,9 @@ def test_a_restarted_switch_gets_back_what_it_held(kind: str) -> None:
 
 def test_differences_are_settled_at_the_second_look(controller: Controller, process: SwitchProcess) -> None:
     controller.add_job(ALPHA)
-    stranger = make_job("stranger", 9, epoch=3)
+    stranger = make_job("stranger", 9)
     controller.add_job(stranger)
-    *parts, _ = job_entries(InstalledJob.of(make_job("half", 5), 77))  # a controller died before it wrote the policy
+    *parts, _ = job_entries(InstalledJob.of(make_run("half", 5), 77))  # a controller died before it wrote the policy
     controller.switch.insert(parts)
     supervisor = watch(process, lambda: Wanted([ALPHA, BETA], exclusive=True))
     try:
@@ -147,7 +147,10 @@ def test_a_controller_killed_while_it_adds_jobs_is_followed_by_one_that_ends_it(
             second.terminate()
             second.communicate()
         found = controller.jobs()
-        assert found == [InstalledJob.of(job, installed.index) for job, installed in zip(jobs, found, strict=True)]
+        assert found == [
+            InstalledJob.of(job.run(installed.epoch), installed.index)
+            for job, installed in zip(jobs, found, strict=True)
+        ]
         assert len({job.index for job in found}) == len(jobs)
         groups = controller.switch.read_groups()
         assert all(len(group.replicas) == len(set(group.replicas)) for group in groups)

@@ -14,7 +14,7 @@ from controller.direct import apply, remove
 from controller.entries import InstalledJob
 from controller.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
 from esa.errors import BadInput
-from esa.job import Job, Member, Pool, Rack
+from esa.job import Job, Member, Pool, Rack, Run
 from esa.policy import POLICIES, Emit
 from esa.program import program
 from esa.switch import Pipeline
@@ -29,9 +29,9 @@ SPINES = [switch.ip for switch in NETWORK.spines]
 PLACES = {0: (0, 1, 2), 1: (0, 1)}
 
 
-def job(policy: str = "esa", **changes: Any) -> Job:
+def job(policy: str = "esa", **changes: Any) -> Run:
     made = spread(NETWORK, 1, policy, PLACES, (2, 1))
-    return Job.model_validate({**made.model_dump(), **changes})
+    return Run.model_validate({**made.model_dump(), **changes})
 
 
 def parts(items: list[e.Entry | e.Group]) -> tuple[list[e.Entry], list[e.Group]]:
@@ -134,7 +134,7 @@ def test_32_racks_of_32_workers_fit() -> None:
         lanes=0,
     )
     assert made.place(1023) == (31, 31)
-    items = job_items(network, made, 1)
+    items = job_items(network, made.run(epoch=1), 1)
     assert len(items) == 34
     pipeline = Pipeline.load(program(0).json.read_text(), compiled=False)
     for switch in (racks[0], racks[32], spine):

@@ -12,7 +12,7 @@ import pytest
 
 from controller import Controller, Switch
 from esa import wire
-from esa.job import Job
+from esa.job import Run
 from esa.wire import Flag, Kind
 from tests.controller.jobs import make_job, member
 from tests.net.veth import Veth, can_make_veth
@@ -29,7 +29,7 @@ class Network:
     controller: Controller
     hosts: dict[int, socket.socket]
 
-    def send(self, job: Job, rank: int, seq: int, value: int, kind: int = Kind.GRADIENT, flags: int = 0) -> None:
+    def send(self, job: Run, rank: int, seq: int, value: int, kind: int = Kind.GRADIENT, flags: int = 0) -> None:
         source = job.workers[rank]
         packet = Packet(
             source, job.server, kind, job.job, job.epoch, seq, source.udp_port, flags=flags, bitmap0=1 << rank,
@@ -80,8 +80,8 @@ def network(request: pytest.FixtureRequest) -> Iterator[Network]:
 def test_a_job_from_its_first_packet_to_after_its_removal(network: Network) -> None:
     controller = network.controller
     pool = {"base": 0, "size": 1}  # every fragment meets every other
-    job = make_job("alpha", 1, workers=[member(1), member(2)], server=member(3, wire.ESA_PORT), pool=pool)
-    controller.add_job(job)
+    made = make_job("alpha", 1, workers=[member(1), member(2)], server=member(3, wire.ESA_PORT), pool=pool)
+    job = made.run(controller.add_job(made).epoch)
 
     network.send(job, 0, seq=5, value=30)
     network.send(job, 1, seq=5, value=12)
@@ -109,17 +109,17 @@ def test_a_job_from_its_first_packet_to_after_its_removal(network: Network) -> N
     network.settled(1, gradients=3, denied=1)
     assert controller.denied_by_reason()["bitmap"] == 1
 
-    # A row that a removed job holds stays counted until somebody takes it; what was in it is dropped.
+    # A row that a removed job holds stays counted until somebody takes it, under any policy; what was in it is dropped.
     network.send(job, 0, seq=8, value=1)
     network.settled(1, seated=2)
     assert controller.occupancy().jobs == {"job-1": 1}
     controller.remove_job(1)
     assert (controller.occupancy().total, controller.occupancy().left_behind) == (1, 1)
     network.send(job, 1, seq=8, value=1)
-    heir = make_job("beta", 2, "esa-always", workers=[member(1), member(2)], server=job.server, pool=pool)
-    controller.add_job(heir)
+    heir = make_job("beta", 2, "esa-no-preemption", workers=[member(1), member(2)], server=job.server, pool=pool)
+    heir = heir.run(controller.add_job(heir).epoch)
     network.send(heir, 0, seq=8, value=100)
-    network.settled(2, seated=1, preemptions=1)
+    network.settled(2, seated=1, preemptions=0, collisions=0)
     assert controller.occupancy().left_behind == 0
     network.send(heir, 1, seq=8, value=11)
     assert network.receive(1)[1]["lane"][0] == 111

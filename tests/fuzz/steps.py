@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from esa import wire
-from esa.job import Job, Member
+from esa.job import Member, Run
 from esa.wire import Flag, Kind
 from tests.p4.traffic import ones_complement_sum
 
@@ -78,7 +78,7 @@ def _resize(data: bytearray, step: np.void) -> bytes:
     return bytes(data + bytes(longer)) if longer >= 0 else bytes(data[:longer])
 
 
-def frame(step: np.void, hosts: list[Member], switch: Job, contributors: list[tuple[int, int]]) -> tuple[int, bytes]:
+def frame(step: np.void, hosts: list[Member], switch: Run, contributors: list[tuple[int, int]]) -> tuple[int, bytes]:
     """(ingress port, frame) of a step; the frame has 64 lanes before it is cut or patched."""
     source, destination = hosts[int(step["member"]) % len(hosts)], hosts[int(step["peer"]) % len(hosts)]
     shape = int(step["shape"])

@@ -7,7 +7,7 @@ import numpy as np
 from controller import entries
 from controller.direct import apply
 from esa import wire
-from esa.job import Job, Pool
+from esa.job import Pool, Run
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -22,7 +22,7 @@ ROWS = 16  # of the switch's rows those that the jobs' pools can name
 class Entitlement:
     """Admission once more, from docs/protocol.md and the jobs' files, not from the program."""
 
-    def __init__(self, jobs: list[Job]):
+    def __init__(self, jobs: list[Run]):
         self.port_of = {}
         self.senders = {}
         self.hosts = [m for j in jobs for m in (*j.workers, j.server)]
@@ -125,7 +125,7 @@ class SwitchTarget:
         return inputs.joined(out)
 
     @staticmethod
-    def _step(j: Job, kind: Kind, flags: int, seq: int, member: int, peer: int, bitmap0: int, shape: int) -> np.ndarray:
+    def _step(j: Run, kind: Kind, flags: int, seq: int, member: int, peer: int, bitmap0: int, shape: int) -> np.ndarray:
         step = inputs.blank()
         step["member"], step["peer"], step["shape"] = member, peer, shape
         header = step["header"]

@@ -11,7 +11,7 @@ from collections import deque
 import numpy as np
 
 from esa import wire
-from esa.job import Job
+from esa.job import Run
 from esa.policy import Release, policy
 from esa.protocol import GROUP, NEVER, STRANGER, Timers
 from esa.wire import ESA_PORT
@@ -58,7 +58,7 @@ class SystemTarget(SwitchTarget):
 
 
 class _System:
-    def __init__(self, target: SystemTarget, machines: Machines, job: Job):
+    def __init__(self, target: SystemTarget, machines: Machines, job: Run):
         self.target, self.job = target, job
         self.protocol, self.pipeline = machines.protocol, machines.pipeline
         self.now_ns = 0

@@ -10,7 +10,7 @@ import numpy as np
 from controller import entries
 from controller.direct import apply
 from esa import wire
-from esa.job import Job
+from esa.job import Run
 from esa.program import program
 from esa.switch import Pipeline
 from tests.p4.traffic import Packet, ones_complement_sum
@@ -68,19 +68,20 @@ def loaded(lanes: int, compiled: bool) -> Pipeline:
     return Pipeline.load(program(lanes).json.read_text(), compiled=compiled)
 
 
-def items_of(jobs: list[Job]) -> list[entries.Entry | entries.Group]:
+def items_of(jobs: list[Run]) -> list[entries.Entry | entries.Group]:
     """Everything that a switch with these jobs holds: groups first, because entries refer to them."""
     hosts = {m.mac: m.switch_port for j in jobs for m in (*j.workers, j.server)}
     installed = [entries.InstalledJob.of(j, index=n + 1) for n, j in enumerate(jobs)]
     groups = [entries.flood_group(hosts.values()), *(entries.job_group(j) for j in installed)]
     forwarding = [entries.broadcast_entry(), *(entries.host_entry(mac, port) for mac, port in hosts.items())]
-    return [*groups, *forwarding, *(entry for j in installed for entry in entries.job_entries(j))]
+    runs = [entries.run_entry(j.job, j.epoch) for j in jobs]
+    return [*groups, *forwarding, *runs, *(entry for j in installed for entry in entries.job_entries(j))]
 
 
 class Rack:
     """A switch with `jobs` added; every member's host and port is known to it."""
 
-    def __init__(self, jobs: list[Job], lanes: int = 64, compiled: bool = True):
+    def __init__(self, jobs: list[Run], lanes: int = 64, compiled: bool = True):
         self.pipeline = loaded(lanes, compiled)
         self.pipeline.reset()
         self.jobs = jobs
@@ -93,12 +94,12 @@ class Rack:
         port = packet.source.switch_port if port is None else port
         return [dissect(*out) for out in self.pipeline.process(port, packet.frame(), self.now_us)]
 
-    def remove(self, job: Job) -> None:
+    def remove(self, job: Run) -> None:
         installed = entries.InstalledJob.of(job, index=self.jobs.index(job) + 1)
         for entry in entries.job_entries(installed):
             self.pipeline.tables[entry.table].delete(entry.match)
 
-    def counted(self, counter: str, job: Job) -> int:
+    def counted(self, counter: str, job: Run) -> int:
         return int(self.pipeline.counters[entries.COUNTERS[counter]].packets[self.jobs.index(job) + 1])
 
     def denied(self, reason: str) -> int:

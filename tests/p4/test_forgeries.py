@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from controller.entries import DENIED_BY_REASON, DENY_REASONS, host_entry
-from esa.job import Job
+from esa.job import Run
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4 import bmv2, traffic
 from tests.p4.rack import Rack, dissect, items_of
@@ -20,7 +20,7 @@ PORTS = 7  # one per member, and the sentinel's
 CLOCK = "EsaIngress.aggregation.row_time_us"
 
 
-def placed(number: int, first_port: int) -> Job:
+def placed(number: int, first_port: int) -> Run:
     """A job of two workers and a PS, each on a port of its own."""
     j = traffic.job(number, "esa", workers=2, pool=SHARED, ports=32)
     ports = iter(range(first_port, first_port + 3))
@@ -55,8 +55,8 @@ FORGERIES: dict[str, tuple[traffic.Packet, str, int | None]] = {
     "another worker from elsewhere": (gradient(victim, 1), "unknown sender", intruder.workers[0].switch_port),
     "another job": (gradient(intruder, 0, **mine), "unknown sender", None),
     "another job's bit": (gradient(intruder, 1, **mine, bitmap0=0b10), "unknown sender", None),
-    "an old epoch": (gradient(victim, 1, epoch=victim.epoch - 1), "unknown sender", None),
-    "an epoch to come": (gradient(victim, 1, epoch=victim.epoch + 1), "unknown sender", None),
+    "an old epoch": (gradient(victim, 1, epoch=victim.epoch - 1), "other run", None),
+    "an epoch to come": (gradient(victim, 1, epoch=victim.epoch + 1), "other run", None),
     "a RESULT": (gradient(victim, 1, kind=Kind.RESULT), "kind", None),
     "a RELEASE": (gradient(victim, 1, kind=Kind.RESULT, flags=Flag.RELEASE), "kind", None),
     "a RELEASE as an answer": (gradient(victim, 1, kind=Kind.RESULT, flags=Flag.RELEASE | Flag.ANSWER), "kind", None),

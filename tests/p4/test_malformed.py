@@ -10,7 +10,7 @@ import pytest
 
 from controller import entries
 from esa import wire
-from esa.job import Job, Pool
+from esa.job import Pool, Run
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4 import traffic
 from tests.p4.rack import Rack, dissect
@@ -22,7 +22,7 @@ REASONS = entries.DENY_REASONS
 
 
 @pytest.fixture
-def job() -> Job:
+def job() -> Run:
     return traffic.job(1, "esa", workers=3, pool=Pool(base=0, size=8), ports=32)
 
 
@@ -137,10 +137,10 @@ def test_fields_that_no_worker_may_send(rack, job):
     seen = set()
     for fields in _absurd():
         outcome, left = network.send(gradient(job, 1, **fields).frame())
-        assert outcome in {"kind", "bitmap", "unknown sender"}, fields
+        assert outcome in {"kind", "bitmap", "unknown sender", "other run"}, fields
         assert left == []
         seen.add(outcome)
-    assert seen == {"kind", "bitmap", "unknown sender"}
+    assert seen == {"kind", "bitmap", "other run"}
     network.check()
 
 
@@ -189,7 +189,7 @@ def test_strangers_and_forgers(rack, job):
     assert rack.send(from_server(job, Kind.REMINDER))[0].lanes == lanes(5)
 
 
-def _forged_result(job: Job) -> bytes:
+def _forged_result(job: Run) -> bytes:
     """What the PS could send to worker 0, sent by worker 1."""
     victim = job.workers[0]
     return from_server(

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from esa.job import Job, Pool
+from esa.job import Pool, Run
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4 import traffic
 from tests.p4.rack import SWITCH_IP, Rack
@@ -17,11 +17,11 @@ LANES = 64
 INT32 = np.iinfo(np.int32)
 
 
-def job(number: int, policy: str, workers: int = 2, pool: Pool = SHARED, **settings) -> Job:
+def job(number: int, policy: str, workers: int = 2, pool: Pool = SHARED, **settings) -> Run:
     return traffic.job(number, policy, workers=workers, pool=pool, ports=32, **settings)
 
 
-def gradient(j: Job, rank: int, seq: int = 0, value: int = 1, **fields) -> traffic.Packet:
+def gradient(j: Run, rank: int, seq: int = 0, value: int = 1, **fields) -> traffic.Packet:
     worker = j.workers[rank]
     packet = traffic.Packet(
         source=worker,
@@ -38,7 +38,7 @@ def gradient(j: Job, rank: int, seq: int = 0, value: int = 1, **fields) -> traff
     return replace(packet, **fields)
 
 
-def from_server(j: Job, kind: Kind, seq: int = 0, **fields) -> traffic.Packet:
+def from_server(j: Run, kind: Kind, seq: int = 0, **fields) -> traffic.Packet:
     packet = gradient(j, 0, seq, kind=kind, source=j.server, destination=j.workers[0], bitmap0=0)
     packet = replace(packet, source_port=ESA_PORT)
     if kind == Kind.REMINDER:

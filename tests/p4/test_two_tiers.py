@@ -8,7 +8,7 @@ import pytest
 
 from controller.direct import apply, remove
 from controller.tiers import job_items
-from esa.job import Job
+from esa.job import Run
 from esa.policy import POLICIES
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4.test_rules import lane_sum, lanes
@@ -22,11 +22,11 @@ PLACES = {0: (0, 1, 2), 1: (0, 1)}
 AGGREGATING = sorted(name for name, policy in POLICIES.items() if policy.pool != "none")
 
 
-def job(number: int, policy: str, **settings) -> Job:
+def job(number: int, policy: str, **settings) -> Run:
     return spread(NETWORK, number, policy, PLACES, (2, number), **settings)
 
 
-def gradient(j: Job, rank: int, seq: int = 0, value: int = 1, **fields) -> Packet:
+def gradient(j: Run, rank: int, seq: int = 0, value: int = 1, **fields) -> Packet:
     worker = j.workers[rank]
     rack, bit = j.place(rank)
     packet = Packet(
@@ -45,7 +45,7 @@ def gradient(j: Job, rank: int, seq: int = 0, value: int = 1, **fields) -> Packe
     return replace(packet, **fields)
 
 
-def from_server(j: Job, kind: Kind, to, seq: int = 0, **fields) -> Packet:
+def from_server(j: Run, kind: Kind, to, seq: int = 0, **fields) -> Packet:
     """From the PS to a rank, or to a switch of the network."""
     packet = replace(gradient(j, 0, seq), kind=kind, source=j.server, source_port=ESA_PORT, bitmap0=0)
     if isinstance(to, int):
@@ -54,15 +54,15 @@ def from_server(j: Job, kind: Kind, to, seq: int = 0, **fields) -> Packet:
     return replace(packet, destination=destination, **fields)
 
 
-def values(j: Job) -> list[int]:
+def values(j: Run) -> list[int]:
     return [3**rank for rank in range(j.fan_in)]
 
 
-def root_of(j: Job):
+def root_of(j: Run):
     return next(spine for spine in NETWORK.spines if spine.ip == j.switch_ip)
 
 
-def everybodys(j: Job, arrived) -> None:
+def everybodys(j: Run, arrived) -> None:
     """Each worker got one RESULT with the sum of `values`, from the PS's address; nobody else got anything."""
     assert set(arrived) == {worker.mac for worker in j.workers}
     for worker in j.workers:
@@ -150,14 +150,14 @@ def test_a_row_preempted_in_a_rack_leaves_as_a_partial():
     assert tree.held() == {RACKS[1]: 1}
 
 
-def same_root(policy: str) -> tuple[Job, Job]:
+def same_root(policy: str) -> tuple[Run, Run]:
     """Two jobs whose PSs are behind the same spine."""
     one, other = job(2, policy), job(4, policy)
     assert one.switch_ip == other.switch_ip
     return one, other
 
 
-def rack_sum(tree: Tree, j: Job, rack: int, **fields) -> dict:
+def rack_sum(tree: Tree, j: Run, rack: int, **fields) -> dict:
     """Send all of a rack; what arrives of the last."""
     for rank in range(j.fan_in):
         if j.place(rank)[0] == rack:

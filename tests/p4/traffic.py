@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from esa import wire
-from esa.job import Job, Member, Pool
+from esa.job import Job, Member, Pool, Run
 from esa.wire import Flag, Kind
 
 
@@ -27,14 +27,13 @@ def member(host: int, port: int, udp_port: int) -> Member:
     return Member(ip=ip(host), mac=mac(host), udp_port=udp_port, switch_port=port)
 
 
-def job(number: int, policy: str, *, workers: int, pool: Pool, ports: int, ttl_us: int = 0, lanes: int = 64) -> Job:
-    """Job `number`, its members on hosts number * 10 + rank, spread over the switch's ports."""
+def job(number: int, policy: str, *, workers: int, pool: Pool, ports: int, ttl_us: int = 0, lanes: int = 64) -> Run:
+    """A run of job `number`, its members on hosts number * 10 + rank, spread over the switch's ports."""
     first = number * 10
     members = tuple(member(first + r, (first + r) % ports, 5000 + number) for r in range(workers))
     return Job(
         name=f"job{number}",
         job=number,
-        epoch=number * 3,
         policy=policy,
         lanes=lanes,
         workers=members,
@@ -43,7 +42,7 @@ def job(number: int, policy: str, *, workers: int, pool: Pool, ports: int, ttl_u
         pool=pool,
         window=max(1, min(4, pool.size // 2)),
         ttl_us=ttl_us,
-    )
+    ).run(epoch=number * 3)
 
 
 def ones_complement_sum(data: bytes) -> int:
@@ -105,7 +104,7 @@ def _lanes(rng: np.random.Generator, count: int) -> tuple[int, ...]:
     return tuple(int(v) for v in rng.integers(-(2**20), 2**20, count))
 
 
-def esa_packet(rng: np.random.Generator, jobs: list[Job], seqs: int) -> Packet:
+def esa_packet(rng: np.random.Generator, jobs: list[Run], seqs: int) -> Packet:
     """One packet that a member of some job could send: mostly gradients, some of everything else."""
     j = jobs[rng.integers(len(jobs))]
     seq = int(rng.integers(seqs)) - seqs // 2 & 0xFFFFFFFF  # around the wrap
@@ -179,7 +178,7 @@ def other_traffic(rng: np.random.Generator, hosts: list[Member]) -> bytes:
     return header + bytes(others[rng.integers(len(others))]) + body
 
 
-def sequence(seed: int, jobs: list[Job], count: int, seqs: int = 24) -> Iterator[tuple[int, bytes]]:
+def sequence(seed: int, jobs: list[Run], count: int, seqs: int = 24) -> Iterator[tuple[int, bytes]]:
     """`count` pairs (ingress port, frame) drawn from `seed`; 8 % are spoilt and 6 % are not ESA's."""
     rng = np.random.default_rng(seed)
     hosts = [m for j in jobs for m in (*j.workers, j.server)]

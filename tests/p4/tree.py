@@ -14,7 +14,7 @@ from controller import entries
 from controller.direct import apply
 from controller.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
 from esa import wire
-from esa.job import Job, Member, Pool, Rack
+from esa.job import Job, Member, Pool, Rack, Run
 from esa.policy import policy
 from esa.program import program
 from esa.switch import Pipeline
@@ -54,8 +54,8 @@ def spread(
     window: int = 4,
     ttl_us: int = 0,
     lanes: int = 64,
-) -> Job:
-    """Job `number`: workers by rack switch, each rack's as ports; server (rack, port)."""
+) -> Run:
+    """A run of job `number`: workers by rack switch, each rack's as ports; server (rack, port)."""
 
     def member(rack: int, port: int, udp_port: int) -> Member:
         host = host_number(rack, port)
@@ -67,7 +67,6 @@ def spread(
     return Job(
         name=f"job{number}",
         job=number,
-        epoch=number * 3,
         policy=policy_name,
         lanes=lanes,
         workers=tuple(members),
@@ -79,7 +78,7 @@ def spread(
         pool=pool or (Pool(base=64 * number, size=2 * window) if slices else Pool(base=0, size=8)),
         window=window,
         ttl_us=ttl_us,
-    )
+    ).run(epoch=number * 3)
 
 
 @lru_cache
@@ -99,7 +98,7 @@ class Hop(NamedTuple):
 class Tree:
     """The switches of `network` with `jobs` added, each under its index from 1."""
 
-    def __init__(self, network: LeafSpine, jobs: Sequence[Job], lanes: int = 64):
+    def __init__(self, network: LeafSpine, jobs: Sequence[Run], lanes: int = 64):
         self.network, self.jobs = network, list(jobs)
         switches = [*network.racks, *network.spines]
         self.pipelines = {switch.ip: _loaded(lanes, n) for n, switch in enumerate(switches)}
@@ -109,7 +108,7 @@ class Tree:
             apply(items, self.pipelines[address])
         for n, job in enumerate(jobs):
             for address, items in job_items(network, job, n + 1).items():
-                apply(items, self.pipelines[address])
+                apply([entries.run_entry(job.job, job.epoch), *items], self.pipelines[address])
         self.now_us = 0
         self.hops: list[Hop] = []  # of the last frame
         self._host_at = {(network.racks[h.rack].ip, h.port): h.mac for h in network.hosts}
@@ -160,7 +159,7 @@ class Tree:
             arrived.setdefault(host, []).append(dissect(hop.port, hop.frame))
         return arrived
 
-    def counted(self, counter: str, job: Job, switch: IPv4Address) -> int:
+    def counted(self, counter: str, job: Run, switch: IPv4Address) -> int:
         cells = self.pipelines[switch].counters[entries.COUNTERS[counter]]
         return int(cells.packets[self.jobs.index(job) + 1])
 

@@ -24,7 +24,7 @@ def make_job(number: int, name: str, workers: int, window: int) -> Job:
     if POLICIES[name].pool == "slice":
         pool = Pool(base=64 * number, size=2 * window)
     made = traffic.job(number, name, workers=workers, pool=pool, ports=32, ttl_us=20_000)
-    return Job.model_validate({**made.model_dump(), "window": window})
+    return made.model_copy(update={"window": window})
 
 
 class Run:

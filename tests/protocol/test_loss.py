@@ -122,7 +122,7 @@ class Run:
             if POLICIES[policy].pool == "slice":
                 pool = Pool(base=1024 * number, size=2 * window)
             job = traffic.job(number, policy, workers=2, pool=pool, ports=32, ttl_us=2_000_000)
-            made.append(Job.model_validate({**job.model_dump(), "window": window}))
+            made.append(job.model_copy(update={"window": window}))
         self.network = ShapedNetwork(made, faults, rng)
         self.servers = [TrainingServer(self.network, job) for job in made]
         self.workers = []

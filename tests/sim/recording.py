@@ -10,7 +10,7 @@ import pytest
 
 from controller.entries import Entry, Group
 from controller.tiers import forwarding_items, job_items
-from esa.job import Job
+from esa.job import Run
 from esa.sim import Outcome, Plan
 from esa.sim.lines import NONE
 from esa.sim.loop import World
@@ -75,7 +75,7 @@ class Recording:
                 recording.pipelines = pipelines
                 recording._tell(True, forwarding_items(recording._network))
 
-            def add(self, number: int, hosts: Sequence[int]) -> Job:
+            def add(self, number: int, hosts: Sequence[int]) -> Run:
                 job = super().add(number, hosts)
                 recording._tell(True, job_items(recording._network, job, number + 1))
                 return job
