@@ -192,7 +192,7 @@ class Controller:
         return new
 
     def resume_run(self, job: str | int, epoch: int) -> InstalledJob:
-        """Give a job the run back that a restarted switch has lost, because it was started after the last look at it."""
+        """Give a job the run back that a restarted switch lacks: it was started after somebody last looked at it."""
         old = self._sound(job)
         new = replace(old, epoch=epoch)
         self._insert(new)

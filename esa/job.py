@@ -154,7 +154,7 @@ class Job(Frozen):
 
     def run(self, epoch: int) -> Run:
         """The run of this job that the control plane gave `epoch`."""
-        return Run(**dict(self), epoch=epoch)
+        return Run(**{**dict(self), "epoch": epoch})
 
     def save(self, path: str | Path) -> None:
         Path(path).write_text(self.model_dump_json(indent=2) + "\n")

@@ -51,14 +51,14 @@ def make_loopback_job(workers: int = 2, lanes: int = 64, window: int = 32, **set
 
 
 class Meeting(ExitStack):
-    """A switch with the program, and the coordinator of its jobs at `address`."""
+    """A switch with the program, loaded anew, and the coordinator of its jobs at `address`."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, process: SwitchProcess | None = None) -> None:
         super().__init__()
         self.address = f"unix:{folder}/runs"
         self.saved = folder / "jobs.json"
         self.said: list[str] = []
-        self.process: SwitchProcess = self.enter_context(running_switch("embedded"))
+        self.process = process or self.enter_context(running_switch("embedded"))
         self.switch = self.enter_context(self.connect())
         self.controller = Controller(self.switch, self.saved)
         self.controller.load(64)

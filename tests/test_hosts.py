@@ -264,6 +264,8 @@ def test_the_ps_process(tmp_path):
         "server",
         "--job",
         tmp_path / "job.json",
+        "--epoch",
+        "1",
         "--stats",
         tmp_path / "s.json",
     ]
@@ -290,8 +292,8 @@ def test_a_ps_that_cannot_start_says_why_in_one_line(tmp_path, capsys):
     with ServerEndpoint(job):
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
         try:
-            assert main(["server", "--job", str(tmp_path / "job.json")]) == 2
-            assert main(["server", "--job", str(tmp_path / "none.json")]) == 2
+            assert main(["server", "--epoch", "1", "--job", str(tmp_path / "job.json")]) == 2
+            assert main(["server", "--epoch", "1", "--job", str(tmp_path / "none.json")]) == 2
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
     first, second = capsys.readouterr().err.splitlines()

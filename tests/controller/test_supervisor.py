@@ -147,10 +147,8 @@ def test_a_controller_killed_while_it_adds_jobs_is_followed_by_one_that_ends_it(
             second.terminate()
             second.communicate()
         found = controller.jobs()
-        assert found == [
-            InstalledJob.of(job.run(installed.epoch), installed.index)
-            for job, installed in zip(jobs, found, strict=True)
-        ]
+        runs = [job.run(installed.epoch) for job, installed in zip(jobs, found, strict=True)]
+        assert found == [InstalledJob.of(run, job.index) for run, job in zip(runs, found, strict=True)]
         assert len({job.index for job in found}) == len(jobs)
         groups = controller.switch.read_groups()
         assert all(len(group.replicas) == len(set(group.replicas)) for group in groups)

@@ -102,6 +102,9 @@ class Rack:
     def counted(self, counter: str, job: Run) -> int:
         return int(self.pipeline.counters[entries.COUNTERS[counter]].packets[self.jobs.index(job) + 1])
 
+    def counted_for_nobody(self, counter: str) -> int:
+        return int(self.pipeline.counters[entries.COUNTERS[counter]].packets[0])
+
     def denied(self, reason: str) -> int:
         return int(self.pipeline.counters[entries.DENIED_BY_REASON].packets[entries.DENY_REASONS.index(reason)])
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from esa.job import Pool, Run
+from esa.policy import POLICIES
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4 import traffic
 from tests.p4.rack import SWITCH_IP, Rack
@@ -249,15 +250,62 @@ def test_an_expired_row_is_swapped_out():
     assert (rack.counted("expired", live), rack.counted("preemptions", live)) == (1, 0)
 
 
-def test_what_a_removed_job_left_is_dropped_when_its_row_is_taken():
-    removed, live = job(1, "esa"), job(2, "esa")
-    rack = Rack([removed, live])
-    rack.send(gradient(removed, 0, priority=1))
-    rack.remove(removed)
-    assert rack.send(gradient(removed, 1)) == []
-    assert rack.denied("unknown sender") == 1
-    assert rack.send(gradient(live, 0, value=2, priority=2)) == []
-    assert rack.send(gradient(live, 1, value=3, priority=2))[0].lanes == lane_sum(2, 3)
+@pytest.mark.parametrize("name", sorted(set(POLICIES) - {"ps"}))
+def test_a_row_of_an_ended_run_is_taken_whatever_the_priority_and_its_content_thrown_away(name):
+    ended, live = job(1, "esa"), job(2, name)
+    rack = Rack([ended, live])
+    rack.send(gradient(ended, 0, priority=255, exponent=9, flags=Flag.ECN))
+    rack.remove(ended)
+    assert rack.send(gradient(ended, 1)) == []
+    assert rack.denied("unknown sender") == 1, "it is still the newest run of its job"
+    assert rack.send(gradient(live, 0, value=2, priority=0)) == []
+    assert rack.held() == 1
+    counted = {name: rack.counted(name, live) for name in ("seated", "preemptions", "expired", "collisions")}
+    assert counted == {"seated": 1, "preemptions": 0, "expired": 0, "collisions": 0}
+    assert rack.counted_for_nobody("released") == 1
+    done = rack.send(gradient(live, 1, value=3, priority=0))[0]
+    assert (done.lanes, done.exponent, done.flags) == (lane_sum(2, 3), 0, 0)
+
+
+def test_a_row_of_an_ended_run_serves_the_next_run_of_its_job_like_any_other():
+    old = job(1, "esa")
+    new = old.run(old.epoch + 1)
+    rack = Rack([old, new])
+    rack.send(gradient(old, 0, value=100, priority=255))
+    rack.remove(old)
+    assert rack.send(gradient(new, 1, value=2, priority=1)) == []
+    assert rack.send(gradient(new, 0, value=3, priority=1))[0].lanes == lane_sum(2, 3)
+
+
+def test_a_sum_of_one_completes_in_the_row_of_an_ended_run():
+    ended, live = job(1, "esa"), job(2, "atp", workers=1)  # ATP keeps the row until the PS acknowledges
+    rack = Rack([ended, live])
+    rack.send(gradient(ended, 0, priority=255))
+    rack.remove(ended)
+    (done,) = rack.send(gradient(live, 0, value=2))
+    assert (done.kind, done.port, done.lanes) == (Kind.PARTIAL, live.server.switch_port, lanes(2))
+    assert rack.held() == 1
+
+
+def test_a_resend_takes_no_row_of_an_ended_run():
+    ended, live = job(1, "esa"), job(2, "esa")
+    rack = Rack([ended, live])
+    rack.send(gradient(ended, 0))
+    rack.remove(ended)
+    before = rack.rows()
+    assert [out.port for out in rack.send(gradient(live, 0, flags=Flag.RESEND))] == [live.server.switch_port]
+    for kind in (Kind.REMINDER, Kind.RESULT):
+        rack.send(from_server(live, kind, flags=Flag.RELEASE if kind == Kind.RESULT else 0))
+    assert rack.rows() == before
+
+
+def test_a_stranger_is_of_another_run_unless_it_names_the_newest():
+    old = job(1, "esa")
+    new = old.run(old.epoch + 1)
+    rack = Rack([new])
+    assert rack.send(gradient(old, 0)) == rack.send(gradient(new, 0, source_port=9)) == []
+    assert rack.send(gradient(new, 0, job=9)) == []
+    assert (rack.denied("other run"), rack.denied("unknown sender")) == (2, 1)
 
 
 def test_fan_in_one_completes_without_a_row():
