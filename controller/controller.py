@@ -179,6 +179,15 @@ class Controller:
 
         The new run's entries are there before the old one's go; if they cannot be, the old ones stay.
         """
+        new = self.end_run(job)
+        self._retire_counters(new.index)
+        return new
+
+    def end_run(self, job: str | int) -> InstalledJob:
+        """End a job's run: one that nobody takes part in comes in its place, and its rows are free for all jobs.
+
+        Its counters stay until the next run starts.
+        """
         old = self._sound(job)
         new = replace(old, epoch=draw_epoch(self.switch, old.job))
         try:
@@ -188,7 +197,6 @@ class Controller:
             self._delete_runs(new.job, lambda other: other == new.epoch)
             raise
         self._delete_runs(new.job, lambda other: other < new.epoch)
-        self._retire_counters(new.index)
         return new
 
     def resume_run(self, job: str | int, epoch: int) -> InstalledJob:

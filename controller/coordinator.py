@@ -196,9 +196,8 @@ class Coordinator:
 
     def _ended(self, job: Job) -> None:
         self._say(f"job {job.name}: its run has ended")
-        # A run that nobody is in takes the ended one's place, whose rows are free from now on.
-        with contextlib.suppress(EsaError):
-            self._controller().start_run(job.job)
+        with contextlib.suppress(EsaError):  # the job may have been removed
+            self._controller().end_run(job.job)
 
     def _because(self, room: Room) -> str:
         """What the switch shows that may keep results from a run."""

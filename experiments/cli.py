@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from launcher.commands import app as way_in
+from topologies.launcher.commands import app as way_in
 
 if TYPE_CHECKING:
     from esa.report import Summary

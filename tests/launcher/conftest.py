@@ -16,7 +16,7 @@ from topologies import record
 from topologies.record import RackRecord
 
 LIMIT_S = 90.0
-COMMAND = [sys.executable, "-m", "launcher"]
+COMMAND = [sys.executable, "-m", "topologies.launcher"]
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 
 from controller import Controller, SavedJobs, Supervisor, Switch, Wanted
+from controller.coordinator import Coordinator
 from topologies.record import RackRecord, RackSwitch
 
 CONNECT_LIMIT_S = 10.0
@@ -23,8 +24,11 @@ def control_plane(rack: RackRecord, switch: RackSwitch, say: Callable[[str], Non
     def wanted() -> Wanted:
         return Wanted(list(saved.jobs().values()), switch.lanes, hosts)
 
-    with Supervisor(lambda: Switch.connect(switch.address, switch.device_id), wanted, say):
-        # The coordinator belongs here, at `rack.controller`.
+    def connect() -> Switch:
+        return Switch.connect(switch.address, switch.device_id)
+
+    with Supervisor(connect, wanted, say), Coordinator(connect, rack.saved_jobs, say) as coordinator:
+        coordinator.serve(rack.controller)
         yield
 
 

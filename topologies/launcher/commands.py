@@ -23,7 +23,7 @@ def up_command(
     private: Annotated[bool, typer.Option("--private", hidden=True)] = False,
 ) -> None:
     """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root)."""
-    from launcher.up import hold_rack
+    from topologies.launcher.up import hold_rack
 
     with _one_line_errors():
         try:
@@ -37,7 +37,7 @@ def down_command(
     name: Annotated[str | None, typer.Argument(metavar="[NAME]", help="of one rack; all by default")] = None,
 ) -> None:
     """End racks that are up, and remove what killed ones left behind."""
-    from launcher.up import end_racks
+    from topologies.launcher.up import end_racks
 
     with _one_line_errors():
         for line in end_racks(name):
@@ -66,7 +66,7 @@ def launch_command(
     Ranks get RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, as from torchrun, and ESA_JOB, ESA_CONTROLLER.
     The exit status is the worst rank's.
     """
-    from launcher.launch import LaunchError, Request, launch
+    from topologies.launcher.launch import LaunchError, Request, launch
 
     with _one_line_errors():
         try:

@@ -15,7 +15,7 @@ from controller import BadInput, Controller, SwitchError, pools
 from esa.job import Job, Member
 from esa.policy import policy
 from esa.wire import ESA_PORT
-from launcher.control_plane import connected
+from topologies.launcher.control_plane import connected
 from topologies.leftovers import end_launched
 from topologies.record import Process, RackError, RackHost, RackRecord, RackSwitch
 from topologies.single_rack import QUEUE_BYTES

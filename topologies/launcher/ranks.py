@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from launcher.placement import Placed
+from topologies.launcher.placement import Placed
 from topologies.leftovers import LAUNCH
 from topologies.names import enter
 from topologies.record import RackHost

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from esa.program import program
 from esa.signals import ending_interrupts
-from launcher.control_plane import control_plane
 from topologies import leftovers, record
+from topologies.launcher.control_plane import control_plane
 from topologies.rack import NamedRack
 from topologies.record import RackError, RackRecord, RackSwitch
 from topologies.single_rack import require_root

@@ -16,9 +16,10 @@ from esa.job import MAX_FAN_IN
 from esa.policy import policy
 from esa.program import program
 from esa.signals import ending_signals
-from launcher.output import Output
-from launcher.placement import Placed, placed
-from launcher.ranks import (
+from topologies import record
+from topologies.launcher.output import Output
+from topologies.launcher.placement import Placed, placed
+from topologies.launcher.ranks import (
     AFTER_FAILURE,
     AFTER_INTERRUPT,
     AFTER_TERMINATION,
@@ -30,7 +31,6 @@ from launcher.ranks import (
     stop,
     worst_status,
 )
-from topologies import record
 from topologies.record import RackRecord, RackSwitch
 from topologies.single_rack import require_root
 
@@ -258,7 +258,17 @@ def _own_rack(request: Request, came: list[int], say: Callable[[str], None]) -> 
     name = f"launch-{os.getpid()}"
     mbps = DEFAULT_MBPS if request.mbps is None else request.mbps
     say(f"bringing up a rack for this launch, {request.nproc + 1} hosts")
-    command = [sys.executable, "-m", "launcher", "up", "--private", "--name", name, "--hosts", str(request.nproc + 1)]
+    command = [
+        sys.executable,
+        "-m",
+        "topologies.launcher",
+        "up",
+        "--private",
+        "--name",
+        name,
+        "--hosts",
+        str(request.nproc + 1),
+    ]
     command += ["--mbps", str(mbps), "--lanes", str(request.lanes or DEFAULT_LANES)]
     command += ["--switch", request.switch or DEFAULT_SWITCH]
     process = subprocess.Popen(
