@@ -252,7 +252,7 @@ def test_those_who_give_up_in_a_run_say_so(meeting: Meeting) -> None:
     with JobServer(job, meeting.address) as server:
         a, b = meeting.join_all(job)
         server.close()  # under `ps` nothing goes on without it
-        with pytest.raises(AllReduceError, match="the PS .* is silent: look whether it runs"):
+        with pytest.raises(AllReduceError, match=r"the PS .* is silent: look whether it runs"):
             a.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
         a.close()
         with pytest.raises(AllReduceError, match=r"rank 0 \(127.*\) has ended: .* the PS .* is silent"):

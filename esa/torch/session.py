@@ -1,0 +1,281 @@
+"""One line after `DistributedDataParallel`, and gradients are summed by the switch.
+
+    model = DistributedDataParallel(model)
+    esa.torch.attach(model)
+
+or, where the end should be seen,
+
+    with esa.torch.session() as session:
+        model.register_comm_hook(*session.hook(model))
+        train(model)
+
+What a session needs is a job (ESA_JOB), a coordinator (ESA_CONTROLLER; `esa launch` sets both), and a process group of
+exactly the job's workers. Opening one is collective: a problem of any rank is told on every rank, before anything
+starts. Leaving it says so to the others, with the error that ended it, if one did.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import socket
+import sys
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from pydantic import ValidationError
+from torch import nn
+
+from esa.errors import BadInput, EsaError, JoinError
+from esa.hosts import WorkerEndpoint, join
+from esa.hosts.membership import coordinator_address, say
+from esa.job import Job
+from esa.torch.check import check_model
+from esa.torch.groups import world_of
+from esa.torch.hook import esa_hook
+from esa.torch.notices import EsaWarning
+from esa.torch.state import EsaState
+from esa.torch.timeline import Statistics
+
+JOB_VARIABLE = "ESA_JOB"
+
+Hook = Callable[[EsaState, Any], torch.futures.Future[torch.Tensor]]
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What a session's gradients took: fragments, and how their sums came about."""
+
+    fragments: int
+    by_switch: int  # sums that the switch completed
+    by_ps: int  # sums that the PS completed, or a peer gave
+    resends: int
+    repeated: int  # fragments sent again under another scale
+    redone_buckets: int  # summed in floating point over gloo
+
+    def __str__(self) -> str:
+        done = max(1, self.by_switch + self.by_ps)
+        return (
+            f"{self.fragments:,} fragments, {self.by_switch / done:.1%} summed by the switch, {self.by_ps / done:.1%} by"
+            f" the PS; {self.resends:,} resends, {self.repeated:,} under a new scale, {self.redone_buckets} buckets redone"
+        )
+
+
+class Session:
+    """This process's part in one run of a job; models' states come and go with it. `attach` and `session` make them."""
+
+    def __init__(self, job: Job, worker: WorkerEndpoint, process_group: dist.ProcessGroup, *, quiet: bool) -> None:
+        self.job = job
+        self.worker = worker
+        self._group = process_group
+        self._quiet = quiet
+        self._states: list[EsaState] = []
+        self._closed = False
+        self._hooked = False
+        atexit.register(self._at_exit)
+
+    @classmethod
+    def open(
+        cls,
+        job: Job | str | Path | None = None,
+        controller: str | None = None,
+        process_group: dist.ProcessGroup | None = None,
+        *,
+        quiet: bool = False,
+    ) -> Session:
+        """Join the job's next run with all ranks of the process group; collective.
+
+        JoinError, on every rank: what does not agree, or which rank cannot take part, and why.
+        """
+        group = world_of(process_group)
+        loaded: Job | None = None
+        try:
+            loaded = _job(job)
+            coordinator_address(controller)
+            if loaded.fan_in != dist.get_world_size(group):
+                raise BadInput(
+                    f"job {loaded.name} has {loaded.fan_in} workers, the process group {dist.get_world_size(group)}: "
+                    "give as process_group the group of exactly these workers' ranks"
+                )
+            problem = ""
+        except EsaError as error:
+            problem = str(error)
+        _agree(problem, group)
+        assert loaded is not None
+        worker: WorkerEndpoint | None = None
+        try:
+            worker = join(loaded, controller, rank=dist.get_rank(group), size=dist.get_world_size(group))
+            problem = ""
+        except (EsaError, OSError) as error:
+            problem = str(error)
+        try:
+            _agree(problem, group)
+        except JoinError:
+            if worker is not None:
+                worker.close("another rank could not join")
+            raise
+        assert worker is not None
+        return cls(loaded, worker, group, quiet=quiet)
+
+    def state(self, model: nn.Module | None = None, **settings: Any) -> EsaState:
+        """A state for one more DDP model; collective. TypeError if the model's gradients cannot be summed."""
+        if model is not None:
+            check_model(model)
+        state = EsaState.of(self.job, self.worker, self._group, **settings)
+        self._states.append(state)
+        return state
+
+    def hook(self, model: nn.Module | None = None, **settings: Any) -> tuple[EsaState, Hook]:
+        """What `register_comm_hook` takes: `ddp.register_comm_hook(*session.hook(ddp))`. Settings are `EsaState`'s."""
+        return self.state(model, **settings), esa_hook
+
+    @property
+    def statistics(self) -> list[Statistics]:
+        """Of every model's state, in the order of their making."""
+        return [state.statistics for state in self._states]
+
+    @property
+    def traffic(self) -> Traffic:
+        """Totals so far."""
+        counts, states = self.worker.stats(), self.statistics
+        results, via_ps = int(counts["results"]), int(counts["via_ps"])
+        return Traffic(
+            fragments=int(counts["fragments"]),
+            by_switch=results - via_ps,
+            by_ps=via_ps,
+            resends=int(counts["resends"]),
+            repeated=sum(each.repeated_fragments for each in states),
+            redone_buckets=sum(each.redone_buckets for each in states),
+        )
+
+    def close(self, why: str | None = None) -> None:
+        """Leave the run. `why` if it ends before its end; then nobody is waited for."""
+        if self._closed:
+            return
+        self._closed = True
+        atexit.unregister(self._at_exit)
+        try:
+            for state in self._states:
+                if why is None:
+                    state.close(barrier=False)  # the endpoint stays until all have left
+            traffic, buckets = self.traffic, sum(each.buckets for each in self.statistics)
+        finally:
+            self.worker.close(why)
+            for state in self._states:
+                state.close(barrier=False)
+        if why is None and self._states and not buckets:
+            warnings.warn(
+                f"job {self.job.name}: no bucket of gradients ever reached the hook: the switch summed nothing. "
+                "Was it registered on the model that was trained (register_comm_hook of DistributedDataParallel)?",
+                EsaWarning,
+                stacklevel=2,
+            )
+        elif not self._quiet and self.worker.rank == 0:
+            say(f"job {self.job.name}, rank 0: {traffic}")
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close(None if error is None else _described(error))
+
+    def _at_exit(self) -> None:
+        # A script that ended by an exception has left it here; its threads, this object's too, are still alive.
+        error = getattr(sys, "last_value", None)
+        self.close(None if error is None else _described(error))
+
+
+_attached: Session | None = None  # what `attach` opened: one run for all models of a process
+
+
+def session(
+    job: Job | str | Path | None = None,
+    controller: str | None = None,
+    process_group: dist.ProcessGroup | None = None,
+    *,
+    quiet: bool = False,
+) -> Session:
+    """Take part in a job's next run: `with esa.torch.session() as session:`; collective.
+
+    job: a Job, or the path of its file; by default ESA_JOB's. controller: where runs are started; by default
+    ESA_CONTROLLER's. quiet: no line at the end. JoinError says on every rank what does not agree.
+    """
+    return Session.open(job, controller, process_group, quiet=quiet)
+
+
+def attach(
+    model: nn.parallel.DistributedDataParallel,
+    job: Job | str | Path | None = None,
+    controller: str | None = None,
+    *,
+    wrapper: Callable[[Hook], Hook] | None = None,
+    quiet: bool = False,
+    **settings: Any,
+) -> EsaState:
+    """Let the switch sum this model's gradients from now on; collective over the model's process group.
+
+    The first call opens a session, which ends with the process (or `detach`); models attached later share it. wrapper:
+    around the hook, such as torch's `fp16_compress_wrapper`. settings: those of `EsaState`. Returns the model's state,
+    whose `statistics` count what happens.
+    """
+    global _attached
+    if not isinstance(model, nn.parallel.DistributedDataParallel):
+        raise TypeError(f"model: a {type(model).__name__}; attach takes the DistributedDataParallel around it")
+    group = model.process_group
+    problem = ""
+    try:
+        check_model(model)
+    except TypeError as error:
+        problem = str(error)
+    _agree(problem, group, TypeError)
+    if _attached is None or _attached._closed:
+        _attached = Session.open(job, controller, group, quiet=quiet)
+    state = _attached.state(**settings)
+    model.register_comm_hook(state, esa_hook if wrapper is None else wrapper(esa_hook))
+    return state
+
+
+def detach() -> None:
+    """End the session that `attach` opened, in good order: all ranks do. Its models' hooks are of no more use."""
+    global _attached
+    if _attached is not None:
+        ended, _attached = _attached, None
+        ended.close()
+
+
+def _job(job: Job | str | Path | None) -> Job:
+    if isinstance(job, Job):
+        return job
+    path = job or os.environ.get(JOB_VARIABLE)
+    if not path:
+        raise BadInput(f"job: not known: give the path of its file, or set {JOB_VARIABLE} (esa launch does)")
+    try:
+        return Job.load(path)
+    except OSError as error:
+        raise BadInput(f"job: {path}: {error.strerror}") from None
+    except ValidationError as error:
+        raise BadInput(f"job: {path}: {' '.join(str(error).split())}") from None
+
+
+def _agree(problem: str, group: dist.ProcessGroup, kind: type[Exception] = JoinError) -> None:
+    """Raise on every rank what any rank has to say."""
+    problems: list[str] = [""] * dist.get_world_size(group)
+    mine = problem and f"rank {dist.get_rank(group)} ({socket.gethostname()}): {problem}"
+    dist.all_gather_object(problems, mine, group=group)
+    found = [text for text in problems if text]
+    if found:
+        same = {text.partition("): ")[2] for text in found}
+        raise kind(f"all ranks: {same.pop()}" if len(same) == 1 and len(found) == len(problems) else "; ".join(found))
+
+
+def _described(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
