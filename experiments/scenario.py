@@ -56,8 +56,8 @@ class JobSpec(Frozen):
     learning_rate: float = Field(gt=0, le=10, default=0.05)
     bucket_cap_mb: float = Field(gt=0, le=1024, default=1.0)
     window: int = Field(ge=1, le=16384, default=256)
-    quantisation: Literal["fixed", "adaptive"] = "fixed"
-    fraction_bits: int = Field(ge=-64, le=64, default=24)  # with two workers: gradients up to 64
+    quantisation: Literal["fixed", "adaptive"] = "adaptive"
+    fraction_bits: int = Field(ge=-64, le=64, default=24)  # of `fixed`; with two workers: gradients up to 64
     policy: str | None = None  # in place of the run's
     pool: Pool | None = None  # in place of what the policy takes
     submit_s: float = Field(ge=0, le=3600, default=0.0)  # after the run's start

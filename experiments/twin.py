@@ -109,7 +109,7 @@ def _check(scenario: Scenario) -> None:
         where = f"{scenario.name}: job {spec.name}"
         if scenario.policy_of(spec) == GLOO:
             raise ScenarioError(f"{where}: policy: '{GLOO}'; allowed: policies of the switch")
-        if spec.quantisation != "fixed":
+        if spec.quantisation != "fixed":  # what is sent again depends on values, and virtual time has none
             raise ScenarioError(f"{where}: quantisation: '{spec.quantisation}'; allowed: fixed")
         if spec.iterations < 2:
             raise ScenarioError(f"{where}: iterations: {spec.iterations}; allowed: 2 and more")

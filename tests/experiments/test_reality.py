@@ -27,11 +27,13 @@ server_mbps = 5.0
 [[jobs]]
 name = "a"
 model = "mlp"
+quantisation = "fixed"
 iterations = 3
 window = 32
 [[jobs]]
 name = "b"
 model = "cnn"
+quantisation = "fixed"
 workers = 3
 iterations = 4
 window = 16
@@ -104,8 +106,8 @@ def test_a_twin_computes_as_long_and_is_as_urgent_as_was_measured(tmp_path: Path
     [
         ("server_mbps = 5.0", "server_mbps = 6.0", "links of 5, 6 Mb/s; allowed: the same rate for all"),
         (
+            'model = "cnn"\nquantisation = "fixed"',
             'model = "cnn"',
-            'model = "cnn"\nquantisation = "adaptive"',
             "job b: quantisation: 'adaptive'; allowed: fixed",
         ),
         ('model = "cnn"', 'model = "cnn"\npolicy = "gloo"', "job b: policy: 'gloo'; allowed: policies of the switch"),
@@ -222,7 +224,7 @@ def test_a_scenario_in_both_worlds(root: None, tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(
         'name = "small"\n[links]\nworker_mbps = 50.0\nserver_mbps = 50.0\n'
-        '[[jobs]]\nname = "mlp"\nmodel = "mlp"\niterations = 3\nwindow = 64\n'
+        '[[jobs]]\nname = "mlp"\nmodel = "mlp"\niterations = 3\nwindow = 64\nquantisation = "fixed"\n'
     )
     # So wide that only what was not computed at all fails: how fast this machine is, is not the question.
     status = reality.main([str(path), "--policy", "esa", "--within", "0.99", "--results", str(tmp_path / "results")])
