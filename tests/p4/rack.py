@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 
 from controller import entries
-from controller.direct import apply
+from controller.direct import apply, remove
 from esa import wire
 from esa.job import Run
 from esa.program import program
@@ -84,7 +84,7 @@ class Rack:
     def __init__(self, jobs: list[Run], lanes: int = 64, compiled: bool = True):
         self.pipeline = loaded(lanes, compiled)
         self.pipeline.reset()
-        self.jobs = jobs
+        self.jobs = list(jobs)
         self.ports = sorted({m.switch_port for j in jobs for m in (*j.workers, j.server)})
         apply(items_of(jobs), self.pipeline)
         self.now_us = 0
@@ -95,9 +95,21 @@ class Rack:
         return [dissect(*out) for out in self.pipeline.process(port, packet.frame(), self.now_us)]
 
     def remove(self, job: Run) -> None:
-        installed = entries.InstalledJob.of(job, index=self.jobs.index(job) + 1)
-        for entry in entries.job_entries(installed):
-            self.pipeline.tables[entry.table].delete(entry.match)
+        remove(entries.job_entries(self._installed(job)), self.pipeline)
+
+    def start_run(self, job: Run) -> tuple[Run, list[entries.Entry], list[entries.Entry]]:
+        """Give a job its next run, as the controller does; (run, entries that came, entries that went)."""
+        new = job.run(job.epoch + 1)
+        index = self.jobs.index(job)
+        gone = [entries.run_entry(job.job, job.epoch), *entries.job_entries(self._installed(job))]
+        self.jobs[index] = new
+        come = [entries.run_entry(new.job, new.epoch), *entries.job_entries(self._installed(new))]
+        apply(come, self.pipeline)
+        remove(gone, self.pipeline)
+        return new, come, gone
+
+    def _installed(self, job: Run) -> entries.InstalledJob:
+        return entries.InstalledJob.of(job, index=self.jobs.index(job) + 1)
 
     def counted(self, counter: str, job: Run) -> int:
         return int(self.pipeline.counters[entries.COUNTERS[counter]].packets[self.jobs.index(job) + 1])

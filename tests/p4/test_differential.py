@@ -1,5 +1,7 @@
 """BMv2 and the embedded switch, the same random packets: every packet that leaves and every register, bit for bit.
 
+Jobs start anew in between, so rows of ended runs are met, and packets of runs that are over.
+
 Skipped by name where BMv2 is not installed. A failure prints the seed; `ESA_SEEDS=7,8 make test` draws those again.
 """
 
@@ -8,15 +10,17 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 
+import numpy as np
 import pytest
 
 from controller.entries import COUNTERS, DENIED_BY_REASON, host_entry
-from esa.job import Pool
+from esa.job import Pool, Run
 from esa.policy import POLICIES
 from tests.p4 import bmv2, traffic
 from tests.p4.rack import Rack, items_of
 
 PORTS = 5  # the last one is the sentinel's
+PARTS = 3  # of a sequence; some jobs have a new run in each
 SEEDS = [int(seed) for seed in os.environ.get("ESA_SEEDS", "1,2").split(",")]
 CLOCK = "EsaIngress.aggregation.row_time_us"  # the one register that holds the switch's own clock
 
@@ -40,6 +44,16 @@ def jobs(lanes: int):
     ]
 
 
+def start_runs(rack: Rack, reference: bmv2.Bmv2, rng: np.random.Generator) -> list[Run]:
+    """A new run of every third job or so, on both switches; returns a few of the runs that ended."""
+    ended = [job for job in rack.jobs if rng.random() < 0.3]
+    for job in ended:
+        _, come, gone = rack.start_run(job)
+        reference.switch.insert(come)
+        reference.switch.delete(gone[::-1])
+    return ended[:2]
+
+
 @needs_bmv2
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("lanes", "count"), [(64, 3000), (256, 600)])
@@ -51,25 +65,31 @@ def test_bmv2_and_the_embedded_switch_agree_bit_for_bit(lanes, count):
     with bmv2.Bmv2(PORTS, lanes) as reference:
         reference.install([*items_of(everyone), host_entry(sentinel_host.mac, sentinel_host.switch_port)])
         for seed in SEEDS:
-            sequence = list(traffic.sequence(seed, everyone, count))
-            expected = defaultdict(list)
-            for port, frame in sequence:
-                rack.now_us += 1000  # whoever has a TTL of 1 us finds every row expired, as on BMv2's real clock
-                for out_port, out in rack.pipeline.process(port, frame, rack.now_us):
-                    expected[out_port].append(out)
-            got = reference.run(sequence, sentinel, PORTS - 1)
-            for port in range(PORTS):
-                where = f"seed {seed}, {lanes} lanes, port {port}"
-                for n, (ours, theirs) in enumerate(zip(expected[port], got[port], strict=False)):
-                    assert ours.hex() == theirs.hex(), f"{where}: packet {n} differs"
-                assert len(expected[port]) == len(got[port]), f"{where}: number of packets"
+            for part in range(PARTS):
+                ended = start_runs(rack, reference, np.random.default_rng((seed, part)))
+                sequence = list(traffic.sequence(seed * PARTS + part, [*rack.jobs, *ended], count // PARTS))
+                expected = defaultdict(list)
+                for port, frame in sequence:
+                    rack.now_us += 1000  # whoever has a TTL of 1 us finds every row expired, as on BMv2's real clock
+                    for out_port, out in rack.pipeline.process(port, frame, rack.now_us):
+                        expected[out_port].append(out)
+                got = reference.run(sequence, sentinel, PORTS - 1)
+                for port in range(PORTS):
+                    where = f"seed {seed}, part {part}, {lanes} lanes, port {port}"
+                    for n, (ours, theirs) in enumerate(zip(expected[port], got[port], strict=False)):
+                        assert ours.hex() == theirs.hex(), f"{where}: packet {n} differs"
+                    assert len(expected[port]) == len(got[port]), f"{where}: number of packets"
         cells_of = reference.registers(rack.pipeline.registers)
         assert cells_of.keys() == rack.pipeline.registers.keys()
         for name, register in rack.pipeline.registers.items():
             if name != CLOCK:
                 assert register.read_all().tolist() == cells_of[name], f"seeds {SEEDS}: {name}"
-        cells = [(name, index) for name in (*COUNTERS.values(), DENIED_BY_REASON) for index in range(8)]
+        indices = range(len(everyone) + 1)
+        cells = [(name, index) for name in COUNTERS.values() for index in indices]
+        cells += [(DENIED_BY_REASON, index) for index in range(8)]
         theirs = reference.switch.read_counters(cells)
         assert theirs == [int(rack.pipeline.counters[name].packets[index]) for name, index in cells]
     reached = {name: int(rack.pipeline.counters[full].packets.sum()) for name, full in COUNTERS.items()}
+    reached["reclaimed"] = int(rack.pipeline.counters[COUNTERS["released"]].packets[0])
+    reached["other run"] = rack.denied("other run")
     assert all(reached.values()), f"the sequences do not reach every rule: {reached}"
