@@ -109,6 +109,14 @@ class Cluster(RuleBasedStateMachine):
         self.do("remove", number)
         self.do("add", number, plan.policy, plan.workers, plan.window, plan.first_seq)
 
+    @rule(job=which, server_lives=st.booleans())
+    def run_again(self, job: int, server_lives: bool) -> None:
+        self.do("run-again", self.job(job), server_lives)
+
+    @rule(job=which)
+    def tell_the_server_of_the_run(self, job: int) -> None:
+        self.do("tell", self.job(job))
+
     @rule()
     def restart_switch(self) -> None:
         self.do("restart")

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 
 from controller import entries
-from controller.direct import apply
+from controller.direct import apply, remove
 from esa import wire
-from esa.job import Job, Pool
+from esa.job import Pool, Run
 from esa.policy import Aging, Emit, Policy, Preempt, Release
 from esa.program import program
 from esa.switch import Pipeline
@@ -89,7 +89,7 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
     empty = row._replace(bitmap=0)
     to_group = (Kind.RESULT, knobs.fan_in)
     whole_sum = to_group if policy.emit == Emit.TO_WORKERS else (Kind.PARTIAL, 1)
-    partial = (Kind.PARTIAL, 1) if owner_known else None
+    partial = (Kind.PARTIAL, 1)
     reuse = policy.release == Release.ON_REUSE
     # A RESEND that brings nothing new goes on to the PS: whoever sends it lacks a result that no row will complete.
     again = (Kind.GRADIENT, 1) if packet.flags & Flag.RESEND else None
@@ -125,6 +125,8 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
             return Rule("ADD, complete", added if held else added._replace(bitmap=0), whole_sum)
         return Rule("ADD", added, None)
 
+    if not owner_known:  # its run has ended
+        return Rule("RECLAIM", taken, whole_sum if complete else None)
     own = row.owner[:2] == fragment[:2]
     newer = 0 < (packet.seq - row.owner[2]) % 2**32 < 2**31
     if reuse and own and not newer:
@@ -183,9 +185,11 @@ class Switch:
         self.jobs.clear()
         self._started_us = now_us
 
-    def add(self, job: Job, policy: Policy, pool: Pool) -> None:
+    def add(self, job: Run, policy: Policy, pool: Pool) -> None:
         used = {index for index, _ in self.jobs.values()}
-        index = min(set(range(1, len(used) + 2)) - used)
+        self._add(job, policy, pool, min(set(range(1, len(used) + 2)) - used))
+
+    def _add(self, job: Run, policy: Policy, pool: Pool, index: int) -> None:
         installed = entries.InstalledJob.of(job, index).under(policy, pool, job.ttl_us)
         self.pipeline.multicast.set(installed.group, [tuple(r) for r in entries.job_group(installed).replicas])
         table = self.pipeline.tables[entries.DESTINATION]
@@ -194,17 +198,33 @@ class Switch:
         apply([*(h for h in hosts if h.match not in there), *entries.job_entries(installed)], self.pipeline)
         self.jobs[job.job, job.epoch] = index, Knobs(policy, pool, job.fan_in, job.ttl_us)
 
-    def remove(self, job: Job) -> None:
-        index, knobs = self.jobs.pop((job.job, job.epoch))
-        installed = entries.InstalledJob.of(job, index).under(knobs.policy, knobs.pool, job.ttl_us)
-        for entry in reversed(entries.job_entries(installed)):
-            self.pipeline.tables[entry.table].delete(entry.match)
-        self.pipeline.multicast.delete(installed.group)
+    def remove(self, job: Run) -> None:
+        index, _ = self.jobs[job.job, job.epoch]
+        self._end(job)
+        self._retire_counters(index)
+        self.pipeline.multicast.delete(entries.FIRST_JOB_GROUP + index)
+
+    def start_run(self, old: Run, new: Run) -> None:
+        """As the controller does: index and policy stay, the new run's entries come before the old one's go."""
+        index, knobs = self.jobs[old.job, old.epoch]
+        if new.epoch == old.epoch:  # a mutant's
+            self._end(old)
+        self._add(new, knobs.policy, knobs.pool, index)
+        if new.epoch != old.epoch:
+            self._end(old)
+        self._retire_counters(index)
+
+    def _end(self, run: Run) -> None:
+        index, knobs = self.jobs.pop((run.job, run.epoch))
+        installed = entries.InstalledJob.of(run, index).under(knobs.policy, knobs.pool, run.ttl_us)
+        remove(entries.job_entries(installed), self.pipeline)
+
+    def _retire_counters(self, index: int) -> None:
         # As the controller does: rows left behind count for index 0.
         self._seated[0] += self._seated[index] - self._released[index]
         self._seated[index] = self._released[index] = 0
 
-    def change(self, job: Job, policy: Policy, pool: Pool) -> None:
+    def change(self, job: Run, policy: Policy, pool: Pool) -> None:
         index, _ = self.jobs[job.job, job.epoch]
         installed = entries.InstalledJob.of(job, index).under(policy, pool, job.ttl_us)
         entry = entries.policy_entry(installed)

@@ -116,6 +116,7 @@ class Drawn:
 
     def _timer(self) -> Move:
         hosts = [h for run in self.world.runs.values() for h in run.hosts if h.alive]
+        hosts += self.world.late.values()
         if not hosts:
             return ("wait", 10)
         if self.rng.random() < 0.5:
@@ -130,13 +131,17 @@ class Drawn:
         if number not in world.runs:
             plan = Plan.draw(rng).jobs[0]
             return ("add", number, plan.policy, plan.workers, plan.window, plan.first_seq)
+        if number in world.late and rng.random() < 0.5:
+            return ("tell", number)
         draw = rng.random()
-        if draw < 0.35:
+        if draw < 0.3:
             return ("policy", number, str(rng.choice(_POLICIES)))
-        if draw < 0.55:
+        if draw < 0.45:
             return ("tell-server", number, world.runs[number].policy.name)
-        if draw < 0.7:
+        if draw < 0.55:
             return ("remove", number)
+        if draw < 0.7:
+            return ("run-again", number, bool(rng.random() < 0.5))
         if draw < 0.85:
             return ("restart",)
         return ("restart-server", number)

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 
+from controller.direct import apply
+from controller.entries import InstalledJob, owner_entry
+from esa import job as jobs
 from esa.policy import Aging
 from esa.program import program
 from esa.wire import Kind
 from tests.model.rows import Header
-from tests.model.schedule import EpisodeError, episode
-from tests.model.world import Plan, Run, ServerHost, WorkerHost, World
+from tests.model.schedule import EpisodeError, episode, replay
+from tests.model.world import JobPlan, Move, Plan, Run, ServerHost, WorkerHost, World
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -60,6 +63,45 @@ def test_a_controller_that_gives_an_epoch_twice():
     # Old rows under a new sum, or old packets of a rank that the new job does not have.
     report = caught(partial(World, new_epochs=False))
     assert "nobody sent that" in report or "exactly once" in report or "the rule for a row" in report
+
+
+def test_a_run_with_the_epoch_of_the_last():
+    def run_again(worker: str, gradient: str) -> list[Move]:
+        return [
+            *(("submit", f"1.3/w{rank}") for rank in range(2)),
+            ("deliver", "1.3/w0 GRADIENT 0"),
+            ("run-again", 1, False),
+            ("submit", worker),
+            ("deliver", gradient),
+        ]
+
+    plan = Plan((JobPlan("esa", 2, 2, 0),))
+    _, wrong = replay(plan, run_again("1.3/w1", "1.3/w1 GRADIENT 0 #2"), partial(World, new_epochs=False))
+    assert wrong is not None, "what w0 left behind is in the new run's sum, and nobody noticed"
+    assert wrong.rule in ("exact", "exactly once")
+    world, wrong = replay(plan, run_again("1.4/w1", "1.4/w1 GRADIENT 0"))
+    assert wrong is None
+    assert world.numbers()["all-reduces"] == 1
+
+
+class ForgetsOwners(World):
+    """Its controller leaves the owner entries of runs that have ended."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        end = self.switch._end
+
+        def all_but_the_owner(run: jobs.Run) -> None:
+            end(run)
+            apply([owner_entry(InstalledJob.of(run, 255))], self.switch.pipeline)
+
+        self.switch._end = all_but_the_owner
+
+
+def test_a_controller_that_forgets_owners():
+    report = caught(ForgetsOwners)
+    assert "the rule for a row" in report or "one row" in report
+    assert "RECLAIM" in report
 
 
 class WithoutAging(World):

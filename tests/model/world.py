@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
+from esa import job as jobs
 from esa import wire
-from esa.job import Job, Member, Pool
+from esa.job import Member, Pool
 from esa.policy import POLICIES, Policy, Release
 from esa.protocol import (
     GROUP,
@@ -126,10 +127,11 @@ class Run:
         self.world, self.plan = world, plan
         values = {**made.model_dump(), "epoch": epoch, "window": plan.window, "lanes": world.plan.lanes or 64}
         values["pool"] = self.pool(POLICIES[plan.policy], number)
-        self.job = Job.model_validate(values)
+        self.job = jobs.Run.model_validate(values)
         self.key = number, epoch
         # A job that wrongly gets an epoch again must not get the same numbers to sum.
-        self.truth = number, epoch | len(world.truths) << 16
+        self.truth = number, epoch | world.started << 16
+        world.started += 1
         self.name = f"{number}.{epoch}"
         self.first_seq = plan.first_seq
         self.policy = POLICIES[plan.policy]
@@ -185,6 +187,7 @@ class Host:
     def __init__(self, run: Run, name: str, member: Member):
         self.run, self.world, self.member = run, run.world, member
         self.name = f"{run.name}/{name}"
+        self.address = member.ip.packed, member.udp_port
         self.alive = True
         self.wake_ns = NEVER
         self.out = words(OUT_PACKETS, self.world.plan.lanes)
@@ -401,6 +404,8 @@ class World:
         self.hosts: dict[tuple[bytes, int], WorkerHost | ServerHost] = {}
         self.by_name: dict[str, WorkerHost | ServerHost] = {}
         self.labels: Counter[str] = Counter()
+        self.late: dict[int, ServerHost] = {}  # PSs that live on and have not heard of their job's new run
+        self.started = 0  # runs
         self.abandoned = 0
         self.steps = 0
         self.down = False  # the switch has lost its entries
@@ -515,11 +520,40 @@ class World:
         """Add a job under an id that was used before, with the next epoch."""
         if number in self.runs or self.down:
             return False
-        epoch = max(e for n, e in self.truths if n == number) + (1 if self.new_epochs else 0)
-        run = Run(self, number, epoch, JobPlan(policy, workers, window, first_seq))
+        run = Run(self, number, self._draw_epoch(number), JobPlan(policy, workers, window, first_seq))
         self._start(run)
         self._say(f"job {run.name}", f"added under {policy}, {workers} workers, window {window}")
         return True
+
+    def _run_again(self, number: int, server_lives: bool) -> bool:
+        """Workers stop wherever they are and the job starts anew; its packets and rows stay, a PS may live on."""
+        old = self.runs.get(number)
+        if old is None or self.down:
+            return False
+        new = Run(self, number, self._draw_epoch(number), old.plan)
+        new.policy = old.policy
+        lives = server_lives and old.server.alive and number not in self.late
+        self._end(old)
+        self.switch.start_run(old.job, new.job)
+        self._take_up(new)
+        if lives:
+            old.server.alive = True
+            self.late[number] = self.hosts[old.server.address] = old.server
+        self._say(f"job {new.name}", f"run again, {'its PS has not heard of it' if lives else 'with a new PS'}")
+        return True
+
+    def _tell(self, number: int) -> bool:
+        """The PS that lives on hears of the new run."""
+        old, run = self.late.pop(number, None), self.runs.get(number)
+        if old is None or run is None:
+            return False
+        old.alive = False
+        self.hosts[old.address] = run.server
+        self._say(run.server.name, "hears of the new run")
+        return True
+
+    def _draw_epoch(self, number: int) -> int:
+        return max(e for n, e in self.truths if n == number) + (1 if self.new_epochs else 0)
 
     def _restart(self) -> bool:
         self.switch.restart(self.now_ns // US)
@@ -555,11 +589,13 @@ class World:
     # Parts of the moves
 
     def _start(self, run: Run) -> None:
+        self._take_up(run)
+        self._install(run)
+
+    def _take_up(self, run: Run) -> None:
         self.runs[run.key[0]] = self.truths[run.key] = run
         for host in run.hosts:
-            self.hosts[host.member.ip.packed, host.member.udp_port] = host
-            self.by_name[host.name] = host
-        self._install(run)
+            self.hosts[host.address] = self.by_name[host.name] = host
 
     def _install(self, run: Run) -> None:
         self.switch.add(run.job, run.policy, run.pool(run.policy, run.key[0]))
@@ -568,8 +604,10 @@ class World:
         run.count()
         self.abandoned += len(run.sizes) - run.checked
         del self.runs[run.key[0]]
-        for host in run.hosts:
-            host.alive = False
+        late = self.late.pop(run.key[0], None)
+        for host in (*run.hosts, late):
+            if host is not None:
+                host.alive = False
 
     def emit(self, source: Host, to: Member, packet: bytes, to_ip: bytes | None = None) -> None:
         """A host sends a packet; it is on its way to the switch."""
@@ -711,6 +749,8 @@ class World:
         self._say("", "--- the network is benign from here on")
         if self.down:
             self._reload()
+        for number in list(self.late):
+            self._tell(number)
         for run in self.runs.values():
             for worker in run.workers:
                 while worker.alive and not worker.failed and worker.submitted < len(run.sizes):
