@@ -146,7 +146,7 @@ class Controller:
             raise BadInput(
                 f"lanes: job {job.name} has {job.lanes} lanes, the switch runs the {loaded.lanes}-lane build"
             )
-        _check_members(job)
+        check_members(job)
         installed = self.jobs()
         self._check_free(job, installed)
         claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
@@ -428,7 +428,7 @@ def rows_in_use(counters: Mapping[str, int]) -> int:
     return max(0, counters["seated"] - counters["released"])
 
 
-def _check_members(job: Job) -> None:
+def check_members(job: Job) -> None:
     """Two members with one address could speak for each other."""
     seen: dict[tuple[int, int, int], str] = {}
     ports: dict[str, int] = {}

@@ -35,6 +35,11 @@ def read_job(path: Path) -> Job:
 
 def explain(error: ValidationError) -> str:
     """All problems of a job's JSON on one line, each with its key."""
+    return "; ".join(problems_of(error))
+
+
+def problems_of(error: ValidationError) -> list[str]:
+    """The problems of a job's JSON, each with its key."""
     problems = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
@@ -46,7 +51,7 @@ def explain(error: ValidationError) -> str:
         elif problem["type"] not in ("missing", "value_error"):
             message = f"{message}, not {json.dumps(problem['input'], default=str)}"
         problems.append(f"{key}: {message}" if key else message)
-    return "; ".join(problems)
+    return problems
 
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:

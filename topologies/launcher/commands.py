@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+job_app = typer.Typer(help="Jobs' files.", no_args_is_help=True)
+app.add_typer(job_app, name="job")
 USAGE_ERROR = 2
-INTERRUPTED = 130
+
+RackOption = Annotated[str | None, typer.Option(help="whose switch it is; the one that is up by default")]
+AddressOption = Annotated[
+    str | None, typer.Option("--address", envvar="ESA_SWITCH", metavar="HOST:PORT", help="a switch that is no rack's")
+]
+DeviceOption = Annotated[int, typer.Option(envvar="ESA_SWITCH_DEVICE_ID", min=0, help="its P4Runtime device id")]
 
 
 @app.command("up")
@@ -75,6 +83,63 @@ def launch_command(
             _tell(str(error))
             status = error.status
     raise typer.Exit(status)
+
+
+@job_app.command("new")
+def job_new_command(
+    workers: Annotated[str, typer.Option(help="by rank, separated by commas: IP, IP=MAC, IP=MAC@PORT, or rack hosts")],
+    server: Annotated[str, typer.Option(help="the PS, as one worker")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="the file")] = Path("job.json"),
+    name: Annotated[str | None, typer.Option(help="of the job")] = None,
+    policy: Annotated[str, typer.Option(help="esa, atp, switchml, ps")] = "esa",
+    window: Annotated[int | None, typer.Option(help="fragments in flight per worker, at most", min=1)] = None,
+    switch_ip: Annotated[
+        str | None, typer.Option(metavar="IP", help="where the PS sends what is for the switch")
+    ] = None,
+    rack: RackOption = None,
+    address: AddressOption = None,
+    device_id: DeviceOption = 0,
+) -> None:
+    """Write a job's file: MAC addresses from the network, ports, rows and a free id from the switch."""
+    from topologies.launcher.job_command import Where, make_job
+
+    with _one_line_errors():
+        job = make_job(
+            Where.chosen(rack, address, device_id),
+            workers,
+            server,
+            name=name,
+            policy_name=policy,
+            window=window,
+            switch_ip=switch_ip,
+        )
+        try:
+            job.save(output)
+        except OSError as error:
+            raise ValueError(f"output: cannot write {output}: {error.strerror}") from None
+    _say(f"wrote {output}: job {job.name} ({job.job}), {job.fan_in} workers, PS {job.server.ip}, {job.policy}")
+    _say(f"next: esactl job add {output}; programs find it by ESA_JOB={output}")
+
+
+@job_app.command("check")
+def job_check_command(
+    file: Annotated[Path, typer.Argument(metavar="JOB.json")],
+    rack: RackOption = None,
+    address: AddressOption = None,
+    device_id: DeviceOption = 0,
+) -> None:
+    """Say what is wrong with a job's file, here and on the switch, a line each; status 1 if anything is."""
+    from topologies.launcher.job_command import Where, check_job
+
+    with _one_line_errors():
+        wrong, notes = check_job(file, Where.chosen(rack, address, device_id))
+    for line in wrong:
+        _say(f"wrong: {line}")
+    for line in notes:
+        _say(f"note: {line}")
+    if wrong:
+        raise typer.Exit(1)
+    _say("nothing is wrong")
 
 
 def _tell(text: str) -> None:

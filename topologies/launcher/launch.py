@@ -31,6 +31,7 @@ from topologies.launcher.ranks import (
     stop,
     worst_status,
 )
+from topologies.names import enter_network_of
 from topologies.record import RackRecord, RackSwitch
 from topologies.single_rack import require_root
 
@@ -89,6 +90,7 @@ def launch(request: Request, say: Callable[[str], None]) -> int:
         try:
             compiling = stack.enter_context(_compiling())
             rack, switch = stack.enter_context(_rack(request, came, say))
+            enter_network_of(rack.owner.pid)
             job = stack.enter_context(
                 placed(
                     rack,
@@ -240,7 +242,7 @@ def _rack(request: Request, came: list[int], say: Callable[[str], None]) -> Iter
         rack = record.find(request.rack)
         switch = rack.switch
         assert switch is not None
-        there = {"mbps": rack.mbps, "lanes": switch.lanes, "switch": switch.kind}
+        there = {"mbps": rack.mbps or 0.0, "lanes": switch.lanes, "switch": switch.kind}
         for what, has in there.items():
             wanted = getattr(request, what)
             if wanted is not None and wanted != has:

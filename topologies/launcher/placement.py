@@ -5,24 +5,18 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from controller import BadInput, Controller, SwitchError, pools
+from controller import BadInput, Controller, SwitchError
 from esa.job import Job, Member
-from esa.policy import policy
 from esa.wire import ESA_PORT
 from topologies.launcher.control_plane import connected
+from topologies.launcher.new_job import WORKER_PORT, new_job, unused
 from topologies.leftovers import end_launched
 from topologies.record import Process, RackError, RackHost, RackRecord, RackSwitch
-from topologies.single_rack import QUEUE_BYTES
-
-WORKER_PORT = ESA_PORT + 1
-MAX_WINDOW = 256
-HEADERS_BYTES = 100  # Ethernet, IP, UDP and ours: of a fragment, at most
 
 
 @dataclass(frozen=True)
@@ -96,34 +90,15 @@ def _place(
             f"nproc: {workers} ranks and a PS need {workers + 1} free hosts;"
             f" rack '{rack.name}' has {len(free)} of {len(rack.hosts)}{taken}"
         )
-    chosen = name or unused(default_name, names)
-    knobs = policy(policy_name)
-    rows = controller.switch.loaded.aggregators
-    window = sensible_window(workers, switch.lanes)
-    claims = [pools.Claim(controller.name(job), job.policy.pool, job.pool) for job in jobs if job.pool is not None]
-    job = Job(
-        name=chosen,
-        job=next(number for number in range(1, 1 << 16) if number not in {job.job for job in jobs}),
-        policy=policy_name,
-        lanes=switch.lanes,
-        workers=tuple(_member(host, WORKER_PORT) for host in free[:workers]),
-        server=_member(free[workers], ESA_PORT),
-        switch_ip=switch.ip,
-        pool=pools.allocate(chosen, knobs, window, claims, rows),
-        window=window,
+    job = new_job(
+        controller,
+        name or unused(default_name, names),
+        policy_name,
+        [_member(host, WORKER_PORT) for host in free[:workers]],
+        _member(free[workers], ESA_PORT),
+        switch.ip,
     )
-    return Placed(rack, job, tuple(free[:workers]), free[workers], rack.folder / "launches" / chosen)
-
-
-def sensible_window(workers: int, lanes: int) -> int:
-    """Fragments in flight per worker: as many as a link's queue holds when all workers' come to one PS."""
-    return max(8, min(MAX_WINDOW, QUEUE_BYTES // (workers * (4 * lanes + HEADERS_BYTES))))
-
-
-def unused(name: str, names: set[str]) -> str:
-    """`name` as a job may be called, with a number where there is one already."""
-    base = re.sub(r"[^A-Za-z0-9_.-]", "-", name).lstrip("_.-") or "job"
-    return next(text for text in (base, *(f"{base}-{i}" for i in range(2, 1 << 16))) if text not in names)
+    return Placed(rack, job, tuple(free[:workers]), free[workers], rack.folder / "launches" / job.name)
 
 
 def _member(host: RackHost, udp_port: int) -> Member:

@@ -128,9 +128,10 @@ class Ending:
             rank.told_to_end = True
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(rank.process.pid, number)
-        if self._steps:
-            names = ", ".join(str(rank.rank) for rank in running)
-            self._say(f"sent {number.name} to rank {names}; {self._steps[0][0].name} follows in {patience_s:.0f} s")
+        names = ", ".join(str(rank.rank) for rank in running)
+        following = self._steps[0][0] if self._steps else None
+        then = "" if following is None else f"; {following.name} follows in {patience_s:.0f} s"
+        self._say(f"sent {number.name} to rank {names}{then}")
 
 
 def worst_status(ranks: Sequence[Rank]) -> int:
