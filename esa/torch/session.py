@@ -62,8 +62,9 @@ class Traffic:
     def __str__(self) -> str:
         done = max(1, self.by_switch + self.by_ps)
         return (
-            f"{self.fragments:,} fragments, {self.by_switch / done:.1%} summed by the switch, {self.by_ps / done:.1%} by"
-            f" the PS; {self.resends:,} resends, {self.repeated:,} under a new scale, {self.redone_buckets} buckets redone"
+            f"{self.fragments:,} fragments, {self.by_switch / done:.1%} summed by the switch,"
+            f" {self.by_ps / done:.1%} by the PS; {self.resends:,} resends, {self.repeated:,} under a new scale,"
+            f" {self.redone_buckets} buckets redone"
         )
 
 

@@ -1,4 +1,4 @@
-"""The control plane of a rack that is up: program and hosts, a supervisor, a coordinator."""
+"""The control plane of a rack that is up: program and hosts, a supervisor, and the coordinator of its jobs' runs."""
 
 from __future__ import annotations
 
