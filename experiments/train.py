@@ -53,10 +53,10 @@ class Aggregation:
         self._job = self._worker = None
         if task.aggregation is not None:
             from esa.hosts import join  # gloo alone does without its compiler
-            from esa.hosts.warm import warm
+            from esa.hosts.warm import say_compiling, warm
 
             self._job = Job.load(task.aggregation)
-            warm()  # while the control plane starts
+            warm(say_compiling)  # while the control plane starts
             wait_for("join")
             self._worker = join(
                 self._job,

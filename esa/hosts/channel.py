@@ -5,10 +5,6 @@ from __future__ import annotations
 import errno as codes
 import os
 import socket
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from threading import Timer
 from typing import NamedTuple
 
 import numpy as np
@@ -38,7 +34,6 @@ _read = libc_function("read", types.int64, types.int32, types.uintp, types.uint6
 _ECONNREFUSED, _EHOSTUNREACH, _ENETUNREACH = codes.ECONNREFUSED, codes.EHOSTUNREACH, codes.ENETUNREACH
 _EMSGSIZE, _EPERM, _ENETDOWN = codes.EMSGSIZE, codes.EPERM, codes.ENETDOWN
 _QUEUE_FULL_WAIT_NS = 200_000
-_SAY_AFTER_S = 2.0
 _HELD = 8192  # packets that a bad link may hold back, per direction
 
 
@@ -88,19 +83,6 @@ def injected(channel: Channel) -> dict[str, dict[str, int]]:
     """What was done to packets on purpose, by direction; empty if nothing was asked for."""
     paths = {"to_switch": channel.outgoing, "from_switch": channel.incoming}
     return {direction: fault_counters(path.faults, 0) for direction, path in paths.items() if len(path.faults.line)}
-
-
-@contextmanager
-def compiling() -> Iterator[None]:
-    """Say what is going on if it takes long: the first run on a machine compiles, later ones load from the cache."""
-    text = "esa: compiling the protocol for this machine, once; about half a minute"
-    timer = Timer(_SAY_AFTER_S, print, [text], {"file": sys.stderr, "flush": True})
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
 
 
 class Waker:

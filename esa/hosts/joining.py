@@ -13,7 +13,7 @@ from contextlib import suppress
 from esa.coordination import Cannot, Hello
 from esa.errors import JoinError
 from esa.hosts.membership import JOIN_TIMEOUT_S, Membership, coordinator_address, tell
-from esa.hosts.warm import warm
+from esa.hosts.warm import say_compiling, warm
 from esa.hosts.worker import WorkerEndpoint
 from esa.job import Job
 from esa.net import open_udp_socket
@@ -44,7 +44,7 @@ def join(
         tell(address, Cannot(job=job, why=str(error)))
         raise
     try:
-        warm()  # before the others wait for this one
+        warm(say_compiling)  # before the others wait for this one
         hello = Hello(job=job, member=member, rank=rank, size=size)
         membership = Membership.join(address, hello, timeout_s)
     except BaseException:

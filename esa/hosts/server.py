@@ -16,7 +16,6 @@ from esa.hosts.channel import (
     BATCH,
     Channel,
     Waker,
-    compiling,
     fatal,
     injected,
     open_channel,
@@ -155,7 +154,7 @@ class ServerEndpoint:
     @staticmethod
     def compile() -> None:
         """Compile what moves packets, or load it from the cache: before a peer waits for it."""
-        with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock, compiling():
+        with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock:
             state = server_state(job=1, epoch=0, workers_per_rack=[1], window=1, lanes=64)
             members = message_batch(1, 1)
             numbers = np.zeros(BATCH, np.int32)

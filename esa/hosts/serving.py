@@ -11,7 +11,7 @@ from esa.coordination import PS, Hello, PolicyIs, Refuse, Start, ToMember
 from esa.errors import JoinError
 from esa.hosts.membership import Membership, coordinator_address, say
 from esa.hosts.server import ServerEndpoint
-from esa.hosts.warm import warm
+from esa.hosts.warm import say_compiling, warm
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 
@@ -31,7 +31,7 @@ class JobServer:
         self._refused: str | None = None
         self.problem: BaseException | None = None
         address = coordinator_address(controller)
-        warm()
+        warm(say_compiling)
         self._membership = Membership(address, Hello(job=job, member=PS), self._heed)
 
     @property

@@ -12,6 +12,7 @@ from typing import Any
 from numba.core import event
 
 from esa.hosts import channel, operations, server, worker
+from esa.hosts.membership import say
 from esa.native import native_folder
 from esa.protocol import server_receive, server_send, worker_receive, worker_send
 
@@ -33,14 +34,20 @@ PARTS: tuple[Any, ...] = (
 )
 
 
-def warm(say: Callable[[int, int], None] = lambda done, parts: None) -> None:
-    """Compile what is not compiled yet, telling `say` how many parts are done, of how many.
+def say_compiling(done: int, parts: int) -> None:
+    """Tell a person, once, why it takes so long."""
+    if done == 0:
+        say("compiling the packet loops for this machine, once; about half a minute")
+
+
+def warm(tell: Callable[[int, int], None]) -> None:
+    """Compile what is not compiled yet, telling `tell` how many parts are done, of how many.
 
     One process compiles at a time; the next one finds everything done. OSError: no room for the code, or no sockets.
     """
     folder = native_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    progress = _Progress(say)
+    progress = _Progress(tell)
     event.register("numba:compile", progress)
     try:
         with (folder / "warm.lock").open("w") as lock:
@@ -54,16 +61,16 @@ def warm(say: Callable[[int, int], None] = lambda done, parts: None) -> None:
 class _Progress(event.Listener):  # type: ignore[misc]
     """Counts the parts that were compiled; what comes from the cache is not."""
 
-    def __init__(self, say: Callable[[int, int], None]) -> None:
-        self._say = say
+    def __init__(self, tell: Callable[[int, int], None]) -> None:
+        self._tell = tell
         self._done: set[Any] = set()
 
     def on_start(self, event: Any) -> None:
         if not self._done and event.data["dispatcher"] in (server._run, worker._run):
-            self._say(0, len(PARTS))
+            self._tell(0, len(PARTS))
 
     def on_end(self, event: Any) -> None:
         part = event.data["dispatcher"]
         if part in PARTS and part not in self._done:
             self._done.add(part)
-            self._say(len(self._done), len(PARTS))
+            self._tell(len(self._done), len(PARTS))

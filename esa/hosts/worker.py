@@ -20,7 +20,6 @@ from esa.hosts.channel import (
     BATCH,
     Channel,
     Waker,
-    compiling,
     fatal,
     injected,
     open_channel,
@@ -146,7 +145,7 @@ class WorkerEndpoint:
     @staticmethod
     def compile() -> None:
         """Compile what moves packets, or load it from the cache: before a peer waits for it."""
-        with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock, compiling():
+        with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock:
             ended = operations()
             ended.progress[0]["closing"] = 1
             state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
