@@ -93,7 +93,7 @@ def test_a_worker_drops_every_wrong_length_and_hears_nobody_but_its_ps():
             future = worker.all_reduce(arrays)
             for length in wrong:
                 ps.sendto((_packet(job, Kind.RESULT) * 300)[:length], to)
-            for fields in ({"version_kind": 0x23}, {"job": 6}, {"epoch": 2}, {"bitmap0": 2}, {"seq": 10**9}):
+            for fields in ({"version_kind": 0x23}, {"job": 6}, {"job": 6, "epoch": 2}, {"bitmap0": 2}, {"seq": 10**9}):
                 ps.sendto(_packet(job, Kind.RESULT, **fields), to)
             _until(lambda: worker.stats()["malformed"] >= len(wrong) + 5, "not all were counted")
             assert worker.stats()["malformed"] == len(wrong) + 5
