@@ -14,7 +14,7 @@ from hypothesis.stateful import run_state_machine_as_test
 from esa.protocol import worker_waiting
 from tests.model.machine import Cluster, Mortals
 from tests.model.schedule import Report, episode, explain, replay
-from tests.model.world import JobPlan, Plan, World
+from tests.model.world import GIVE_UP_S, JobPlan, Plan, S, World
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles the switch and the protocol
 
@@ -137,3 +137,23 @@ def test_a_dead_worker_is_named_by_the_others_and_its_rows_drain(policy):
     assert all(worker.failed for worker in survivors)
     assert {worker_waiting(worker.state, world.now_ns).silent for worker in survivors} == {(0b010, 1)}
     assert sum(world.verdicts.values()) < 3000  # asking for the dead backs off
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["", "its PS restarts"])
+@pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
+def test_a_rank_that_computes_for_long_is_waited_for(policy, restarted):
+    world = World(one_job(policy))
+    assert world.do(("submit", "1.3/w0"))
+    hosts = world.runs[1].hosts
+    until_ns = [int(2.5 * GIVE_UP_S * S), int(5 * GIVE_UP_S * S)]
+    for end_ns in until_ns:
+        while world.now_ns < end_ns:
+            if world.flight:
+                world.do(("deliver", next(iter(world.flight))))
+            else:
+                assert world.do(("timer", min(hosts, key=lambda host: host.wake_ns).name)), "somebody would give up"
+        if restarted:
+            world.do(("restart-server", 1))
+    world.do(("submit", "1.3/w1"))
+    world.settle()
+    assert world.numbers()["all-reduces"] == 1

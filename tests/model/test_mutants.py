@@ -49,6 +49,11 @@ def spoil_the_ring(host: WorkerHost | ServerHost, header: Header) -> None:
             host.state.lane[header.seq & rows - 1] = host.state.lane[header.seq + 1 & rows - 1]
 
 
+def take_the_dead_for_alive(host: WorkerHost | ServerHost, header: Header) -> None:
+    if isinstance(host, ServerHost):
+        host.state.member["later_ns"] = host.state.member["heard_ns"] = host.world.now_ns
+
+
 def test_a_server_that_adds_what_it_has_already():
     report = caught(partial(World, tamper=forget_who_is_in_the_sum))
     assert "exactly once" in report
@@ -57,6 +62,18 @@ def test_a_server_that_adds_what_it_has_already():
 def test_a_worker_that_answers_with_another_fragment():
     report = caught(partial(World, tamper=spoil_the_ring))
     assert "exact: the RESULT that" in report
+
+
+def test_a_server_that_takes_the_dead_for_alive():
+    class Deadly(World):
+        """Somebody dies in it early on."""
+
+        def settle(self) -> None:
+            self.do(("kill", "1.3/w0"))
+            super().settle()
+
+    report = caught(partial(Deadly, tamper=take_the_dead_for_alive))
+    assert "every all-reduce ends" in report
 
 
 def test_a_controller_that_gives_an_epoch_twice():
