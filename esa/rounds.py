@@ -36,6 +36,13 @@ def nothing_agreed(values: int, fragment_lanes: int) -> Exponents:
     return np.full(fragments_of(values, fragment_lanes), ZEROS, np.int8)
 
 
+def prepare(scale: Scale) -> None:
+    """Compile, or load from the cache, what the first use would make all other workers wait for."""
+    for one in (np.zeros(1, np.float32), np.zeros(1)):
+        sent = Rounds(one, nothing_agreed(1, 1), 1, scale)
+        sent.write(Reduced(sent.lanes, sent.exponents), sent.again(sent.exponents), sent.lanes, one, 1)
+
+
 class Rounds:
     """`values` (n,), float32 or float64, as they are sent under `agreed`, one exponent per fragment.
 

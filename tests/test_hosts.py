@@ -18,10 +18,12 @@ from contextlib import ExitStack
 import numpy as np
 import pytest
 
+from esa.float_sum import all_reduce_float
 from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
 from esa.hosts.__main__ import main
 from esa.job import Job, Run
 from esa.net.impairment import Impairment, LinkFaults
+from esa.transport import Transport
 from esa.wire import ESA_PORT
 
 pytestmark = pytest.mark.timeout(120)
@@ -92,6 +94,24 @@ def test_exponents_are_merged_by_fragment_and_an_empty_array_carries_one():
         futures = [w.all_reduce(lanes, exponents=e) for w, e in zip(hosts.workers, told, strict=True)]
         assert all(np.array_equal(f.result(WAIT_S).exponents, told.max(0)) for f in futures)
         assert hosts.all_reduce(np.zeros((2, 65), np.int32))[0].exponents.tolist() == [0, 0]
+
+
+def test_floats_are_summed_at_the_scale_of_each_fragment():
+    bad = Impairment(loss=0.05, duplicate=0.05, reorder=0.05)
+    job = make_job(2)
+    rng = np.random.default_rng(11)
+    arrays = rng.normal(0, 1, (2, 2000)).astype(np.float32) * np.repeat([1, 1e-6, 1e20, 1e-30], 500).astype(np.float32)
+    exact = arrays.astype(np.float64).sum(0)
+    with ExitStack() as hosts:
+        hosts.enter_context(ServerEndpoint(job, faults=LinkFaults(seed=3, to_switch=bad, from_switch=bad)))
+        workers: list[Transport] = [hosts.enter_context(WorkerEndpoint(job, rank)) for rank in range(2)]
+        assert [(w.rank, w.size, w.fragment_lanes) for w in workers] == [(0, 2, 64), (1, 2, 64)]
+        with ThreadPoolExecutor(2) as pool:
+            sums = list(pool.map(all_reduce_float, workers, arrays))
+    assert sums[0].tobytes() == sums[1].tobytes()
+    for start in range(0, 2000, 64):
+        fragment = slice(start, start + 64)
+        assert np.linalg.norm(sums[0][fragment] - exact[fragment]) <= 1e-6 * np.linalg.norm(exact[fragment])
 
 
 def test_many_in_flight_complete_in_order():

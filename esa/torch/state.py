@@ -17,7 +17,7 @@ import torch.distributed as dist
 from esa.job import Job
 from esa.priority import HIGHEST, LOWEST, Priority, PriorityFunction, Urgency
 from esa.quantize import Floats, adaptive_scale, fixed_scale, lane_limit
-from esa.rounds import Rounds
+from esa.rounds import Rounds, prepare
 from esa.torch.check import check_bucket
 from esa.torch.groups import gloo_twin, world_of
 from esa.torch.notices import Notices
@@ -111,6 +111,7 @@ class EsaState:
             if self.quantisation == "adaptive"
             else fixed_scale(self.fraction_bits, self._workers)
         )
+        prepare(self._scale)
         self._pipeline = Pipeline.of(transport)
 
     @property
