@@ -104,7 +104,6 @@ class EsaState:
             raise RuntimeError("this EsaState has a transport already")
         original = world_of(process_group)
         _check_size("the transport", transport.size, original)
-        self._group = gloo_twin(original, timedelta(seconds=self.timeout_s))
         self._workers = transport.size
         self._scale = (
             adaptive_scale(self._workers)
@@ -112,6 +111,7 @@ class EsaState:
             else fixed_scale(self.fraction_bits, self._workers)
         )
         prepare(self._scale)
+        self._group = gloo_twin(original, timedelta(seconds=self.timeout_s))
         self._pipeline = Pipeline.of(transport)
 
     @property
