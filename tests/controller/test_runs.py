@@ -1,4 +1,4 @@
-"""Runs on real switches: an epoch is never given twice, whoever asks and whatever was lost; a run starts whole or not."""
+"""Runs on real switches: no epoch is given twice, whoever asks and whatever was lost; a run starts whole or not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Draw = Callable[[Switch, int], int]
 
 
 class Meeting(Switch):
-    """Waits, before it first writes what `meets` says, until another does so, too: both have read, neither has written."""
+    """Before it first writes what `meets` says, waits for another to do so: both have read, neither has written."""
 
     meets: Callable[[Entry | Group], bool]
     barrier: threading.Barrier
