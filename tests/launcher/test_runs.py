@@ -37,7 +37,7 @@ def script(tmp_path: Path) -> str:
     return str(path)
 
 
-@pytest.mark.parametrize("policy", ["esa", "switchml", "ps"])
+@pytest.mark.parametrize("policy", ["esa", "switchml"])
 def test_sums_pass_the_switch_under_any_policy_again_and_again(rack: Up, script: str, policy: str) -> None:
     done = esa("launch", "--rack", rack.name, "--nproc", "3", "--policy", policy, script)
     assert done.returncode == 0, done.stderr

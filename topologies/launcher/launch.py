@@ -159,13 +159,12 @@ class _Launch:
             if problem is not None:
                 others = any(rank.process.poll() is None for rank in self.ranks)
                 self.say(f"{problem}{'; ending the others' if others else ''}")
-                self.ending = Ending(self.ranks, AFTER_FAILURE, self.say)
+                self.ending = Ending(self.ranks, AFTER_FAILURE if self._rack_is_up() else AFTER_TERMINATION, self.say)
         if self.ending is not None:
             self.ending.poll()
 
     def _problem(self) -> str | None:
-        rack = record.load(self.job.rack.name)
-        if rack is None or not rack.up:
+        if not self._rack_is_up():
             self.status = FAILED
             return f"rack '{self.job.rack.name}' has gone"
         for rank in self.ranks:
@@ -175,6 +174,10 @@ class _Launch:
             self.status = FAILED
             return f"the PS ({self.job.server.name}) ended with status {self.server.returncode}"
         return None
+
+    def _rack_is_up(self) -> bool:
+        rack = record.load(self.job.rack.name)
+        return rack is not None and rack.up
 
     def _end(self) -> None:
         for rank in self.ranks:
