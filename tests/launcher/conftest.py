@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from launcher.commands import app
+from topologies.launcher.commands import app
 from topologies import record
 from topologies.record import RackRecord
 

@@ -51,3 +51,32 @@ def test_the_others_are_told_who_left_before_they_are_ended(rack: Up, script: st
     assert sorted(line[:3] for line in told) == ["[0]", "[2]"]
     assert all("rank 1" in line for line in told)
     assert "SIGTERM" not in done.stderr
+
+
+TRAIN = """
+import torch, torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+import esa.torch
+
+torch.manual_seed(1)
+dist.init_process_group("gloo")
+model = DistributedDataParallel(nn.Linear(32, 4))
+esa.torch.attach(model)
+data = torch.Generator().manual_seed(dist.get_rank())
+for _ in range(3):
+    model(torch.randn(8, 32, generator=data)).square().mean().backward()
+print([parameter.grad.double().sum().item() for parameter in model.parameters()])
+dist.destroy_process_group()
+"""
+
+
+def test_one_line_in_a_training_script_lets_the_switch_sum(rack: Up, tmp_path: Path) -> None:
+    path = tmp_path / "mlp.py"
+    path.write_text(TRAIN)
+    done = esa("launch", "--rack", rack.name, "--nproc", "3", str(path))
+    assert done.returncode == 0, done.stderr
+    gradients = [line[4:] for line in done.stdout.splitlines() if line[4:].startswith("[")]
+    assert len(gradients) == 3
+    assert len(set(gradients)) == 1, "the same on every rank"
+    assert "summed by the switch" in done.stderr
