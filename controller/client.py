@@ -9,6 +9,7 @@ with Switch.connect("127.0.0.1:9559") as switch:
 from __future__ import annotations
 
 import queue
+import random
 import socket
 import threading
 import time
@@ -34,7 +35,7 @@ from esa.program import Program
 RPC_TIMEOUT_S = 10.0
 # An embedded switch translates the program to native code when it is loaded.
 LOAD_TIMEOUT_S = 300.0
-WRITE_ATTEMPTS = 3
+WRITE_ATTEMPTS = 20  # against others who write at the same time
 
 Update = p4runtime_pb2.Update
 Result = TypeVar("Result")
@@ -417,15 +418,16 @@ class Switch:
 
     def _as_primary(self, send: Callable[[], None]) -> None:
         for attempt in range(WRITE_ATTEMPTS):
-            if not self._is_primary:
-                self._become_primary()
             try:
+                if not self._is_primary:
+                    self._become_primary()
                 send()
                 return
             except NotPrimary:
                 self._is_primary = False
                 if self._fixed_election_id is not None or attempt == WRITE_ATTEMPTS - 1:
                     raise
+                time.sleep(random.uniform(0, 0.002 * attempt))  # else two would take turns for ever
 
     def _become_primary(self) -> None:
         # p4runtime-shell's default is 1,0: ours are above.

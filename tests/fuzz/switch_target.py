@@ -25,6 +25,7 @@ class Entitlement:
     def __init__(self, jobs: list[Run]):
         self.port_of = {}
         self.senders = {}
+        self.newest = {(j.job, j.epoch) for j in jobs}
         self.hosts = [m for j in jobs for m in (*j.workers, j.server)]
         for member in self.hosts:
             self.port_of[bytes.fromhex(member.mac.replace(":", ""))] = member.switch_port
@@ -51,7 +52,7 @@ class Entitlement:
         source = (port, frame[26:30], int.from_bytes(frame[34:36], "big"), int(header["job"]), int(header["epoch"]))
         rank = self.senders.get(source)
         if rank is None:
-            return "unknown sender"
+            return "unknown sender" if source[3:] in self.newest else "other run"
         kind, flags = int(header["version_kind"]) & 15, int(header["flags"]) & ~Flag.ECN
         if rank < 0:
             return "admitted" if kind in (Kind.RESULT, Kind.REMINDER, Kind.QUERY) else "kind"
