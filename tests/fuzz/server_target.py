@@ -11,6 +11,7 @@ from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
 
 JOB, EPOCH, WINDOW, LANES, FIRST = 5, 2, 4, 3, 2**32 - 6
+RUN = inputs.run_number(JOB, EPOCH)
 SIZE = wire.HEADER_BYTES + 4 * LANES
 OUT = 3
 OPEN = 1
@@ -133,7 +134,7 @@ class _Server:
             raw[0] = 0  # as esa.hosts.channel does
         header = np.frombuffer(raw.tobytes(), wire.HEADER, 1)[0]
         if self.accepts(header, source):
-            honest = inputs.honest_lanes(JOB, int(header["seq"]), contributors(header, self.racks), LANES)
+            honest = inputs.honest_lanes(RUN, int(header["seq"]), contributors(header, self.racks), LANES)
             kind = int(header["version_kind"]) & 15
             if kind != Kind.MISS and raw[wire.HEADER_BYTES :].tobytes() != honest.astype(">i4").tobytes():
                 self.tainted.add(int(header["seq"]))
@@ -180,7 +181,7 @@ class _Server:
             assert -1 <= to < self.members, f"to member {to}"
             if kind == Kind.RESULT:
                 self.results.append(seq)
-                exact = inputs.honest_lanes(JOB, seq, self.everybody, LANES)
+                exact = inputs.honest_lanes(RUN, seq, self.everybody, LANES)
                 assert seq in self.tainted or packet["lane"].tolist() == exact.tolist(), f"fragment {seq}: a wrong sum"
             else:
                 assert (to >= len(self.everybody)) == (kind == Kind.REMINDER)

@@ -42,10 +42,14 @@ def joined(parts: list[np.ndarray]) -> np.ndarray:
     return np.concatenate(parts, dtype=STEP)
 
 
-def honest_lanes(job: int, seq: int, contributors: list[tuple[int, int]], lanes: int) -> np.ndarray:
-    """The sum of what (rack, worker) contributors of a job send as `seq`: small, different for each of them."""
+def run_number(job: int, epoch: int) -> int:
+    return job | epoch << 16
+
+
+def honest_lanes(run: int, seq: int, contributors: list[tuple[int, int]], lanes: int) -> np.ndarray:
+    """The sum of what (rack, worker) contributors of a run (`run_number`) send as `seq`: different for each of them."""
     first = sum(
-        (job * 7919 + (seq & 0xFFFF) * 104729 + (rack * 32 + bit + 1) * 1299709) % 65521 for rack, bit in contributors
+        (run * 7919 + (seq & 0xFFFF) * 104729 + (rack * 32 + bit + 1) * 1299709) % 65521 for rack, bit in contributors
     )
     return (first + len(contributors) * np.arange(lanes)).astype(np.int32)
 
@@ -58,7 +62,8 @@ def lanes_of(step: np.void, contributors: list[tuple[int, int]], lanes: int) -> 
     """The lanes of the packet that a step describes."""
     fill, header = int(step["fill"]), step["header"]
     if fill == 0:
-        return honest_lanes(int(header["job"]), int(header["seq"]), contributors, lanes)
+        run = run_number(int(header["job"]), int(header["epoch"]))
+        return honest_lanes(run, int(header["seq"]), contributors, lanes)
     if fill < len(_EXTREMES):
         return np.full(lanes, _EXTREMES[fill], np.int32)
     return (np.arange(lanes, dtype=np.int64) * fill * 0x9E3779B1 & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
@@ -139,6 +144,8 @@ def _field(rng: np.random.Generator, steps: np.ndarray, at: int) -> None:
         header[name] = rng.choice([-128, -1, 0, 1, 126, 127])
     elif name == "priority":
         header[name] = rng.choice([0, 1, 2, 127, 128, 255])
+    elif name == "epoch" and rng.random() < 0.7:
+        header[name] = (int(header[name]) + int(rng.choice([-1, 1, 1, 2]))) & 0xFFFF
     elif name == "index":
         header[name] = rng.integers(8) if rng.random() < 0.7 else rng.integers(2**32)
     else:

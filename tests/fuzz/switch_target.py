@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from controller import entries
-from controller.direct import apply
+from controller.direct import apply, remove
 from esa import wire
 from esa.job import Pool, Run
+from esa.switch import Pipeline
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -16,6 +19,7 @@ from tests.p4.rack import items_of
 
 HEADERS = wire.ENCAPSULATION_BYTES + wire.HEADER_BYTES
 FRAME = wire.packet_bytes(64)
+START_RUN = 0xF0  # a step with `do` from here on: job do & 3 has a new run
 ROWS = 16  # of the switch's rows those that the jobs' pools can name
 
 
@@ -123,7 +127,19 @@ class SwitchTarget:
                 out.append(self._step(j, Kind.REMINDER, 0, seq, server, server, 0, to_switch))
                 out.append(self._step(j, Kind.RESULT, Flag.RELEASE, seq, server, at[j.workers[0].ip], 3, 0))
                 out.append(self._step(j, Kind.QUERY, 0, seq, server, at[j.workers[0].ip], 1, inputs.TO_WORKER))
-        return inputs.joined(out)
+        return inputs.joined([*out, *self._of_the_next_run(out)])
+
+    @staticmethod
+    def _of_the_next_run(steps: list[np.ndarray]) -> Iterator[np.ndarray]:
+        """The same again, under the next epoch; and the beginning of that run, again and again."""
+        for number, step in enumerate(steps):
+            later = step.copy()
+            later["header"]["epoch"] += 1
+            yield later
+            if number % 6 == 0:
+                start = inputs.blank()
+                start["do"] = START_RUN + number // 6 % 4
+                yield start
 
     @staticmethod
     def _step(j: Run, kind: Kind, flags: int, seq: int, member: int, peer: int, bitmap0: int, shape: int) -> np.ndarray:
@@ -177,8 +193,13 @@ class SwitchTarget:
         bitmap = pipeline.registers["EsaIngress.aggregation.row_bitmap"]._cells
         tainted: set[bytes] = set()
         log = []
-        for port, frame, now_us in self.frames(steps):
-            verdict = self.entitled.verdict(port, frame)
+        jobs, entitled = list(self.jobs), self.entitled
+        for step, (port, frame, now_us) in zip(steps, self.frames(steps), strict=True):
+            if step["do"] >= START_RUN:
+                entitled = self._start_run(pipeline, jobs, int(step["do"]) & 3)
+                self._ready.discard(machines.name)
+                continue
+            verdict = entitled.verdict(port, frame)
             if verdict == "admitted":
                 self._taint(tainted, frame)
             else:
@@ -191,7 +212,7 @@ class SwitchTarget:
                 assert seated.sum() - released.sum() == np.count_nonzero(bitmap[:ROWS]), "occupancy by counters"
                 continue
             assert before == [row.tobytes() for row in rows], f"{verdict}: a row changed"
-            expected = self.entitled.forwarded(port, frame) if verdict == "other" else []
+            expected = entitled.forwarded(port, frame) if verdict == "other" else []
             assert sorted(left) == expected, f"{verdict}: {len(left)} packets left, not {len(expected)}"
             if verdict != "other":
                 reasons[entries.DENY_REASONS.index(verdict)] -= 1
@@ -201,6 +222,16 @@ class SwitchTarget:
             if verdict != "other":
                 reasons[entries.DENY_REASONS.index(verdict)] += 1
         return [*log, *(row.tobytes() for row in rows), counts.tobytes()]
+
+    @staticmethod
+    def _start_run(pipeline: Pipeline, jobs: list[Run], number: int) -> Entitlement:
+        """Give a job its next run; who is entitled then."""
+        old = jobs[number]
+        new = jobs[number] = old.run(old.epoch + 1)
+        for run, do in ((new, apply), (old, remove)):
+            items = entries.job_entries(entries.InstalledJob.of(run, index=number + 1))
+            do([entries.run_entry(run.job, run.epoch), *items], pipeline)
+        return Entitlement(jobs)
 
     @staticmethod
     def _taint(tainted: set[bytes], frame: bytes) -> None:
@@ -222,12 +253,20 @@ class SwitchTarget:
 
     def readable(self, steps: np.ndarray) -> list[tuple[str, bytes | None]]:
         """What an input does, for people: a line, and the frame if it is one."""
-        return [
-            (f"{now_us} us, port {port}, {self.entitled.verdict(port, frame)}", frame)
-            for port, frame, now_us in self.frames(steps)
-        ]
+        out: list[tuple[str, bytes | None]] = []
+        jobs, entitled = list(self.jobs), self.entitled
+        for step, (port, frame, now_us) in zip(steps, self.frames(steps), strict=True):
+            if step["do"] >= START_RUN:
+                number = int(step["do"]) & 3
+                jobs[number] = jobs[number].run(jobs[number].epoch + 1)
+                entitled = Entitlement(jobs)
+                out.append((f"job {jobs[number].job} starts anew, epoch {jobs[number].epoch}", None))
+            else:
+                out.append((f"{now_us} us, port {port}, {entitled.verdict(port, frame)}", frame))
+        return out
 
 
 def _is_honest(header: np.void, frame: bytes) -> bool:
-    honest = inputs.honest_lanes(int(header["job"]), int(header["seq"]), contributors(header), 64)
+    run = inputs.run_number(int(header["job"]), int(header["epoch"]))
+    honest = inputs.honest_lanes(run, int(header["seq"]), contributors(header), 64)
     return honest.astype(">i4").tobytes() == frame[HEADERS:FRAME]

@@ -17,7 +17,7 @@ from esa.protocol import GROUP, NEVER, STRANGER, Timers
 from esa.wire import ESA_PORT
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
-from tests.fuzz.switch_target import SwitchTarget
+from tests.fuzz.switch_target import START_RUN, SwitchTarget
 from tests.p4.traffic import ones_complement_sum
 from tests.protocol.network import frame_of
 
@@ -25,8 +25,14 @@ FRAGMENTS, WINDOW, OUT = 5, 2, 4
 NO_EXPONENTS = np.zeros(0, np.int8)
 SIZE = wire.HEADER_BYTES + 256
 US, MS, S = 1_000, 1_000_000, 1_000_000_000
-INJECT, REPEAT, TAMPER, LOSE = range(4)
-_WHAT = ("inject", "repeat what was sent", "repeat it with a byte changed", "lose a packet")
+INJECT, REPEAT, TAMPER, LOSE, OTHER_RUN = range(5)
+_WHAT = (
+    "inject", "repeat what was sent", "repeat it with a byte changed", "lose a packet", "repeat it under another epoch"
+)  # fmt: skip
+
+
+def what_to_do(step: np.void) -> int:
+    return OTHER_RUN if int(step["do"]) >= START_RUN else int(step["do"]) % 4
 
 
 class SystemTarget(SwitchTarget):
@@ -35,7 +41,7 @@ class SystemTarget(SwitchTarget):
     def __init__(self) -> None:
         super().__init__()
         extra = []
-        for do in (REPEAT, TAMPER, LOSE):
+        for do in (REPEAT, TAMPER, LOSE, START_RUN):
             step = inputs.blank()
             step["do"], step["wait"], step["member"] = do, 3, 2
             extra += [step] * 12
@@ -50,7 +56,7 @@ class SystemTarget(SwitchTarget):
         job = self.jobs[int(steps[0]["peer"]) % len(self.jobs)] if len(steps) else self.jobs[0]
         out: list[tuple[str, bytes | None]] = [(f"policy {job.policy}, {job.fan_in} workers", None)]
         for step, (port, frame, _) in zip(steps, self.frames(steps), strict=True):
-            do = int(step["do"]) % 4
+            do = what_to_do(step)
             line = f"after {int(step['wait']) % 32} deliveries: {_WHAT[do]}"
             injected = f"; port {port}, {self.entitled.verdict(port, frame)}"
             out.append((line + injected, frame) if do == INJECT else (line, None))
@@ -66,8 +72,9 @@ class _System:
         self.sent: list[tuple[int, bytes]] = []
         self.known: set[tuple[int, bytes]] = set()
         self.flagged = False
+        run = inputs.run_number(job.job, job.epoch)
         self.lanes = [
-            np.concatenate([inputs.honest_lanes(job.job, n, [(0, rank)], 64) for n in range(FRAGMENTS)])
+            np.concatenate([inputs.honest_lanes(run, n, [(0, rank)], 64) for n in range(FRAGMENTS)])
             for rank in range(job.fan_in)
         ]
         self.sums = [np.zeros(FRAGMENTS * 64, np.int32) for _ in self.lanes]
@@ -103,17 +110,21 @@ class _System:
         crafted = self.target.frames(steps)
         for step, (port, frame, _) in zip(steps, crafted, strict=True):
             self._advance(int(step["wait"]) % 32)
-            do = int(step["do"]) % 4
+            do = what_to_do(step)
             if do == INJECT:
                 self._inject(port, frame)
             elif do == LOSE and self.queue:
                 self.queue.popleft()
-            elif do in (REPEAT, TAMPER) and self.sent:
+            elif do in (REPEAT, TAMPER, OTHER_RUN) and self.sent:
                 port, frame = self.sent[(int(step["member"]) << 8 | int(step["peer"])) % len(self.sent)]
                 if do == TAMPER:
                     changed = bytearray(frame)
                     changed[int(step["patch_at"][0]) % len(frame)] ^= int(step["patch"][0]) or 1
                     frame = bytes(changed)
+                elif do == OTHER_RUN:
+                    at = wire.ENCAPSULATION_BYTES + wire.HEADER.fields["epoch"][1]
+                    epoch = int.from_bytes(frame[at : at + 2], "big") + 1 + int(step["do"]) - START_RUN
+                    frame = frame[:at] + (epoch & 0xFFFF).to_bytes(2, "big") + frame[at + 2 :]
                 self._inject(port, frame)
         for _ in range(200_000):
             if not self._advance(1000):
@@ -202,7 +213,8 @@ class _System:
 
     def _check(self) -> None:
         everybody = [(0, rank) for rank in range(self.job.fan_in)]
-        exact = np.concatenate([inputs.honest_lanes(self.job.job, n, everybody, 64) for n in range(FRAGMENTS)])
+        run = inputs.run_number(self.job.job, self.job.epoch)
+        exact = np.concatenate([inputs.honest_lanes(run, n, everybody, 64) for n in range(FRAGMENTS)])
         for rank, state in enumerate(self.workers):
             done, failed = self.drained[rank] == FRAGMENTS, bool(state.worker[0]["failed"])
             assert done or failed, f"rank {rank} waits for ever"

@@ -10,6 +10,7 @@ from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
 
 JOB, EPOCH, RANK, WORKERS, WINDOW, LANES, FIRST = 5, 2, 1, 3, 4, 3, 2**32 - 6
+RUN = inputs.run_number(JOB, EPOCH)
 SIZE = wire.HEADER_BYTES + 4 * LANES
 OUT = 3
 EVERYBODY = [(0, rank) for rank in range(WORKERS)]
@@ -127,7 +128,7 @@ class _Worker:
 
     def feed(self, count: int) -> None:
         first = FIRST + self.fed
-        lanes = np.concatenate([inputs.honest_lanes(JOB, first + n, [(0, RANK)], LANES) for n in range(count)])
+        lanes = np.concatenate([inputs.honest_lanes(RUN, first + n, [(0, RANK)], LANES) for n in range(count)])
         taken = self.protocol.worker_feed(self.state, lanes, 0, count, 7, np.full(count, -3, np.int8))
         assert 0 <= taken <= count
         self.fed += taken
@@ -158,7 +159,7 @@ class _Worker:
             return
         assert int(packet["version_kind"]) == wire.version_kind(Kind.GRADIENT)
         assert int(packet["flags"]) in (0, Flag.RESEND)
-        assert lanes == inputs.honest_lanes(JOB, seq, [(0, RANK)], LANES).astype(">i4").tobytes()
+        assert lanes == inputs.honest_lanes(RUN, seq, [(0, RANK)], LANES).astype(">i4").tobytes()
         assert seq < self.base + WINDOW, "sends beyond its window"
         if seq in self.sent:
             assert int(packet["flags"]) == Flag.RESEND, "sends a fragment twice as an original"
