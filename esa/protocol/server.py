@@ -113,10 +113,24 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
         if kind == p.GRADIENT and source < me["workers"]:
             state.member[source]["sent"] = max(state.member[source]["sent"], seq)
             state.member[source]["heard_ns"] = now_ns
+        else:
+            _hear(state, bitmap0, bitmap1, flags, now_ns)
         _contribution(state, packets, i, seq, kind, flags, now_ns)
     else:
         return False
     return True
+
+
+@native
+def _hear(state: ServerState, bitmap0: int, bitmap1: int, flags: int, now_ns: int) -> None:
+    """Those whose parts have come live, or lived of late: a row is handed over once.
+
+    Where RESENDs seat (release on reuse), sums are all that is heard of workers that wait.
+    """
+    for worker in range(state.server[0]["workers"]):
+        member = state.member[worker]
+        if bitmap1 >> member["rack"] & 1 and (flags & p.LEVEL1 or bitmap0 & member["bit"]):
+            member["heard_ns"] = now_ns
 
 
 @native

@@ -95,7 +95,7 @@ _MEMBER = np.dtype(
         ("rack", np.int64),
         ("bit", np.int64),
         ("sent", np.int64),  # a worker's highest seq that came from itself
-        ("heard_ns", np.int64),  # when it last said anything itself
+        ("heard_ns", np.int64),  # when it last said anything, itself or in a sum
         ("later_ns", np.int64),  # when it last said that it had not sent yet what it was asked for
     ]
 )

@@ -277,6 +277,29 @@ def _write_to_each(
 
 
 @native
+def _named(state: ServerState, row: int, rack: int, kind: int, flags: int) -> int:
+    """Which of a rack's workers a question names: those not heard from; a QUERY the silent, where others live."""
+    named = waiting_for(state, row, rack)
+    if kind == p.QUERY and flags & (p.ALIVE | p.COLLISION) == 0:
+        named &= ~int(state.later[row, rack])
+    return named
+
+
+@native
+def _rack_to_name(state: ServerState, row: int, kind: int, flags: int, member: int) -> int:
+    """The rack whose workers a question names: the first that has any; who is missing itself is asked about its own.
+
+    So whoever does not find itself named knows that its part is here.
+    """
+    if kind == p.QUERY and is_missing(state, row, member):
+        return int(state.member[member]["rack"])
+    for rack in range(len(state.rack)):
+        if _named(state, row, rack, kind, flags):
+            return rack
+    return 0
+
+
+@native
 def _all_live(state: ServerState, row: int) -> bool:
     """Whether all that an entry lacks lately had not sent it yet."""
     silent = 0
@@ -306,17 +329,11 @@ def _write(
         counter["answers"] += member != GROUP and not me["unicast"]
         p.write_lanes(out, i, state.lane, row)
     else:
-        # Bitmaps of a question: the workers not heard from, of the first rack that has any. Where some live and others
-        # are silent, a QUERY names the silent, and whom it goes to if that is one of the missing.
-        for rack in range(len(state.rack) - 1, -1, -1):
-            named = waiting_for(state, row, rack)
-            if kind == p.QUERY and flags & (p.ALIVE | p.COLLISION) == 0:
-                named &= ~int(state.later[row, rack])
-            if named:
-                bitmap0, bitmap1 = named, 1 << rack
+        rack = _rack_to_name(state, row, kind, flags, member)
+        bitmap0, bitmap1 = _named(state, row, rack, kind, flags), 1 << rack
+        if kind == p.QUERY and is_missing(state, row, member):
+            bitmap0 |= state.member[member]["bit"]
         if kind == p.QUERY:
-            if is_missing(state, row, member) and bitmap1 == 1 << state.member[member]["rack"]:
-                bitmap0 |= state.member[member]["bit"]
             counter["queries"] += 1
         else:
             counter["reminders"] += 1

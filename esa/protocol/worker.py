@@ -27,8 +27,8 @@ The smoothed round trip would be of no use where losses are many: it contains th
 by the same losses.
 
 What it says when it is asked. A QUERY for a fragment whose result is there is answered with the result; for one that
-is outstanding with a RESEND, unless the PS says that it has this worker's part already: then it says whom it waits
-for, and that it lives. A QUERY for a fragment that was not sent yet is answered with the last result in order and
+is outstanding with a RESEND, unless the PS says that it has this worker's part already: then it names others, and
+lives. A QUERY for a fragment that was not sent yet is answered with the last result in order and
 priority NOT_YET, so that the PS can tell "later" from "lost"; and the fragment will go straight to the PS (as
 RESEND), which has what there is of it.
 
@@ -161,9 +161,10 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
         if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < me["smoothed_ns"]:
             return
         missing0, missing1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
-        mine = missing1 & me["bitmap1"] != 0
-        others = missing0 & ~me["bitmap0"] if mine else missing0
-        if mine and missing0 & me["bitmap0"] and not me["failed"]:
+        same_rack = missing1 & me["bitmap1"] != 0
+        mine = same_rack and missing0 & me["bitmap0"] != 0
+        others = missing0 & ~me["bitmap0"] if same_rack else missing0
+        if mine and not me["failed"]:
             me["unheard_ns"] = now_ns
         if others and not me["failed"]:  # once it has failed, the PS lacks what it no longer sends
             me["missing_ns"] = now_ns
@@ -171,7 +172,7 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
             me["missing1"] = missing1
             if flags & p.ALIVE:
                 me["alive_ns"] = now_ns
-        if mine and not missing0 & me["bitmap0"]:
+        if not mine:
             me["told_ns"] = now_ns
             return
     if me["asked_tail"] - me["asked_head"] < len(state.asked):

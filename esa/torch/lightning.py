@@ -1,6 +1,6 @@
 """Lightning: a callback that attaches the model. (Lightning's `ddp_comm_hook=` registers nothing on CPUs.)
 
-    Trainer(strategy="ddp", callbacks=[EsaCallback()])
+Trainer(strategy="ddp", callbacks=[EsaCallback()])
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from esa.torch.session import attach, detach
 try:
     from lightning.pytorch import Callback
 except ImportError:  # the package of the same project under its older name
-    from pytorch_lightning import Callback
+    from pytorch_lightning import Callback  # type: ignore[assignment,unused-ignore]
 
 
 class EsaCallback(Callback):  # type: ignore[misc,unused-ignore]

@@ -1,6 +1,6 @@
 """The same through Hugging Face accelerate, which makes the DistributedDataParallel itself.
 
-    esa launch --nproc 2 experiments/examples/accelerate_train.py
+esa launch --nproc 2 experiments/examples/accelerate_train.py
 """
 
 import torch

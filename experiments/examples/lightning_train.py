@@ -1,6 +1,6 @@
 """The same through Lightning. Its own `ddp_comm_hook=` does nothing on CPUs; the callback attaches to any device.
 
-    esa launch --nproc 2 experiments/examples/lightning_train.py
+esa launch --nproc 2 experiments/examples/lightning_train.py
 """
 
 import os

@@ -1,6 +1,6 @@
 """Handwritten digits with DistributedDataParallel; gradients are summed by the switch. One line is ESA's.
 
-    esa launch --nproc 4 experiments/examples/train.py
+esa launch --nproc 4 experiments/examples/train.py
 """
 
 import torch

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from topologies.launcher.commands import app
 from topologies import record
+from topologies.launcher.commands import app
 from topologies.record import RackRecord
 
 LIMIT_S = 90.0

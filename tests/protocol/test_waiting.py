@@ -10,10 +10,12 @@ from esa.protocol import NEVER, server_change_policy, server_state, worker_state
 from esa.protocol.worker_ring import NOT_YET
 from esa.wire import Flag, Kind
 from tests.p4 import traffic
+from tests.p4.tree import leaf_spine, spread
 from tests.protocol.exchange import EPOCH, JOB, LANES, MS, S, Server, Worker, packet
 from tests.protocol.network import Faults, Network
 from tests.protocol.network import Server as NetworkServer
 from tests.protocol.network import Worker as NetworkWorker
+from tests.protocol.tree_network import TreeNetwork, TreeServer, TreeWorker
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -209,6 +211,17 @@ def test_a_worker_knows_when_the_server_does_not_receive_its_part():
     assert (waiting.unheard, waiting.silent) == (False, (0b10, 1))
 
 
+def test_a_worker_of_another_rack_than_is_named_knows_that_its_part_has_arrived():
+    w = worker(rack=1)
+    w.feed(1)
+    w.send()
+    w.receive(packet(Q, 0, flags=Flag.ALIVE, bitmap0=0b11, bitmap1=0b01))
+    assert w.send() == []
+    assert worker_waiting(w.state, 0).computing == (0b11, 0b01)
+    w.receive(packet(Q, 0, bitmap0=0b11, bitmap1=0b10))
+    assert len(w.send()) == 1
+
+
 @pytest.mark.parametrize("kind", [Kind.RESULT, Kind.QUERY])
 def test_a_worker_tells_packets_of_another_run_from_nonsense(kind):
     w = worker()
@@ -266,15 +279,15 @@ def test_a_rank_that_computes_for_longer_than_silence_is_borne_delays_the_sum_an
     job = traffic.job(1, policy, workers=3, pool=pool, ports=8)
     job = Job.model_validate({**job.model_dump(), "window": 8})
     network = Network([job], Faults(loss=loss), rng)
-    ps = NetworkServer(network, job, give_up_s=2.0)
+    ps = NetworkServer(network, job, give_up_s=0.5)
     lanes = rng.integers(-(2**26), 2**26, (3, 20 * job.lanes), dtype=np.int32)
-    starts = [0, 11 * S, 5 * S]
-    ranks = [Computing(network, job, r, lanes[r], 0, starts[r], 0, give_up_s=2.0) for r in range(3)]
+    starts = [0, 3 * S, 1 * S]
+    ranks = [Computing(network, job, r, lanes[r], 0, starts[r], 0, give_up_s=0.5) for r in range(3)]
     network.run(60 * S)
     assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)
     assert not any(w.failed for w in ranks)
     assert ps.counted("failed") == 0
-    assert network.now_ns > 11 * S
+    assert network.now_ns > 3 * S
 
 
 def test_a_rank_that_never_answers_fails_the_others_although_one_computes():
@@ -290,3 +303,23 @@ def test_a_rank_that_never_answers_fails_the_others_although_one_computes():
     waiting = worker_waiting(waits.state, network.now_ns)
     assert waiting.silent == (0b100, 1)
     assert 2 * S <= int(waits.state.worker[0]["failed_ns"]) < 3 * S
+
+
+class TreeComputing(Computing, TreeWorker):
+    pass
+
+
+@pytest.mark.parametrize("policy", ["esa", "atp", "ps"])  # `switchml` has no PS over two tiers that hears of it
+def test_a_rank_that_computes_for_long_is_waited_for_over_two_tiers(policy: str):
+    topology = leaf_spine(racks=3, spines=2)
+    job = spread(topology, 1, policy, {0: (0, 1, 2), 1: (0, 1)}, (2, 1), window=4, ttl_us=20_000)
+    rng = np.random.default_rng(7)
+    network = TreeNetwork(topology, [job], Faults(loss=0.1), rng)
+    ps = TreeServer(network, job, give_up_s=0.5)
+    lanes = rng.integers(-(2**26), 2**26, (5, 6 * job.lanes), dtype=np.int32)
+    starts = [0, 0, 1500 * MS, 0, 2 * S]  # one of each rack computes
+    ranks = [TreeComputing(network, job, r, lanes[r], 0, starts[r], 0, give_up_s=0.5) for r in range(5)]
+    network.run(60 * S)
+    assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)
+    assert ps.counted("failed") == 0
+    assert network.now_ns > 2 * S

@@ -424,7 +424,7 @@ def test_what_does_not_fit_is_sent_by_the_next_call():
 
 
 def ask_ahead(w: Worker, seq: int) -> None:
-    w.receive(packet(Kind.QUERY, seq, bitmap0=1, flags=Flag.COLLISION))
+    w.receive(packet(Kind.QUERY, seq, bitmap0=0b101, bitmap1=1, flags=Flag.COLLISION))
 
 
 def test_asked_ahead_a_fragment_that_was_not_sent_goes_straight_to_the_server():

@@ -107,3 +107,15 @@ def test_progress_of_what_does_not_end_stays_below_one() -> None:
     told: list[float] = []
     simulate(plan(LONG, limit_ns=500_000, sample_ns=20_000), progress=told.append)
     assert 0.0 < told[-1] < 0.5
+
+
+@pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps"])
+def test_a_worker_that_computes_for_longer_than_silence_is_borne_is_waited_for(name: str) -> None:
+    buckets = [bucket(4, 500_000, 500_000)]
+    slow = job("slow", name, workers=3, iterations=8, buckets=buckets, straggle=0.2, slowdown=200.0)
+    result = simulate(plan(slow, give_up_s=GIVE_UP_S, lanes=64))
+    assert result.incomplete is None
+    assert result.jobs[0].jct_s > 0.1  # one that straggles computes for 0.1 s or 0.2 s
+
+    impatient = simulate(plan(slow, give_up_s=GIVE_UP_S, wait_limit_s=GIVE_UP_S, lanes=64))
+    assert impatient.incomplete == "job slow gave up"
