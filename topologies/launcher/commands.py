@@ -164,5 +164,6 @@ def _one_line_errors() -> Iterator[None]:
         typer.echo(f"esa: {error}", err=True)
         raise typer.Exit(USAGE_ERROR) from None
     except (P4SwitchError, SwitchError) as error:
-        typer.echo(f"esa: {error}", err=True)
+        first, *log = str(error).splitlines()
+        typer.echo(f"esa: {' '.join([first, *log[-1:]])}", err=True)
         raise typer.Exit(1) from None

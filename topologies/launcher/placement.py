@@ -63,10 +63,17 @@ def placed(
         yield place
     finally:
         end_launched(place.launch)
-        if rack.owner.alive:  # else the switch is gone, and all files with it
-            with _locked(rack), contextlib.suppress(SwitchError, BadInput), connected(rack, switch) as controller:
-                controller.remove_job(place.job.job)
-            shutil.rmtree(place.folder, ignore_errors=True)
+        _take_away(rack, switch, place)
+
+
+def _take_away(rack: RackRecord, switch: RackSwitch, place: Placed) -> None:
+    """Remove the job and its files. Where the switch does not answer they stay, and the next launch removes them."""
+    if not rack.owner.alive:  # the switch is gone, and the files are, or go with what is left of the rack
+        return
+    with contextlib.suppress(RackError, SwitchError), _locked(rack), connected(rack, switch) as controller:
+        with contextlib.suppress(BadInput):  # somebody has removed it
+            controller.remove_job(place.job.job)
+        shutil.rmtree(place.folder, ignore_errors=True)
 
 
 def _place(
