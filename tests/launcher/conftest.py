@@ -17,7 +17,7 @@ from topologies import record
 from topologies.launcher.commands import app
 from topologies.record import RackRecord
 
-LIMIT_S = 90.0
+LIMIT_S = 200.0  # the first launch after a change compiles; below the tests' own limit
 COMMAND = [sys.executable, "-m", "topologies.launcher"]
 
 

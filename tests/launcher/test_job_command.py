@@ -16,6 +16,8 @@ from esa.job import Job
 from tests.launcher.conftest import COMMAND, Up, esa, refused
 from tests.switches import free_port, running_switch
 
+pytestmark = pytest.mark.timeout(240)
+
 
 def esactl(rack: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
     switch = rack.record.switch

@@ -15,6 +15,8 @@ from controller import Controller, Switch
 from tests.launcher.conftest import COMMAND, LIMIT_S, Up, bring_up, esa, refused
 from topologies import record
 
+pytestmark = pytest.mark.timeout(240)
+
 
 def jobs(rack: Up) -> list[int]:
     switch = rack.record.switch

@@ -8,6 +8,8 @@ import pytest
 
 from tests.launcher.conftest import Up, esa
 
+pytestmark = pytest.mark.timeout(240)
+
 SUM = """
 import os, sys
 from pathlib import Path

@@ -14,6 +14,8 @@ from controller import Controller, Switch
 from tests.launcher.conftest import LIMIT_S, Up, bring_up, esa, refused, until
 from topologies import record
 
+pytestmark = pytest.mark.timeout(240)
+
 
 def traces(up: Up, pid: int) -> list[str]:
     """What there is of a rack on this machine."""
