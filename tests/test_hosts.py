@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -20,7 +18,6 @@ import pytest
 
 from esa.float_sum import all_reduce_float
 from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
-from esa.hosts.__main__ import main
 from esa.job import Job, Run
 from esa.net.impairment import Impairment, LinkFaults
 from esa.transport import Transport
@@ -272,53 +269,6 @@ def test_bad_links_change_the_time_but_not_the_sum():
         assert set(workers[0].faults()) == {"to_switch"}
         counted = server.faults()["from_switch"]
         assert all(counted[kind] > 0 for kind in ("lost", "duplicated", "reordered", "delayed"))
-
-
-def test_the_ps_process(tmp_path):
-    job = make_job(2)
-    job.save(tmp_path / "job.json")
-    command = [
-        sys.executable,
-        "-m",
-        "esa.hosts",
-        "server",
-        "--job",
-        tmp_path / "job.json",
-        "--epoch",
-        "1",
-        "--stats",
-        tmp_path / "s.json",
-    ]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            with WorkerEndpoint(job, 0) as a, WorkerEndpoint(job, 1) as b:
-                arrays = random_lanes(9, 2, 640)
-                futures = [a.all_reduce(arrays[0]), b.all_reduce(arrays[1])]
-                for future in futures:
-                    assert np.array_equal(future.result(WAIT_S).lanes, arrays.sum(0, dtype=np.int32))
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(WAIT_S) == 0
-        finally:
-            process.kill()
-    stats = json.loads((tmp_path / "s.json").read_text())
-    assert (stats["via_ps"], stats["silent_ranks"], stats["failed"]) == (10, [], 0)
-
-
-def test_a_ps_that_cannot_start_says_why_in_one_line(tmp_path, capsys):
-    job = make_job(1)
-    job.save(tmp_path / "job.json")
-    with ServerEndpoint(job):
-        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-        try:
-            assert main(["server", "--epoch", "1", "--job", str(tmp_path / "job.json")]) == 2
-            assert main(["server", "--epoch", "1", "--job", str(tmp_path / "none.json")]) == 2
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-    first, second = capsys.readouterr().err.splitlines()
-    assert f"cannot open UDP {job.server.ip}:{ESA_PORT}: Address already in use" in first
-    assert "none.json" in second
 
 
 def test_hosts_do_not_need_torch():

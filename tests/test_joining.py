@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,10 @@ import pytest
 
 from esa.errors import AllReduceError, JoinError, MemberLeft
 from esa.hosts import WorkerEndpoint, join, membership
+from esa.hosts.__main__ import main
 from esa.hosts.serving import JobServer
 from esa.job import Job
+from esa.net import open_udp_socket
 from tests.hosts_rig import WAIT_S, Meeting, make_loopback_job
 from tests.switches import SwitchProcess, running_switch
 
@@ -258,3 +262,41 @@ def test_those_who_give_up_in_a_run_say_so(meeting: Meeting) -> None:
         with pytest.raises(AllReduceError, match=r"rank 0 \(127.*\) has ended: .* the PS .* is silent"):
             b.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
         b.close()
+
+
+def test_the_ps_process_serves_run_after_run_and_says_what_it_counted(meeting: Meeting, tmp_path: Path) -> None:
+    job = meeting.add(make_loopback_job(2))
+    job.save(tmp_path / "job.json")
+    command = [sys.executable, "-m", "esa.hosts", "server", "--job", tmp_path / "job.json"]
+    command += ["--controller", meeting.address, "--stats", tmp_path / "stats.json"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"ready\n"
+            for seed in range(2):
+                workers = meeting.join_all(job)
+                assert_sums(workers, seed, times=1)
+                close_all(workers)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(WAIT_S) == 0
+        finally:
+            process.kill()
+    stats = json.loads((tmp_path / "stats.json").read_text())
+    assert (stats["via_ps"], stats["silent_ranks"], stats["failed"]) == (2 * 79, [], 0)
+
+
+def test_a_ps_that_cannot_start_says_why_in_one_line(
+    meeting: Meeting, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job = meeting.add(make_loopback_job(1))
+    job.save(tmp_path / "job.json")
+    absent = make_loopback_job(1)
+    absent.save(tmp_path / "absent.json")
+    with closing(open_udp_socket((str(job.server.ip), job.server.udp_port))):
+        for name in ("job", "none"):
+            assert main(["server", "--job", str(tmp_path / f"{name}.json"), "--controller", meeting.address]) == 2
+    assert main(["server", "--job", str(tmp_path / "absent.json"), "--controller", meeting.address]) == 1
+    taken, none, refused = (line for line in capsys.readouterr().err.splitlines() if "esa.hosts" in line)
+    assert f"cannot open UDP {job.server.ip}:31780: Address already in use" in taken
+    assert "none.json" in none
+    assert f"job {absent.name} (number {absent.job}) is not on the switch" in refused

@@ -9,6 +9,7 @@ import argparse
 import json
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,7 +20,7 @@ from esa.hosts.warm import warm
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 
-_SIGNALS = {signal.SIGTERM, signal.SIGINT}
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 0.5  # how often to see whether the engine lives
 
 
@@ -50,8 +51,9 @@ def _warm() -> int:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    # Blocked before any thread starts, so that they wait for sigtimedwait below.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    told_to_end = threading.Event()
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: told_to_end.set())
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
         endpoint = JobServer(Job.load(options.job), options.controller, faults=faults)
@@ -59,7 +61,7 @@ def _serve(options: argparse.Namespace) -> int:
         print(f"esa.hosts: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
     print("ready", flush=True)
-    while endpoint.alive and signal.sigtimedwait(_SIGNALS, _LOOK_S) is None:
+    while endpoint.alive and not told_to_end.wait(_LOOK_S):
         pass
     if options.stats is not None:
         options.stats.write_text(json.dumps(endpoint.stats() | {"faults": endpoint.faults()}, indent=2) + "\n")

@@ -13,13 +13,15 @@ from esa.hosts.membership import Membership, coordinator_address, say
 from esa.hosts.server import ServerEndpoint
 from esa.hosts.warm import say_compiling, warm
 from esa.job import Job
+from esa.net import open_udp_socket
 from esa.net.impairment import LinkFaults
 
 
 class JobServer:
-    """Serves a job's runs until it is closed; JoinError if the coordinator does not want it.
+    """Serves a job's runs until it is closed. OSError if its address cannot be opened.
 
-    A new run takes the place of the one before, whose packets are refused from then on.
+    A new run takes the place of the one before, whose packets are refused from then on. `problem` is why it
+    cannot go on, such as that the coordinator refuses it.
     """
 
     def __init__(self, job: Job, controller: str | None = None, *, faults: LinkFaults | None = None) -> None:
@@ -31,6 +33,7 @@ class JobServer:
         self._refused: str | None = None
         self.problem: BaseException | None = None
         address = coordinator_address(controller)
+        open_udp_socket((str(job.server.ip), job.server.udp_port)).close()  # rather now than when all wait for it
         warm(say_compiling)
         self._membership = Membership(address, Hello(job=job, member=PS), self._heed)
 

@@ -196,8 +196,10 @@ class SwitchTarget:
         jobs, entitled = list(self.jobs), self.entitled
         for step, (port, frame, now_us) in zip(steps, self.frames(steps), strict=True):
             if step["do"] >= START_RUN:
-                entitled = self._start_run(pipeline, jobs, int(step["do"]) & 3)
-                self._ready.discard(machines.name)
+                number = int(step["do"]) & 3
+                self._ready.discard(machines.name)  # until the first runs are back, below
+                jobs[number] = self._replace(pipeline, number, jobs[number], jobs[number].run(jobs[number].epoch + 1))
+                entitled = Entitlement(jobs)
                 continue
             verdict = entitled.verdict(port, frame)
             if verdict == "admitted":
@@ -221,17 +223,19 @@ class SwitchTarget:
             assert not changed, f"{verdict}: not counted as that, or as something else, too"
             if verdict != "other":
                 reasons[entries.DENY_REASONS.index(verdict)] += 1
+        for number, (last, first) in enumerate(zip(jobs, self.jobs, strict=True)):
+            if last is not first:
+                self._replace(pipeline, number, last, first)
+        self._ready.add(machines.name)
         return [*log, *(row.tobytes() for row in rows), counts.tobytes()]
 
     @staticmethod
-    def _start_run(pipeline: Pipeline, jobs: list[Run], number: int) -> Entitlement:
-        """Give a job its next run; who is entitled then."""
-        old = jobs[number]
-        new = jobs[number] = old.run(old.epoch + 1)
+    def _replace(pipeline: Pipeline, number: int, old: Run, new: Run) -> Run:
+        """One run of a job takes another's place."""
         for run, do in ((new, apply), (old, remove)):
             items = entries.job_entries(entries.InstalledJob.of(run, index=number + 1))
             do([entries.run_entry(run.job, run.epoch), *items], pipeline)
-        return Entitlement(jobs)
+        return new
 
     @staticmethod
     def _taint(tainted: set[bytes], frame: bytes) -> None:

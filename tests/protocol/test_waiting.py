@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esa.job import Job, Pool
+from esa.job import Pool, Run
 from esa.protocol import NEVER, server_change_policy, server_state, worker_state, worker_waiting
 from esa.protocol.worker_ring import NOT_YET
 from esa.wire import Flag, Kind
@@ -271,18 +271,25 @@ class Computing(NetworkWorker):
         self.fragments, self.start_ns = fragments, start_ns
 
 
+def no_exponents(job: Run, lanes: np.ndarray) -> np.ndarray:
+    """One for each fragment of a rank's array."""
+    return np.zeros(lanes.shape[1] // job.lanes, np.int8)
+
+
 @pytest.mark.parametrize("loss", [0.0, 0.2])
 @pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
 def test_a_rank_that_computes_for_longer_than_silence_is_borne_delays_the_sum_and_no_more(policy: str, loss: float):
     rng = np.random.default_rng(5)
     pool = Pool(base=0, size=16)
     job = traffic.job(1, policy, workers=3, pool=pool, ports=8)
-    job = Job.model_validate({**job.model_dump(), "window": 8})
+    job = Run.model_validate({**job.model_dump(), "window": 8})
     network = Network([job], Faults(loss=loss), rng)
     ps = NetworkServer(network, job, give_up_s=0.5)
     lanes = rng.integers(-(2**26), 2**26, (3, 20 * job.lanes), dtype=np.int32)
     starts = [0, 3 * S, 1 * S]
-    ranks = [Computing(network, job, r, lanes[r], 0, starts[r], 0, give_up_s=0.5) for r in range(3)]
+    ranks = [
+        Computing(network, job, r, lanes[r], no_exponents(job, lanes), starts[r], 0, give_up_s=0.5) for r in range(3)
+    ]
     network.run(60 * S)
     assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)
     assert not any(w.failed for w in ranks)
@@ -292,12 +299,12 @@ def test_a_rank_that_computes_for_longer_than_silence_is_borne_delays_the_sum_an
 
 def test_a_rank_that_never_answers_fails_the_others_although_one_computes():
     rng = np.random.default_rng(6)
-    job = Job.model_validate({**traffic.job(1, "esa", workers=3, pool=Pool(base=0, size=16), ports=8).model_dump()})
+    job = Run.model_validate({**traffic.job(1, "esa", workers=3, pool=Pool(base=0, size=16), ports=8).model_dump()})
     network = Network([job], Faults(loss=0.1), rng)
     NetworkServer(network, job, give_up_s=2.0)
     lanes = rng.integers(-(2**26), 2**26, (3, 2 * job.lanes), dtype=np.int32)
-    waits = Computing(network, job, 0, lanes[0], 0, 0, 0, give_up_s=2.0)
-    Computing(network, job, 1, lanes[1], 0, 30 * S, 0, give_up_s=2.0)
+    waits = Computing(network, job, 0, lanes[0], no_exponents(job, lanes), 0, 0, give_up_s=2.0)
+    Computing(network, job, 1, lanes[1], no_exponents(job, lanes), 30 * S, 0, give_up_s=2.0)
     network.run(60 * S)
     assert waits.failed
     waiting = worker_waiting(waits.state, network.now_ns)
@@ -318,7 +325,10 @@ def test_a_rank_that_computes_for_long_is_waited_for_over_two_tiers(policy: str)
     ps = TreeServer(network, job, give_up_s=0.5)
     lanes = rng.integers(-(2**26), 2**26, (5, 6 * job.lanes), dtype=np.int32)
     starts = [0, 0, 1500 * MS, 0, 2 * S]  # one of each rack computes
-    ranks = [TreeComputing(network, job, r, lanes[r], 0, starts[r], 0, give_up_s=0.5) for r in range(5)]
+    ranks = [
+        TreeComputing(network, job, r, lanes[r], no_exponents(job, lanes), starts[r], 0, give_up_s=0.5)
+        for r in range(5)
+    ]
     network.run(60 * S)
     assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)
     assert ps.counted("failed") == 0
