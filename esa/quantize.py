@@ -6,7 +6,7 @@
     >>> quantise(values, agreed, 64, scale, lanes, needed, vanished)  # non-zero values
     2
     >>> lanes.tolist(), needed.tolist(), vanished.tolist()
-    ([67108864, -33554432], [0], [0])
+    ([134217728, -67108864], [0], [0])
 
 *No sum saturates.* The network adds lanes of `fan_in` workers, and its additions saturate. A sum that saturated and
 came back into range can no longer be told from a right one, so saturation is made impossible instead of being looked
@@ -26,11 +26,11 @@ all workers, M, at least 2**(m - 1). Hence for every lane
 
     |average - exact average| <= M * 2**(carry + GROWTH_BITS + SLACK_BITS - 31),
 
-3e-8 M for two workers, 5e-7 M for 32, before the one rounding to float32; where m = EXPONENT_MIN, below which there is
+1.5e-8 M for two workers, 2.4e-7 M for 32, before the one rounding to float32; where m = EXPONENT_MIN, below which there is
 no smaller scale, 2**(carry + GROWTH_BITS + SLACK_BITS + EXPONENT_MIN - 32). More GROWTH_BITS and SLACK_BITS mean fewer
-repeats and larger errors. The two together let the largest of a fragment's values wander over a factor of 32 and more
+repeats and larger errors. The two together let the largest of a fragment's values wander over a factor of 16 and more
 from one use to the next, which makes repeats rare (`python -m experiments.bench.accuracy` counts them), and leave two
-workers as many bits as float32 has. Slack gets the larger part because gradients of a training that goes well shrink.
+workers more bits than float32 has. Slack gets the larger part because gradients of a training that goes well shrink.
 
 NaN, infinity and magnitudes from 2**126 on have no scale: EXPONENT_POISON. *Fixed*: one number of fraction bits for
 everything; what does not fit is EXPONENT_POISON, all else exponent 0.
@@ -51,7 +51,7 @@ from esa.native import native
 from esa.wire import EXPONENT_POISON
 
 LANE_MAX = 2**31 - 1
-GROWTH_BITS = 2  # a fragment's largest value may become 2**GROWTH_BITS times as large before it is sent again
+GROWTH_BITS = 1  # a fragment's largest value may become 2**GROWTH_BITS times as large before it is sent again
 SLACK_BITS = 3  # and about 2**-SLACK_BITS as large
 ZEROS = -128  # the exponent of a fragment of zeros
 EXPONENT_MIN = ZEROS + GROWTH_BITS + 1  # so that nothing but zeros fits under ZEROS, without a rule of its own

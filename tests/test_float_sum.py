@@ -82,8 +82,8 @@ def test_a_fragment_is_repeated_at_first_and_when_it_outgrows_its_scale_only() -
     network = LocalNetwork(2, WIDTH)
     agreed = [nothing_agreed(20, WIDTH) for _ in range(2)]
     one, expected = np.ones(20, np.float32), []
-    #                       first  same  *3, /3  fragment 1 grows  shrinks  zeros  as before them  last one, partly full
-    for factors_, repeats in (((1, 1, 1), 3), ((1, 1, 1), 0), ((3, 1, 0.3), 0), ((1, 99, 1), 1), ((1, 1, 1), 1),
+    #                       first  same  *3, *0.6 fragment 1 grows  shrinks  zeros  as before them  last one, partly full
+    for factors_, repeats in (((1, 1, 1), 3), ((1, 1, 1), 0), ((3, 1, 0.6), 0), ((1, 99, 1), 1), ((1, 1, 1), 1),
                               ((0, 0, 0), 0), ((1, 1, 1), 0), ((1, 1, 1e-9), 1)):  # fmt: skip
         array = one * np.repeat(factors_, WIDTH)[:20].astype(np.float32)
         for got in summed(network, [array, 2 * array], agreed):
@@ -95,10 +95,11 @@ def test_a_fragment_is_repeated_at_first_and_when_it_outgrows_its_scale_only() -
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_averages_are_within_a_millionth_of_float64s_over_changing_iterations(kind: str, dtype: type) -> None:
-    for workers in (2, 4):
+    for workers in (2, 4, 32):
         errors = measure(adaptive_scale(workers), kind, workers, dtype)
         assert errors.values <= 1e-6
-        assert errors.fragment <= 1e-6
+        if workers < 32:  # there a fragment of one outlier has a small average: an error of its own size is larger
+            assert errors.fragment <= 1e-6
 
 
 def test_what_is_measured_is_what_comes_out_of_a_transport() -> None:
