@@ -1,4 +1,4 @@
-# make run-topo | test | fuzz | model | soak | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make launch | run-topo | test | fuzz | model | soak | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -11,6 +11,9 @@ SECONDS  ?= 300
 MINUTES  ?= 10
 QUICK    ?=
 FIGURES  ?=
+SCRIPT   ?= experiments/examples/train.py
+NPROC    ?= 4
+ARGS     ?=
 
 PYTHON   := /usr/bin/python3
 VENV     := .venv
@@ -19,7 +22,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run-topo test fuzz model soak recovery lint bench figures reality p4 stop clean
+.PHONY: help setup launch run-topo test fuzz model soak recovery docs lint bench figures reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -47,6 +50,9 @@ $(VENV)/.ready: pyproject.toml Makefile
 
 setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages
 
+launch: setup ## run a DDP script as several ranks over the switch; SCRIPT=train.py ARGS="..." NPROC=4 POLICY=esa|atp|switchml|ps
+	@$(SUDO) $(BIN)/esa launch --nproc '$(NPROC)' $(if $(POLICY),--policy $(POLICY)) $(SCRIPT) $(ARGS)
+
 run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,... SWITCH=embedded|bmv2 SCENARIO=file SEED=n LOSS=0.05
 	@$(SUDO) $(BIN)/esa run $(SCENARIO) --results $(RESULTS) \
 		$(if $(POLICY),--policy $(POLICY)) $(if $(SWITCH),--switch $(SWITCH)) $(if $(SEED),--seed $(SEED)) \
@@ -66,6 +72,9 @@ soak: setup ## random scenarios, faults and kills on Mininet; MINUTES=10 SEED=n;
 
 recovery: setup ## how long a lost packet and a killed switch, PS, controller, worker hold jobs up
 	@$(SUDO) $(BIN)/python -m experiments.recovery --results $(RESULTS)
+
+docs: setup ## run every command of README and docs, those that take long too
+	@$(SUDO) $(BIN)/python -m tests.docs
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -54,6 +54,7 @@ class Options:
     address: str
     device_id: int
     election_id: tuple[int, int] | None
+    wait_s: float
     tls: Tls | None
     state: Path
 
@@ -68,6 +69,7 @@ def global_options(
     election_id: Annotated[
         str, typer.Option(metavar="HIGH,LOW", help="Fixed election id; by default the newest writer wins.")
     ] = "",
+    wait: Annotated[float, typer.Option(min=0, metavar="SECONDS", help="For a switch that is just starting.")] = 0.0,
     tls: Annotated[
         bool,
         typer.Option("--tls", help="Use TLS; implied by the next three. See also: cert."),
@@ -89,6 +91,7 @@ def global_options(
         address,
         device_id,
         _election_id(election_id),
+        wait,
         Tls(cacert, cert, key) if secure else None,
         state or SavedJobs.default_path(),
     )
@@ -443,7 +446,9 @@ def cert(
 
 
 def _switch(options: Options) -> Switch:
-    return Switch.connect(options.address, options.device_id, election_id=options.election_id, tls=options.tls)
+    return Switch.connect(
+        options.address, options.device_id, election_id=options.election_id, tls=options.tls, wait_s=options.wait_s
+    )
 
 
 @contextmanager

@@ -82,7 +82,7 @@ def test_a_fragment_is_repeated_at_first_and_when_it_outgrows_its_scale_only() -
     network = LocalNetwork(2, WIDTH)
     agreed = [nothing_agreed(20, WIDTH) for _ in range(2)]
     one, expected = np.ones(20, np.float32), []
-    #                       first  same  *3, *0.6 fragment 1 grows  shrinks  zeros  as before them  last one, partly full
+    #                       first  same  *3, *0.6 fragment 1 grows  shrinks  zeros  as before  last one, partly full
     for factors_, repeats in (((1, 1, 1), 3), ((1, 1, 1), 0), ((3, 1, 0.6), 0), ((1, 99, 1), 1), ((1, 1, 1), 1),
                               ((0, 0, 0), 0), ((1, 1, 1), 0), ((1, 1, 1e-9), 1)):  # fmt: skip
         array = one * np.repeat(factors_, WIDTH)[:20].astype(np.float32)

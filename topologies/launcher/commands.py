@@ -28,16 +28,35 @@ def up_command(
     lanes: Annotated[int, typer.Option(help="lanes per fragment: which build of the program")] = 64,
     switch: Annotated[str, typer.Option(help="embedded or bmv2")] = "embedded",
     name: Annotated[str, typer.Option(help="of the rack; its hosts' namespaces are NAME-h1, NAME-h2, ...")] = "esa",
+    detach: Annotated[bool, typer.Option("--detach", help="return once it is up; `esa down` ends it")] = False,
     private: Annotated[bool, typer.Option("--private", hidden=True)] = False,
 ) -> None:
     """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root)."""
-    from topologies.launcher.up import hold_rack
+    from topologies.launcher.up import detach_rack, hold_rack
 
     with _one_line_errors():
+        if detach:
+            detach_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, say=_say)
+            return
         try:
             hold_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say)
         except KeyboardInterrupt:
             _say(f"rack {name} is down; nothing is left of it")
+
+
+@app.command("env")
+def env_command(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="of the rack; the one that is up by default")
+    ] = None,
+) -> None:
+    """Print what a rack's esactl, PSs and ranks need in their environment: eval "$(esa env)"."""
+    from topologies import record
+    from topologies.launcher.up import environment
+
+    with _one_line_errors():
+        for line in environment(record.find(name)):
+            _say(line)
 
 
 @app.command("down")

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 
@@ -53,6 +56,32 @@ def hold_rack(
                     say("the switch was killed: started it once more")
 
 
+def detach_rack(
+    name: str, *, hosts: int, mbps: float | None, lanes: int, switch: str, say: Callable[[str], None]
+) -> None:
+    """Bring a rack up in a process of its own, say how to use it, and leave it to `esa down`. RackError if it fails."""
+    require_root()
+    program(lanes)
+    command = [sys.executable, "-m", "topologies.launcher", "up", "--name", name, "--hosts", str(hosts)]
+    command += ["--mbps", str(mbps or 0), "--lanes", str(lanes), "--switch", switch]
+    with tempfile.TemporaryFile() as errors:
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
+        )
+        while True:
+            rack = record.load(name)
+            if rack is not None and rack.up and rack.owner.pid == process.pid:
+                break
+            if process.poll() is not None:
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip().splitlines()
+                raise RackError(said[-1].removeprefix("esa: ") if said else "rack: it did not come up")
+            time.sleep(LOOK_S)
+    assert rack.switch is not None
+    for line in how_to_use(rack, rack.switch):
+        say(line)
+
+
 def how_to_use(rack: RackRecord, switch: RackSwitch) -> Iterator[str]:
     """What to type next, line by line."""
     sudo = "sudo " if "SUDO_UID" in os.environ else ""
@@ -65,9 +94,17 @@ def how_to_use(rack: RackRecord, switch: RackSwitch) -> Iterator[str]:
     yield f"  {sudo}ip netns exec {first.namespace} ping {last.name}"
     if len(rack.hosts) > 2:
         yield f"  {sudo}esa launch --nproc {len(rack.hosts) - 1} train.py"
-    yield f"  export ESA_SWITCH={switch.address} ESA_SWITCH_DEVICE_ID={switch.device_id}"
-    yield f"  export ESA_STATE={rack.saved_jobs} ESA_CONTROLLER={rack.controller}"
-    yield "  esactl watch"
+    name = "" if rack.name == record.DEFAULT_NAME else f" {rack.name}"
+    yield f'  eval "$({sudo}esa env{name})"; esactl watch'
+
+
+def environment(rack: RackRecord) -> Iterator[str]:
+    """What esactl, PSs and ranks that are started by hand need to know of a rack, for a shell to evaluate."""
+    switch = rack.switch
+    assert switch is not None
+    yield f"export ESA_SWITCH={switch.address} ESA_SWITCH_DEVICE_ID={switch.device_id}"
+    yield f"export ESA_STATE={rack.saved_jobs} ESA_CONTROLLER={rack.controller}"
+    yield f"export GLOO_SOCKET_IFNAME={rack.interface}"
 
 
 def end_racks(name: str | None) -> Iterator[str]:

@@ -1,0 +1,90 @@
+"""The command blocks of README and docs: ```sh is run by the tests, ```sh long by `make docs` alone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+_BLOCK = re.compile(r"^```(\w+)( long)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_ENDED_S = 20.0
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block; `line` is its first line in the page."""
+
+    page: Path
+    line: int
+    language: str
+    long: bool
+    text: str
+
+    @property
+    def commands(self) -> list[str]:
+        """Its lines without comments."""
+        lines = (re.sub(r"\s+#.*", "", line).strip() for line in self.text.splitlines())
+        return [line for line in lines if line and not line.startswith("#")]
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    return [
+        Block(page, text.count("\n", 0, found.start()) + 2, found[1], found[2] is not None, found[3])
+        for found in _BLOCK.finditer(text)
+    ]
+
+
+def fresh_tree(folder: Path) -> Path:
+    """A copy of what git has or would take, with the environment that is set up already."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, check=True, text=True,
+    ).stdout.split("\0")  # fmt: skip
+    for name in filter(None, names):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    # Older than the environment: set-up finds nothing to do, and does not turn the environment to this folder.
+    for name in ("Makefile", "pyproject.toml"):
+        os.utime(folder / name, (0, 0))
+    (folder / ".venv").symlink_to(ROOT / ".venv")
+    return folder
+
+
+def run(page: Path, tree: Path, limit_s: float, *, long: bool = False) -> str:
+    """Run a page's blocks in order, as one shell would; what they print. AssertionError names the line that failed."""
+    script = ["set -eu", "trap 'echo \"line $line of the page failed\" >&2' ERR"]
+    for block in blocks(page):
+        if block.language == "sh" and (long or not block.long):
+            for number, line in enumerate(block.text.splitlines(), block.line):
+                script += [f"line={number}", line]
+    path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
+    process = subprocess.Popen(
+        ["bash", "-c", "\n".join(script)],
+        cwd=tree,
+        env=os.environ | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate(timeout=limit_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)
+        output, _ = process.communicate(timeout=_ENDED_S)
+        raise AssertionError(f"{page.name} did not end within {limit_s:.0f} s:\n{output}") from None
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, f"{page.name}: status {process.returncode}\n{output}"
+    return output
