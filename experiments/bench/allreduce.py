@@ -8,11 +8,13 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from controller import Controller, Switch
+from controller.coordinator import Coordinator
 from esa.job import Job, Member, Pool
 from esa.wire import ESA_PORT
 from topologies.p4switch import BMV2
@@ -64,7 +66,9 @@ def _run(setting: Setting) -> dict[str, float]:
         tempfile.TemporaryDirectory(prefix="esa-bench-") as folder,
         SingleRack(setting.workers + 1, bandwidth_mbps=setting.mbps, switch=setting.switch) as net,
         Switch.connect(net.switch.grpc_address, net.switch.device_id, wait_s=10.0) as client,
+        ExitStack() as stack,
     ):
+        node = net.switch
         controller = Controller(client)
         controller.load(setting.lanes)
         net.switch.deepen_queues()
@@ -73,12 +77,16 @@ def _run(setting: Setting) -> dict[str, float]:
         index = controller.add_job(job).index
         path = Path(folder) / "job.json"
         job.save(path)
+        meeting = f"unix:{folder}/runs"
+        coordinator = stack.enter_context(Coordinator(lambda: Switch.connect(node.grpc_address, node.device_id)))
+        coordinator.serve(meeting)
+        environment = os.environ | ENVIRONMENT | {"ESA_CONTROLLER": meeting}
         if not setting.gloo:
             command = [sys.executable, "-m", "esa.hosts", "server", "--job", path]
-            net.popen(setting.workers, command, stdout=subprocess.DEVNULL)
+            net.popen(setting.workers, command, stdout=subprocess.DEVNULL, env=environment)
         command = [sys.executable, "-m", "experiments.bench.worker", "--job", path, "--values", setting.values]
         command += ["--repeats", setting.repeats, *(["--gloo"] if setting.gloo else [])]
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": os.environ | ENVIRONMENT}
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
         ranks = [net.popen(rank, [*command, "--rank", rank], **pipes) for rank in range(setting.workers)]
         for process in ranks:
             process.stdout.readline()  # ready

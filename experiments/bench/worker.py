@@ -30,10 +30,10 @@ def main() -> None:
 
 
 def _switch(job: Job, rank: int, values: int, repeats: int) -> list[float]:
-    from esa.hosts import WorkerEndpoint
+    from esa.hosts import join
 
     lanes = np.arange(values, dtype=np.int32)
-    worker = WorkerEndpoint(job, rank)
+    worker = join(job, rank=rank)
     print("ready", flush=True)
     sys.stdin.readline()
     worker.all_reduce(lanes[:1000], priority=9).result()
