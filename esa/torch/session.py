@@ -71,9 +71,18 @@ class Traffic:
 class Session:
     """This process's part in one run of a job; models' states come and go with it. `attach` and `session` make them."""
 
-    def __init__(self, job: Job, worker: WorkerEndpoint, process_group: dist.ProcessGroup, *, quiet: bool) -> None:
+    def __init__(
+        self,
+        job: Job,
+        worker: WorkerEndpoint,
+        process_group: dist.ProcessGroup,
+        *,
+        quiet: bool,
+        owns_worker: bool = True,
+    ) -> None:
         self.job = job
         self.worker = worker
+        self._owns_worker = owns_worker
         self._group = process_group
         self._quiet = quiet
         self._states: list[EsaState] = []
@@ -95,9 +104,12 @@ class Session:
         JoinError, on every rank: what does not agree, or which rank cannot take part, and why.
         """
         group = world_of(process_group)
+        joined = getattr(group, "transport", None)  # a group of the backend "esa" is in a run already
+        if job is None and isinstance(joined, WorkerEndpoint):
+            return cls(joined.job.description, joined, group, quiet=quiet, owns_worker=False)
         loaded: Job | None = None
         try:
-            loaded = _job(job)
+            loaded = job_of(job)
             coordinator_address(controller)
             if loaded.fan_in != dist.get_world_size(group):
                 raise BadInput(
@@ -167,7 +179,8 @@ class Session:
                     state.close(barrier=False)  # the endpoint stays until all have left
             traffic, buckets = self.traffic, sum(each.buckets for each in self.statistics)
         finally:
-            self.worker.close(why)
+            if self._owns_worker:
+                self.worker.close(why)
             for state in self._states:
                 state.close(barrier=False)
         if why is None and self._states and not buckets:
@@ -252,7 +265,8 @@ def detach() -> None:
         ended.close()
 
 
-def _job(job: Job | str | Path | None) -> Job:
+def job_of(job: Job | str | Path | None) -> Job:
+    """The job itself, that of the file, or that of the environment; BadInput if there is none."""
     if isinstance(job, Job):
         return job
     path = job or os.environ.get(JOB_VARIABLE)
