@@ -45,7 +45,8 @@ class Transport(Protocol):
         priority: 1..255.
         """
 
-    def close(self) -> None: ...
+    def close(self, why: str | None = None) -> None:
+        """No more sums. why: the error after which this worker ends; the others need not wait for it."""
 
 
 def fragments_of(lanes: int, fragment_lanes: int) -> int:

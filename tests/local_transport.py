@@ -67,5 +67,5 @@ class LocalTransport:
         self.submitted += 1
         return self.network.submit(self.submitted, lanes, exponents)
 
-    def close(self) -> None:
+    def close(self, why: str | None = None) -> None:
         pass

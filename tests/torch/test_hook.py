@@ -77,7 +77,7 @@ class GlooTransport:
         self.in_flight -= 1
         return Reduced(total.numpy().astype(np.int32), largest.numpy())
 
-    def close(self) -> None:
+    def close(self, why: str | None = None) -> None:
         self._thread.shutdown()
         self.closed = True
 
