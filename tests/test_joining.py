@@ -300,3 +300,19 @@ def test_a_ps_that_cannot_start_says_why_in_one_line(
     assert f"cannot open UDP {job.server.ip}:31780: Address already in use" in taken
     assert "none.json" in none
     assert f"job {absent.name} (number {absent.job}) is not on the switch" in refused
+
+
+def test_a_rank_that_left_in_good_order_is_named_by_one_that_wants_more(meeting: Meeting) -> None:
+    job = meeting.add(make_loopback_job(2, give_up_s=10.0))
+    with JobServer(job, meeting.address):
+        a, b = meeting.join_all(job)
+        assert_sums([a, b], 1)
+        leaving = threading.Thread(target=b.close)
+        leaving.start()
+        time.sleep(0.2)
+        before = time.monotonic()
+        with pytest.raises(MemberLeft, match=r"rank 1 \(127.*\) left the run in good order, with fewer all-reduces"):
+            a.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
+        assert time.monotonic() - before < 2 * AT_ONCE_S
+        a.close()
+        leaving.join(WAIT_S)

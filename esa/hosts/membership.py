@@ -87,6 +87,7 @@ class Membership:
         self._end: Finished | Left | Refuse | None = None  # of the run
         self._on_end: Callable[[Finished | Left | Refuse], None] | None = None
         self._because: str | None = None
+        self.left_in_order: set[int] = set()  # members that have all they want, and send nothing new
         self._closing = threading.Event()
         self._socket = self._first_connection()
         self._send(self._hello)
@@ -218,6 +219,8 @@ class Membership:
                 self._answer = message
             elif isinstance(message, Finished | Refuse) or (isinstance(message, Left) and self._ends_run(message)):
                 self._end, told = message, self._on_end
+            elif isinstance(message, Left) and message.ok:
+                self.left_in_order.add(message.member)
             elif isinstance(message, Because):
                 self._because = message.text
             self._news.notify_all()

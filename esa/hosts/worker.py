@@ -31,12 +31,12 @@ from esa.hosts.channel import (
 from esa.hosts.errors import no_sum
 from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
-from esa.hosts.waiting import Occasion, OtherRuns, Watch, what_is_waited_for
+from esa.hosts.waiting import Occasion, OtherRuns, Watch, ranks_of, what_is_waited_for
 from esa.job import Run
 from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
-from esa.protocol import Timers, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
+from esa.protocol import Timers, Waiting, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
 from esa.protocol.timing import NS_PER_S
 from esa.transport import Reduced, fragments_of
 
@@ -238,6 +238,8 @@ class WorkerEndpoint:
         lines = []
         me, now_ns = self._state.worker[0], monotonic_ns()
         waiting = worker_waiting(self._state, now_ns)
+        if waiting is not None and not me["failed"]:
+            self._check_peers_that_left(waiting)
         if waiting is not None and not me["failed"] and self._occasion.has_come(waiting, now_ns):
             what = what_is_waited_for(self.job, waiting, self._explanation())
             waited_s = (now_ns - waiting.since_ns) // NS_PER_S
@@ -246,6 +248,18 @@ class WorkerEndpoint:
         if self._other_runs.is_new(other):
             lines.append(f"refuses packets of run (epoch) {other}; this is run {self.job.epoch}")
         return [f"job {self.job.name}, rank {self.rank}: {line}" for line in lines]
+
+    def _check_peers_that_left(self, waiting: Waiting) -> None:
+        """Who has left in good order, and still lacks in a sum, will never bring its part."""
+        if self._membership is None:
+            return
+        lacking = {*ranks_of(self.job, waiting.silent), *ranks_of(self.job, waiting.computing)}
+        gone = tuple(sorted(lacking & self._membership.left_in_order))
+        if gone:
+            who = ", ".join(f"rank {rank} ({self.job.workers[rank].ip})" for rank in gone)
+            text = f"{who} left the run in good order, with fewer all-reduces than this rank"
+            text = f"job {self.job.name}, rank {self.rank}: {text}"
+            self.abort(MemberLeft(text, job=self.job.name, rank=self.rank, seq=waiting.seq, missing=gone))
 
     def _fail(self, error: BaseException) -> None:
         with self._lock:
