@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any
 
 from esa.signals import uninterrupted
+from topologies.interfaces import OFFLOADS, SWITCH_MAC, NotRootError
 from topologies.p4switch import P4Switch
 
 with warnings.catch_warnings():
@@ -28,13 +29,7 @@ with warnings.catch_warnings():
 MAX_HOSTS = 253
 MAX_BANDWIDTH_MBPS = 1000.0  # Mininet's limit for a shaped link
 SWITCH_IP = IPv4Address("10.0.0.254")  # where a PS sends what is for the switch itself
-SWITCH_MAC = "02:00:00:00:00:fe"
 QUEUE_BYTES = 512 * 1024  # of each end of a shaped link: about 1,600 fragments of 64 lanes
-OFFLOADS = ("tx", "rx", "sg", "tso", "gso", "gro")
-
-
-class NotRootError(PermissionError):
-    """Network namespaces need root."""
 
 
 def require_root() -> None:

@@ -1,4 +1,7 @@
-"""The commands `esa up`, `down`, `launch` and `job`. Errors are one line; status 2: nothing was started."""
+"""The commands `esa up`, `down`, `launch`, `job`, `port`, `attach`, `detach`.
+
+Errors are one line; status 2: nothing was started.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from topologies import tunnel
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 job_app = typer.Typer(help="Jobs' files.", no_args_is_help=True)
@@ -19,6 +24,8 @@ AddressOption = Annotated[
     str | None, typer.Option("--address", envvar="ESA_SWITCH", metavar="HOST:PORT", help="a switch that is no rack's")
 ]
 DeviceOption = Annotated[int, typer.Option(envvar="ESA_SWITCH_DEVICE_ID", min=0, help="its P4Runtime device id")]
+MtuOption = Annotated[int, typer.Option(help="of all ends of one switch")]
+ShowOption = Annotated[bool, typer.Option("--show", help="print the commands that make it, and do nothing")]
 
 
 @app.command("up")
@@ -161,6 +168,61 @@ def job_check_command(
     _say("nothing is wrong")
 
 
+@app.command("port")
+def port_command(
+    port: Annotated[int, typer.Argument(metavar="PORT", help="of the switch")],
+    host_machine: Annotated[str, typer.Option(metavar="IP", help="the machine of the host behind it")],
+    mtu: MtuOption = tunnel.DEFAULT_MTU,
+    show: ShowOption = False,
+) -> None:
+    """On the switch's machine: make its end of the tunnel to a host's machine (needs root)."""
+    with _one_line_errors():
+        end = tunnel.port_end(port, host_machine, mtu=mtu)
+        if _made(end, show):
+            _say(f"{end.interface} leads to {end.peer}; the switch takes it with: -i {port}@{end.interface}")
+
+
+@app.command("attach")
+def attach_command(
+    address: Annotated[str, typer.Argument(metavar="IP/LENGTH", help="this host's behind the switch, as 10.0.0.1/24")],
+    port: Annotated[int, typer.Option(help="of the switch, which nobody else has")],
+    switch_machine: Annotated[str, typer.Option(metavar="IP", help="where the switch runs")],
+    switch_ip: Annotated[
+        str | None, typer.Option(metavar="IP", help="the switch as a job's member; by default .254")
+    ] = None,
+    mtu: MtuOption = tunnel.DEFAULT_MTU,
+    show: ShowOption = False,
+) -> None:
+    """On a host's machine: make its end of the tunnel to the switch's machine (needs root)."""
+    with _one_line_errors():
+        end = tunnel.host_end(address, port, switch_machine, switch_ip=switch_ip, mtu=mtu)
+        if _made(end, show):
+            assert end.address is not None
+            _say(f"{end.interface} leads to the switch; as a job's member: {end.address.ip}={end.mac}@{port}")
+
+
+@app.command("detach")
+def detach_command(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[INTERFACE]...", help="of one end; all on this machine by default")
+    ] = None,
+) -> None:
+    """Remove ends of tunnels that `esa port` and `esa attach` have made on this machine."""
+    with _one_line_errors():
+        removed = tunnel.remove(names or ())
+        _say(f"removed {', '.join(removed)}" if removed else "no end of a tunnel is here")
+
+
+def _made(end: tunnel.End, show: bool) -> bool:
+    """Make the end, or print how."""
+    if show:
+        for command in end.commands:
+            _say(" ".join(command))
+    else:
+        tunnel.make(end)
+    return not show
+
+
 def _tell(text: str) -> None:
     """On stderr: stdout is the ranks'."""
     typer.echo(f"esa: {text}", err=True)
@@ -176,13 +238,14 @@ def _one_line_errors() -> Iterator[None]:
     from topologies.p4switch import P4SwitchError
     from topologies.record import RackError
     from topologies.single_rack import NotRootError
+    from topologies.tunnel import TunnelError
 
     try:
         yield
     except (RackError, NotRootError, BadInput, ValueError) as error:
         typer.echo(f"esa: {error}", err=True)
         raise typer.Exit(USAGE_ERROR) from None
-    except (P4SwitchError, SwitchError) as error:
+    except (P4SwitchError, SwitchError, TunnelError) as error:
         first, *log = str(error).splitlines()
         typer.echo(f"esa: {' '.join([first, *log[-1:]])}", err=True)
         raise typer.Exit(1) from None

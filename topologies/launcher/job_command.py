@@ -23,6 +23,7 @@ from topologies.launcher.addresses import neighbour, own_addresses
 from topologies.launcher.new_job import WORKER_PORT, new_job, unused
 from topologies.names import enter_network_of
 from topologies.record import RackRecord
+from topologies.tunnel import default_switch_ip
 
 MEMBER = re.compile(r"(?P<ip>[^=@]+)(=(?P<mac>[0-9a-fA-F:]{17})(@(?P<port>\d+))?)?")
 MEMBER_FORM = "IP, IP=MAC, IP=MAC@PORT, or a host's name on a rack that is up"
@@ -92,8 +93,8 @@ def make_job(
             switch = _ipv4("switch-ip", switch_ip)
         elif where.rack is not None and where.rack.switch is not None:
             switch = where.rack.switch.ip
-        else:  # as other jobs of this switch have it, else the last address of the PS's /24
-            switch = jobs[0].switch_ip if jobs else IPv4Address(int(ps.ip) & ~0xFF | 254)
+        else:  # as other jobs of this switch have it
+            switch = jobs[0].switch_ip if jobs else default_switch_ip(ps.ip)
         names = {controller.name(job) for job in jobs}
         if name is not None and name in names:
             raise BadInput(f"name: there is a job '{name}' in the switch already")
