@@ -8,6 +8,7 @@ import socket
 from pathlib import Path
 
 from esa.errors import BadInput
+from esa.net.forks import not_for_children
 
 BACKLOG = 128
 _UNIX = "unix:"
@@ -50,7 +51,7 @@ def connected_socket(address: str, timeout_s: float) -> socket.socket:
         sock = socket.create_connection(_host_and_port(address), timeout_s)
         keep_alive(sock)
     sock.settimeout(None)
-    return sock
+    return not_for_children(sock)
 
 
 def keep_alive(sock: socket.socket) -> None:

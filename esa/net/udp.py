@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 
+from esa.net.forks import not_for_children
 from esa.net.sockets import set_buffer_bytes
 
 
@@ -19,7 +20,7 @@ def open_udp_socket(
     A connected socket receives from its peer only, and its batches need no addresses.
     Raises OSError naming the address.
     """
-    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock = not_for_children(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
     address = bind
     try:
         set_buffer_bytes(sock, receive_bytes, send_bytes)
