@@ -14,7 +14,7 @@ from esa.torch.backend import EsaGroup, EsaOptions
 from esa.torch.check import check_model
 from esa.torch.hook import esa_hook
 from esa.torch.notices import EsaWarning
-from esa.torch.session import Session, Traffic, attach, detach, session
+from esa.torch.session import Session, Traffic, attach, attached, detach, session
 from esa.torch.state import EsaState
 from esa.torch.sums import SumStatistics
 from esa.torch.timeline import Statistics, Timeline
@@ -32,6 +32,7 @@ __all__ = [
     "Timeline",
     "Traffic",
     "attach",
+    "attached",
     "check_model",
     "detach",
     "esa_hook",

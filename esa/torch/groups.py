@@ -1,7 +1,9 @@
-"""A process group of the state's own."""
+"""A process group of the state's own, and what its ranks agree on."""
 
 from __future__ import annotations
 
+import socket
+from collections import defaultdict
 from datetime import timedelta
 
 import torch.distributed as dist
@@ -25,3 +27,37 @@ def gloo_twin(original: dist.ProcessGroup, timeout: timedelta) -> dist.ProcessGr
     if not isinstance(twin, dist.ProcessGroup):
         raise ValueError(f"process_group: this rank is not among its ranks {ranks}")
     return twin
+
+
+def is_destroyed(group: dist.ProcessGroup) -> bool:
+    """Whether `destroy_process_group` has ended it."""
+    try:
+        dist.get_process_group_ranks(group)
+    except (KeyError, ValueError):
+        return True
+    return False
+
+
+def agree(problem: str, group: dist.ProcessGroup, kind: type[Exception]) -> None:
+    """Raise on every rank, in one line, what any rank has to say. Collective."""
+    problems: list[str] = [""] * dist.get_world_size(group)
+    mine = problem and f"rank {dist.get_rank(group)} ({socket.gethostname()}): {problem}"
+    dist.all_gather_object(problems, mine, group=group)
+    found = [text for text in problems if text]
+    if found:
+        same = {text.partition("): ")[2] for text in found}
+        raise kind(f"all ranks: {same.pop()}" if len(same) == 1 and len(found) == len(problems) else "; ".join(found))
+
+
+def hold_alike(name: str, value: str, group: dist.ProcessGroup, kind: type[Exception]) -> None:
+    """Raise on every rank, naming the ranks, unless `value` is the same on all of them. Collective."""
+    values: list[str] = [""] * dist.get_world_size(group)
+    dist.all_gather_object(values, value, group=group)
+    ranks: dict[str, list[str]] = defaultdict(list)
+    for rank, each in enumerate(values):
+        ranks[each].append(str(rank))
+    if len(ranks) > 1:
+        differing = "; ".join(
+            f"{each} on rank{'s' * (len(who) > 1)} {', '.join(who)}" for each, who in sorted(ranks.items())
+        )
+        raise kind(f"{name} has to be the same on all ranks: {differing}")

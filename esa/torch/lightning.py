@@ -9,7 +9,7 @@ from typing import Any
 
 from torch.nn.parallel import DistributedDataParallel
 
-from esa.torch.session import attach, detach
+from esa.torch.session import attach, described, detach
 
 try:
     from lightning.pytorch import Callback
@@ -38,3 +38,6 @@ class EsaCallback(Callback):  # type: ignore[misc,unused-ignore]
 
     def on_train_end(self, trainer: Any, pl_module: Any) -> None:
         detach()
+
+    def on_exception(self, trainer: Any, pl_module: Any, exception: BaseException) -> None:
+        detach(described(exception))  # the other ranks shall not wait for the end of this process

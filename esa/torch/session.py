@@ -17,11 +17,13 @@ starts. Leaving it says so to the others, with the error that ended it, if one d
 from __future__ import annotations
 
 import atexit
+import hashlib
 import os
-import socket
 import sys
+import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -32,18 +34,20 @@ import torch.distributed as dist
 from pydantic import ValidationError
 from torch import nn
 
+from esa.coordination import Cannot
 from esa.errors import BadInput, EsaError, JoinError
 from esa.hosts import WorkerEndpoint, join
-from esa.hosts.membership import coordinator_address, say
+from esa.hosts.membership import coordinator_address, say, tell
 from esa.job import Job
 from esa.torch.check import check_model
-from esa.torch.groups import world_of
+from esa.torch.groups import agree, hold_alike, is_destroyed, world_of
 from esa.torch.hook import esa_hook
 from esa.torch.notices import EsaWarning
 from esa.torch.state import EsaState
 from esa.torch.timeline import Statistics
 
 JOB_VARIABLE = "ESA_JOB"
+INSIST_S = 0.5
 
 Hook = Callable[[EsaState, Any], torch.futures.Future[torch.Tensor]]
 
@@ -86,8 +90,9 @@ class Session:
         self._group = process_group
         self._quiet = quiet
         self._states: list[EsaState] = []
+        self._before: list[Statistics] = []  # what a state from a checkpoint had counted
         self._closed = False
-        self._hooked = False
+        self._process = os.getpid()
         atexit.register(self._at_exit)
 
     @classmethod
@@ -119,8 +124,9 @@ class Session:
             problem = ""
         except EsaError as error:
             problem = str(error)
-        _agree(problem, group)
+        agree(problem, group, JoinError)
         assert loaded is not None
+        hold_alike("the job", _summary(loaded), group, JoinError)
         worker: WorkerEndpoint | None = None
         try:
             worker = join(loaded, controller, rank=dist.get_rank(group), size=dist.get_world_size(group))
@@ -128,7 +134,8 @@ class Session:
         except (EsaError, OSError) as error:
             problem = str(error)
         try:
-            _agree(problem, group)
+            with _insisting(coordinator_address(controller), loaded, problem):
+                agree(problem, group, JoinError)
         except JoinError:
             if worker is not None:
                 worker.close("another rank could not join")
@@ -136,12 +143,22 @@ class Session:
         assert worker is not None
         return cls(loaded, worker, group, quiet=quiet)
 
-    def state(self, model: nn.Module | None = None, **settings: Any) -> EsaState:
-        """A state for one more DDP model; collective. TypeError if the model's gradients cannot be summed."""
+    def state(self, model: nn.Module | None = None, *, restored: EsaState | None = None, **settings: Any) -> EsaState:
+        """A state for one more DDP model; collective. TypeError if the model's gradients cannot be summed.
+
+        restored: a state from a checkpoint to go on with; it keeps its settings and statistics.
+        """
         if model is not None:
-            check_model(model)
-        state = EsaState.of(self.job, self.worker, self._group, **settings)
+            _check_on_all_ranks(model, self._group)
+        if restored is None:
+            state = EsaState.of(self.job, self.worker, self._group, **settings)
+        elif settings:
+            raise ValueError(f"{', '.join(settings)}: a restored state keeps its own settings; change its attributes")
+        else:
+            state = restored
+            state.attach(self.worker, self._group)
         self._states.append(state)
+        self._before.append(Statistics() if restored is None else state.statistics)
         return state
 
     def hook(self, model: nn.Module | None = None, **settings: Any) -> tuple[EsaState, Hook]:
@@ -158,13 +175,14 @@ class Session:
         """Totals so far."""
         counts, states = self.worker.stats(), self.statistics
         results, via_ps = int(counts["results"]), int(counts["via_ps"])
+        before = self._before
         return Traffic(
             fragments=int(counts["fragments"]),
             by_switch=results - via_ps,
             by_ps=via_ps,
             resends=int(counts["resends"]),
-            repeated=sum(each.repeated_fragments for each in states),
-            redone_buckets=sum(each.redone_buckets for each in states),
+            repeated=sum(s.repeated_fragments for s in states) - sum(s.repeated_fragments for s in before),
+            redone_buckets=sum(s.redone_buckets for s in states) - sum(s.redone_buckets for s in before),
         )
 
     def close(self, why: str | None = None) -> None:
@@ -177,7 +195,8 @@ class Session:
             for state in self._states:
                 if why is None:
                     state.close(barrier=False)  # the endpoint stays until all have left
-            traffic, buckets = self.traffic, sum(each.buckets for each in self.statistics)
+            traffic = self.traffic
+            buckets = sum(s.buckets for s in self.statistics) - sum(s.buckets for s in self._before)
         finally:
             if self._owns_worker:
                 self.worker.close(why)
@@ -193,18 +212,30 @@ class Session:
         elif not self._quiet and self.worker.rank == 0:
             say(f"job {self.job.name}, rank 0: {traffic}")
 
+    def _not_for(self, group: dist.ProcessGroup) -> str:
+        """Why this session cannot sum gradients over `group`; empty if it can."""
+        ranks, mine = dist.get_process_group_ranks(group), dist.get_process_group_ranks(self._group)
+        if self._closed or ranks == mine:
+            return ""
+        return (
+            f"the model's process group has ranks {ranks}, the session's {mine}: a process takes part in one job at a"
+            " time with attach; esa.torch.session opens another one beside it"
+        )
+
     def __enter__(self) -> Session:
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self.close(None if error is None else _described(error))
+        self.close(None if error is None else described(error))
 
     def _at_exit(self) -> None:
+        if os.getpid() != self._process:  # a forked child, which is no member of the run
+            return
         # A script that ended by an exception has left it here; its threads, this object's too, are still alive.
         error = getattr(sys, "last_value", None)
-        self.close(None if error is None else _described(error))
+        self.close(None if error is None else described(error))
 
 
 _attached: Session | None = None  # what `attach` opened: one run for all models of a process
@@ -231,38 +262,61 @@ def attach(
     controller: str | None = None,
     *,
     wrapper: Callable[[Hook], Hook] | None = None,
+    restored: EsaState | None = None,
     quiet: bool = False,
     **settings: Any,
 ) -> EsaState:
     """Let the switch sum this model's gradients from now on; collective over the model's process group.
 
     The first call opens a session, which ends with the process (or `detach`); models attached later share it. wrapper:
-    around the hook, such as torch's `fp16_compress_wrapper`. settings: those of `EsaState`. Returns the model's state,
-    whose `statistics` count what happens.
+    around the hook, such as torch's `fp16_compress_wrapper`. restored: a state from a checkpoint to go on with.
+    settings: those of `EsaState`, by default the job's. Returns the model's state, whose `statistics` count what
+    happens. A session whose process group was destroyed is ended, and a new one opened.
     """
     global _attached
     if not isinstance(model, nn.parallel.DistributedDataParallel):
         raise TypeError(f"model: a {type(model).__name__}; attach takes the DistributedDataParallel around it")
     group = model.process_group
+    _check_on_all_ranks(model, group)
+    if _attached is not None and is_destroyed(_attached._group):
+        detach()
+    agree("" if _attached is None else _attached._not_for(group), group, BadInput)
+    if _attached is None or _attached._closed:
+        _attached = Session.open(job, controller, group, quiet=quiet)
+    state = _attached.state(restored=restored, **settings)
+    hook: Hook = esa_hook
+    if wrapper is not None:
+        hook = wrapper(esa_hook)
+        with suppress(AttributeError):  # a bound method's name stays
+            # DDP knows bf16_compress_wrapper by its name, and wants NCCL for it: here nobody adds bfloat16.
+            hook.__name__ = esa_hook.__name__
+    model.register_comm_hook(state, hook)
+    return state
+
+
+def attached() -> Session | None:
+    """The session that `attach` opened, if there is one: its `traffic`, its `worker`."""
+    return _attached
+
+
+def detach(why: str | None = None) -> None:
+    """End the session that `attach` opened: in good order, as all ranks do, or at once because of `why`.
+
+    Its models' hooks are of no more use.
+    """
+    global _attached
+    if _attached is not None:
+        ended, _attached = _attached, None
+        ended.close(why)
+
+
+def _check_on_all_ranks(model: nn.Module, group: dist.ProcessGroup) -> None:
     problem = ""
     try:
         check_model(model)
     except TypeError as error:
         problem = str(error)
-    _agree(problem, group, TypeError)
-    if _attached is None or _attached._closed:
-        _attached = Session.open(job, controller, group, quiet=quiet)
-    state = _attached.state(**settings)
-    model.register_comm_hook(state, esa_hook if wrapper is None else wrapper(esa_hook))
-    return state
-
-
-def detach() -> None:
-    """End the session that `attach` opened, in good order: all ranks do. Its models' hooks are of no more use."""
-    global _attached
-    if _attached is not None:
-        ended, _attached = _attached, None
-        ended.close()
+    agree(problem, group, TypeError)
 
 
 def job_of(job: Job | str | Path | None) -> Job:
@@ -280,17 +334,35 @@ def job_of(job: Job | str | Path | None) -> Job:
         raise BadInput(f"job: {path}: {' '.join(str(error).split())}") from None
 
 
-def _agree(problem: str, group: dist.ProcessGroup, kind: type[Exception] = JoinError) -> None:
-    """Raise on every rank what any rank has to say."""
-    problems: list[str] = [""] * dist.get_world_size(group)
-    mine = problem and f"rank {dist.get_rank(group)} ({socket.gethostname()}): {problem}"
-    dist.all_gather_object(problems, mine, group=group)
-    found = [text for text in problems if text]
-    if found:
-        same = {text.partition("): ")[2] for text in found}
-        raise kind(f"all ranks: {same.pop()}" if len(same) == 1 and len(found) == len(problems) else "; ".join(found))
+def _summary(job: Job) -> str:
+    """A job in a few words, different for jobs that differ in what its members have to agree on."""
+    fixed = job.model_dump_json(exclude={"policy", "pool"})
+    digest = hashlib.sha256(fixed.encode()).hexdigest()[:8]
+    return f"{job.name} (number {job.job}, {job.fan_in} workers, digest {digest})"
 
 
-def _described(error: BaseException) -> str:
+@contextmanager
+def _insisting(address: str, job: Job, problem: str) -> Iterator[None]:
+    """Let the other ranks not wait for this one at the coordinator, even if they come there only now."""
+    if not problem:
+        yield
+        return
+    known = threading.Event()
+
+    def insist() -> None:
+        while not known.wait(INSIST_S):
+            tell(address, Cannot(job=job, why=problem))
+
+    thread = threading.Thread(target=insist, name="esa-insist", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        known.set()
+        thread.join()
+
+
+def described(error: BaseException) -> str:
+    """An error in one line, for the other ranks."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

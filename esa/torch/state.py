@@ -19,7 +19,7 @@ from esa.priority import HIGHEST, LOWEST, Priority, PriorityFunction, Urgency
 from esa.quantize import Floats, adaptive_scale, fixed_scale, lane_limit
 from esa.rounds import Rounds, prepare
 from esa.torch.check import check_bucket
-from esa.torch.groups import gloo_twin, world_of
+from esa.torch.groups import agree, gloo_twin, hold_alike, world_of
 from esa.torch.notices import Notices
 from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot
 from esa.torch.timeline import Statistics, Timeline
@@ -40,6 +40,7 @@ class EsaState:
     - `transport`: sums int32 over exactly the ranks of `process_group` (None: the default group). ValueError if it has
       another number of workers.
     - `quantisation`: "adaptive" scales each fragment by its largest value; "fixed" all of them by 2**`fraction_bits`.
+      ValueError, on every rank, if they differ between ranks.
     - `priority`: from `Urgency` to 1..255.
     - `total_iterations`: of the training; where not given, priorities go by attained service.
     - `timeout_s`: for a redo and for the closing barrier.
@@ -63,10 +64,6 @@ class EsaState:
         owns_transport: bool = False,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        if quantisation not in ("fixed", "adaptive"):
-            raise ValueError(f"quantisation: unknown '{quantisation}'; allowed: fixed, adaptive")
-        if not -64 <= fraction_bits <= 64:
-            raise ValueError(f"fraction_bits: {fraction_bits} is not in -64..64")
         self.quantisation = quantisation
         self.fraction_bits = fraction_bits
         self.priority: PriorityFunction = priority if priority is not None else Priority()
@@ -81,9 +78,10 @@ class EsaState:
     def of(
         cls, job: Job, transport: Transport, process_group: dist.ProcessGroup | None = None, **settings: Any
     ) -> EsaState:
-        """The state of a model of `job`, quantised as the job says; further settings as for `EsaState`."""
+        """The state of a model of `job`, quantised as the job says unless `settings`, those of `EsaState`, say else."""
         _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
-        return cls(transport, process_group, quantisation=job.quantisation, fraction_bits=job.fraction_bits, **settings)
+        quantised = {"quantisation": job.quantisation, "fraction_bits": job.fraction_bits}
+        return cls(transport, process_group, **{**quantised, **settings})
 
     def _initialise(self, statistics: Statistics, notices: Notices) -> None:
         self._timeline = Timeline(statistics)
@@ -102,17 +100,33 @@ class EsaState:
         """Connect a state without a transport, as it comes from a pickle; collective, like creating one."""
         if self._pipeline is not None:
             raise RuntimeError("this EsaState has a transport already")
+        problem = self._problem()
+        if problem and dist.group.WORLD is None:
+            raise ValueError(problem)
         original = world_of(process_group)
         _check_size("the transport", transport.size, original)
-        self._workers = transport.size
-        self._scale = (
-            adaptive_scale(self._workers)
-            if self.quantisation == "adaptive"
-            else fixed_scale(self.fraction_bits, self._workers)
-        )
-        prepare(self._scale)
-        self._group = gloo_twin(original, timedelta(seconds=self.timeout_s))
+        if not problem:
+            self._workers = transport.size
+            self._scale = (
+                adaptive_scale(self._workers)
+                if self.quantisation == "adaptive"
+                else fixed_scale(self.fraction_bits, self._workers)
+            )
+            prepare(self._scale)
+        twin = gloo_twin(original, timedelta(seconds=self.timeout_s))
+        agree(problem, twin, ValueError)
+        lanes = f"{transport.fragment_lanes} lanes to a fragment"
+        how = "adaptive" if self.quantisation == "adaptive" else f"fixed with {self.fraction_bits} fraction bits"
+        hold_alike("quantisation", f"{how}, {lanes}", twin, ValueError)
+        self._group = twin
         self._pipeline = Pipeline.of(transport)
+
+    def _problem(self) -> str:
+        if self.quantisation not in ("fixed", "adaptive"):
+            return f"quantisation: unknown '{self.quantisation}'; allowed: fixed, adaptive"
+        if not -64 <= self.fraction_bits <= 64:
+            return f"fraction_bits: {self.fraction_bits} is not in -64..64"
+        return ""
 
     @property
     def statistics(self) -> Statistics:
