@@ -13,6 +13,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
+ELSEWHERE = {"machines.md": ROOT / "tests" / "topologies" / "test_machines.py"}  # who runs a page for several machines
 _BLOCK = re.compile(r"^```(\w+)( long)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _ENDED_S = 20.0
 
@@ -70,7 +71,8 @@ def run(page: Path, tree: Path, limit_s: float, *, long: bool = False) -> str:
     process = subprocess.Popen(
         ["bash", "-c", "\n".join(script)],
         cwd=tree,
-        env=os.environ | {"PATH": path},
+        # Modules come from where the environment has them, not from the folder: they are compiled already.
+        env=os.environ | {"PATH": path, "PYTHONSAFEPATH": "1"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -86,5 +88,10 @@ def run(page: Path, tree: Path, limit_s: float, *, long: bool = False) -> str:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+        if process.returncode != 0:  # the page did not come to its end, where it takes its rack down
+            for name in re.findall(r"^esa up .*--name (\S+)", page.read_text(), re.MULTILINE):
+                subprocess.run(
+                    [ROOT / ".venv" / "bin" / "esa", "down", name], capture_output=True, timeout=60, check=False
+                )
     assert process.returncode == 0, f"{page.name}: status {process.returncode}\n{output}"
     return output
