@@ -1,4 +1,7 @@
-"""The command blocks of README and docs: ```sh is run by the tests, ```sh long by `make docs` alone."""
+"""The command blocks of README and docs: ```sh is run by the tests, ```sh long by `make docs` alone.
+
+```bash is for shells on several machines, never for this one's: `tests/topologies/machines_rig.py` runs those.
+"""
 
 from __future__ import annotations
 

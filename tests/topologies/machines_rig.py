@@ -44,7 +44,7 @@ def section(page: str, title: str) -> str:
 def steps(page: str, title: str) -> list[Step]:
     """What a section lets the reader type, in its order."""
     found: list[Step] = []
-    for block in re.findall(r"^```sh\n(.*?)^```", section(page, title), re.DOTALL | re.MULTILINE):
+    for block in re.findall(r"^```bash\n(.*?)^```", section(page, title), re.DOTALL | re.MULTILINE):
         for line in block.splitlines():
             if match := WHO.fullmatch(line):
                 found.append(Step(match["machine"], match["stays"] is not None))
