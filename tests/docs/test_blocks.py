@@ -11,14 +11,10 @@ from pathlib import Path
 import pytest
 
 from esa.job import Job, Member, Pool, Rack
-from tests.docs.blocks import ELSEWHERE, PAGES, ROOT, Block, blocks, fresh_tree, run
+from tests.docs.blocks import PAGES, ROOT, Block, blocks, fresh_tree, run
 
 LIMIT_S = 280.0
-SHORT = [
-    page
-    for page in PAGES
-    if page.name not in ELSEWHERE and any(block.language == "sh" and not block.long for block in blocks(page))
-]
+SHORT = [page for page in PAGES if any(block.language == "sh" and not block.long for block in blocks(page))]
 LONG = [block for page in PAGES for block in blocks(page) if block.language == "sh" and block.long]
 
 
@@ -53,10 +49,6 @@ def test_commands_that_take_long_exist_with_their_options(block: Block) -> None:
         assert known, f"{block.page.name}:{block.line}: there is no {program} {' '.join(verbs)}"
         for option in (word for word in words if word.startswith("--")):
             assert option in known, f"{block.page.name}:{block.line}: {program} {' '.join(verbs)} has no {option}"
-
-
-def test_a_page_that_is_run_elsewhere_is_run_there() -> None:
-    assert all(f'"{name}"' in test.read_text() for name, test in ELSEWHERE.items())
 
 
 def test_links_between_pages_lead_somewhere() -> None:
