@@ -57,8 +57,8 @@ class Traffic:
     """What a session's gradients took: fragments, and how their sums came about."""
 
     fragments: int
-    by_switch: int  # sums that the switch completed
-    by_ps: int  # sums that the PS completed, or a peer gave
+    by_switch: int  # results that came from the switch
+    by_ps: int  # results that came from the PS: what it completed, what a peer gave, and all of them under `atp`
     resends: int
     repeated: int  # fragments sent again under another scale
     redone_buckets: int  # summed in floating point over gloo
@@ -66,8 +66,8 @@ class Traffic:
     def __str__(self) -> str:
         done = max(1, self.by_switch + self.by_ps)
         return (
-            f"{self.fragments:,} fragments, {self.by_switch / done:.1%} summed by the switch,"
-            f" {self.by_ps / done:.1%} by the PS; {self.resends:,} resends, {self.repeated:,} under a new scale,"
+            f"{self.fragments:,} fragments, results: {self.by_switch / done:.1%} from the switch,"
+            f" {self.by_ps / done:.1%} from the PS; {self.resends:,} resends, {self.repeated:,} under a new scale,"
             f" {self.redone_buckets} buckets redone"
         )
 

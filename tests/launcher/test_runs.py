@@ -81,4 +81,4 @@ def test_one_line_in_a_training_script_lets_the_switch_sum(rack: Up, tmp_path: P
     gradients = [line[4:] for line in done.stdout.splitlines() if line[4:].startswith("[")]
     assert len(gradients) == 3
     assert len(set(gradients)) == 1, "the same on every rank"
-    assert "summed by the switch" in done.stderr
+    assert "from the switch" in done.stderr

@@ -108,7 +108,7 @@ def test_torchrun_trains_on_two_machines(tunnelled: Machines) -> None:
     printed = [rank.finish(COMPILE_S) for rank in tunnelled.follow(ranks)]
     for text in printed:
         assert re.search(r"accuracy 0\.9|accuracy 1\.0", text), text
-    by_switch = re.search(r"([\d.]+)% summed by the switch", "".join(printed))
+    by_switch = re.search(r"([\d.]+)% from the switch", "".join(printed))
     assert by_switch is not None, printed
     assert float(by_switch[1]) > 90
 
