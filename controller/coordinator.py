@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from controller.client import Switch
 from controller.controller import Controller
 from controller.entries import DENY_REASONS, InstalledJob
-from controller.room import Room, Started
+from controller.room import Room, Started, describe_difference
 from esa.coordination import (
     MAX_LINE,
     Because,
@@ -178,8 +178,11 @@ class Coordinator:
         if loaded.lanes != job.lanes:
             raise BadInput(f"lanes: job {job.name} has {job.lanes}, the switch runs the {loaded.lanes}-lane build")
         room = self._rooms.get(job.job)
+        saved = controller.saved(installed)
+        if room is not None and room.idle and _is_another(room.job, installed, saved):
+            room.dismiss(f"job {room.job.name}: its number, {job.job}, is another job's on the switch now")
         if room is None or room.empty:
-            known = controller.saved(installed) or job
+            known = saved or job
             here = (tuple(known.workers), known.server)
             if here != (installed.workers, installed.server):
                 raise BadInput(f"job {job.name}: its members are not those of job {job.job} on the switch")
@@ -252,7 +255,9 @@ class Coordinator:
             self._unseen[number] = self._unseen.get(number, 0) + 1
             if self._unseen[number] >= GONE_LOOKS:
                 room.close(f"job {room.job.name} was taken off the switch")
-                del self._rooms[number], self._unseen[number]
+                del self._unseen[number]
+                if room.empty:  # else a PS waits for the job to come back
+                    del self._rooms[number]
 
     def _compare(self, room: Room, installed: InstalledJob) -> None:
         """Follow what others did to the job on the switch while its run is on."""
@@ -266,6 +271,12 @@ class Coordinator:
         with contextlib.suppress(EsaError):  # the next look tries again
             self._controller().resume_run(installed.job, room.epoch)
             self._say(f"job {room.job.name}: its run, epoch {room.epoch}, is on the switch again")
+
+
+def _is_another(job: Job, installed: InstalledJob, saved: Job | None) -> bool:
+    """Whether what the switch has under the number of `job` is not that job."""
+    members = (tuple(job.workers), job.server) != (installed.workers, installed.server)
+    return members or (saved is not None and describe_difference(job, saved) != "")
 
 
 class _Connection:

@@ -64,6 +64,11 @@ class Room:
         return not self._waiting and self._server is None and self._run is None
 
     @property
+    def idle(self) -> bool:
+        """Whether neither a run is on nor anybody waits for one, but maybe the PS for whoever comes."""
+        return not self._waiting and self._run is None
+
+    @property
     def waits(self) -> bool:
         """Whether anybody waits for a run to start."""
         return bool(self._waiting)
@@ -135,10 +140,17 @@ class Room:
                 self._server.send(PolicyIs(policy=policy))
 
     def close(self, why: str) -> None:
-        """Refuse all who wait, such as when the job is taken off the switch."""
+        """End the run and refuse all who wait, such as when the job is taken off the switch; the PS may stay."""
         self.refuse_waiting(why)
         if self._run is not None:
             self._over(self._run, Refuse(why=why))
+
+    def dismiss(self, why: str) -> None:
+        """Send the PS away, too."""
+        self.close(why)
+        if self._server is not None:
+            self._server.send(Refuse(why=why))
+        self._server = None
 
     def remind(self) -> None:
         """Tell those who wait for whom they do."""

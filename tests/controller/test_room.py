@@ -205,3 +205,15 @@ def test_a_job_that_is_taken_off_the_switch_ends_its_run() -> None:
     a, b, _ = scene.run()
     scene.room.close("it was removed")
     assert a[1:] == b[1:] == [Refuse(why="it was removed")]
+
+
+def test_the_ps_of_a_removed_job_waits_for_it_unless_its_number_is_another_s() -> None:
+    scene = Scene()
+    _, _, server = scene.run()
+    scene.room.close("it was removed")
+    assert scene.room.idle
+    assert not scene.room.empty
+    assert server[1:] == []
+    scene.room.dismiss("another job has its number")
+    assert server[1:] == [Refuse(why="another job has its number")]
+    assert scene.room.empty

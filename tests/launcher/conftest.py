@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -61,6 +62,13 @@ class Up:
         found = record.load(self.name)
         assert found is not None
         return found
+
+    def kill_switch(self) -> None:
+        switch = self.record.switch
+        assert switch is not None
+        found = subprocess.run(["pgrep", "-fa", switch.address], capture_output=True, text=True, check=False).stdout
+        (pid,) = [int(line.split()[0]) for line in found.splitlines() if "esa.switch" in line]
+        os.kill(pid, signal.SIGKILL)
 
     def end(self) -> None:
         """Whatever state it is in."""

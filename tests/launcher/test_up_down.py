@@ -64,12 +64,7 @@ def test_the_record_is_its_owner_s_alone(rack: Up) -> None:
 def test_a_killed_switch_comes_back_with_program_and_hosts(rack: Up) -> None:
     switch = rack.record.switch
     assert switch is not None
-    (pid,) = [
-        int(line.split()[0])
-        for line in subprocess.run(["pgrep", "-fa", switch.address], capture_output=True, text=True).stdout.splitlines()
-        if "esa.switch" in line
-    ]
-    os.kill(pid, signal.SIGKILL)
+    rack.kill_switch()
 
     def whole() -> bool:
         try:
