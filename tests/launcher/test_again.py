@@ -340,24 +340,23 @@ def test_what_torchrun_restarts_trains_to_the_weights_of_gloo(
     hands: Callable[..., Hands], gloo: again.Weights, tmp_path: Path
 ) -> None:
     hand = hands("esa")
+    # Two ranks on one host: agents on several do not restart their ranks together, and then gloo does not find itself.
+    worker = json.loads(hand.file.read_text())["workers"][0]
+    changed(hand.file, workers=[worker, worker | {"udp_port": worker["udp_port"] + 1}])
     hand.add()
     hand.server()
     script, weights, died = tmp_path / "dies.py", tmp_path / "weights.npy", tmp_path / "died"
     script.write_text(DIES_ONCE)
-    agents = [
-        hand.process(
-            f"h{node + 1}",
-            "torch.distributed.run",
-            *("--rdzv-backend", "static", "--master-addr", "10.0.0.1", "--master-port", "29511"),
-            *("--nnodes", "2", "--node-rank", str(node), "--nproc-per-node", "1", "--max-restarts", "1"),
-            *(str(script), str(weights), str(died)),
-            ESA_JOB=str(hand.file),
-            GLOO_SOCKET_IFNAME=hand.rack.record.interface,
-            TRAIN=str(again.SCRIPT),
-        )
-        for node in range(2)
-    ]
-    until(lambda: all(agent.process.poll() is not None for agent in agents), "torchrun ends", 120.0)
-    assert [agent.process.returncode for agent in agents] == [0, 0], [agent.err[-5:] for agent in agents]
+    agent = hand.process(
+        "h1",
+        "torch.distributed.run",
+        *("--rdzv-backend", "static", "--master-addr", "10.0.0.1", "--master-port", "29511"),
+        *("--nnodes", "1", "--node-rank", "0", "--nproc-per-node", "2", "--max-restarts", "1"),
+        *(str(script), str(weights), str(died)),
+        ESA_JOB=str(hand.file),
+        GLOO_SOCKET_IFNAME=hand.rack.record.interface,
+        TRAIN=str(again.SCRIPT),
+    )
+    assert agent.process.wait(150) == 0, agent.err[-5:]
     assert died.exists()
     assert again.distance(np.load(weights), gloo) <= again.BOUND
