@@ -200,11 +200,11 @@ class Controller:
         return new
 
     def resume_run(self, job: str | int, epoch: int) -> InstalledJob:
-        """Give a job the run back that a restarted switch lacks: it was started after somebody last looked at it."""
+        """Give a job the run back that a restarted switch lacks, and that its members are still in."""
         old = self._sound(job)
         new = replace(old, epoch=epoch)
         self._insert(new)
-        self._delete_runs(new.job, lambda other: other < epoch)
+        self._delete_runs(new.job, lambda other: other < epoch or other == old.epoch)
         return new
 
     def put_back(self, job: InstalledJob) -> None:

@@ -29,8 +29,10 @@ from controller.entries import DENY_REASONS, InstalledJob
 from controller.room import Room, Started, describe_difference
 from esa.coordination import (
     MAX_LINE,
+    PS,
     Because,
     Cannot,
+    FromMember,
     Hello,
     Leave,
     Ready,
@@ -47,6 +49,7 @@ from esa.net.streams import keep_alive, listening_socket
 LOOK_S = 1.0
 REMIND_AFTER_S, REMIND_EVERY_S = 5.0, 60.0
 GONE_LOOKS = 5  # without a job on a switch that answers, until it is gone: a restarted switch gets its jobs back
+LOST_LOOKS = 3  # without anybody of the run that the switch has, until it is taken for nobody's
 SEND_TIMEOUT_S = 5.0
 
 
@@ -69,6 +72,7 @@ class Coordinator:
         self._denied: dict[int, dict[str, int]] = {}  # by job: the switch's counts when its run began
         self._unseen: dict[int, int] = {}  # by job: looks at the switch that did not find it
         self._connections: set[_Connection] = set()
+        self._knocking: list[_Connection] = []  # those that cannot come in yet
         self._listening: list[tuple[socket.socket, str]] = []
         self._closing = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="coordinator", daemon=True)
@@ -121,43 +125,104 @@ class Coordinator:
 
     def _attend(self, connection: _Connection) -> None:
         """Listen to one member until it ends."""
-        room: Room | None = None
         try:
             for line in connection.lines():
                 message = from_member(line)
                 with self._lock:
-                    if isinstance(message, Hello):
-                        room = self._enter(connection, message)
-                    elif isinstance(message, Cannot):
-                        self._cannot(message)
-                    elif room is None:
-                        raise ValueError("no hello")
-                    elif isinstance(message, Ready):
-                        room.server_ready(connection, message.epoch)
-                    elif isinstance(message, Leave):
-                        room.leave(connection, message.ok, message.why)
-                    elif isinstance(message, Why):
-                        connection.send(Because(text=self._because(room)))
+                    self._take(connection, message)
         except (ValidationError, ValueError) as error:
             connection.send(Refuse(why=f"the coordinator does not understand: {' '.join(str(error).split())[:200]}"))
         finally:
             with self._lock:
-                if room is not None and not self._closing.is_set():
-                    room.leave(connection, ok=False, why="it ended without a word")
+                if connection.room is not None and not self._closing.is_set():
+                    connection.room.leave(connection, ok=False, why="it ended without a word")
+                if connection in self._knocking:
+                    self._knocking.remove(connection)
                 self._connections.discard(connection)
             connection.close()
 
-    def _enter(self, connection: _Connection, hello: Hello) -> Room | None:
-        """Bring a member into its job's room; None if it was refused."""
+    def _take(self, connection: _Connection, message: FromMember) -> None:
+        if isinstance(message, Hello):
+            connection.hello = message
+            self._knock(connection)
+        elif isinstance(message, Cannot):
+            self._cannot(message)
+        elif connection in self._knocking:
+            if isinstance(message, Why):
+                connection.send(Because(text=connection.kept_out))
+            else:
+                connection.unheard.append(message)
+        elif connection.room is None:
+            raise ValueError("no hello")
+        elif isinstance(message, Ready):
+            connection.room.server_ready(connection, message.epoch)
+        elif isinstance(message, Leave):
+            connection.room.leave(connection, message.ok, message.why)
+        elif isinstance(message, Why):
+            connection.send(Because(text=self._because(connection.room)))
+
+    def _knock(self, connection: _Connection) -> None:
+        """Bring a member into its job's room, or refuse it.
+
+        A PS, and a worker whose run was on when it last heard of it, wait for a switch that is away or that is just
+        being given back what it held.
+        """
+        hello = connection.hello
+        assert hello is not None
+        patient = hello.member == PS or hello.epoch is not None
+        problem: EsaError
         try:
             installed, room = self._room(hello)
+            if hello.member != PS and hello.epoch not in (None, installed.epoch) and room.epoch is None:
+                installed = self._lost_run(connection, installed, hello)
+        except _NotYet as error:
+            connection.looks += 1
+            problem, patient = error, patient and connection.looks < GONE_LOOKS
+        except SwitchError as error:
+            connection.looks = 0
+            problem = error
+            self._disconnect()
         except EsaError as error:
-            connection.send(Refuse(why=str(error)))
-            return None
+            problem, patient = error, False
+        else:
+            self._let_in(connection, hello, installed, room)
+            return
+        if patient:
+            connection.kept_out = str(problem)
+            if connection not in self._knocking:
+                self._knocking.append(connection)
+            return
+        if connection in self._knocking:
+            self._knocking.remove(connection)
+        connection.send(Refuse(why=str(problem)))
+
+    def _let_in(self, connection: _Connection, hello: Hello, installed: InstalledJob, room: Room) -> None:
+        if connection in self._knocking:
+            self._knocking.remove(connection)
         if hello.epoch is not None and room.epoch is None and installed.epoch == hello.epoch:
             room.adopt(installed.epoch, installed.policy.name)
+        connection.room = room
         room.enter(connection, hello)
-        return room
+        unheard, connection.unheard = connection.unheard, []
+        for message in unheard:
+            self._take(connection, message)
+
+    def _lost_run(self, connection: _Connection, installed: InstalledJob, hello: Hello) -> InstalledJob:
+        """Put back the run of a member that comes back, if nobody is in the one that the switch has.
+
+        Switch and control plane have both been started anew, and nobody else knows which run was on: the job has a new
+        epoch. Its members, if there are any, come back, too, within one look or two; of several runs the newest counts.
+        """
+        newest = max(
+            other.hello.epoch or 0
+            for other in (*self._knocking, connection)
+            if other.hello is not None and other.hello.job.job == installed.job
+        )
+        if connection.looks < LOST_LOOKS or hello.epoch is None or hello.epoch < newest:
+            raise _NotYet(f"job {hello.job.name}: the run (epoch {hello.epoch}) has ended")
+        resumed = self._controller().resume_run(installed.job, hello.epoch)
+        self._say(f"job {hello.job.name}: its run, epoch {hello.epoch}, is on the switch again")
+        return resumed
 
     def _cannot(self, message: Cannot) -> None:
         """A process of a job cannot take part: nobody shall wait for it."""
@@ -170,7 +235,7 @@ class Coordinator:
         controller = self._controller()
         installed = next((found for found in controller.jobs() if found.job == job.job), None)
         if installed is None:
-            raise BadInput(
+            raise _NotYet(
                 f"job {job.name} (number {job.job}) is not on the switch at {controller.switch.address}: "
                 "add it first (esactl job add JOB.json)"
             )
@@ -229,9 +294,10 @@ class Coordinator:
         remind_at: dict[int, float] = {}
         while not self._closing.wait(LOOK_S):
             with self._lock:
-                if not self._rooms:
-                    continue
-                self._look()
+                if self._rooms:
+                    self._look()
+                for connection in list(self._knocking):
+                    self._knock(connection)
                 now = time.monotonic()
                 for number, room in self._rooms.items():
                     if not room.waits:
@@ -279,10 +345,19 @@ def _is_another(job: Job, installed: InstalledJob, saved: Job | None) -> bool:
     return members or (saved is not None and describe_difference(job, saved) != "")
 
 
+class _NotYet(BadInput):
+    """What the switch may be given in a moment."""
+
+
 class _Connection:
     """A member's stream, in lines. What cannot be sent is not: its reader notices that the member has ended."""
 
     def __init__(self, sock: socket.socket) -> None:
+        self.hello: Hello | None = None
+        self.room: Room | None = None
+        self.looks = 0  # at a switch that answers, since it knocked
+        self.kept_out = ""  # why
+        self.unheard: list[FromMember] = []  # said before it was let in
         self._sock = sock
         self._sending = threading.Lock()
         keep_alive(sock)

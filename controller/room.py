@@ -93,6 +93,8 @@ class Room:
     def adopt(self, epoch: int, policy: str) -> None:
         """The switch holds this run, and a member that knows it has come: it goes on."""
         self._run = _Run(epoch, policy)
+        if self._server is not None:
+            self._server.send(Start(epoch=epoch, policy=policy))
 
     def server_ready(self, client: Client, epoch: int) -> None:
         """The PS listens."""

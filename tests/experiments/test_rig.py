@@ -70,9 +70,9 @@ def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp
         for rank in lost:
             message = rank.events[-1]["message"]
             if rank.job.name == "esa":
-                assert f"nothing was heard from rank 1 ({rig.net.ip(rig.hosts['esa'][1])});" in message
+                assert f"rank 1 ({rig.net.ip(rig.hosts['esa'][1])}) has ended" in message
             else:
-                assert f"nor a word from the PS ({rig.net.ip(rig.hosts['atp'][3])})" in message
+                assert f"the PS ({rig.net.ip(rig.hosts['atp'][3])}) is silent" in message
         go_on(rig, ("switchml", "ps"))
         assert rig.stop(LIMIT_S, ["switchml", "ps"]) == []
         assert rig.sweep(ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
