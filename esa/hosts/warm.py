@@ -43,9 +43,13 @@ def say_compiling(done: int, parts: int) -> None:
 def warm(tell: Callable[[int, int], None]) -> None:
     """Compile what is not compiled yet, telling `tell` how many parts are done, of how many.
 
-    One process compiles at a time; the next one finds everything done. OSError: no room for the code, or no sockets.
+    One process compiles at a time; the next one finds everything done, and once it is, nobody waits for another.
+    OSError: no room for the code, or no sockets.
     """
     folder = native_folder()
+    done = folder / "warm.done"
+    if done.exists():
+        return
     folder.mkdir(parents=True, exist_ok=True)
     progress = _Progress(tell)
     event.register("numba:compile", progress)
@@ -54,6 +58,7 @@ def warm(tell: Callable[[int, int], None]) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX)
             server.ServerEndpoint.compile()
             worker.WorkerEndpoint.compile()
+            done.touch()
     finally:
         event.unregister("numba:compile", progress)
 
