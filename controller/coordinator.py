@@ -73,6 +73,7 @@ class Coordinator:
         self._unseen: dict[int, int] = {}  # by job: looks at the switch that did not find it
         self._connections: set[_Connection] = set()
         self._knocking: list[_Connection] = []  # those that cannot come in yet
+        self._attending: set[threading.Thread] = set()  # one to each connection
         self._listening: list[tuple[socket.socket, str]] = []
         self._closing = threading.Event()
         self._ticker = threading.Thread(target=self._tick, name="coordinator", daemon=True)
@@ -101,6 +102,9 @@ class Coordinator:
             for connection in list(self._connections):
                 connection.close()
             self._disconnect()
+            attending = list(self._attending)
+        for thread in attending:
+            thread.join(SEND_TIMEOUT_S)
 
     def __enter__(self) -> Coordinator:
         return self
@@ -118,10 +122,17 @@ class Coordinator:
                 accepted, _ = sock.accept()
             except OSError:
                 return
-            connection = _Connection(accepted)
             with self._lock:
+                if self._closing.is_set():
+                    accepted.close()
+                    return
+                connection = _Connection(accepted)
                 self._connections.add(connection)
-            threading.Thread(target=self._attend, args=(connection,), name="coordinator-member", daemon=True).start()
+                attending = threading.Thread(
+                    target=self._attend, args=(connection,), name="coordinator-member", daemon=True
+                )
+                self._attending.add(attending)
+                attending.start()
 
     def _attend(self, connection: _Connection) -> None:
         """Listen to one member until it ends."""
@@ -139,6 +150,7 @@ class Coordinator:
                 if connection in self._knocking:
                     self._knocking.remove(connection)
                 self._connections.discard(connection)
+                self._attending.discard(threading.current_thread())
             connection.close()
 
     def _take(self, connection: _Connection, message: FromMember) -> None:

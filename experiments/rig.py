@@ -15,12 +15,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import selectors
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,7 @@ from esa.wire import ESA_PORT
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 READY_LIMIT_S = 240.0
+LEFT_OVER_LIMIT_S = 10.0
 DEFAULT_POOL = Pool(base=0, size=1024)
 WORKER_PORT = ESA_PORT + 1
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "NUMBA_NUM_THREADS": "1"}
@@ -152,8 +154,7 @@ class Rig:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
         self._selector.close()
-        if self.coordinator is not None:
-            self.coordinator.close()
+        self._end_coordinator()
         self._meeting.cleanup()
 
     # Parts
@@ -165,9 +166,15 @@ class Rig:
 
     def coordinate(self) -> None:
         """Start runs from this process, where no supervisor does."""
+        self._end_coordinator()
         node = self.net.switch
         self.coordinator = Coordinator(lambda: Switch.connect(node.grpc_address, node.device_id, wait_s=10))
         self.coordinator.serve(self.meeting)
+
+    def _end_coordinator(self) -> None:
+        if self.coordinator is not None:
+            self.coordinator.close()
+            self.coordinator = None
 
     def add(self, spec: LoopJob, number: int) -> Job:
         """Write the files of a job; the switch is not told."""
@@ -214,9 +221,7 @@ class Rig:
         command = [sys.executable, "-m", "controller.cli", "--address", node.grpc_address]
         command += ["--device-id", str(node.device_id), "--state", str(self.folder.resolve() / "jobs.json")]
         command += ["supervise", "--lanes", str(self.lanes), "--listen", self.meeting, *files]
-        if self.coordinator is not None:
-            self.coordinator.close()
-            self.coordinator = None
+        self._end_coordinator()
         with (self.folder / "supervisor.log").open("ab") as log:
             self.supervisor = subprocess.Popen(
                 ["setpriv", "--pdeathsig", "KILL", *command],
@@ -256,8 +261,13 @@ class Rig:
             self.ranks.append(one)
             self._selector.register(process.stdout, selectors.EVENT_READ, one)
 
-    def run_again(self, name: str) -> None:
-        """Kill a rank of a job, and once the others have ended, too, start all of them anew: the job's next run."""
+    def run_again(self, name: str) -> int:
+        """Kill a rank of a job, and once the others have ended, too, start all of them anew: the job's next run.
+
+        Returns the epoch of the run that is over.
+        """
+        with self.controller() as controller:
+            epoch = controller.find(self.jobs[name].job).epoch
         ranks = self.of(name)
         self._kill(ranks[0].process)
         ranks[0].killed = True
@@ -270,6 +280,24 @@ class Rig:
         if not self.until(lambda: all(rank.last == "ready" for rank in again), READY_LIMIT_S):
             raise RigError(f"job {name} did not start again; see {self.folder}")
         self.tell("go", [name])
+        return epoch
+
+    def outlive(self, name: str, epoch: int) -> int:
+        """Let rank 0 of a run that is over go on sending for a second; how many packets the switch denied as such."""
+        command = [sys.executable, "-m", "experiments.outlived", "--job", self.job_file(name), "--rank", 0]
+        with self.controller() as controller:
+            before = controller.denied_by_reason()["other run"]
+        process = self.net.popen(
+            self.hosts[name][0],
+            [*command, "--epoch", epoch],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=self.environment,
+        )
+        if not self.until(lambda: process.poll() is not None, READY_LIMIT_S) or process.returncode != 0:
+            raise RigError(f"a rank of job {name} did not outlive its run: status {process.returncode}")
+        with self.controller() as controller:
+            return controller.denied_by_reason()["other run"] - before
 
     def kill_switch(self) -> None:
         self.net.switch.kill()
@@ -353,6 +381,30 @@ class Rig:
         return [f"{rank.job.name} rank {rank.rank}" for rank in chosen if not rank.over]
 
     # The switch
+
+    @contextlib.contextmanager
+    def controller(self) -> Iterator[Controller]:
+        node = self.net.switch
+        with Switch.connect(node.grpc_address, node.device_id, wait_s=10) as switch:
+            yield Controller(switch)
+
+    def left_over(self) -> list[str]:
+        """What no job of the switch owns; a controller that is at work is waited for."""
+        left: list[str] = []
+
+        def nothing() -> bool:
+            with self.controller() as controller:
+                left[:] = controller.leftovers()
+            return not left
+
+        self.until(nothing, LEFT_OVER_LIMIT_S)
+        return left
+
+    def epochs_begun(self) -> list[tuple[str, int]]:
+        """(job, epoch) of the runs that supervisors say they began."""
+        log = self.folder / "supervisor.log"
+        said = log.read_text() if log.exists() else ""
+        return [(name, int(epoch)) for name, epoch in re.findall(r"job (\S+): a run begins, epoch (\d+)", said)]
 
     def rows_held(self) -> int:
         """Rows of the switch's memory that hold something (embedded switch)."""

@@ -2,7 +2,8 @@
 
 Each run is drawn from its own seed: jobs, policies, windows, pools, bad links, and what is killed (SIGKILL) when. Most
 sum arrays without pause and check every one; one in five trains PyTorch models, whose final weights must be those of
-the same training left alone. At the end a table; wrong sums, hangs and leaked rows must be zero.
+the same training left alone. A job that starts again has a rank of its old run around for a second. At the end a table;
+wrong sums, hangs and leaked rows must be zero.
 """
 
 from __future__ import annotations
@@ -70,6 +71,7 @@ class Done:
     fragments: int = 0
     resends: int = 0
     recoveries: int = 0
+    outlived: int = 0  # packets of old runs that the switch denied
     jobs_given_up: int = 0
     wrong: int = 0
     hangs: int = 0
@@ -93,8 +95,9 @@ class Done:
         for kind in KILLS:
             table.add_row("run again" if kind == "again" else f"killed: {kind}", str(self.kills[kind]))
         table.add_row("recoveries", str(self.recoveries))
+        table.add_row("packets of old runs, denied", f"{self.outlived:,}")
         table.add_row("jobs that gave up, as they should", str(self.jobs_given_up))
-        for name, count in (("wrong sums", self.wrong), ("hangs", self.hangs), ("leaked rows", self.leaked)):
+        for name, count in (("wrong sums", self.wrong), ("hangs", self.hangs), ("leaked rows, entries", self.leaked)):
             table.add_row(f"{name} (must be 0)", str(count), style="bold red" if count else "bold")
         return table
 
@@ -175,8 +178,13 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
                     if rng.random() < 0.5:  # a new PS, or the one of the run before
                         rig.kill_server(job.name)
                         rig.start_server(job.name)
-                    rig.run_again(job.name)
+                    epoch = rig.run_again(job.name)
                     before[job.name] = 0
+                    outlived = rig.outlive(job.name, epoch)
+                    done.outlived += outlived
+                    if not outlived:
+                        done.wrong += 1
+                        done.failing.append(f"seed {seed}: packets of {job.name}'s old run were not denied, {folder}")
                 else:
                     if job.name in failing or len(specs) == 1:
                         continue
@@ -195,6 +203,13 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
                     break
                 rig.until(lambda: False, rng.uniform(0.0, 1.0))
             hung += rig.stop(HANG_S)
+            begun = rig.epochs_begun()
+            twice = [f"epoch {epoch} of {name} twice" for name, epoch in set(begun) if begun.count((name, epoch)) > 1]
+            done.wrong += len(twice)
+            done.failing += [f"seed {seed}: {what}, {folder}" for what in twice]
+            entries = rig.left_over()
+            done.leaked += len(entries)
+            done.failing += [f"seed {seed}: nobody's: {entry}, {folder}" for entry in entries]
         finally:
             count(rig, done)
         for rank in rig.ranks:

@@ -26,9 +26,12 @@ def listening_socket(address: str) -> tuple[socket.socket, str]:
             mask = os.umask(0o177)
             try:
                 sock.bind(str(path))
+                sock.listen(BACKLOG)
+            except BaseException:
+                sock.close()
+                raise
             finally:
                 os.umask(mask)
-            sock.listen(BACKLOG)
             return sock, address
         host, port = _host_and_port(address)
         sock = socket.create_server((host, port), backlog=BACKLOG)

@@ -78,6 +78,19 @@ def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp
         assert rig.sweep(ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
 
 
+def test_a_rank_that_outlives_its_run_is_denied_while_the_next_run_s_sums_are_exact(root: None, tmp_path: Path) -> None:
+    with Rig(jobs()[:1], tmp_path) as rig:
+        rig.start()
+        go_on(rig, ("esa",))
+        epoch = rig.run_again("esa")
+        assert rig.outlive("esa", epoch) > 100
+        go_on(rig, ("esa",))
+        assert rig.stop(LIMIT_S) == []
+        assert [rank.last for rank in rig.ranks] == ["end"] * 2
+        assert len(set(rig.epochs_begun())) == 2
+        assert rig.left_over() == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
