@@ -52,8 +52,15 @@ def _warm() -> int:
 
 def _serve(options: argparse.Namespace) -> int:
     told_to_end = threading.Event()
-    for number in _SIGNALS:
-        signal.signal(number, lambda *_: told_to_end.set())
+    before = {number: signal.signal(number, lambda *_: told_to_end.set()) for number in _SIGNALS}
+    try:
+        return _serve_until(told_to_end, options)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> int:
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
         endpoint = JobServer(Job.load(options.job), options.controller, faults=faults)
