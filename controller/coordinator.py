@@ -165,7 +165,8 @@ class Coordinator:
             else:
                 connection.unheard.append(message)
         elif connection.room is None:
-            raise ValueError("no hello")
+            if not isinstance(message, Leave):  # who was refused may say so
+                raise ValueError("no hello")
         elif isinstance(message, Ready):
             connection.room.server_ready(connection, message.epoch)
         elif isinstance(message, Leave):

@@ -82,9 +82,9 @@ class JobServer:
                 self._endpoint.set_policy(message.policy)
                 say(f"job {self.job.name}, PS: the switch has the job under {message.policy} now")
             elif isinstance(message, Refuse):
-                self.problem = JoinError(message.why)
+                self.problem = self.problem or JoinError(message.why)
         except BaseException as error:
-            self.problem = error
+            self.problem = self.problem or error
 
     def _start(self, start: Start) -> None:
         with self._lock:
