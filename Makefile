@@ -1,4 +1,4 @@
-# make launch | run-topo | test | fuzz | model | soak | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make launch | run-topo | test | fuzz | model | soak | again | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -9,6 +9,7 @@ RESULTS  ?= results
 ALLREDUCES ?= 100000
 SECONDS  ?= 300
 MINUTES  ?= 10
+ROUNDS   ?= 10
 QUICK    ?=
 FIGURES  ?=
 SCRIPT   ?= experiments/examples/train.py
@@ -22,7 +23,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launch run-topo test fuzz model soak recovery docs lint bench figures reality p4 stop clean
+.PHONY: help setup launch run-topo test fuzz model soak again recovery docs lint bench figures reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -69,6 +70,9 @@ model: setup ## random schedules of workers, PSs and switch, every invariant aft
 
 soak: setup ## random scenarios, faults and kills on Mininet; MINUTES=10 SEED=n; failing runs are kept in results
 	@$(SUDO) $(BIN)/python -m experiments.soak --minutes '$(MINUTES)' --seed '$(or $(SEED),1)' --results $(RESULTS)
+
+again: setup ## one script again and again under every policy, with a Ctrl-C in between; ROUNDS=10 SEED=n
+	@$(SUDO) $(BIN)/python -m experiments.again --rounds '$(ROUNDS)' --seed '$(or $(SEED),1)'
 
 recovery: setup ## how long a lost packet and a killed switch, PS, controller, worker hold jobs up
 	@$(SUDO) $(BIN)/python -m experiments.recovery --results $(RESULTS)

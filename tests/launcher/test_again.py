@@ -264,9 +264,6 @@ def test_a_rank_that_computes_for_longer_than_the_silent_are_given_is_waited_for
     hand.server()
     ranks = hand.ranks(0.0, 6.5)
     hand.go_on(ranks, 2)
-    for rank in ranks:
-        rank.tell("stop")
-    until(lambda: all(rank.last["event"] == "end" for rank in ranks), "the ranks end", LIMIT_S)
     said = [line for line in ranks[0].err if "computes" in line]
     assert len(said) == 1, ranks[0].err
     assert re.fullmatch(r"esa: job hand, rank 0: waits 5 s for fragment \d+: rank 1 \(10\.0\.0\.2\) computes", said[0])
