@@ -50,8 +50,8 @@ def test_hosts_are_entered_by_name_and_names_resolve(rack: Up) -> None:
     assert rack.record.hosts[2].mac in neighbours
 
 
-def test_what_it_says_leads_a_controller_to_the_switch(rack: Up) -> None:
-    (export,) = [line for line in rack.lines if "ESA_SWITCH=" in line]
+def test_the_environment_leads_a_controller_to_the_switch(rack: Up) -> None:
+    (export,) = [line for line in esa("env", rack.name).stdout.splitlines() if "ESA_SWITCH=" in line]
     words = dict(word.split("=", 1) for word in export.split() if "=" in word)
     with Switch.connect(words["ESA_SWITCH"], int(words["ESA_SWITCH_DEVICE_ID"])) as switch:
         assert Controller(switch).hosts() == {host.mac: host.switch_port for host in rack.record.hosts}
