@@ -173,7 +173,7 @@ def test_a_lost_worker_fails_its_job_alone_and_is_named(root: None, tmp_path: Pa
     assert cnn["jct_s"] > 0, "the other job is done"
     (said,) = [json.loads(line) for line in (folder / "records.jsonl").read_text().splitlines() if '"error"' in line]
     assert (said["job"], said["rank"]) == ("mlp", 0)
-    assert "nothing was heard from rank 1 (10.0.0.2)" in said["message"]
+    assert "rank 1 (10.0.0.2) has ended: it ended without a word" in said["message"]
     assert leftovers(process.pid, tmp_path) == []
 
 
