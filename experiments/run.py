@@ -429,6 +429,9 @@ class _Run:
         elif event == "end":
             worker.end = record
         elif event == "error":
+            for other in self.measured.workers:  # it may fail because a peer has ended: that is what happened, then
+                if other.plan is worker.plan and other is not worker:
+                    self._check_ended(other)
             self._fail(worker, f"{worker.name} failed: {record['message']}; {_tail(worker.log)}")
 
     def _check_ended(self, worker: Worker) -> None:
