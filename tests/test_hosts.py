@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 import socket
 import subprocess
 import sys
@@ -18,38 +16,18 @@ import pytest
 
 from esa.float_sum import all_reduce_float
 from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
-from esa.job import Job, Run
+from esa.job import Run
 from esa.net.impairment import Impairment, LinkFaults
 from esa.transport import Transport
 from esa.wire import ESA_PORT
+from tests.hosts_rig import WAIT_S, make_loopback_job
 
 pytestmark = pytest.mark.timeout(120)
 
-WAIT_S = 60
-_HOSTS = itertools.count(1)
-
 
 def make_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings) -> Run:
-    """A job on loopback addresses that no other test of this process uses."""
-    net = f"127.{os.getpid() % 199 + 1}.{next(_HOSTS)}"
-
-    def member(host: int, port: int) -> dict:
-        return {"ip": f"{net}.{host}", "mac": "02:00:00:00:00:01", "udp_port": port, "switch_port": host}
-
-    return Job.model_validate(
-        {
-            "name": "j",
-            "job": 5,
-            "policy": "ps",
-            "lanes": lanes,
-            "workers": [member(10 + rank, 20000) for rank in range(workers)],
-            "server": member(9, ESA_PORT),
-            "switch_ip": f"{net}.250",
-            "pool": {"base": 0, "size": 64},
-            "window": window,
-            **settings,
-        }
-    ).run(epoch=1)
+    """A run of a job on loopback addresses that no other test of this process uses."""
+    return make_loopback_job(workers, lanes, window, **{"name": "j", "job": 5, **settings}).run(epoch=1)
 
 
 class Hosts(ExitStack):

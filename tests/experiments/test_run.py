@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -104,19 +105,33 @@ def test_few_aggregators_make_esa_preempt_atp_collide_and_switchml_neither(root:
 
 
 COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    """A test that fails leaves its run to nobody: it would train for minutes."""
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
 
 
 def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
     path = tmp_path / "cut.toml"
     text = text.replace('name = "short"', 'name = "short"\ngive_up_s = 2.0')
     path.write_text(text.replace("iterations = 6", "iterations = 5000"))
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*COMMAND, str(path), "--results", str(tmp_path / "results")],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
+    STARTED.append(process)
+    return process
 
 
 def wait_for_iterations(tmp_path: Path) -> Path:
