@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,6 +35,7 @@ class Veth:
                     # IPv6 neighbour discovery would put frames of its own on the wire.
                     self.exec("sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=1", check=False)
                     self.ip("link", "set", interface, "up")
+            self._wait_until_up(2 * pairs)
         except BaseException:
             self.close()
             raise
@@ -44,6 +46,14 @@ class Veth:
 
     def ip(self, *arguments: str) -> None:
         self._run("ip", "-n", self.name, *arguments)
+
+    def _wait_until_up(self, interfaces: int) -> None:
+        """Until then Linux drops what is sent, and says nothing: it gives a new link its queue a moment later."""
+        deadline = time.monotonic() + 20
+        command = ["ip", "-n", self.name, "-o", "link", "show"]
+        while subprocess.run(command, capture_output=True, text=True, timeout=20).stdout.count("state UP") < interfaces:
+            assert time.monotonic() < deadline, "a veth pair does not come up"
+            time.sleep(0.01)
 
     def exec(self, *command: str, check: bool = True) -> None:
         self._run("ip", "netns", "exec", self.name, *command, check=check)
