@@ -10,10 +10,10 @@ with Switch.connect("127.0.0.1:9559") as switch:
 
 from controller.client import Switch
 from controller.controller import Controller, Occupancy
-from controller.entries import Entry, Group, InstalledJob, Replica
 from controller.job_files import SavedJobs, read_job
 from controller.supervisor import Supervisor, Wanted
 from controller.tls import Tls
+from esa.entries.job_entries import Entry, Group, InstalledJob, Replica
 from esa.errors import BadInput, NotPrimary, Refused, SwitchError, Unreachable
 
 __all__ = [

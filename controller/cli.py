@@ -23,12 +23,12 @@ from controller import development_set
 from controller.client import Switch
 from controller.controller import Controller
 from controller.coordinator import Coordinator
-from controller.entries import InstalledJob
 from controller.job_files import SavedJobs, read_job
-from controller.pools import rows_text
 from controller.supervisor import Supervisor, Wanted
 from controller.tls import Tls
 from controller.watch import Sample, rates
+from esa.entries.job_entries import InstalledJob
+from esa.entries.pools import rows_text
 from esa.errors import BadInput, SwitchError
 from esa.job import Member, Pool
 from esa.policy import POLICIES
@@ -82,7 +82,7 @@ def global_options(
     state: Annotated[
         Path | None,
         typer.Option(
-            envvar="ESA_STATE", help="File that remembers names of jobs.", show_default="esa/jobs.json in XDG"
+            envvar="ESA_STATE", help="File that remembers names of jobs.", show_default="esa/workloads.json in XDG"
         ),
     ] = None,
 ) -> None:

@@ -27,8 +27,8 @@ from p4.v1 import p4runtime_pb2
 from p4runtime_sh.context import Context, P4Type
 from p4runtime_sh.p4runtime import P4RuntimeClient, SSLOptions
 
-from controller.entries import Entry, Group, Replica, mac_text
 from controller.tls import Tls, speaks_tls, why_no_handshake
+from esa.entries.job_entries import Entry, Group, Replica, mac_text
 from esa.errors import AlreadyExists, BadInput, NotPrimary, Refused, SwitchError, Unreachable
 from esa.program import Program
 

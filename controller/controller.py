@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from controller import entries as e
-from controller import pools
 from controller.client import Switch
-from controller.entries import InstalledJob
 from controller.job_files import SavedJobs
 from controller.runs import draw_epoch, is_newest, put_back
+from esa.entries import job_entries as e
+from esa.entries import pools
+from esa.entries.job_entries import InstalledJob
 from esa.errors import AlreadyExists, BadInput, Refused, SwitchError
 from esa.job import Job, Pool
 from esa.policy import Policy, policy

@@ -25,7 +25,6 @@ from pydantic import ValidationError
 
 from controller.client import Switch
 from controller.controller import Controller
-from controller.entries import DENY_REASONS, InstalledJob
 from controller.room import Room, Started, describe_difference
 from esa.coordination import (
     MAX_LINE,
@@ -42,6 +41,7 @@ from esa.coordination import (
     encode,
     from_member,
 )
+from esa.entries.job_entries import DENY_REASONS, InstalledJob
 from esa.errors import BadInput, EsaError, SwitchError
 from esa.job import Job
 from esa.net.streams import keep_alive, listening_socket

@@ -16,7 +16,7 @@ import secrets
 from collections.abc import Iterable
 
 from controller.client import Switch
-from controller.entries import RUN, Entry, run_entry
+from esa.entries.job_entries import RUN, Entry, run_entry
 from esa.errors import AlreadyExists, Refused
 from esa.job import MAX_EPOCH
 

@@ -23,7 +23,7 @@ from typing import NamedTuple
 
 from controller.client import Switch
 from controller.controller import Controller
-from controller.entries import Entry, InstalledJob
+from esa.entries.job_entries import Entry, InstalledJob
 from esa.errors import BadInput, Refused, SwitchError, Unreachable
 from esa.job import Job
 from esa.program import program

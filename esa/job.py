@@ -144,7 +144,7 @@ class Job(Frozen):
     def switches(self) -> tuple[IPv4Address, ...]:
         """The switches that the PS reminds, in the order of its members: the root, then the racks.
 
-        None where no switch holds rows; nor with release on reuse over several racks (why: `controller/tiers.py`).
+        None where no switch holds rows; nor with release on reuse over several racks (why: `esa/entries/tiers.py`).
         Where there are none the PS sends each worker its own RESULT.
         """
         knobs = policy(self.policy)

@@ -29,9 +29,9 @@ all workers, M, at least 2**(m - 1). Hence for every lane
 1.5e-8 M for two workers, 2.4e-7 M for 32, before the one rounding to float32; where m = EXPONENT_MIN, below which
 there is no smaller scale, 2**(carry + GROWTH_BITS + SLACK_BITS + EXPONENT_MIN - 32). More GROWTH_BITS and SLACK_BITS
 mean fewer repeats and larger errors. The two together let the largest of a fragment's values wander over a factor of 16
-and more from one use to the next, which makes repeats rare (`python -m experiments.bench.accuracy` counts them), and
-leave two workers more bits than float32 has. Slack gets the larger part because gradients of a training that goes well
-shrink.
+and more from one use to the next, which makes repeats rare (`python -m experiments.studies.bench.accuracy` counts
+them), and leave two workers more bits than float32 has. Slack gets the larger part because gradients of a training that
+goes well shrink.
 
 NaN, infinity and magnitudes from 2**126 on have no scale: EXPONENT_POISON. *Fixed*: one number of fraction bits for
 everything; what does not fit is EXPONENT_POISON, all else exponent 0.

@@ -35,10 +35,10 @@ def run_command(
     """Train a scenario's jobs through a P4 switch on this machine (needs root)."""
     from controller import SwitchError
     from esa.report import comparison_table
-    from experiments.folders import FolderError
-    from experiments.run import RunError, run
-    from experiments.scenario import Scenario
-    from experiments.toml_files import ScenarioError
+    from experiments.common.folders import FolderError
+    from experiments.live.run import RunError, run
+    from experiments.specs.scenario import Scenario
+    from experiments.specs.toml_files import ScenarioError
     from topologies.p4switch import P4SwitchError
     from topologies.single_rack import NotRootError, require_root
 
@@ -81,11 +81,11 @@ def sim_command(
 ) -> None:
     """Run a scenario in virtual time: the same P4 program, workers and PSs, simulated links and clock."""
     from esa.report import comparison_table
-    from experiments.folders import FolderError
-    from experiments.simulate import INTERRUPTED as STOPPED
-    from experiments.simulate import run_simulation
-    from experiments.simulation import Simulation
-    from experiments.toml_files import ScenarioError
+    from experiments.common.folders import FolderError
+    from experiments.specs.simulation import Simulation
+    from experiments.specs.toml_files import ScenarioError
+    from experiments.virtual.simulate import INTERRUPTED as STOPPED
+    from experiments.virtual.simulate import run_simulation
 
     console = Console()
     names = [None] if policy is None else [name.strip() for name in policy.split(",")]
@@ -130,12 +130,12 @@ def sweep_command(
 ) -> None:
     """Simulate a grid of scenarios; finished points are kept, and not run again."""
     from esa.signals import ending_interrupts
-    from experiments.folders import give_to_caller
-    from experiments.part_progress import PartProgress
-    from experiments.sweep import SweepError, executor_named, finished_points, sweep
-    from experiments.sweep_file import load_sweep
-    from experiments.sweep_tables import sweep_table, write_sweep
-    from experiments.toml_files import ScenarioError
+    from experiments.common.folders import give_to_caller
+    from experiments.common.part_progress import PartProgress
+    from experiments.specs.sweep_file import load_sweep
+    from experiments.specs.toml_files import ScenarioError
+    from experiments.virtual.sweep import SweepError, executor_named, finished_points, sweep
+    from experiments.virtual.sweep_tables import sweep_table, write_sweep
 
     console = Console()
     try:

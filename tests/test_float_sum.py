@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from esa.float_sum import all_reduce_float, nothing_agreed
 from esa.quantize import EXPONENT_MIN, GROWTH_BITS, SLACK_BITS, adaptive_scale
-from experiments.bench.accuracy import KINDS, compare, gradients, measure
+from experiments.studies.bench.accuracy import KINDS, compare, gradients, measure
 from tests.local_transport import LocalNetwork
 
 WIDTH = 8

@@ -3,10 +3,10 @@
 outcome = simulate(Plan(fabric, jobs, timers))
 """
 
-from esa.jobs import Bucket
 from esa.protocol.timers import Timers
 from esa.sim.plan import Fabric, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob
 from esa.sim.simulate import simulate
+from esa.workloads import Bucket
 
 __all__ = [
     "Bucket",

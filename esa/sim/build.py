@@ -10,16 +10,16 @@ import numpy.typing as npt
 
 from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, STRANGER, words
-from esa.sim.addresses import FIRST_ADDRESS
-from esa.sim.endpoints import join_servers, join_workers
-from esa.sim.events import MAX_SOURCES, new_events
-from esa.sim.lines import NONE, PS_PER_NS, new_lines, new_pool
+from esa.sim.engine.events import MAX_SOURCES, new_events
+from esa.sim.engine.lines import NONE, PS_PER_NS, new_lines, new_pool
+from esa.sim.fabric.addresses import FIRST_ADDRESS
+from esa.sim.fabric.switches import new_switches
 from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
 from esa.sim.plan import WIRE_OVERHEAD_BYTES, Link, Plan, SimulatedJob
-from esa.sim.states import new_server, new_worker
-from esa.sim.switches import new_switches
 from esa.sim.training import BUCKET, JOB, TRAINER, Training
-from esa.switch.pipeline import Pipeline
+from esa.sim.transport.endpoints import join_servers, join_workers
+from esa.sim.transport.states import new_server, new_worker
+from esa.switch.runtime.pipeline import Pipeline
 from esa.wire import packet_bytes
 
 _UNLIMITED = 2**40

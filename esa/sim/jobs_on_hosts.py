@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from esa.protocol import NEVER
-from esa.sim.addresses import encapsulation
-from esa.sim.endpoints import put_server, put_worker
-from esa.sim.lines import NONE
+from esa.sim.engine.lines import NONE
+from esa.sim.fabric.addresses import encapsulation
+from esa.sim.fabric.wiring import Control
 from esa.sim.loop import World, begin
 from esa.sim.placement import check_places, place
 from esa.sim.plan import Plan
-from esa.sim.states import new_server, new_worker
-from esa.sim.wiring import Control
+from esa.sim.transport.endpoints import put_server, put_worker
+from esa.sim.transport.states import new_server, new_worker
 
 
 class JobsOnHosts:

@@ -32,12 +32,12 @@ from esa.protocol import (
     worker_room,
     worker_send,
 )
-from esa.sim.endpoints import Servers, Workers, server, worker
-from esa.sim.events import SOURCE_BITS, Events, pop, push, replace
-from esa.sim.lines import NONE, PS_PER_NS, Pool, give_back, queue_length, take_first, take_row, transmit
-from esa.sim.payload import check_sum, fill_lanes
-from esa.sim.switches import MAX_COPIES, Switches, switch_step
+from esa.sim.engine.events import SOURCE_BITS, Events, pop, push, replace
+from esa.sim.engine.lines import NONE, PS_PER_NS, Pool, give_back, queue_length, take_first, take_row, transmit
+from esa.sim.fabric.switches import MAX_COPIES, Switches, switch_step
 from esa.sim.training import Training, is_next_possible, is_through, note_summed, proceed, to_feed
+from esa.sim.transport.endpoints import Servers, Workers, server, worker
+from esa.sim.transport.payload import check_sum, fill_lanes
 from esa.wire import ENCAPSULATION_BYTES
 
 # Why the loop returns.

@@ -6,12 +6,12 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.policy import policy
+from esa.sim.engine.lines import NONE, queue_length
+from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
-from esa.sim.lines import NONE, queue_length
 from esa.sim.loop import World
 from esa.sim.plan import SERIES, JobOutcome, Plan
-from esa.sim.wiring import Control
-from esa.switch.pipeline import Pipeline
+from esa.switch.runtime.pipeline import Pipeline
 
 _BITMAP = "EsaIngress.aggregation.row_bitmap"
 _OWNER = "EsaIngress.aggregation.row_owner"

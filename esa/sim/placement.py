@@ -1,6 +1,6 @@
 """Where a job goes: one rack if one has room for its workers, else rack after rack; its PS where the program allows it.
 
-The PS of a job over several racks must sit in a rack without its workers (`controller/tiers.py` says why).
+The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why).
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from esa.policy import policy
+from esa.sim.fabric.wiring import rack_of
 from esa.sim.plan import Fabric, SimulatedJob
-from esa.sim.wiring import rack_of
 
 
 def place(fabric: Fabric, job: SimulatedJob, free: Collection[int]) -> list[int] | None:

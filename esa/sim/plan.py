@@ -1,4 +1,4 @@
-"""What is simulated, as plain values. Whoever makes them has checked them (`experiments/simulation.py` does).
+"""What is simulated, as plain values. Whoever makes them has checked them (`experiments/specs/simulation.py` does).
 
 Times are integer nanoseconds, sizes bytes, rates bits per second.
 """
@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.job import Pool
-from esa.jobs import Bucket
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
+from esa.workloads import Bucket
 
 WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
 

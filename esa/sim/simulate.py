@@ -14,13 +14,13 @@ import numpy as np
 
 from esa.net.faults import fault_counters
 from esa.sim.build import build
-from esa.sim.events import MAX_SOURCES, NOTHING, Events
+from esa.sim.engine.events import MAX_SOURCES, NOTHING, Events
+from esa.sim.engine.lines import grown
+from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
-from esa.sim.lines import grown
 from esa.sim.loop import IDLE, JOB_OVER, NEEDS_ROOM, SPARE_EVENTS, SPARE_ROWS, World, run
 from esa.sim.measure import Sampler, job_outcome
 from esa.sim.plan import Outcome, Plan
-from esa.sim.wiring import Control
 
 
 def simulate(

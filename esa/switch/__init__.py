@@ -13,9 +13,9 @@ from esa.switch.errors import (
     TableFull,
     UnsupportedError,
 )
-from esa.switch.pipeline import PacketBatch, Pipeline
-from esa.switch.stateful import CloneSessions, Counter, MulticastGroups, Register
-from esa.switch.tables import Entry, KeyField, Table
+from esa.switch.runtime.pipeline import PacketBatch, Pipeline
+from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
+from esa.switch.runtime.tables import Entry, KeyField, Table
 
 __all__ = [
     "AssertionFailed",

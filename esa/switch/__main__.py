@@ -17,11 +17,11 @@ from pydantic import ValidationError
 
 from esa.certificates import CertificateError, read_authority, read_identity
 from esa.net.impairment import PortFaults, first_error
-from esa.switch.device import Device
-from esa.switch.options import LOG_LEVELS, Options, UsageError, parse
-from esa.switch.p4runtime import P4RuntimeServicer, start_server
-from esa.switch.pipeline import Pipeline
-from esa.switch.ports import PacketLoop
+from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
+from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
+from esa.switch.process.ports import PacketLoop
+from esa.switch.runtime.device import Device
+from esa.switch.runtime.pipeline import Pipeline
 
 _log = logging.getLogger("esa.switch")
 _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))

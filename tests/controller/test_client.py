@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller import BadInput, Controller, Entry, Group, NotPrimary, Refused, Replica, Switch, Tls, Unreachable
-from controller import entries as e
+from esa.entries import job_entries as e
 from esa.program import program
 from tests.switches import SwitchProcess, free_port, running_switch, why_not
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from controller import BadInput, Controller, Entry, Group, InstalledJob, Refused, Switch
-from controller import entries as e
 from controller.controller import Occupancy
+from esa.entries import job_entries as e
 from esa.job import Pool
 from esa.policy import POLICIES, policy
 from tests.controller.jobs import make_job, make_run, member

@@ -16,8 +16,8 @@ from unittest import mock
 import pytest
 
 from controller import Controller
-from controller import entries as e
 from controller.cli import run
+from esa.entries import job_entries as e
 from tests.controller.jobs import job_dict, member
 from tests.switches import SwitchProcess, free_port
 

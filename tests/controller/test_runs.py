@@ -18,11 +18,11 @@ import pytest
 
 from controller import BadInput, Controller, Entry, Group, InstalledJob, Refused, Supervisor, Switch, Wanted
 from controller import controller as controllers
-from controller import entries as e
 from controller import supervisor as supervisors
 from controller.controller import Occupancy
 from controller.runs import draw_epoch, epochs
 from esa import wire
+from esa.entries import job_entries as e
 from esa.errors import AlreadyExists, SwitchError
 from esa.job import MAX_EPOCH, Job
 from esa.policy import policy

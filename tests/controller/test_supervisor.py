@@ -14,7 +14,7 @@ import pytest
 
 from controller import Controller, InstalledJob, SavedJobs, Supervisor, Switch, Wanted
 from controller import supervisor as module
-from controller.entries import POLICY, job_entries
+from esa.entries.job_entries import POLICY, job_entries
 from tests.controller.jobs import make_job, make_run
 from tests.switches import KINDS, SwitchProcess, running_switch, why_not
 

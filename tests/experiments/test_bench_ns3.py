@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from experiments.bench import ns3
-from experiments.bench.ns3 import Ns3Error, Ns3Run, Traffic
+from experiments.studies.bench import ns3
+from experiments.studies.bench.ns3 import Ns3Error, Ns3Run, Traffic
 
 REASON = ns3.why_not()
 needs_ns3 = pytest.mark.skipif(REASON is not None, reason=f"needs ns-3: {REASON}")

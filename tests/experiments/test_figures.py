@@ -20,17 +20,17 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from esa.report.records import JobSummary, Summary
-from experiments.figures import __main__ as command
-from experiments.figures.base import Effort
-from experiments.figures.catalogue import FIGURES
-from experiments.figures.cells import cell_of
-from experiments.figures.figure import estimated_hops
-from experiments.figures.report import seeds_text
-from experiments.figures.run import make_figure
-from experiments.figures.statistics import Interval, mean_interval, ratio_interval, verdict
-from experiments.fingerprint import code_fingerprint
-from experiments.simulation import Simulation
-from experiments.sweep import Result, run_point
+from experiments.specs.simulation import Simulation
+from experiments.studies.figures import __main__ as command
+from experiments.studies.figures.base import Effort
+from experiments.studies.figures.catalogue import FIGURES
+from experiments.studies.figures.cells import cell_of
+from experiments.studies.figures.figure import estimated_hops
+from experiments.studies.figures.report import seeds_text
+from experiments.studies.figures.run import make_figure
+from experiments.studies.figures.statistics import Interval, mean_interval, ratio_interval, verdict
+from experiments.virtual.fingerprint import code_fingerprint
+from experiments.virtual.sweep import Result, run_point
 
 # Two cores at 2.5 million packet-hops a second each: 23 and 1.2 minutes; 40 and 3 are allowed, compiling included.
 MOST_HOPS = {False: 7.0e9, True: 0.35e9}

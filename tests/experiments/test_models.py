@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 
-from experiments.models import MODELS, batches, load_data
-from experiments.scenario import MODELS as MODEL_NAMES
-from experiments.scenario import TRAINING_SAMPLES
+from experiments.live.models import MODELS, batches, load_data
+from experiments.specs.scenario import MODELS as MODEL_NAMES
+from experiments.specs.scenario import TRAINING_SAMPLES
 
 
 def test_split_is_the_seed_s() -> None:

@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from esa.switch.pcap import PcapWriter
+from esa.switch.process.pcap import PcapWriter
 from esa.wire import ENCAPSULATION_BYTES, ESA_PORT, packet_dtype
-from experiments import reality
-from experiments.calibration import CAPTURES, CalibrationError, Measured, calibration, read_capture
-from experiments.reality import BURST_BYTES, disagreements, misordered, shallow_buckets
-from experiments.scenario import Scenario
-from experiments.toml_files import ScenarioError
-from experiments.train import RESEND_FLOOR_NS
-from experiments.twin import twin
+from experiments.live.train import RESEND_FLOOR_NS
+from experiments.specs.scenario import Scenario
+from experiments.specs.toml_files import ScenarioError
+from experiments.studies import reality
+from experiments.studies.calibration import CAPTURES, CalibrationError, Measured, calibration, read_capture
+from experiments.studies.reality import BURST_BYTES, disagreements, misordered, shallow_buckets
+from experiments.studies.twin import twin
 
 TWO = """
 name = "two"

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from esa.job import Pool
-from experiments import soak
-from experiments.rig import LoopJob, Rig
+from experiments.live.rig import LoopJob, Rig
+from experiments.studies import soak
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 LIMIT_S = 40.0
@@ -115,7 +115,7 @@ def test_the_soak_refuses_bad_input(arguments: list[str], message: str, capsys: 
 
 
 def test_ctrl_c_prints_the_table_of_what_was_done(root: None, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "experiments.soak", "--minutes", "5", "--results", str(tmp_path)]
+    command = [sys.executable, "-m", "experiments.studies.soak", "--minutes", "5", "--results", str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         first = process.stdout.readline()

@@ -17,8 +17,8 @@ import pytest
 from rich.console import Console
 
 from esa.report import Summary, load_run
-from experiments.run import run
-from experiments.scenario import Scenario
+from experiments.live.run import run
+from experiments.specs.scenario import Scenario
 
 SHORT = """
 name = "short"
@@ -62,7 +62,7 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
     esa, folder = run_quietly(load(tmp_path, policy="esa"), tmp_path, pcap=True)
     gloo, _ = run_quietly(load(tmp_path, policy="gloo"), tmp_path)
     assert esa.incomplete is gloo.incomplete is None
-    for ours, theirs in zip(esa.jobs, gloo.jobs, strict=True):
+    for ours, theirs in zip(esa.workloads, gloo.jobs, strict=True):
         assert ours.final_loss == pytest.approx(theirs.final_loss, rel=0.01)
         assert ours.jct_s is not None
         assert ours.jct_s > 0

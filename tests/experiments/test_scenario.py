@@ -9,7 +9,7 @@ import pytest
 
 from esa.job import Pool
 from esa.net.impairment import Impairment
-from experiments.scenario import Scenario, ScenarioError
+from experiments.specs.scenario import Scenario, ScenarioError
 
 SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios"
 

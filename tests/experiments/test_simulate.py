@@ -16,8 +16,8 @@ from esa.report import load_run
 from esa.signals import ending_asks
 from esa.sim.plan import SERIES
 from experiments import cli
-from experiments.simulate import evaluate, records_text, run_simulation, series_text
-from experiments.simulation import Simulation
+from experiments.specs.simulation import Simulation
+from experiments.virtual.simulate import evaluate, records_text, run_simulation, series_text
 
 pytestmark = pytest.mark.timeout(600)  # on a cold machine the first test compiles the simulator
 
@@ -77,7 +77,7 @@ def test_figures_are_those_of_a_run() -> None:
 
 
 def _buckets() -> Any:
-    from experiments.simulation_plan import plan_of
+    from experiments.virtual.simulation_plan import plan_of
 
     return plan_of(small()).jobs[0].buckets
 
@@ -162,7 +162,7 @@ def test_a_simulation_that_ends_too_late_says_so() -> None:
 
 
 def test_an_interrupted_simulation_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments import simulate
+    from experiments.virtual import simulate
 
     def interrupted(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
@@ -178,7 +178,7 @@ def test_an_interrupted_simulation_keeps_what_it_has(monkeypatch: pytest.MonkeyP
 
 
 def test_a_simulation_that_breaks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments import simulate
+    from experiments.virtual import simulate
 
     def broken(*_arguments: Any) -> Any:
         raise RuntimeError("a bug")

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from esa.job import Pool
-from esa.jobs import DDP_CAP_BYTES, MODELS, priorities, profile
-from esa.jobs import buckets as buckets_of
 from esa.net.impairment import Impairment
 from esa.policy import POLICIES
-from experiments.simulation import Simulation
-from experiments.simulation_plan import plan_of
-from experiments.toml_files import ScenarioError
+from esa.workloads import DDP_CAP_BYTES, MODELS, priorities, profile
+from esa.workloads import buckets as buckets_of
+from experiments.specs.simulation import Simulation
+from experiments.specs.toml_files import ScenarioError
+from experiments.virtual.simulation_plan import plan_of
 
 SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios" / "sim"
 

@@ -13,9 +13,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from experiments import cli, fingerprint
-from experiments.simulation import Simulation
-from experiments.sweep import (
+from experiments import cli
+from experiments.specs.simulation import Simulation
+from experiments.specs.sweep_file import Point, load_sweep
+from experiments.specs.toml_files import ScenarioError
+from experiments.virtual import fingerprint
+from experiments.virtual.sweep import (
     POINTS,
     SweepError,
     dask_executor,
@@ -25,9 +28,7 @@ from experiments.sweep import (
     run_point,
     sweep,
 )
-from experiments.sweep_file import Point, load_sweep
-from experiments.sweep_tables import sweep_table, write_sweep
-from experiments.toml_files import ScenarioError
+from experiments.virtual.sweep_tables import sweep_table, write_sweep
 
 pytestmark = pytest.mark.timeout(600)  # on a cold machine every process compiles the simulator
 
@@ -244,7 +245,9 @@ def _interrupt_after(count: int) -> Callable[[int], None]:
 
 def test_ctrl_c_leaves_a_sweep_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     executors = iter([Here(most=2), Here()])
-    monkeypatch.setattr("experiments.sweep.executor_named", lambda *_: lambda: contextlib.nullcontext(next(executors)))
+    monkeypatch.setattr(
+        "experiments.virtual.sweep.executor_named", lambda *_: lambda: contextlib.nullcontext(next(executors))
+    )
     result = CliRunner().invoke(cli.app, ["sweep", "sweep.toml"])
     assert result.exit_code == 130, result.output
     assert "esa: interrupted; finished points are kept, the same command goes on from there" in result.stderr
@@ -264,7 +267,7 @@ def test_what_other_code_made_is_run_again(monkeypatch: pytest.MonkeyPatch) -> N
     again = Here()
     sweep(simulations[:1], again, Path("old"))
     assert again.runs == 0
-    monkeypatch.setattr("experiments.sweep.code_fingerprint", lambda: "other")
+    monkeypatch.setattr("experiments.virtual.sweep.code_fingerprint", lambda: "other")
     sweep(simulations[:1], again, Path("old"))
     assert again.runs == 1
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from controller import entries
-from controller.direct import apply, remove
 from esa import wire
+from esa.entries import job_entries as entries
+from esa.entries.direct import apply, remove
 from esa.job import Pool, Run
 from esa.switch import Pipeline
 from esa.wire import ESA_PORT, Flag, Kind

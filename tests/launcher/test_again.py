@@ -9,7 +9,6 @@ import json
 import os
 import random
 import re
-import signal
 import subprocess
 import sys
 import time
@@ -22,7 +21,7 @@ import psutil
 import pytest
 
 from esa.job import Job
-from experiments import again
+from experiments.studies import again
 from tests.launcher.conftest import Up, until
 from tests.launcher.test_job_command import changed, esactl, new
 
@@ -132,7 +131,7 @@ class Hands:
         loops = [
             self.process(
                 f"h{rank + 1}",
-                "experiments.loop",
+                "experiments.live.loop",
                 *("--job", str(self.file), "--rank", str(rank), "--values", "2000", "--pause", str(pause)),
             )
             for rank, pause in enumerate(pauses or (0.005, 0.005))
@@ -276,7 +275,7 @@ def test_who_waits_for_a_ps_says_so_in_one_line(hands: Callable[..., Hands]) -> 
     hand = hands("ps")
     hand.add()
     joining = [
-        hand.process(f"h{rank + 1}", "experiments.loop", "--job", str(hand.file), "--rank", str(rank))
+        hand.process(f"h{rank + 1}", "experiments.live.loop", "--job", str(hand.file), "--rank", str(rank))
         for rank in range(2)
     ]
     until(lambda: all(rank.err for rank in joining), "somebody says that the PS is missing", 20.0)

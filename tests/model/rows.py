@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from controller import entries
-from controller.direct import apply, remove
 from esa import wire
+from esa.entries import job_entries as entries
+from esa.entries.direct import apply, remove
 from esa.job import Pool, Run
 from esa.policy import Aging, Emit, Policy, Preempt, Release
 from esa.program import program

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from controller.direct import apply
-from controller.entries import InstalledJob, owner_entry
 from esa import job as jobs
+from esa.entries.direct import apply
+from esa.entries.job_entries import InstalledJob, owner_entry
 from esa.policy import Aging
 from esa.program import program
 from esa.wire import Kind

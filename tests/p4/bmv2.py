@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from controller.client import Switch
-from controller.entries import Entry, Group
+from esa.entries.job_entries import Entry, Group
 from esa.program import program
 from tests.net.veth import Veth, can_make_veth
 

@@ -7,9 +7,9 @@ from functools import lru_cache
 
 import numpy as np
 
-from controller import entries
-from controller.direct import apply, remove
 from esa import wire
+from esa.entries import job_entries as entries
+from esa.entries.direct import apply, remove
 from esa.job import Run
 from esa.program import program
 from esa.switch import Pipeline

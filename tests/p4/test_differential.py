@@ -13,7 +13,7 @@ from collections import defaultdict
 import numpy as np
 import pytest
 
-from controller.entries import COUNTERS, DENIED_BY_REASON, host_entry
+from esa.entries.job_entries import COUNTERS, DENIED_BY_REASON, host_entry
 from esa.job import Pool, Run
 from esa.policy import POLICIES
 from tests.p4 import bmv2, traffic

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 
-from controller.entries import DENIED_BY_REASON, DENY_REASONS, host_entry
+from esa.entries.job_entries import DENIED_BY_REASON, DENY_REASONS, host_entry
 from esa.job import Run
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4 import bmv2, traffic

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from controller import entries
 from esa import wire
+from esa.entries import job_entries as entries
 from esa.job import Pool, Run
 from esa.wire import ESA_PORT, Flag, Kind
 from tests.p4 import traffic

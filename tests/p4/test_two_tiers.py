@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import pytest
 
-from controller.direct import apply, remove
-from controller.tiers import job_items
+from esa.entries.direct import apply, remove
+from esa.entries.tiers import job_items
 from esa.job import Run
 from esa.policy import POLICIES
 from esa.wire import ESA_PORT, Flag, Kind

@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from controller import entries
-from controller.direct import apply
-from controller.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
 from esa import wire
+from esa.entries import job_entries as entries
+from esa.entries.direct import apply
+from esa.entries.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
 from esa.job import Job, Member, Pool, Rack, Run
 from esa.policy import policy
 from esa.program import program

@@ -8,8 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from controller import entries
-from controller.direct import apply
+from esa.entries import job_entries as entries
+from esa.entries.direct import apply
 from esa.job import Job
 from esa.policy import POLICIES
 from tests.p4.rack import items_of

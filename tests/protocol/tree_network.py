@@ -7,8 +7,8 @@ from ipaddress import IPv4Address
 
 import numpy as np
 
-from controller.tiers import LeafSpine
 from esa import wire
+from esa.entries.tiers import LeafSpine
 from esa.job import Job
 from esa.policy import Release, policy
 from esa.protocol import GROUP, NEVER, server_send, server_state, words

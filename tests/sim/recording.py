@@ -8,14 +8,14 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 
-from controller.entries import Entry, Group
-from controller.tiers import forwarding_items, job_items
+from esa.entries.job_entries import Entry, Group
+from esa.entries.tiers import forwarding_items, job_items
 from esa.job import Run
 from esa.sim import Outcome, Plan
-from esa.sim.lines import NONE
+from esa.sim.engine.lines import NONE
+from esa.sim.fabric.wiring import Control, network_of
 from esa.sim.loop import World
-from esa.sim.wiring import Control, network_of
-from esa.switch.pipeline import Pipeline
+from esa.switch.runtime.pipeline import Pipeline
 from tests.sim.tap import SIMULATE, arrivals, simulate_tapped
 
 

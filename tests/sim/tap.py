@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from esa.sim import Outcome, Plan, loop
-from esa.sim.events import SOURCE_BITS
+from esa.sim.engine.events import SOURCE_BITS
 from esa.sim.loop import IDLE, UNTIL, World
 
 Look = Callable[[World, int], None]

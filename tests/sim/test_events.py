@@ -7,7 +7,7 @@ import heapq
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.sim.events import MAX_SOURCES, NOTHING, SOURCE_BITS, Events, new_events, pop, push, replace
+from esa.sim.engine.events import MAX_SOURCES, NOTHING, SOURCE_BITS, Events, new_events, pop, push, replace
 
 CAPACITY = 256
 LONGEST_NS = 2**43 - 1  # two hours and a half

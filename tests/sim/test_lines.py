@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.sim.build import build
-from esa.sim.events import SOURCE_BITS, new_events, pop, push
-from esa.sim.lines import (
+from esa.sim.engine.events import SOURCE_BITS, new_events, pop, push
+from esa.sim.engine.lines import (
     NONE,
     PS_PER_NS,
     Pool,

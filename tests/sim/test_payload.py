@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.sim.payload import check_sum, fill_lanes
+from esa.sim.transport.payload import check_sum, fill_lanes
 from tests.sim.plans import job, plan
 from tests.sim.tap import arrivals, simulate_tapped
 

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from controller.tiers import job_items
+from esa.entries.tiers import job_items
 from esa.policy import POLICIES
 from esa.sim import Fabric, simulate
 from esa.sim.build import build
+from esa.sim.fabric.wiring import Control, network_of, rack_of
 from esa.sim.placement import check_places, place
-from esa.sim.wiring import Control, network_of, rack_of
 from tests.sim.plans import RACK, bucket, job, leaf_spine, ns, plan
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop

@@ -12,12 +12,12 @@ from itertools import groupby
 
 import pytest
 
-from controller.direct import apply, remove
-from controller.entries import COUNTERS, host_entry
+from esa.entries.direct import apply, remove
+from esa.entries.job_entries import COUNTERS, host_entry
 from esa.policy import POLICIES
 from esa.program import program
 from esa.sim import Fabric
-from esa.switch.pipeline import Pipeline
+from esa.switch.runtime.pipeline import Pipeline
 from tests.net.veth import can_make_veth
 from tests.p4 import bmv2, traffic
 from tests.sim.plans import LINK, bad_links, bucket, job, leaf_spine, plan

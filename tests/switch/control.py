@@ -15,7 +15,7 @@ from p4.config.v1 import p4info_pb2
 from p4.v1 import p4runtime_pb2 as p4
 from p4.v1 import p4runtime_pb2_grpc
 
-from esa.switch.p4runtime import start_server
+from esa.switch.p4runtime.service import start_server
 
 PROGRAMS = Path(__file__).parent / "programs"
 SetConfig = p4.SetForwardingPipelineConfigRequest

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from esa.switch.device import Device
-from esa.switch.p4runtime import P4RuntimeServicer
-from esa.switch.pipeline import Pipeline
+from esa.switch.p4runtime.service import P4RuntimeServicer
+from esa.switch.runtime.device import Device
+from esa.switch.runtime.pipeline import Pipeline
 from tests.switch.control import Client, serving
 
 CPU_PORT = 510

@@ -18,7 +18,7 @@ import pytest
 from scapy.utils import rdpcap
 
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
-from esa.switch.options import Options, UsageError, parse
+from esa.switch.process.options import Options, UsageError, parse
 from tests.net.veth import Veth, can_make_veth
 from tests.switch.control import PROGRAMS, Client, entry, exact, insert, p4
 

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.switch import UnsupportedError, helpers
-from esa.switch.expressions import Scope, TooWideError
-from esa.switch.layout import Layout
-from esa.switch.program import Bool, Const, Control, Expr, Field, FieldType, Header, Op, Program
+from esa.switch import UnsupportedError
+from esa.switch.compiler import helpers
+from esa.switch.compiler.expressions import Scope, TooWideError
+from esa.switch.compiler.layout import Layout
+from esa.switch.compiler.program import Bool, Const, Control, Expr, Field, FieldType, Header, Op, Program
 
 WIDTHS = [("a8", 8, False), ("a16", 16, False), ("a32", 32, False), ("b32", 32, False), ("a48", 48, False),
           ("a64", 64, False), ("b64", 64, False), ("s16", 16, True), ("s32", 32, True), ("t32", 32, True)]  # fmt: skip

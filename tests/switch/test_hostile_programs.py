@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from esa.switch import Pipeline, UnsupportedError
-from esa.switch.bmv2json import load_program
-from esa.switch.codegen import generate
-from esa.switch.screen import screen
+from esa.switch.compiler.bmv2json import load_program
+from esa.switch.compiler.codegen import generate
+from esa.switch.compiler.screen import screen
 
 PROGRAMS = Path(__file__).parent / "programs"
 HOSTILE = [

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from esa.switch import Pipeline
-from esa.switch.bmv2json import load_program
-from esa.switch.lanes import find_runs
+from esa.switch.compiler.bmv2json import load_program
+from esa.switch.compiler.lanes import find_runs
 from tests.switch.aggregation import fill, packet, values
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -9,8 +9,8 @@ import grpc
 import pytest
 from google.rpc import code_pb2
 
-from esa.switch.device import Device
-from esa.switch.p4runtime import P4RuntimeServicer
+from esa.switch.p4runtime.service import P4RuntimeServicer
+from esa.switch.runtime.device import Device
 from tests.switch.control import Client, entry, insert, p4, serving
 
 

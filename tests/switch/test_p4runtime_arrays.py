@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from esa.switch.device import Device
+from esa.switch.runtime.device import Device
 from tests.switch.control import (
     Client,
     counter,

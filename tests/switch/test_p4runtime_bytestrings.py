@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from p4.v1 import p4runtime_pb2 as p4
 
-from esa.switch.bytestrings import decode, encode
-from esa.switch.device_config import program_json
-from esa.switch.status import Code, P4RuntimeError
-from esa.switch.wire_format import counter_entity, read_response, register_entity
+from esa.switch.p4runtime.bytestrings import decode, encode
+from esa.switch.p4runtime.device_config import program_json
+from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.wire_format import counter_entity, read_response, register_entity
 
 
 @pytest.mark.parametrize(

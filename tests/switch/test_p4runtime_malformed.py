@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from esa.switch import Pipeline, UnsupportedError
-from esa.switch.device import Device
-from esa.switch.forwarding import ForwardingConfig
-from esa.switch.status import P4RuntimeError
+from esa.switch.p4runtime.forwarding import ForwardingConfig
+from esa.switch.p4runtime.status import P4RuntimeError
+from esa.switch.runtime.device import Device
 from tests.switch.control import (
     IDS,
     PROGRAMS,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from google.rpc import code_pb2
 
-from esa.switch.device import Device
+from esa.switch.runtime.device import Device
 from tests.switch.control import Client, entry, exact, insert, p4
 from tests.switch.served import CPU_PORT, inject, primary_client
 

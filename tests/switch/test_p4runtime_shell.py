@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from esa.switch.device import Device
-from esa.switch.p4runtime import P4RuntimeServicer
+from esa.switch.p4runtime.service import P4RuntimeServicer
+from esa.switch.runtime.device import Device
 from tests.switch.control import PROGRAMS, serving
 from tests.switch.served import CPU_PORT, load
 

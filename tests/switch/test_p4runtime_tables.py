@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
-from esa.switch.device import Device
+from esa.switch.runtime.device import Device
 from tests.switch.control import IDS, Client, delete, entry, exact, insert, item_codes, modify, p4, register
 from tests.switch.served import inject, primary_client
 

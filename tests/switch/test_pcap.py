@@ -6,7 +6,7 @@ from pathlib import Path
 
 from scapy.utils import rdpcap
 
-from esa.switch.pcap import PcapWriter
+from esa.switch.process.pcap import PcapWriter
 
 
 def test_frames_and_times_are_read_back(tmp_path: Path) -> None:

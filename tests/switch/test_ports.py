@@ -13,8 +13,8 @@ from scapy.utils import rdpcap
 
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.net.impairment import Impairment, LinkFaults, PortFaults
-from esa.switch.device import Device
-from esa.switch.ports import PacketLoop, PortError
+from esa.switch.process.ports import PacketLoop, PortError
+from esa.switch.runtime.device import Device
 from tests.net.veth import Veth, can_make_veth
 
 CPU_PORT = 510

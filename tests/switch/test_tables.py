@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.switch import BadEntry, DuplicateEntry, NoSuchEntry, Pipeline, Table, TableFull
-from esa.switch.layout import TablePlace
-from esa.switch.program import Action, Field, TableKey, TableNode
+from esa.switch.compiler.layout import TablePlace
+from esa.switch.compiler.program import Action, Field, TableKey, TableNode
 
 PROGRAMS = Path(__file__).parent / "programs"
 ACTIONS = (Action(0, "I.set", (("port", 9), ("tag", 64)), ()), Action(1, "I.drop", (), ()))
@@ -90,7 +90,7 @@ def test_const_entries_and_defaults_stay() -> None:
 
 def lookup(t: Table, memory: np.ndarray, keys: tuple[int, ...]) -> int:
     """The generated look-up, by way of the features program's text, is tested in test_pipeline; this is the index."""
-    from esa.switch.tables import scatter
+    from esa.switch.runtime.tables import scatter
 
     place = t._place
     slot = scatter(keys) & place.hash_mask

@@ -36,7 +36,7 @@ from esa.float_sum import all_reduce_float
 from esa.hosts import WorkerEndpoint
 from esa.hosts.serving import JobServer
 from esa.torch import EsaGroup, EsaOptions, EsaWarning, SumStatistics
-from tests.hosts_rig import Meeting, make_loopback_job
+from tests.hosts.rig import Meeting, make_loopback_job
 from tests.local_transport import LocalNetwork
 from tests.torch.ranks import environment_of, run_ranks
 from tests.torch.test_hook import GlooTransport

@@ -1,6 +1,6 @@
 """What people do with DistributedDataParallel does the same through `esa.torch`: each case a test, in real processes.
 
-Runs, PS and protocol are the real ones, without a network (`tests/hosts_rig.py`). A case trains a model over gloo and
+Runs, PS and protocol are the real ones, without a network (`tests/hosts/rig.py`). A case trains a model over gloo and
 one like it over ESA; what it returns is the distance of their weights, relative to the weights.
 
 The bounds. An average of two ranks is off by at most 3e-8 of its fragment's largest value (docs/protocol.md), about the
@@ -740,7 +740,7 @@ def three_ranks(rank: int) -> float:
 
 
 def _jobs() -> dict[str, Job]:
-    from tests.hosts_rig import make_loopback_job
+    from tests.hosts.rig import make_loopback_job
 
     def moved(job: Job, *workers: int) -> Job:
         """To another host, which does not exist (RFC 5737)."""
@@ -759,7 +759,7 @@ def _jobs() -> dict[str, Job]:
 def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ranks]:
     """All cases that were asked for have run."""
     from esa.hosts.serving import JobServer
-    from tests.hosts_rig import Meeting
+    from tests.hosts.rig import Meeting
 
     folder, names = tmp_path_factory.mktemp("ranks"), [name for name in chosen(request) if not _missing(name)]
     jobs = _jobs()

@@ -31,7 +31,7 @@ from esa.job import Job, Pool
 from esa.priority import Urgency
 from esa.torch import EsaState, EsaWarning, Statistics, Timeline, check_model, esa_hook
 from esa.transport import Reduced, Transport
-from experiments.bench.accuracy import KINDS, compare, gradients
+from experiments.studies.bench.accuracy import KINDS, compare, gradients
 from tests.p4.traffic import job as some_job
 
 WORKERS = 3

@@ -12,9 +12,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from controller import BadInput, Controller, SavedJobs, Switch, SwitchError, Tls, pools
+from controller import BadInput, Controller, SavedJobs, Switch, SwitchError, Tls
 from controller.controller import check_members
 from controller.job_files import explain, problems_of
+from esa.entries import pools
 from esa.job import Job, Member
 from esa.policy import policy
 from esa.wire import ESA_PORT

@@ -6,7 +6,8 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from controller import Controller, pools
+from controller import Controller
+from esa.entries import pools
 from esa.job import Job, Member
 from esa.policy import policy
 from esa.wire import ESA_PORT

@@ -1,0 +1,1 @@
+"""Events and lines: what virtual time is made of. Knows nothing of ESA."""

@@ -1,0 +1,1 @@
+"""How sums move in virtual time: the end hosts' own state machines, side by side."""

@@ -1,0 +1,289 @@
+"""Tables and controls: a function per table (look up, run the action), one per control (its graph as if statements)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from esa.switch.compiler.expressions import Scope, literal
+from esa.switch.compiler.layout import TablePlace, identifier, remark
+from esa.switch.compiler.primitives import indented
+from esa.switch.compiler.program import Action, CallNode, ConditionNode, Control, Node, Program, TableNode
+from esa.switch.errors import UnsupportedError
+
+END = None
+MAX_COPIES = 2000  # nodes written out for one control; a graph that is no nest of if statements repeats some
+
+
+def successors(node: Node) -> list[str | None]:
+    """Where control can go after a node."""
+    if isinstance(node, ConditionNode):
+        return [node.next_true, node.next_false]
+    if isinstance(node, CallNode):
+        return [node.next]
+    if node.by_hit:
+        return [node.next_hit, node.next_miss]
+    out = [goal for _, goal in node.next_by_action]
+    if not node.next_by_action or node.default_action is None:
+        out.append(node.base_next)
+    return out
+
+
+def joins(control: Control) -> dict[str, str | None]:
+    """For each node, the first node that every path from it passes (None: the end of the control)."""
+    after: dict[str | None, frozenset[str | None]] = {END: frozenset({END})}
+
+    def visit(name: str | None) -> frozenset[str | None]:
+        if name not in after:
+            assert name is not None
+            after[name] = frozenset()  # a loop would show as an empty set
+            sets = [visit(goal) for goal in successors(control.nodes[name])]
+            after[name] = frozenset.intersection(*sets) | {name}
+        return after[name]
+
+    for name in control.nodes:
+        visit(name)
+    return {
+        name: max((other for other in after[name] if other != name), key=lambda other: len(after[other]))
+        for name in control.nodes
+    }
+
+
+def _may_exit(action: Action) -> bool:
+    return any(primitive.op == "exit" for primitive in action.primitives)
+
+
+def is_direct(table: TableNode, program: Program) -> bool:
+    """Whether the table is no more than a call of its default action."""
+    if table.key or not table.const_default or table.default_action is None:
+        return False
+    return not program.actions[table.default_action].params
+
+
+class ControlWriter:
+    """Writes the functions of one control.
+
+    `action_names` are the functions of the actions, by action id; `inlined` the lines of those that have none, because
+    the compiler made them from statements in the control.
+    """
+
+    def __init__(
+        self,
+        scope: Scope,
+        control: Control,
+        action_names: Mapping[int, str],
+        inlined: Mapping[int, list[str]],
+    ) -> None:
+        self.inlined = inlined
+        self.scope = replace(scope, where=f"control {control.name}")
+        self.control = control
+        self.action_names = action_names
+        self.joins = joins(control)
+        self.copies = 0
+
+    def functions(self) -> list[list[str]]:
+        """One function per table with a key or a choice of action, and the control's own."""
+        tables = [
+            self._table(node)
+            for node in self.control.nodes.values()
+            if isinstance(node, TableNode) and not self._direct(node)
+        ]
+        lines = self._walk(self.control.first, END)
+        own = [f"def {self.control.name}(f, m32, m64):", f'    """The {self.control.name} control."""',
+               *indented(lines or ["pass"])]  # fmt: skip
+        return [*tables, own]
+
+    def _direct(self, table: TableNode) -> bool:
+        return is_direct(table, self.scope.program)
+
+    # --- the graph ----------------------------------------------------------------------------------------------
+
+    def _walk(self, name: str | None, stop: str | None) -> list[str]:
+        lines: list[str] = []
+        while name != stop and name is not END:
+            self.copies += 1
+            if self.copies > MAX_COPIES:
+                raise UnsupportedError(f"control {self.control.name}: the control flow is too tangled")
+            node, join = self.control.nodes[name], self.joins[name]
+            if isinstance(node, ConditionNode):
+                lines += self._condition(node, join)
+            elif isinstance(node, CallNode):
+                lines += self._call(node.action_id)
+            else:
+                lines += self._apply(node, join)
+            name = join
+        return lines
+
+    def _condition(self, node: ConditionNode, join: str | None) -> list[str]:
+        scope = replace(self.scope, where=node.where or self.scope.where)
+        test = scope.boolean(node.expression)
+        return self._if(test, self._walk(node.next_true, join), self._walk(node.next_false, join))
+
+    def _if(self, test: str, then: list[str], otherwise: list[str]) -> list[str]:
+        if not then and not otherwise:
+            return []
+        if not then:
+            return [f"if not {test}:", *indented(otherwise)]
+        lines = [f"if {test}:", *indented(then)]
+        if otherwise:
+            nested = otherwise[0].startswith("if ") and all(
+                line.startswith((" ", "elif ", "else:")) for line in otherwise[1:]
+            )
+            lines += ["el" + otherwise[0], *otherwise[1:]] if nested else ["else:", *indented(otherwise)]
+        return lines
+
+    def _call(self, action_id: int) -> list[str]:
+        action = self.scope.program.actions[action_id]
+        if not action.primitives:
+            return []
+        lines = self.inlined.get(action_id) or [f"{self.action_names[action_id]}(f, m32, m64, 0)"]
+        if _may_exit(action):
+            lines = [*lines, f"if {self.scope.hidden('EXIT')} != 0:", "    return"]
+        return lines
+
+    def _apply(self, table: TableNode, join: str | None) -> list[str]:
+        if self._direct(table):
+            assert table.default_action is not None
+            goals = dict(table.next_by_action)
+            goal = table.next_miss if table.by_hit else goals.get(table.default_action, table.base_next)
+            return [*self._call(table.default_action), *self._walk(goal, join)]
+        place = self.scope.layout.tables[table.name]
+        call = f"table_{identifier(table.name)}(f, m32, m64)"
+        exits = any(_may_exit(self.scope.program.actions[a]) for a in table.action_ids)
+        leave = [f"if {self.scope.hidden('EXIT')} != 0:", "    return"] if exits else []
+        if table.by_hit:
+            hit, miss = self._walk(table.next_hit, join), self._walk(table.next_miss, join)
+            if not hit and not miss:
+                return [call, *leave]
+            return [f"entry = {call}", *leave, *self._if(f"entry != {place.size}", hit, miss)]
+        goals = dict(table.next_by_action)
+        ways = {a: self._walk(goals.get(a, table.base_next), join) for a in table.action_ids}
+        none = self._walk(table.base_next, join) if table.default_action is None else []
+        if not any(ways.values()) and not none:
+            return [call, *leave]
+        offset = self.scope.constant(f"{identifier(table.name).upper()}_ACTIONS", place.actions)
+        lines = [f"entry = {call}", *leave, f"action = m64[{offset} + entry]"]
+        choices = [(f"action == {table.action_ids.index(a)}", way) for a, way in ways.items() if way]
+        if none:
+            choices.append(("action == -1", none))
+        for at, (test, way) in enumerate(choices):
+            lines += [f"{'if' if at == 0 else 'elif'} {test}:", *indented(way)]
+        return lines
+
+    # --- tables -------------------------------------------------------------------------------------------------
+
+    def _table(self, table: TableNode) -> list[str]:
+        place = self.scope.layout.tables[table.name]
+        kinds = ", ".join(f"{key.name} ({key.match_type})" for key in table.key) or "no key"
+        lines = self._keys(table)
+        if not table.key:
+            lines.append("entry = 0")
+        elif place.hash_mask and place.words == len(table.key):
+            lines += self._exact(table, place)
+        elif place.hash_mask:
+            lines += self._longest_prefix(table, place)
+        else:
+            lines += self._linear(table, place)
+        if table.counters:
+            lines += [
+                f"if entry != {place.size}:",
+                f"    m64[{place.packets} + entry] += 1",
+                f"    m64[{place.bytes} + entry] += {self.scope.hidden('INGRESS_LENGTH')}",
+            ]
+        lines += self._dispatch(table, place)
+        return [f"def table_{identifier(table.name)}(f, m32, m64):",
+                f'    """Table {remark(table.name)}: {remark(kinds)}. Returns the entry; {place.size} is a miss."""',
+                *indented([*lines, "return entry"])]  # fmt: skip
+
+    def _keys(self, table: TableNode) -> list[str]:
+        lines = []
+        for at, key in enumerate(table.key):
+            kind = self.scope.program.field_type(key.field)
+            code = self.scope.place(key.field)
+            header = self.scope.program.headers[key.field.header]
+            if not header.metadata and key.field.name != "$valid$":
+                # a field of an invalid header matches as 0
+                code = f"{code} * {self.scope.place(replace(key.field, name='$valid$'))}"
+            mask = (1 << kind.bits) - 1
+            if key.mask is not None and key.mask & mask != mask:
+                code = f"({code}) & {literal(key.mask & mask)}"
+            elif kind.signed and kind.bits < 64:
+                code = f"({code}) & {literal(mask)}"
+            lines.append(f"k{at} = {code}")
+        return lines
+
+    def _probe(self, table: TableNode, place: TablePlace, keys: list[str], found: list[str]) -> list[str]:
+        """Lines that look `keys` up in the hash index and run `found` where they are."""
+        name = identifier(table.name).upper()
+        index = self.scope.constant(f"{name}_INDEX", place.index)
+        words = self.scope.constant(f"{name}_KEYS", place.keys)
+        value = self.scope.call("mix", keys[0])
+        for key in keys[1:]:
+            value = self.scope.call("mix", f"{value} ^ {key}")
+        base = f"{words} + {place.words} * (number - 1)" if place.words > 1 else f"{words} + number - 1"
+        same = " and ".join(f"m64[at + {k}] == {key}" if k else f"m64[at] == {key}" for k, key in enumerate(keys))
+        return [
+            f"slot = {value} & {hex(place.hash_mask)}",
+            f"number = m64[{index} + slot]",
+            "while number != 0:",
+            *indented(["if number > 0:", f"    at = {base}", f"    if {same}:", *indented(found, 2)]),
+            f"    slot = (slot + 1) & {hex(place.hash_mask)}",
+            f"    number = m64[{index} + slot]",
+        ]
+
+    def _exact(self, table: TableNode, place: TablePlace) -> list[str]:
+        keys = [f"k{at}" for at in range(len(table.key))]
+        return [f"entry = {place.size}", *self._probe(table, place, keys, ["entry = number - 1", "break"])]
+
+    def _longest_prefix(self, table: TableNode, place: TablePlace) -> list[str]:
+        at = next(k for k, key in enumerate(table.key) if key.match_type == "lpm")
+        bits = table.key[at].bits
+        keys = [f"k{k}" if k != at else "prefix" for k in range(len(table.key))] + ["length"]
+        name = identifier(table.name).upper()
+        lengths = self.scope.constant(f"{name}_LENGTHS", place.order)
+        loop = [
+            f"length = m64[{lengths} + i]",
+            f"prefix = k{at} & ({literal((1 << bits) - 1)} ^ {self.scope.call('low_ones', f'{bits} - length')})",
+            *self._probe(table, place, keys, ["entry = number - 1", "break"]),
+            f"if entry != {place.size}:",
+            "    break",
+        ]
+        return [f"entry = {place.size}", f"for i in range(m64[{place.count}]):", *indented(loop)]
+
+    def _linear(self, table: TableNode, place: TablePlace) -> list[str]:
+        name = identifier(table.name).upper()
+        rows = self.scope.constant(f"{name}_ROWS", place.order)
+        tests = []
+        for at, key in enumerate(table.key):
+            low, high = f"m64[row + {1 + 2 * at}]", f"m64[row + {2 + 2 * at}]"
+            if key.match_type != "range":
+                tests.append(f"k{at} & {high} == {low}")
+            elif key.bits == 64:
+                self.scope.helpers.add("unsigned")
+                tests.append(f"unsigned({low}) <= unsigned(k{at}) <= unsigned({high})")
+            else:
+                tests.append(f"{low} <= k{at} <= {high}")
+        loop = [
+            f"row = {rows} + {place.words + 1} * i",
+            f"if {' and '.join(tests)}:",
+            "    entry = m64[row]",
+            "    break",
+        ]
+        return [f"entry = {place.size}", f"for i in range(m64[{place.count}]):", *indented(loop)]
+
+    def _dispatch(self, table: TableNode, place: TablePlace) -> list[str]:
+        name = identifier(table.name).upper()
+        actions = self.scope.constant(f"{name}_ACTIONS", place.actions)
+        lines = [f"action = m64[{actions} + entry]"]
+        if place.params:
+            parameters = self.scope.constant(f"{name}_PARAMETERS", place.parameters)
+            lines.append(
+                f"p = {parameters} + {place.params} * entry" if place.params > 1 else f"p = {parameters} + entry"
+            )
+        else:
+            lines.append("p = 0")
+        choices = [(at, a) for at, a in enumerate(table.action_ids) if self.scope.program.actions[a].primitives]
+        for number, (at, action_id) in enumerate(choices):
+            lines.append(f"{'if' if number == 0 else 'elif'} action == {at}:")
+            lines.append(f"    {self.action_names[action_id]}(f, m32, m64, p)")
+        return lines if choices else []

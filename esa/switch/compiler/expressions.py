@@ -1,0 +1,496 @@
+"""Expressions as Python text that is exact in 64 bits.
+
+BMv2 computes with unbounded integers and cuts when it stores. Here every expression carries the interval its value can
+lie in: where that fits 64 bits the text is exact; where it does not, only its low bits may be asked for (`low`), which
+wrapping arithmetic gives exactly for + - * & | ^ ~ <<. What needs more is refused by name.
+
+All numbers are int64 bit patterns. A value that may exceed 2**63 - 1 (bit<64>) is never negative, and comparisons,
+shifts to the right and divisions read its pattern as unsigned.
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from esa.switch.compiler.lanes import Leaf
+from esa.switch.compiler.layout import Layout
+from esa.switch.compiler.program import (
+    Action,
+    Bool,
+    Const,
+    Expr,
+    Field,
+    LastField,
+    Lookahead,
+    Object,
+    Op,
+    Param,
+    Program,
+)
+from esa.switch.errors import UnsupportedError
+
+MIN64, MAX64, MAXU64 = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
+COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
+FOLDABLE: dict[str, Callable[[int, int], int]] = {
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "&": operator.and_,
+    "|": operator.or_,
+    "^": operator.xor,
+    "<<": operator.lshift,
+    ">>": operator.rshift,
+    "~": lambda _, right: ~right,
+    "usat_cast": lambda left, bits: max(0, min(left, (1 << bits) - 1)),
+    "sat_cast": operator.add,
+    "two_comp_mod": operator.add,
+}
+_WIDTHS = ("<<", ">>", "usat_cast", "sat_cast", "two_comp_mod")  # the right side counts bits
+MAX_FOLDED_BITS = 8192
+BOOLEAN = COMPARISONS | {"and", "or", "not", "valid", "d2b"}
+
+
+class TooWideError(Exception):
+    """The value does not fit 64 bits; its low bits may still do."""
+
+
+@dataclass(frozen=True)
+class Value:
+    """Text, and the interval of the number it stands for."""
+
+    code: str
+    lo: int
+    hi: int
+
+    @property
+    def unsigned(self) -> bool:
+        """Whether the pattern must be read as unsigned."""
+        return self.hi > MAX64
+
+
+def literal(number: int) -> str:
+    """`number` as the text of its int64 pattern."""
+    pattern = number & MAXU64
+    if pattern > MAX64:
+        pattern -= 1 << 64
+    if pattern == MIN64:
+        return "(-9223372036854775807 - 1)"  # Numba types the bare literal 2**63 as uint64
+    return str(pattern) if -1024 < pattern < 1024 else hex(pattern)
+
+
+def fit(code: str, lo: int, hi: int) -> Value:
+    """A Value, if the interval fits 64 bits."""
+    if (lo >= MIN64 and hi <= MAX64) or (lo >= 0 and hi <= MAXU64):
+        return Value(code, lo, hi)
+    raise TooWideError
+
+
+def folded(expr: Expr | None) -> int | None:
+    """The number that an expression of constants stands for; None where it is none, or names a field."""
+    if isinstance(expr, Const):
+        return expr.value
+    if not isinstance(expr, Op) or expr.op not in FOLDABLE:
+        return None
+    left, right = (0 if expr.left is None else folded(expr.left)), folded(expr.right)
+    if left is None or right is None:
+        return None
+    if (expr.op in _WIDTHS and not 0 <= right <= MAX_FOLDED_BITS) or left.bit_length() > MAX_FOLDED_BITS:
+        raise UnsupportedError(f"a constant of more than {MAX_FOLDED_BITS} bits")
+    if expr.op in ("two_comp_mod", "sat_cast"):
+        half = 1 << (right - 1)
+        return (left + half) % (2 * half) - half if expr.op == "two_comp_mod" else max(-half, min(left, half - 1))
+    return FOLDABLE[expr.op](left, right)
+
+
+def _mask_bits(number: int) -> bool:
+    return number >= 0 and number & (number + 1) == 0
+
+
+@dataclass
+class Scope:
+    """Where an expression stands: which program, which action's parameters, which lane loop."""
+
+    program: Program
+    layout: Layout
+    where: str = ""
+    action: Action | None = None
+    strides: Mapping[Leaf, int] = field(default_factory=dict)  # inside a lane loop: cells per lane
+    locals: Mapping[Field, str] = field(default_factory=dict)  # fields that live in a local variable of the loop
+    helpers: set[str] = field(default_factory=set)  # names of esa.switch.compiler.helpers functions the text calls
+    constants: dict[str, int] = field(default_factory=dict)  # names of cells and offsets the text uses
+
+    def refuse(self, what: str) -> UnsupportedError:
+        """The error to raise for `what`."""
+        return UnsupportedError(f"{self.where}: {what}")
+
+    def constant(self, name: str, value: int) -> str:
+        """`name`, which the module will define as `value`."""
+        known = self.constants.setdefault(name, value)
+        while known != value:
+            name += "_"
+            known = self.constants.setdefault(name, value)
+        return name
+
+    def hidden(self, name: str) -> str:
+        """The cell of a field that belongs to no header."""
+        cell = next(c for c, n in self.layout.cell_names.items() if n == name)
+        return f"f[{self.constant(name, cell)}]"
+
+    def cell(self, target: Field) -> str:
+        """The number of a field's cell, as text."""
+        number = self.layout.cells.get(target)
+        if number is None:
+            raise self.refuse(f"field {target.header}.{target.name} is not declared")
+        name = self.constant(self.layout.cell_names[number], number)
+        stride = self.strides.get(target, 0)
+        return name if stride == 0 else f"{name} + i" if stride == 1 else f"{name} + {stride} * i"
+
+    def place(self, target: Field) -> str:
+        """The text that reads or writes a field."""
+        return self.locals.get(target) or f"f[{self.cell(target)}]"
+
+    def call(self, helper: str, *args: str) -> str:
+        """A call of a function in helpers.py."""
+        self.helpers.add(helper)
+        return f"{helper}({', '.join(args)})"
+
+    # --- exact values -------------------------------------------------------------------------------------------
+
+    def exact(self, expr: Expr | None) -> Value:
+        """The value of a numeric expression. Raises TooWideError if it may not fit 64 bits."""
+        constant = folded(expr)
+        if constant is not None:
+            return fit(literal(constant), constant, constant)
+        if isinstance(expr, Field):
+            kind = self.program.field_type(expr)
+            return self._stored(self.place(expr), kind.bits, kind.signed)
+        if isinstance(expr, Param):
+            return self._param(expr)
+        if isinstance(expr, LastField):
+            first = Field(self.program.stacks[expr.stack][0], expr.name)
+            kind = self.program.field_type(first)
+            return self._stored(f"f[{self.last_cell(expr)}]", kind.bits, kind.signed)
+        if isinstance(expr, Lookahead):
+            return self._lookahead(expr)
+        if isinstance(expr, Op):
+            value = self._operation(expr)
+            return value if value.lo != value.hi else Value(literal(value.lo), value.lo, value.lo)
+        raise self.refuse(f"{expr!r} is not a number")
+
+    def _stored(self, code: str, bits: int, signed: bool) -> Value:
+        if not signed:
+            return Value(code, 0, (1 << bits) - 1)
+        # BMv2 keeps a number between 2**(bits-1) and 2**bits - 1 as it is when it stores into a signed field.
+        return Value(code, -(1 << (bits - 1)), MAX64 if bits == 64 else (1 << bits) - 1)
+
+    def _param(self, expr: Param) -> Value:
+        assert self.action is not None
+        bits = self.action.params[expr.index][1]
+        code = f"m64[p + {expr.index}]" if expr.index else "m64[p]"
+        return Value(code, 0, (1 << bits) - 1)
+
+    def _lookahead(self, expr: Lookahead) -> Value:
+        if expr.bits > 64:
+            raise self.refuse(f"lookahead of {expr.bits} bits, more than 64")
+        cursor = f"8 * {self.hidden('CURSOR')} + {expr.offset}"
+        return Value(self.call("peek", "pkt", self.hidden("INGRESS_LENGTH"), cursor, str(expr.bits)),
+                     0, (1 << expr.bits) - 1)  # fmt: skip
+
+    def last_cell(self, expr: LastField) -> str:
+        """The cell of a field of the last valid element of a stack (the first, while the stack is empty)."""
+        base, stride = self.stack_cells(expr.stack, expr.name)
+        return f"{base} + {stride} * max({self.following(expr.stack)} - 1, 0)"
+
+    def following(self, stack: str) -> str:
+        """The cell that counts the valid elements of a stack."""
+        cell = self.layout.stack_next[stack]
+        return f"f[{self.constant(self.layout.cell_names[cell], cell)}]"
+
+    def stack_cells(self, stack: str, name: str) -> tuple[int, int]:
+        """The cell of field `name` in element 0, and the distance to the next element's."""
+        members = self.program.stacks[stack]
+        first = self.layout.cells[Field(members[0], name)]
+        return first, (self.layout.cells[Field(members[1], name)] - first) if len(members) > 1 else 0
+
+    def element_cell(self, expr: Op) -> tuple[str, int, bool]:
+        """access_field of a stack element chosen at run time: its cell as text, its bits, whether it is signed."""
+        inner = expr.left
+        assert isinstance(expr.right, Const)
+        if isinstance(inner, Object) and inner.kind == "header":
+            header = self.program.headers[inner.name]
+            kind = header.fields[expr.right.value]
+            return self.cell(Field(header.name, kind.name)), kind.bits, kind.signed
+        if not (isinstance(inner, Op) and inner.op == "dereference_header_stack" and isinstance(inner.left, Object)):
+            raise self.refuse("access_field of something that is no stack element")
+        stack = inner.left.name
+        members = self.program.stacks[stack]
+        kind = self.program.headers[members[0]].fields[expr.right.value]
+        base, stride = self.stack_cells(stack, kind.name)
+        index = self.exact(inner.right).code
+        sink = self.hidden("SINK")[2:-1]
+        cell = self.call("element", index, str(len(members)), str(base), str(stride), sink)
+        return cell, kind.bits, kind.signed
+
+    def _operation(self, expr: Op) -> Value:
+        op = expr.op
+        if op == "&":
+            return self._and(expr)
+        if op in ("+", "-", "*", "|", "^", "/", "%"):
+            left = Value("0", 0, 0) if expr.left is None else self.exact(expr.left)
+            return self._arithmetic(op, left, self.exact(expr.right))
+        if op == "~":
+            value = self.exact(expr.right)
+            return fit(f"(~{value.code})", ~value.hi, ~value.lo)
+        if op == "<<":
+            return self._shift_left(self.exact(expr.left), self.exact(expr.right))
+        if op == ">>":
+            return self._shift_right(self.exact(expr.left), self.exact(expr.right))
+        if op == "two_comp_mod":
+            return self._two_comp_mod(expr)
+        if op in ("sat_cast", "usat_cast"):
+            return self._saturate(expr)
+        if op == "?":
+            yes, no = self.exact(expr.left), self.exact(expr.right)
+            code = f"({yes.code} if {self.boolean(expr.condition)} else {no.code})"
+            return fit(code, min(yes.lo, no.lo), max(yes.hi, no.hi))
+        if op == "b2d":
+            assert expr.right is not None
+            if isinstance(expr.right, Bool):
+                return Value(str(int(expr.right.value)), int(expr.right.value), int(expr.right.value))
+            return Value(f"(1 if {self.boolean(expr.right)} else 0)", 0, 1)
+        if op in ("size_stack", "last_stack_index"):
+            stack = expr.right if isinstance(expr.right, Object) else expr.left
+            assert isinstance(stack, Object)
+            code = self.following(stack.name)
+            count = len(self.program.stacks[stack.name])
+            return Value(code, 0, count) if op == "size_stack" else Value(f"({code} - 1)", -1, count - 1)
+        if op == "access_field":
+            place, bits, signed = self.element_cell(expr)
+            return self._stored(f"f[{place}]", bits, signed)
+        raise self.refuse(f"operation {op!r} is not supported")
+
+    def _and(self, expr: Op) -> Value:
+        sides: list[Value | None] = []
+        for side in (expr.left, expr.right):
+            try:
+                sides.append(self.exact(side))
+            except TooWideError:
+                sides.append(None)
+        left, right = sides
+        if left is not None and right is not None:
+            for value, mask in ((left, right), (right, left)):
+                covers = mask.lo == mask.hi and _mask_bits(mask.lo)
+                if covers and value.lo >= 0 and value.hi <= mask.lo:
+                    return value  # the mask cuts nothing
+        masks = [value for value in (left, right) if value is not None and value.lo >= 0]
+        low = [
+            self.low(side) if value is None else value.code
+            for side, value in zip((expr.left, expr.right), sides, strict=True)
+        ]
+        code = f"({low[0]} & {low[1]})"
+        if masks:
+            return Value(code, 0, min(value.hi for value in masks))
+        if left is None or right is None:
+            raise TooWideError
+        reach = max(-left.lo, -right.lo, left.hi + 1, right.hi + 1).bit_length()
+        return fit(code, -(1 << reach), (1 << reach) - 1)
+
+    def _arithmetic(self, op: str, left: Value, right: Value) -> Value:
+        code = f"({left.code} {op} {right.code})"
+        if op == "+":
+            return fit(code, left.lo + right.lo, left.hi + right.hi)
+        if op == "-":
+            code = f"(-{right.code})" if left.code == "0" else code
+            return fit(code, left.lo - right.hi, left.hi - right.lo)
+        if op == "*":
+            corners = [a * b for a in (left.lo, left.hi) for b in (right.lo, right.hi)]
+            return fit(code, min(corners), max(corners))
+        if op in ("|", "^"):
+            if left.lo >= 0 and right.lo >= 0:
+                return fit(code, 0, (1 << max(left.hi, right.hi).bit_length()) - 1)
+            reach = max(-left.lo, -right.lo, left.hi + 1, right.hi + 1).bit_length()
+            return fit(code, -(1 << reach), (1 << reach) - 1)
+        if left.lo < 0 or right.lo < 0:
+            raise self.refuse(f"{op!r} of a number that may be negative")
+        helper = "divide" if op == "/" else "modulo"
+        return Value(self.call(helper, left.code, right.code), 0, left.hi if op == "/" else max(right.hi - 1, 0))
+
+    def _shift_left(self, left: Value, right: Value) -> Value:
+        if right.lo < 0 or right.hi > 64:
+            raise TooWideError
+        code = f"({left.code} << {right.code})" if right.hi < 64 else self.call("shift_left", left.code, right.code)
+        return fit(code, min(left.lo, left.lo << right.hi), max(left.hi, left.hi << right.hi))
+
+    def _shift_right(self, left: Value, right: Value) -> Value:
+        least = min(max(right.lo, 0), 64)
+        lo, hi = (left.lo if left.lo < 0 else 0), max(left.hi >> least, 0)
+        if left.unsigned:
+            if 1 <= right.lo == right.hi <= 63:
+                return Value(f"(({left.code} >> {right.code}) & {literal((1 << 64 - right.lo) - 1)})", lo, hi)
+            return Value(self.call("shift_right_unsigned", left.code, right.code), lo, hi)
+        if right.lo >= 0 and right.hi < 64:
+            if right.lo == right.hi:
+                lo = left.lo >> right.lo
+            return Value(f"({left.code} >> {right.code})", lo, hi)
+        return Value(self.call("shift_right", left.code, right.code), lo, hi)
+
+    def _width(self, expr: Op) -> int:
+        if not isinstance(expr.right, Const):
+            raise self.refuse(f"{expr.op} to a width that is not constant")
+        return expr.right.value
+
+    def _two_comp_mod(self, expr: Op) -> Value:
+        bits = self._width(expr)
+        if not 1 <= bits <= 64:
+            raise self.refuse(f"a signed cast to {bits} bits, more than 64")
+        lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
+        try:
+            value = self.exact(expr.left)
+            if value.lo >= lo and value.hi <= hi:
+                return value
+            code = value.code
+        except TooWideError:
+            code = self.low(expr.left)
+        return Value(code if bits == 64 else self.call("signed", code, str(bits)), lo, hi)
+
+    def _saturate(self, expr: Op) -> Value:
+        bits = self._width(expr)
+        if not 1 <= bits <= 64:
+            raise self.refuse(f"saturation to {bits} bits, more than 64")
+        signed = expr.op == "sat_cast"
+        lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
+        try:
+            value = self.exact(expr.left)
+        except TooWideError:
+            inner = expr.left
+            if bits != 64 or not isinstance(inner, Op) or inner.op not in ("+", "-"):
+                raise self.refuse("saturation of a number of more than 64 bits") from None
+            left, right = self.exact(inner.left), self.exact(inner.right)
+            name = f"saturating_{'add' if inner.op == '+' else 'subtract'}_{'signed' if signed else 'unsigned'}"
+            return Value(self.call(name, left.code, right.code), lo, hi)
+        if value.unsigned:
+            if signed:
+                raise self.refuse("signed saturation of an unsigned 64-bit number")
+            if value.hi > hi:
+                return Value(self.call("minimum_unsigned", value.code, literal(hi)), 0, hi)
+            return value
+        code = value.code
+        if value.hi > hi:
+            code = f"min({code}, {literal(hi)})"
+        if value.lo < lo:
+            code = f"max({code}, {literal(lo)})"
+        return Value(code, min(max(value.lo, lo), hi), max(min(value.hi, hi), lo))
+
+    # --- low bits -----------------------------------------------------------------------------------------------
+
+    def low(self, expr: Expr | None) -> str:
+        """Text whose low 64 bits are those of the value, whatever its size."""
+        try:
+            return self.exact(expr).code
+        except TooWideError:
+            pass
+        constant = folded(expr)
+        if constant is not None:
+            return literal(constant)
+        assert isinstance(expr, Op)
+        if expr.op in ("+", "-", "*", "&", "|", "^"):
+            return f"({'0' if expr.left is None else self.low(expr.left)} {expr.op} {self.low(expr.right)})"
+        if expr.op == "~":
+            return f"(~{self.low(expr.right)})"
+        if expr.op == "<<":
+            by = self.exact(expr.right)
+            if by.lo == by.hi:
+                return "0" if by.lo > 63 else f"({self.low(expr.left)} << {by.lo})"
+            return self.call("shift_left", self.low(expr.left), by.code)
+        if expr.op == "?":
+            return f"({self.low(expr.left)} if {self.boolean(expr.condition)} else {self.low(expr.right)})"
+        raise self.refuse(f"operation {expr.op!r} on a number of more than 64 bits")
+
+    # --- truth values -------------------------------------------------------------------------------------------
+
+    def is_boolean(self, expr: Expr | None) -> bool:
+        """Whether the expression is a truth value."""
+        if isinstance(expr, Op):
+            return expr.op in BOOLEAN or (expr.op == "?" and self.is_boolean(expr.left))
+        return isinstance(expr, Bool)
+
+    def truth(self, expr: Expr | None) -> str:
+        """Text of a truth value, or of whether a number is not 0."""
+        if self.is_boolean(expr):
+            return self.boolean(expr)
+        try:
+            return f"({self.exact(expr).code} != 0)"
+        except TooWideError:
+            raise self.refuse("a truth value of a number of more than 64 bits") from None
+
+    def boolean(self, expr: Expr | None) -> str:
+        """Text of a truth value."""
+        if isinstance(expr, Bool):
+            return str(expr.value)
+        if not isinstance(expr, Op):
+            raise self.refuse(f"{expr!r} is not a truth value")
+        if expr.op in ("and", "or"):
+            return f"({self.boolean(expr.left)} {expr.op} {self.boolean(expr.right)})"
+        if expr.op == "not":
+            return f"(not {self.boolean(expr.right)})"
+        if expr.op == "d2b":
+            return self.truth(expr.right)
+        if expr.op == "valid":
+            assert isinstance(expr.right, Object)
+            return f"({self.place(Field(expr.right.name, '$valid$'))} != 0)"
+        if expr.op == "?":
+            yes, no = self.boolean(expr.left), self.boolean(expr.right)
+            return f"({yes} if {self.boolean(expr.condition)} else {no})"
+        if expr.op in COMPARISONS:
+            return self._compare(expr)
+        raise self.refuse(f"operation {expr.op!r} is not a truth value")
+
+    def _compare(self, expr: Op) -> str:
+        if self.is_boolean(expr.left):
+            return f"({self.boolean(expr.left)} {expr.op} {self.boolean(expr.right)})"
+        if isinstance(expr.left, Object) and isinstance(expr.right, Object):
+            return self._compare_headers(expr.op, expr.left.name, expr.right.name)
+        try:
+            left, right = self.exact(expr.left), self.exact(expr.right)
+        except TooWideError:
+            raise self.refuse("comparison of numbers of more than 64 bits") from None
+        if left.unsigned or right.unsigned:
+            if left.lo < 0 or right.lo < 0:
+                raise self.refuse("comparison of a signed with an unsigned 64-bit number")
+            if expr.op not in ("==", "!="):
+                self.helpers.add("unsigned")
+                return f"(unsigned({left.code}) {expr.op} unsigned({right.code}))"
+        return f"({left.code} {expr.op} {right.code})"
+
+    def _compare_headers(self, op: str, left: str, right: str) -> str:
+        fields = len(self.program.headers[left].fields)
+        if self.program.headers[left].type_name != self.program.headers[right].type_name:
+            raise self.refuse(f"headers of different types are compared: {left}, {right}")
+        first, second = (
+            self.layout.cells[Field(name, self.program.headers[name].fields[0].name)] for name in (left, right)
+        )
+        equal = self.call("same_header", "f", str(first), str(second), str(fields))
+        return equal if op == "==" else f"(not {equal})"
+
+    # --- stores -------------------------------------------------------------------------------------------------
+
+    def cut(self, expr: Expr | None, bits: int, signed: bool) -> str:
+        """Text of the value as a field of this width keeps it."""
+        lo, hi = (-(1 << (bits - 1)) if signed else 0), (1 << bits) - 1
+        try:
+            value = self.exact(expr)
+            if (value.lo >= lo and value.hi <= hi) or (signed and bits == 64):
+                return value.code
+            if value.lo == value.hi:
+                kept = value.lo & hi
+                return literal(kept - (1 << bits) if signed and kept >> (bits - 1) else kept)
+            if signed:
+                return self.call("keep_signed", value.code, str(bits))
+            code = value.code
+        except TooWideError:
+            code = self.low(expr)
+            if signed and bits < 64:
+                return self.call("signed", code, str(bits))
+        return code if bits == 64 else f"{code} & {literal(hi)}"

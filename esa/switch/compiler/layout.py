@@ -1,0 +1,231 @@
+"""Where everything lies: which cell of the packet's vector holds which field, which words hold registers and tables.
+
+Four arrays hold all state, so that a generated function takes four arguments whatever the program declares:
+`f` int64, one cell per field of the packet in hand; `pkt` uint8, the packet; `m32` uint32, registers up to 32 bits;
+`m64` int64, wider registers, counters, tables and multicast groups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from esa.switch.compiler.lanes import Leaf
+from esa.switch.compiler.program import Field, Object, Program, TableNode
+
+# Cells that belong to no header, first in the vector.
+HIDDEN = ("CURSOR", "INGRESS_LENGTH", "LENGTH", "EXIT", "ERROR", "CHECKSUM_ERROR", "TRUNCATE", "CLONE", "CLONE_LIST",
+          "RESUBMIT", "RECIRCULATE", "FAILED", "SINK")  # fmt: skip
+MULTICAST_GROUPS = 65536
+PORTS = 512
+CLONE_SESSIONS = 32768
+
+
+def identifier(name: str) -> str:
+    """`name` as a Python identifier of ASCII letters: Python takes some others for the same."""
+    text = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_")
+    return text if text and not text[0].isdigit() else f"_{text}"
+
+
+def remark(text: str) -> str:
+    """`text`, which may come from a stranger's program, as part of a docstring."""
+    return re.sub(r"[^ !#-\[\]-z|~]", "?", text)
+
+
+@dataclass(frozen=True)
+class RegisterPlace:
+    """Cell i of a register is word offset + i * stride of `m32` (or of `m64` where `wide`)."""
+
+    offset: int
+    stride: int
+    wide: bool
+
+
+@dataclass(frozen=True)
+class TablePlace:
+    """Word offsets of a table in `m64`. Entries have rows 0 .. size - 1, the default action row `size`."""
+
+    size: int
+    words: int  # words of key per entry
+    params: int  # words of parameters per entry
+    hash_mask: int  # slots of the hash index - 1; 0 where there is none
+    index: int  # hash index: entry + 1, 0 empty, -1 deleted
+    keys: int
+    actions: int
+    parameters: int
+    packets: int
+    bytes: int
+    count: int  # one word: rows in use (ternary, range) or prefix lengths in use (lpm)
+    order: int  # ternary, range: rows of (entry, key words); lpm: the prefix lengths, longest first
+
+
+@dataclass
+class Layout:
+    """All places; made once per program by `lay_out`."""
+
+    cells: dict[Field, int] = field(default_factory=dict)
+    cell_names: dict[int, str] = field(default_factory=dict)
+    stack_next: dict[str, int] = field(default_factory=dict)
+    n_cells: int = 0
+    n_metadata: int = 0
+    registers: dict[str, RegisterPlace] = field(default_factory=dict)
+    register_order: dict[str, int] = field(default_factory=dict)
+    counters: dict[str, int] = field(default_factory=dict)
+    tables: dict[str, TablePlace] = field(default_factory=dict)
+    groups: int = 0
+    group_nodes: int = 0
+    group_capacity: int = 65536
+    queue_depth: int = 0
+    clones: int = 0
+    random: int = 0
+    lost: int = 0
+    words32: int = 0
+    words64: int = 0
+
+    def position(self, leaf: Leaf) -> int:
+        """A number per field or register; what lies side by side has consecutive numbers."""
+        if isinstance(leaf, Object):
+            return self.register_order[leaf.name]
+        return self.cells[leaf]
+
+
+def _ordered(names: Sequence[Leaf], wanted: Sequence[Sequence[Leaf]]) -> list[Leaf]:
+    """`names`, with each family of `wanted` put together where its first member stood; earlier families win."""
+    taken: dict[Leaf, Sequence[Leaf]] = {}
+    for family in wanted:
+        if all(member in names and member not in taken for member in family):
+            taken.update(dict.fromkeys(family, family))
+    out: list[Leaf] = []
+    done: set[Leaf] = set()
+    for name in names:
+        if name not in done:
+            group = taken.get(name, [name])
+            out.extend(group)
+            done.update(group)
+    return out
+
+
+def _lay_cells(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]]) -> None:
+    used: set[str] = set()
+
+    def cell(target: Field | None, name: str) -> None:
+        unique = identifier(name).upper()
+        while unique in used:
+            unique += "_"
+        used.add(unique)
+        layout.cell_names[layout.n_cells] = unique
+        if target is not None:
+            layout.cells[target] = layout.n_cells
+        layout.n_cells += 1
+
+    for name in HIDDEN:
+        cell(None, name)
+    metadata = [h for h in program.headers.values() if h.metadata]
+    stacked = [program.headers[member] for members in program.stacks.values() for member in members]
+    plain = [h for h in program.headers.values() if not h.metadata and h.stack is None]
+    for header in [*metadata, *plain, *stacked]:
+        if not header.metadata and not layout.n_metadata:
+            layout.n_metadata = layout.n_cells
+        fields: list[Leaf] = [Field(header.name, f.name) for f in header.fields]
+        if header.metadata:
+            fields = _ordered(fields, [fam for fam in wanted if isinstance(fam[0], Field)])
+        for leaf in fields:
+            assert isinstance(leaf, Field)
+            short = leaf.name if header.name == "scalars" else f"{header.name}_{leaf.name}"
+            cell(leaf, short)
+        cell(Field(header.name, "$valid$"), f"{header.name}_VALID")
+    for stack in program.stacks:
+        layout.stack_next[stack] = layout.n_cells
+        cell(None, f"{stack}_NEXT")
+    if not layout.n_metadata:
+        layout.n_metadata = layout.n_cells
+
+
+def _lay_registers(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]]) -> None:
+    names: list[Leaf] = [Object("register_array", name) for name in program.registers]
+    families = [fam for fam in wanted if isinstance(fam[0], Object)]
+    order = _ordered(names, families)
+    layout.register_order = {leaf.name: at for at, leaf in enumerate(order)}
+    members = {leaf: fam for fam in reversed(families) for leaf in fam}
+    done: set[str] = set()
+    for leaf in order:
+        assert isinstance(leaf, Object)
+        if leaf.name in done:
+            continue
+        at = layout.register_order[leaf.name]
+        group = [leaf.name]
+        if leaf in members:  # interleave exactly those that _ordered put side by side
+            family = members[leaf]
+            if all(layout.register_order[m.name] == at + i for i, m in enumerate(family) if isinstance(m, Object)):
+                group = [m.name for m in family if isinstance(m, Object)]
+        register = program.registers[leaf.name]
+        wide = register.bits > 32
+        # rows of several lanes start on a cache line
+        if len(group) > 1 and not wide:
+            layout.words32 += -layout.words32 % 16
+        base = layout.words64 if wide else layout.words32
+        for lane, name in enumerate(group):
+            layout.registers[name] = RegisterPlace(base + lane, len(group), wide)
+            done.add(name)
+        if wide:
+            layout.words64 += register.size * len(group)
+        else:
+            layout.words32 += register.size * len(group)
+
+
+def _take(layout: Layout, words: int) -> int:
+    at = layout.words64
+    layout.words64 += words
+    return at
+
+
+def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace:
+    size = max(table.size, 1) if table.key else 0
+    kinds = {key.match_type for key in table.key}
+    linear = bool(kinds & {"ternary", "range", "optional"})
+    lpm = not linear and "lpm" in kinds
+    words = len(table.key) * 2 if linear else len(table.key) + lpm
+    params = max((len(program.actions[a].params) for a in table.action_ids), default=0)
+    hash_size = 0
+    if size and not linear:
+        hash_size = 4
+        while hash_size < 2 * size:
+            hash_size *= 2
+    return TablePlace(
+        size=size,
+        words=words,
+        params=params,
+        hash_mask=max(hash_size - 1, 0),
+        index=_take(layout, hash_size),
+        keys=_take(layout, 0 if linear else size * words),
+        actions=_take(layout, size + 1),
+        parameters=_take(layout, (size + 1) * params),
+        packets=_take(layout, (size + 1) * table.counters),
+        bytes=_take(layout, (size + 1) * table.counters),
+        count=_take(layout, 1),
+        order=_take(layout, size * (words + 1) if linear else 65 if lpm else 0),
+    )
+
+
+def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
+    """The places of everything in `program`; members of a family lie side by side."""
+    layout = Layout()
+    by_length = sorted(families, key=len, reverse=True)
+    _lay_cells(layout, program, by_length)
+    layout.random = _take(layout, 1)
+    layout.lost = _take(layout, 4)
+    _lay_registers(layout, program, by_length)
+    for name, counter in program.counters.items():
+        if not counter.direct:
+            layout.counters[name] = _take(layout, 2 * counter.size)
+    for control in (program.ingress, program.egress):
+        for node in control.nodes.values():
+            if isinstance(node, TableNode):
+                layout.tables[node.name] = _lay_table(layout, program, node)
+    layout.groups = _take(layout, 2 * MULTICAST_GROUPS)
+    layout.group_nodes = _take(layout, 2 * layout.group_capacity)
+    layout.queue_depth = _take(layout, PORTS)
+    clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
+    layout.clones = _take(layout, 2 * CLONE_SESSIONS * clones)
+    return layout

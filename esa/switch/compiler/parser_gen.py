@@ -1,0 +1,273 @@
+"""Parser and deparser: one function per parser state, one for the deparser."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from esa.switch.compiler.expressions import Scope, literal
+from esa.switch.compiler.layout import identifier, remark
+from esa.switch.compiler.primitives import emit, indented
+from esa.switch.compiler.program import Field, FieldType, Header, LastField, Lookahead, Object, ParserState, Primitive
+from esa.switch.errors import UnsupportedError
+
+ACCEPT, ERROR = -1, -2
+MIN_LOOP = 4
+CORE_ERRORS = {"NoError": 0, "PacketTooShort": 1, "NoMatch": 2, "StackOutOfBounds": 3, "HeaderTooShort": 4,
+               "ParserTimeout": 5, "ParserInvalidArgument": 6}  # fmt: skip
+
+
+def runs_of_fields(fields: Sequence[FieldType]) -> Iterator[tuple[int, int, int]]:
+    """(index of the first field, number of fields, bit offset); equal aligned neighbours come together."""
+    at, offset = 0, 0
+    while at < len(fields):
+        kind, number = fields[at], 1
+        if kind.bits in (8, 16, 32, 64) and offset % 8 == 0:
+            while at + number < len(fields) and (fields[at + number].bits, fields[at + number].signed) == (
+                kind.bits,
+                kind.signed,
+            ):
+                number += 1
+        if number < MIN_LOOP:
+            number = 1
+        yield at, number, offset
+        at, offset = at + number, offset + number * kind.bits
+
+
+def _load(scope: Scope, at: str, offset: int, kind: FieldType) -> str:
+    """Text that reads one field `offset` bits past byte `at`."""
+    first, last = offset // 8, (offset + kind.bits + 7) // 8
+    start = at if first == 0 else f"{at} + {first}"
+    size, right = last - first, last * 8 - offset - kind.bits
+    if size > 8:
+        return scope.call("peek", "pkt", scope.hidden("INGRESS_LENGTH"), f"8 * ({at}) + {offset}", str(kind.bits))
+    if size == 1:
+        code = f"np.int64(pkt[{start}])"
+    elif size in (2, 4):
+        code = scope.call(f"be{8 * size}", "pkt", start)
+    else:
+        code = scope.call("be_n", "pkt", start, str(size))
+    if right:
+        code = f"({code} >> {right})"
+    if kind.bits + right < size * 8:
+        code = f"{code} & {literal((1 << kind.bits) - 1)}"
+    if kind.signed and kind.bits < 64:
+        code = scope.call("signed", code, str(kind.bits))
+    return code
+
+
+def _fail(scope: Scope, name: str) -> list[str]:
+    code = scope.program.errors.get(name, CORE_ERRORS[name])
+    return [f"{scope.hidden('ERROR')} = {code}", f"return {ERROR}"]
+
+
+def _extract(scope: Scope, header: Header, place: Callable[[int], str]) -> list[str]:
+    """Lines that fill the cells place(0), place(1) .. from the packet."""
+    if sum(field.bits for field in header.fields) % 8:
+        raise UnsupportedError(f"header {header.name} is not a whole number of bytes")
+    cursor = scope.hidden("CURSOR")
+    lines = [
+        f"c = {cursor}",
+        f"if c + {header.bytes} > {scope.hidden('INGRESS_LENGTH')}:",
+        *indented(_fail(scope, "PacketTooShort")),
+    ]
+    for at, number, offset in runs_of_fields(header.fields):
+        kind = header.fields[at]
+        if number == 1:
+            lines.append(f"{place(at)} = {_load(scope, 'c', offset, kind)}")
+            continue
+        step, size = place(at)[:-1] + " + i]", kind.bits // 8
+        source = f"c + {offset // 8} + {f'{size} * ' if size > 1 else ''}i"
+        load = _load(scope, source, 0, kind)
+        lines += [f"for i in range({number}):", *indented([f"{step} = {load}"])]
+    return [*lines, f"{place(len(header.fields))} = 1", f"{cursor} = c + {header.bytes}"]
+
+
+def _extract_header(scope: Scope, name: str) -> list[str]:
+    header = scope.program.headers[name]
+    names = [f.name for f in header.fields] + ["$valid$"]
+    return _extract(scope, header, lambda at: scope.place(Field(name, names[at])))
+
+
+def _extract_stack(scope: Scope, stack: str) -> list[str]:
+    members = scope.program.stacks[stack]
+    header = scope.program.headers[members[0]]
+    first = scope.cell(Field(members[0], header.fields[0].name))
+    cell = scope.layout.stack_next[stack]
+    following = f"f[{scope.constant(scope.layout.cell_names[cell], cell)}]"
+    lines = [f"if {following} >= {len(members)}:", *indented(_fail(scope, "StackOutOfBounds"))]
+    lines.append(f"b = {first} + {len(header.fields) + 1} * {following}")
+    lines += _extract(scope, header, lambda at: f"f[b + {at}]")
+    return [*lines, f"{following} += 1"]
+
+
+def _operation(scope: Scope, op: Primitive) -> list[str]:
+    if op.op == "extract":
+        assert isinstance(op.args[0], Object)
+        return _extract_header(scope, op.args[0].name)
+    if op.op == "extract_stack":
+        assert isinstance(op.args[0], Object)
+        return _extract_stack(scope, op.args[0].name)
+    if op.op == "verify":
+        error = scope.exact(op.args[1]).code
+        return [f"if not {scope.boolean(op.args[0])}:",
+                *indented([f"{scope.hidden('ERROR')} = {error}", f"return {ERROR}"])]  # fmt: skip
+    if op.op == "advance":
+        distance = scope.exact(op.args[0])
+        if distance.lo < 0:
+            raise scope.refuse("advance by a number that may be negative")
+        by = distance.code
+        cursor = scope.hidden("CURSOR")
+        return [
+            f"by = {by}",
+            "if by & 7 != 0:",
+            *indented(_fail(scope, "ParserInvalidArgument")),
+            f"if (by >> 3) > {scope.hidden('INGRESS_LENGTH')} - {cursor}:",
+            *indented(_fail(scope, "PacketTooShort")),
+            f"{cursor} += by >> 3",
+        ]
+    lines = []
+    if op.op == "set" and isinstance(op.args[1], Lookahead):
+        needed = (op.args[1].bits + 7) // 8
+        lines = [
+            f"if {scope.hidden('INGRESS_LENGTH')} - {scope.hidden('CURSOR')} < {needed}:",
+            *indented(_fail(scope, "PacketTooShort")),
+        ]
+    return [*lines, *emit(scope, op)]
+
+
+def _key(scope: Scope, state: ParserState) -> list[tuple[str, int]]:
+    out = []
+    for expr in state.key:
+        value = scope.exact(expr).code
+        if isinstance(expr, Lookahead):
+            out.append((value, expr.bits))
+            continue
+        kind = expr
+        if isinstance(kind, LastField):
+            kind = Field(scope.program.stacks[kind.stack][0], kind.name)
+        assert isinstance(kind, Field)
+        found = scope.program.field_type(kind)
+        out.append((f"{value} & {literal((1 << found.bits) - 1)}" if found.signed else value, found.bits))
+    return out
+
+
+def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
+    """The function of one parser state; it returns the number of the next state, ACCEPT or ERROR."""
+    scope = replace(scope, where=f"parser state {state.name}")
+    lines = []
+    for op in state.ops:
+        if op.op not in ("extract", "extract_stack", "set", "verify", "advance"):
+            lines += emit(scope, op)
+        else:
+            lines += _operation(scope, op)
+    after: list[str] = []
+    keys = _key(scope, state)
+    lines += [f"k{at} = {code}" for at, (code, _) in enumerate(keys)]
+    default = ACCEPT
+    for transition in state.transitions:
+        goal = ACCEPT if transition.next is None else numbers[transition.next]
+        if transition.value is None:
+            default = goal
+            continue
+        tests = []
+        for at, (value, (_, bits)) in enumerate(zip(transition.value, keys, strict=True)):
+            full = (1 << bits) - 1
+            mask = full if transition.mask is None else transition.mask[at] & full
+            if mask == full:
+                tests.append(f"k{at} == {literal(value)}")
+            elif mask:
+                tests.append(f"k{at} & {literal(mask)} == {literal(value & mask)}")
+        after += [f"if {' and '.join(tests) or 'True'}:", *indented([f"return {goal}"])]
+    name = identifier(state.name)
+    return [f"def state_{name}(f, pkt, m32, m64):", f'    """Parser state {remark(state.name)}."""',
+            *indented([*lines, *after, f"return {default}"])]  # fmt: skip
+
+
+def parser_functions(scope: Scope) -> list[list[str]]:
+    """One function per state, and `parse`, which goes from state to state."""
+    states = scope.program.states
+    numbers = {state.name: at for at, state in enumerate(states)}
+    functions = [state_function(scope, state, numbers) for state in states]
+    lines = [
+        "def parse(f, pkt, m32, m64):",
+        '    """Parse the packet into f; CURSOR ends where the payload begins."""',
+        f"    state = {numbers[scope.program.first_state]}",
+        "    while state >= 0:",
+    ]
+    for at, state in enumerate(states):
+        lines.append(f"        {'if' if at == 0 else 'elif'} state == {at}:")
+        lines.append(f"            state = state_{identifier(state.name)}(f, pkt, m32, m64)")
+    return [*functions, lines]
+
+
+def _emit_header(scope: Scope, header: Header) -> list[str]:
+    name = header.name
+    lines: list[str] = []
+    chunk: list[tuple[str, FieldType]] = []
+    start = 0
+
+    def flush(end: int) -> None:
+        bits = end - start
+        at = f"n + {start // 8}" if start else "n"
+        if bits > 64:
+            cell = start
+            for code, kind in chunk:
+                lines.append(scope.call("poke", "out", f"8 * n + {cell}", code, str(kind.bits)))
+                cell += kind.bits
+            return
+        parts, left = [], bits
+        for code, kind in chunk:
+            left -= kind.bits
+            text = f"({code} & {literal((1 << kind.bits) - 1)})" if kind.signed and len(chunk) > 1 else code
+            parts.append(f"({text} << {left})" if left else text)
+        value = " | ".join(parts)
+        size = bits // 8
+        if size == 1:
+            lines.append(f"out[{at}] = {value}" if not chunk[0][1].signed else f"out[{at}] = ({value}) & 255")
+        elif size in (2, 4):
+            lines.append(scope.call(f"put{bits}", "out", at, value))
+        else:
+            lines.append(scope.call("put_n", "out", at, value, str(size)))
+
+    for at, number, offset in runs_of_fields(header.fields):
+        kind = header.fields[at]
+        place = scope.place(Field(name, kind.name))
+        if number > 1:
+            size = kind.bits // 8
+            target = f"n + {offset // 8} + {f'{size} * ' if size > 1 else ''}i"
+            value = place[:-1] + " + i]"
+            if size in (2, 4):
+                store = scope.call(f"put{kind.bits}", "out", target, value)
+            elif size == 1:
+                store = f"out[{target}] = {value} & 255"
+            else:
+                store = scope.call("put_n", "out", target, value, str(size))
+            lines += [f"for i in range({number}):", *indented([store])]
+            continue
+        if not chunk:
+            start = offset
+        chunk.append((place, kind))
+        if (offset + kind.bits) % 8 == 0:
+            flush(offset + kind.bits)
+            chunk = []
+    if chunk:
+        raise UnsupportedError(f"header {name} is not a whole number of bytes")
+    return lines
+
+
+def deparser_functions(scope: Scope) -> list[list[str]]:
+    """`headers_size`, and `deparse`, which writes every valid header to `out`."""
+    scope = replace(scope, where="deparser")
+    size = ["def headers_size(f):", '    """Bytes that the valid headers take."""', "    n = 0"]
+    write = [
+        "def deparse(f, out):",
+        '    """Write the valid headers to out; returns their size in bytes."""',
+        "    n = 0",
+    ]
+    for name in scope.program.deparse_order:
+        header = scope.program.headers[name]
+        valid = scope.place(Field(name, "$valid$"))
+        size += [f"    if {valid} != 0:", f"        n += {header.bytes}"]
+        write += [f"    if {valid} != 0:", *indented([*_emit_header(scope, header), f"n += {header.bytes}"], 2)]
+    return [[*size, "    return n"], [*write, "    return n"]]

@@ -1,0 +1,310 @@
+"""The target's own part of the generated module: what simple_switch does around parser, controls and deparser.
+
+`step(state, data, length, port, first, count, now_us, out_data, out_length, out_port)` runs packets first .. count of a
+batch and returns how many packets it wrote; m64[CONSUMED] says where it stopped. It stops early only when the output
+batch may not hold all copies of the next packet.
+"""
+
+from __future__ import annotations
+
+from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.primitives import DROP_PORT, indented
+from esa.switch.compiler.program import Field
+from esa.switch.errors import UnsupportedError
+
+STATE = 'State = namedtuple("State", ["f", "g", "m32", "m64", "later", "later_bytes", "later_port"])'
+# instance_type in simple_switch
+INGRESS_CLONE, EGRESS_CLONE, RECIRCULATED, REPLICATED, RESUBMITTED = 1, 2, 4, 5, 6
+# Copies that wait inside the switch for another pass, per packet on the wire; what comes on top is lost.
+LATER = 64
+LATER_BYTES = 16384
+PASSES = 256  # BMv2 would resubmit for ever; here a packet is lost after this many passes
+OUTPUT = "out_data, out_length, out_port"
+
+FIELDS = ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port", "egress_rid", "mcast_grp",
+          "parser_error", "checksum_error", "ingress_global_timestamp", "egress_global_timestamp", "enq_timestamp",
+          "enq_qdepth", "deq_timedelta", "deq_qdepth", "priority")  # fmt: skip
+
+
+def _primitives(scope: Scope) -> set[str]:
+    program = scope.program
+    return {p.op for action in program.actions.values() for p in action.primitives}
+
+
+def name_places(scope: Scope) -> None:
+    """Give the places that the text below names their names, before parts of the program can take them."""
+    for at, name in enumerate(("LOST", "LARGEST_GROUP", "FAILED_ASSERTS", "CONSUMED")):
+        scope.constant(name, scope.layout.lost + at)
+    scope.constant("CELLS", scope.layout.n_cells)
+    scope.constant("GROUPS", scope.layout.groups)
+    scope.constant("QUEUE_DEPTH", scope.layout.queue_depth)
+    scope.constant("CLONES", scope.layout.clones)
+
+
+class _Target:
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        ops = _primitives(scope)
+        self.clone_ingress = "clone_ingress_pkt_to_egress" in ops
+        self.clone_egress = "clone_egress_pkt_to_egress" in ops
+        self.resubmit = "resubmit" in ops
+        self.recirculate = "recirculate" in ops
+        self.fails = bool(ops & {"assert", "assume"})
+        self.later = self.clone_egress or self.resubmit or self.recirculate
+        for name in ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port"):
+            if Field("standard_metadata", name) not in scope.layout.cells:
+                raise UnsupportedError(f"standard_metadata.{name} is missing: this is no v1model program")
+        for helper in ("clear_cells", "copy_cells", "copy_bytes"):
+            scope.helpers.add(helper)
+
+    def std(self, name: str, vector: str = "f") -> str | None:
+        """The cell of a field of the standard metadata, if the program has it."""
+        target = Field("standard_metadata", name)
+        if target not in self.scope.layout.cells:
+            return None
+        return f"{vector}[{self.scope.cell(target)}]"
+
+    def set(self, name: str, value: str, vector: str = "f") -> list[str]:
+        """A line that sets a field of the standard metadata, cut to its width, if the program has it."""
+        place = self.std(name, vector)
+        if place is None:
+            return []
+        bits = self.scope.program.field_type(Field("standard_metadata", name)).bits
+        return [f"{place} = {value} & {hex((1 << bits) - 1)}" if bits < 64 else f"{place} = {value}"]
+
+    def hidden(self, name: str) -> str:
+        return self.scope.hidden(name)
+
+    def clear_metadata(self) -> str:
+        """Zero the metadata of a copy in g; the cells before it, the parser's cursor among them, stay."""
+        first = min(self.scope.layout.cells.values())
+        return f"clear_cells(g, {first}, {self.scope.layout.n_metadata - first})"
+
+    # --- functions ----------------------------------------------------------------------------------------------
+
+    def copy_list(self) -> list[str]:
+        lines = [
+            "def preserve(g, f, which):",
+            '    """Copy the fields that the program keeps over a clone or another pass."""',
+        ]
+        for number, fields in self.scope.program.field_lists.items():
+            if fields:
+                lines.append(f"    if which == {number}:")
+                lines += [f"        g[{self.scope.cell(x)}] = f[{self.scope.cell(x)}]" for x in fields]
+        return [*lines, "    return"]
+
+    def start(self) -> list[str]:
+        lines = [
+            "clear_cells(f, 0, CELLS)",
+            f"{self.hidden('INGRESS_LENGTH')} = size",
+            f"{self.hidden('LENGTH')} = size",
+            f"{self.hidden('TRUNCATE')} = 0x7fffffff",
+            *self.set("packet_length", "size"),
+        ]
+        return ["def start(f, size):", '    """Empty the vector for a packet of `size` bytes."""', *indented(lines)]
+
+    def send(self) -> list[str]:
+        """Egress, deparser."""
+        hidden = self.hidden
+        size = ["size = headers_size(f)", f"payload = {hidden('INGRESS_LENGTH')} - {hidden('CURSOR')}",
+                f"limit = {hidden('TRUNCATE')}"]  # fmt: skip
+        lines: list[str] = []
+        if (priority := self.std("priority")) is not None:
+            # simple_switch has one queue per port unless told otherwise, and drops what asks for another
+            lines += [f"if {priority} != 0:", "    return produced"]
+        depth = "m64[QUEUE_DEPTH + (port & 511)]"
+        lines += self.set("enq_timestamp", "now") + self.set("enq_qdepth", depth)
+        lines += self.set("deq_timedelta", "0") + self.set("deq_qdepth", depth)
+        lines += self.set("egress_global_timestamp", "now") + self.set("egress_port", "port")
+        lines += self.set("egress_spec", str(DROP_PORT + 1)) + self.set("packet_length", hidden("LENGTH"))
+        lines += ["egress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
+        if self.clone_egress:
+            lines += self._clone_egress()
+        lines += [f"if {self.std('egress_spec')} == {DROP_PORT}:", "    return produced"]
+        if self.fails:
+            lines += [f"if {hidden('FAILED')} != 0:", "    m64[FAILED_ASSERTS] += 1", "    return produced"]
+        lines += ["update_checksums(f, pkt)"]
+        if self.scope.program.deparse_primitives:
+            lines.append("deparse_primitives(f, m32, m64)")
+        lines += size
+        if self.recirculate:
+            lines += self._recirculate()
+        lines += [
+            "if produced >= out_length.shape[0] or size + payload > out_data.shape[1]:",
+            "    m64[LOST] += 1",
+            "    return produced",
+            "out = out_data[produced]",
+            "deparse(f, out)",
+            f"copy_bytes(out, size, pkt, {hidden('CURSOR')}, payload)",
+            "out_length[produced] = min(size + payload, limit)",
+            "out_port[produced] = port",
+            "return produced + 1",
+        ]
+        args = "f, pkt, m32, m64, later, later_bytes, later_port, port, now, out_data, out_length, out_port, produced"
+        about = '    """Egress and deparser for one copy; returns how many packets are written."""'
+        return [f"def send({args}):", about, *indented(lines)]
+
+    def _enqueue(self, fill: list[str]) -> list[str]:
+        """Put one more packet behind those that wait inside the switch: later[0, 0] of them, from later[0, 1] on."""
+        return [
+            f"if later[0, 0] < {LATER}:",
+            "    later[0, 0] += 1",
+            "    slot = later[0, 0]",
+            *indented(fill),
+            "else:",
+            "    m64[LOST] += 1",
+        ]
+
+    def _clone_egress(self) -> list[str]:
+        hidden = self.hidden
+        fill = [
+            "g = later[slot]",
+            "copy_cells(g, f, CELLS)",
+            self.clear_metadata(),
+            "preserve(g, f, which)",
+            *self.set("instance_type", str(EGRESS_CLONE), "g"),
+            *self.set("egress_rid", "m64[node + 1]", "g"),
+            "later_port[slot] = m64[node]",
+            f"copy_bytes(later_bytes[slot], 0, pkt, 0, {hidden('INGRESS_LENGTH')})",
+        ]
+        return [
+            f"if {hidden('CLONE')} != 0:",
+            f"    session = {hidden('CLONE')} & 0x7fff",
+            f"    which = {hidden('CLONE_LIST')}",
+            f"    {hidden('CLONE')} = 0",
+            "    for copy in range(m64[CLONES + 2 * session + 1]):",
+            "        node = m64[CLONES + 2 * session] + 2 * copy",
+            *indented(self._enqueue(fill), 2),
+        ]
+
+    def _recirculate(self) -> list[str]:
+        fill = [
+            "deparse(f, later_bytes[slot])",
+            f"copy_bytes(later_bytes[slot], size, pkt, {self.hidden('CURSOR')}, payload)",
+            "total = min(size + payload, limit)",
+            "start(later[slot], total)",
+            f"preserve(later[slot], f, {self.hidden('RECIRCULATE')})",
+            *self.set("instance_type", str(RECIRCULATED), "later[slot]"),
+            *self.set("packet_length", "total", "later[slot]"),
+            "later_port[slot] = -1",
+        ]
+        return [
+            f"if {self.hidden('RECIRCULATE')} != 0 and size + payload <= {LATER_BYTES}:",
+            *indented(self._enqueue(fill)),
+            "    return produced",
+        ]
+
+    def one_pass(self) -> list[str]:
+        """Parser, ingress, and what the ingress decided."""
+        hidden = self.hidden
+        send = (
+            "send({}, pkt, m32, m64, later, later_bytes, later_port, {}, now, out_data, out_length, out_port, produced)"
+        )
+        group = self.std("mcast_grp")
+        lines = ["parse(f, pkt, m32, m64)", "verify_checksums(f, pkt)"]
+        lines += self.set("parser_error", hidden("ERROR")) + self.set("checksum_error", hidden("CHECKSUM_ERROR"))
+        lines += ["ingress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
+        if self.fails:
+            lines += [f"if {hidden('FAILED')} != 0:", "    m64[FAILED_ASSERTS] += 1", "    return produced"]
+        if self.clone_ingress:
+            lines += [
+                f"if {hidden('CLONE')} != 0:",
+                f"    session = {hidden('CLONE')} & 0x7fff",
+                f"    {hidden('CLONE')} = 0",
+                "    for copy in range(m64[CLONES + 2 * session + 1]):",
+                "        node = m64[CLONES + 2 * session] + 2 * copy",
+                f"        start(g, {hidden('INGRESS_LENGTH')})",
+                f"        {self.std('ingress_port', 'g')} = {self.std('ingress_port')}",
+                "        parse(g, pkt, m32, m64)",
+                f"        {self.clear_metadata()}",
+                f"        preserve(g, f, {hidden('CLONE_LIST')})",
+                *indented(self.set("instance_type", str(INGRESS_CLONE), "g"), 2),
+                *indented(self.set("egress_rid", "m64[node + 1]", "g"), 2),
+                f"        produced = {send.format('g', 'm64[node]')}",
+            ]
+        if self.resubmit:
+            fill = [
+                "start(later[slot], size)",
+                f"preserve(later[slot], f, {hidden('RESUBMIT')})",
+                *self.set("instance_type", str(RESUBMITTED), "later[slot]"),
+                *self.set("packet_length", "size", "later[slot]"),
+                "later_port[slot] = -1",
+                "copy_bytes(later_bytes[slot], 0, pkt, 0, size)",
+            ]
+            lines += [
+                f"size = {hidden('INGRESS_LENGTH')}",
+                f"if {hidden('RESUBMIT')} != 0 and size <= {LATER_BYTES}:",
+                *indented(self._enqueue(fill)),
+                "    return produced",
+            ]
+        if group is not None:
+            lines += [
+                f"if {group} != 0:",
+                *indented(self.set("instance_type", str(REPLICATED))),
+                f"    node = m64[GROUPS + 2 * {group}]",
+                f"    copies = m64[GROUPS + 2 * {group} + 1]",
+                "    for copy in range(copies):",
+                *indented(self.set("egress_rid", "m64[node + 1]"), 2),
+                "        if copy + 1 < copies:",
+                "            copy_cells(g, f, CELLS)",
+                f"            produced = {send.format('g', 'm64[node]')}",
+                "        else:",
+                f"            produced = {send.format('f', 'm64[node]')}",
+                "        node += 2",
+                "    return produced",
+            ]
+        lines += [
+            f"port = {self.std('egress_spec')}",
+            f"if port == {DROP_PORT}:",
+            "    return produced",
+            *self.set("instance_type", "0"),
+            f"return {send.format('f', 'port')}",
+        ]
+        args = "f, g, pkt, m32, m64, later, later_bytes, later_port, now, out_data, out_length, out_port, produced"
+        return [f"def one_pass({args}):", '    """Parser, ingress, replication of the packet that `start` prepared."""',
+                *indented(lines)]  # fmt: skip
+
+    def step(self) -> list[str]:
+        output = "out_data, out_length, out_port, produced"
+        queue = "later, later_bytes, later_port"
+        lines = [
+            "f, g, m32, m64 = state.f, state.g, state.m32, state.m64",
+            "later, later_bytes, later_port = state.later, state.later_bytes, state.later_port",
+            "produced = np.int64(0)",
+            "k = first",
+            "while k < count:",
+            "    if produced > 0 and produced + m64[LARGEST_GROUP] > out_length.shape[0]:",
+            "        break",
+            "    start(f, np.int64(length[k]))",
+            *indented(self.set("ingress_port", "np.int64(port[k])")),
+            *indented(self.set("ingress_global_timestamp", "now")),
+            f"    produced = one_pass(f, g, data[k], m32, m64, {queue}, now, {output})",
+        ]
+        if self.later:
+            lines += [
+                "    at = 1",
+                f"    while at <= later[0, 0] and at <= {PASSES}:",
+                "        pkt = later_bytes[at]",
+                "        copy_cells(f, later[at], CELLS)",
+                "        if later_port[at] < 0:",
+                f"            produced = one_pass(f, g, pkt, m32, m64, {queue}, now, {output})",
+                "        else:",
+                f"            produced = send(f, pkt, m32, m64, {queue}, later_port[at], now, {output})",
+                "        at += 1",
+                "    later[0, 0] = 0",
+            ]
+        lines += ["    k += 1", "m64[CONSUMED] = k", "return produced"]
+        return ["def step(state, data, length, port, first, count, now, out_data, out_length, out_port):",
+                '    """Run packets first .. count; returns how many packets left. See compiler/target.py."""',
+                *indented(lines)]  # fmt: skip
+
+    def functions(self) -> list[list[str]]:
+        out = [self.start(), self.send(), self.one_pass(), self.step()]
+        if self.later or self.clone_ingress:
+            out.insert(0, self.copy_list())
+        return out
+
+
+def functions(scope: Scope) -> list[list[str]]:
+    """The functions of the target for this program; the last is `step`."""
+    return _Target(scope).functions()

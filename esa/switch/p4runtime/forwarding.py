@@ -1,0 +1,151 @@
+"""A forwarding-pipeline config in use: a P4Info, the program loaded for it, and what clients wrote through the pair."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import chain
+from typing import Any
+
+from p4.v1 import p4runtime_pb2
+
+from esa.switch.p4runtime import arrays
+from esa.switch.p4runtime.arrays import Freeze
+from esa.switch.p4runtime.device_config import program_json
+from esa.switch.p4runtime.p4info import P4InfoMap
+from esa.switch.p4runtime.replication import ReplicationEngine
+from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.table_entries import (
+    Notes,
+    read_direct_counters,
+    read_table_entries,
+    write_direct_counter,
+    write_table_entry,
+)
+
+Update = p4runtime_pb2.Update
+_UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
+_NOT_HERE = {
+    "extern_entry": "extern entries",
+    "action_profile_member": "action profiles",
+    "action_profile_group": "action profiles",
+    "meter_entry": "meters",
+    "direct_meter_entry": "direct meters",
+    "value_set_entry": "value sets",
+    "digest_entry": "digests",
+}
+
+
+class ForwardingConfig:
+    """Reads and writes entities of one loaded program; `message` is the ForwardingPipelineConfig it came from."""
+
+    def __init__(self, message: Any, load: Callable[[bytes], Any]) -> None:
+        """Load the program; INVALID_ARGUMENT where there is none, or where it does not fit the P4Info."""
+        if not message.HasField("p4info") or not message.p4_device_config:
+            missing = "p4info" if not message.HasField("p4info") else "p4_device_config"
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"the config has no {missing}")
+        try:
+            self.pipeline = load(program_json(message.p4_device_config))
+        except (ValueError, KeyError, TypeError) as error:
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"this target cannot run the program: {error}") from error
+        self.message = message
+        self.info = P4InfoMap(message.p4info, self.pipeline)
+        self.replication = ReplicationEngine(self.pipeline)
+        self._notes = Notes()
+
+    def write(self, update: Any) -> None:
+        """Carry out one update; the caller holds the data plane still."""
+        if update.type not in _UPDATES:
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, "the update has no type")
+        entity = update.entity
+        kind = entity.WhichOneof("entity")
+        if kind == "table_entry":
+            info = self.info.table(entity.table_entry.table_id)
+            write_table_entry(info, self._notes, update.type, entity.table_entry)
+        elif kind == "counter_entry":
+            arrays.write_counter(self.info.counter(entity.counter_entry.counter_id), update.type, entity.counter_entry)
+        elif kind == "direct_counter_entry":
+            entry = entity.direct_counter_entry
+            if not entry.HasField("table_entry"):
+                raise P4RuntimeError(Code.INVALID_ARGUMENT, "direct counter entry: table_entry is missing")
+            write_direct_counter(self.info.table(entry.table_entry.table_id), update.type, entry)
+        elif kind == "register_entry":
+            entry = entity.register_entry
+            arrays.write_register(self.info.register(entry.register_id), update.type, entry)
+        elif kind == "packet_replication_engine_entry":
+            self.replication.write(update.type, entity.packet_replication_engine_entry)
+        else:
+            _refuse(kind)
+
+    def read(self, entity: Any, frozen: Freeze) -> Iterator[bytes]:
+        """Copy now what `entity` asks for, while `frozen()` is held; return an iterator over the encoded entities."""
+        kind = entity.WhichOneof("entity")
+        if kind == "counter_entry":
+            entry = entity.counter_entry
+            found = [self.info.counter(entry.counter_id)] if entry.counter_id else self.info.counters.values()
+            return chain.from_iterable([arrays.read_counter(array, entry, frozen) for array in found])
+        if kind == "register_entry":
+            entry = entity.register_entry
+            found = [self.info.register(entry.register_id)] if entry.register_id else self.info.registers.values()
+            return chain.from_iterable([arrays.read_register(array, entry, frozen) for array in found])
+        messages = list(self._messages(entity, kind, frozen))
+        return (message.SerializeToString() for message in messages)
+
+    def _messages(self, entity: Any, kind: str | None, frozen: Freeze) -> Iterator[Any]:
+        if kind == "table_entry":
+            for info in self._tables(entity.table_entry.table_id):
+                yield from read_table_entries(info, self._notes, entity.table_entry, frozen)
+        elif kind == "direct_counter_entry":
+            entry = entity.direct_counter_entry
+            for info in self._tables(entry.table_entry.table_id):
+                if info.direct_counter is not None or entry.table_entry.table_id:
+                    yield from read_direct_counters(info, entry, frozen)
+        elif kind == "packet_replication_engine_entry":
+            yield from self.replication.read(entity.packet_replication_engine_entry)
+        else:
+            _refuse(kind)
+
+    def _tables(self, id_: int) -> list[Any]:
+        return [self.info.table(id_)] if id_ else list(self.info.tables.values())
+
+    def carry_over(self, old: ForwardingConfig, frozen: Freeze) -> None:
+        """Bring `old`'s state here, where packets do not pass yet; INVALID_ARGUMENT where this program has no place.
+
+        Counters and registers are carried over where they have the same name and shape.
+        """
+        for update in old._forwarding_state(frozen):
+            try:
+                self.write(update)
+            except P4RuntimeError as error:
+                raise P4RuntimeError(
+                    Code.INVALID_ARGUMENT, f"the new program cannot keep the present state: {error.message}"
+                ) from None
+        with frozen():
+            arrays.copy_counters(old.pipeline.counters, self.pipeline.counters)
+            arrays.copy_registers(old.pipeline.registers, self.pipeline.registers)
+
+    def _forwarding_state(self, frozen: Freeze) -> Iterator[Any]:
+        """Yield the updates that bring a fresh program to this one's table entries, defaults, groups and sessions."""
+        for info in self.info.tables.values():
+            request = p4runtime_pb2.TableEntry(table_id=info.id)
+            if info.direct_counter is not None:
+                request.counter_data.SetInParent()
+            if not info.constant:
+                yield from _updates(Update.INSERT, read_table_entries(info, self._notes, request, frozen))
+            if not info.constant_default:
+                request = p4runtime_pb2.TableEntry(table_id=info.id, is_default_action=True)
+                yield from _updates(Update.MODIFY, read_table_entries(info, self._notes, request, frozen))
+        for kind in ("multicast_group_entry", "clone_session_entry"):
+            everything = p4runtime_pb2.PacketReplicationEngineEntry()
+            getattr(everything, kind).SetInParent()
+            yield from _updates(Update.INSERT, self.replication.read(everything))
+
+
+def _updates(kind: int, entities: Iterator[Any]) -> Iterator[Any]:
+    for entity in entities:
+        yield Update(type=kind, entity=entity)
+
+
+def _refuse(kind: str | None) -> None:
+    if kind is None:
+        raise P4RuntimeError(Code.INVALID_ARGUMENT, "the entity is not set")
+    raise P4RuntimeError(Code.UNIMPLEMENTED, f"{_NOT_HERE.get(kind, kind)} are not supported by this target")

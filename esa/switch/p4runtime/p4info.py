@@ -1,0 +1,269 @@
+"""P4Info's ids and types next to the loaded program's names: the dictionary that the P4Runtime server works with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from p4.config.v1 import p4info_pb2
+
+from esa.switch.p4runtime.packet_io import ControllerHeader
+from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.runtime.tables import Table
+
+_T = TypeVar("_T")
+
+_MATCH_NAMES = {
+    p4info_pb2.MatchField.EXACT: "exact",
+    p4info_pb2.MatchField.LPM: "lpm",
+    p4info_pb2.MatchField.TERNARY: "ternary",
+    p4info_pb2.MatchField.RANGE: "range",
+    p4info_pb2.MatchField.OPTIONAL: "optional",
+}
+# Match kinds by which entries can overlap, so that a priority has to choose.
+_NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
+# What the compiler turns a kind into: BMv2's tables have no `optional` next to other kinds.
+_COMPILED_KINDS = {"optional": ("optional", "ternary"), "exact": ("exact", "valid")}
+_UNSUPPORTED = (
+    ("action_profiles", "action profile"),
+    ("meters", "meter"),
+    ("direct_meters", "direct meter"),
+    ("digests", "digest"),
+    ("value_sets", "value set"),
+)
+
+
+@dataclass(frozen=True)
+class FieldInfo:
+    """One field of a table's key: `match` as P4Runtime sees it, `compiled` as the loaded table does."""
+
+    id: int
+    name: str
+    match: str
+    compiled: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class ParamInfo:
+    id: int
+    name: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class ActionInfo:
+    id: int
+    name: str
+    params: tuple[ParamInfo, ...]
+
+
+@dataclass(frozen=True)
+class TableInfo:
+    """A table: its P4Info, and the loaded table itself."""
+
+    id: int
+    name: str
+    fields: tuple[FieldInfo, ...]
+    actions: Mapping[int, ActionInfo]
+    default_only: frozenset[int]
+    table_only: frozenset[int]
+    constant: bool
+    constant_default: bool
+    idle_timeout: bool
+    table: Any
+    direct_counter: Any  # None if it has none
+
+    @property
+    def needs_priority(self) -> bool:
+        return any(field.match in _NEEDS_PRIORITY for field in self.fields)
+
+    def action_named(self, name: str) -> ActionInfo:
+        return next(action for action in self.actions.values() if action.name == name)
+
+
+@dataclass(frozen=True)
+class ArrayInfo:
+    """An indirect counter or a register: `kind` is counter, or what a register holds: bit, int, bool."""
+
+    id: int
+    name: str
+    size: int
+    kind: str
+    array: Any
+
+
+class P4InfoMap:
+    """Every id of a P4Info, resolved against the program that was loaded with it.
+
+    Raises P4RuntimeError (INVALID_ARGUMENT) where the two do not belong together.
+    """
+
+    def __init__(self, p4info: Any, pipeline: Any) -> None:
+        self.p4info = p4info
+        _check_ids(p4info)
+        self.absent: dict[int, str] = {}
+        for attribute, kind in _UNSUPPORTED:
+            for each in getattr(p4info, attribute):
+                self.absent[each.preamble.id] = f"{kind} {each.preamble.name} is not supported by this target"
+        self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
+        self.tables = dict(self._tables(p4info, pipeline))
+        self.counters = dict(self._arrays(p4info.counters, pipeline.counters, "counter"))
+        self.registers = dict(self._arrays(p4info.registers, pipeline.registers, "register"))
+        headers = {each.preamble.name: ControllerHeader(each) for each in p4info.controller_packet_metadata}
+        self.packet_in = headers.get("packet_in")
+        self.packet_out = headers.get("packet_out")
+
+    def table(self, id_: int) -> TableInfo:
+        return self._find(self.tables, id_, "table")
+
+    def counter(self, id_: int) -> ArrayInfo:
+        return self._find(self.counters, id_, "counter")
+
+    def register(self, id_: int) -> ArrayInfo:
+        return self._find(self.registers, id_, "register")
+
+    def _find(self, where: Mapping[int, _T], id_: int, kind: str) -> _T:
+        """INVALID_ARGUMENT for an id that P4Info does not have; UNIMPLEMENTED for one that this target cannot serve."""
+        found = where.get(id_)
+        if found is None:
+            if id_ in self.absent:
+                raise P4RuntimeError(Code.UNIMPLEMENTED, self.absent[id_])
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"no {kind} has the id {id_} (0x{id_:08x})")
+        return found
+
+    def _tables(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, TableInfo]]:
+        for info in p4info.tables:
+            name = info.preamble.name
+            table = pipeline.tables.get(name)
+            if table is None:
+                self.absent[info.preamble.id] = f"table {name} is not in the compiled program"
+                continue
+            if info.implementation_id:
+                self.absent[info.preamble.id] = f"table {name}: action profiles are not supported by this target"
+                continue
+            scopes = {ref.id: ref.scope for ref in info.action_refs}
+            _check_actions(name, [self._action_of(name, id_) for id_ in scopes], table)
+            yield (
+                info.preamble.id,
+                TableInfo(
+                    id=info.preamble.id,
+                    name=name,
+                    fields=_fields(name, info.match_fields, table.key),
+                    actions={id_: self._action_of(name, id_) for id_ in scopes},
+                    default_only=frozenset(
+                        id_ for id_, scope in scopes.items() if scope == p4info_pb2.ActionRef.DEFAULT_ONLY
+                    ),
+                    table_only=frozenset(
+                        id_ for id_, scope in scopes.items() if scope == p4info_pb2.ActionRef.TABLE_ONLY
+                    ),
+                    # BMv2 JSON does not tell preinitialised tables from constant ones, and gives them no more room.
+                    constant=info.is_const_table or table.const,
+                    constant_default=info.const_default_action_id != 0,
+                    idle_timeout=info.idle_timeout_behavior == p4info_pb2.Table.NOTIFY_CONTROL,
+                    table=table,
+                    direct_counter=pipeline.direct_counters.get(name),
+                ),
+            )
+
+    def _action_of(self, table: str, id_: int) -> ActionInfo:
+        if id_ not in self.actions:
+            raise P4RuntimeError(
+                Code.INVALID_ARGUMENT, f"P4Info: table {table} names action id {id_}, which is not there"
+            )
+        return self.actions[id_]
+
+    def _arrays(self, infos: Any, arrays: Mapping[str, Any], kind: str) -> Iterator[tuple[int, ArrayInfo]]:
+        for info in infos:
+            name = info.preamble.name
+            if name not in arrays:
+                self.absent[info.preamble.id] = f"{kind} {name} is not in the compiled program"
+                continue
+            array = arrays[name]
+            cells = len(array.packets) if kind == "counter" else array.size
+            if info.size != cells:
+                raise _differ(f"{kind} {name} has {info.size} cells in one, {cells} in the other")
+            data_kind = self._register_kind(info) if kind == "register" else "counter"
+            if data_kind is None:
+                self.absent[info.preamble.id] = f"register {name}: only registers of bit, int and bool are supported"
+                continue
+            yield info.preamble.id, ArrayInfo(info.preamble.id, name, info.size, data_kind, array)
+
+    def _register_kind(self, info: Any) -> str | None:
+        spec = info.type_spec
+        seen: set[str] = set()
+        while spec.HasField("new_type"):
+            if spec.new_type.name in seen:
+                raise _differ(f"type {spec.new_type.name} is defined by itself")
+            seen.add(spec.new_type.name)
+            new_type = self.p4info.type_info.new_types[spec.new_type.name]
+            if new_type.HasField("translated_type"):
+                return "bit"
+            spec = new_type.original_type
+        if spec.HasField("bool"):
+            return "bool"
+        kind: str | None = spec.bitstring.WhichOneof("type_spec")
+        return kind if kind in ("bit", "int") else None
+
+
+def _differ(how: str) -> P4RuntimeError:
+    return P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info and device config differ: {how}")
+
+
+def _check_ids(p4info: Any) -> None:
+    """Each id names one thing, for good."""
+    for attribute in ("tables", "actions", "counters", "registers"):
+        ids: dict[int, str] = {}
+        for each in getattr(p4info, attribute):
+            id_, name = each.preamble.id, each.preamble.name
+            if id_ == 0 or id_ in ids:
+                again = f" and {ids[id_]}" if id_ in ids else ""
+                raise P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info: {attribute}: id {id_} is that of {name}{again}")
+            ids[id_] = name
+    for what, infos, parts in (("table", p4info.tables, "match_fields"), ("action", p4info.actions, "params")):
+        for info in infos:
+            numbers = [part.id for part in getattr(info, parts)]
+            if len(set(numbers)) != len(numbers):
+                raise P4RuntimeError(
+                    Code.INVALID_ARGUMENT, f"P4Info: {what} {info.preamble.name}: two of its {parts} have one id"
+                )
+
+
+def _check_actions(table: str, infos: list[ActionInfo], compiled: Table) -> None:
+    missing = set(compiled.actions) - {info.name for info in infos}
+    if missing:
+        raise _differ(f"table {table} has the action {min(missing)} in the device config only")
+    for info in infos:
+        if info.name in compiled.actions and len(info.params) != compiled.parameters(info.name):
+            raise _differ(
+                f"action {info.name} has {len(info.params)} parameters in one, "
+                f"{compiled.parameters(info.name)} in the other"
+            )
+
+
+def _action(info: Any) -> ActionInfo:
+    params = tuple(ParamInfo(param.id, param.name, param.bitwidth) for param in info.params)
+    return ActionInfo(info.preamble.id, info.preamble.name, params)
+
+
+def _fields(table: str, infos: Any, key: Any) -> tuple[FieldInfo, ...]:
+    if len(infos) != len(key):
+        raise _differ(f"table {table} has {len(infos)} key fields in one, {len(key)} in the other")
+    return tuple(_field(table, info, compiled) for info, compiled in zip(infos, key, strict=True))
+
+
+def _field(table: str, info: Any, compiled: Any) -> FieldInfo:
+    match = _MATCH_NAMES.get(info.match_type)
+    if match is None:
+        raise P4RuntimeError(
+            Code.INVALID_ARGUMENT, f"table {table}, field {info.name}: this match kind is not supported"
+        )
+    # A translated type has the controller's width in P4Info; without a translation of our own the value must fit both.
+    same_width = info.bitwidth == compiled.bits or info.HasField("type_name")
+    if compiled.match_type not in _COMPILED_KINDS.get(match, (match,)) or not same_width:
+        raise _differ(
+            f"table {table}, field {info.name} is {match} of {info.bitwidth} bits in one, "
+            f"{compiled.match_type} of {compiled.bits} bits in the other"
+        )
+    return FieldInfo(info.id, info.name, match, compiled.match_type, compiled.bits)

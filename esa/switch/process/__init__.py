@@ -1,0 +1,1 @@
+"""The switch as a process: command line, ports, captures."""

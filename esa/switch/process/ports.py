@@ -1,0 +1,448 @@
+"""The packet loop: frames from every port through the program and out again, in batches, on one thread.
+
+A turn: wait until a port has frames (or the control plane a packet-out), receive up to a batch from the ready ports,
+run the program on it under the pipeline's lock, send the results grouped by egress port. The system calls and the
+program run without the interpreter lock. A port whose queue is full loses the frame, as a switch does; the loop never
+blocks on a port.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.native import native
+from esa.net import (
+    MessageBatch,
+    frame_cost,
+    is_ready,
+    lost_frames,
+    message_batch,
+    monotonic_ns,
+    open_packet_socket,
+    poll_set,
+    queued_bytes,
+    recv_batch,
+    send_rows,
+    wait_ready,
+)
+from esa.net.faults import NEVER, FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
+from esa.net.impairment import LinkFaults, PortFaults
+from esa.switch.process.pcap import PortCapture
+from esa.switch.runtime.device import Device
+from esa.switch.runtime.pipeline import PacketBatch
+
+Counters: TypeAlias = npt.NDArray[np.uint64]
+Int32s: TypeAlias = npt.NDArray[np.int32]
+Int64s: TypeAlias = npt.NDArray[np.int64]
+
+PORTS = 512
+BATCH = 256
+# Copies made by multicast; a full batch is sent before the rest of the packets go through the program.
+OUT_BATCH = 1024
+# Room in a row beyond the largest MTU: Ethernet header, VLAN tag, and headers that a program adds.
+_HEADROOM = 14 + 4 + 512
+# Frames that bad links may hold back, per direction, all ports together.
+_HELD = 16384
+_NOWHERE = -1
+_CPU = -2
+_QUEUED, _FRAME_COST = range(2)
+RX_PACKETS, RX_BYTES, RX_DROPPED, TX_PACKETS, TX_BYTES, TX_DROPPED = range(6)
+COUNTER_NAMES = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped")
+_SIOCGIFMTU = 0x8921
+
+
+@native
+def _receive(
+    polled: npt.NDArray[np.int16],
+    fds: Int32s,
+    numbers: Int32s,
+    first_port: int,
+    messages: MessageBatch,
+    ports: Int32s,
+    counters: Counters,
+) -> int:
+    """Fill the batch from the ready ports, an equal share each; return the number of packets.
+
+    Row k of `polled` after row 0 is port slot k - 1. `first_port` rotates, so that no port is always served first.
+    """
+    slots = len(fds)
+    ready = 0
+    for slot in range(slots):
+        ready += is_ready(polled, slot + 1)
+    count = 0
+    room = len(messages.length)
+    for turn in range(slots):
+        slot = (first_port + turn) % slots
+        if not is_ready(polled, slot + 1):
+            continue
+        received = recv_batch(fds[slot], messages, count, (room - count) // ready)
+        ready -= 1
+        start = count
+        for i in range(start, start + max(received, 0)):
+            length = messages.length[i]
+            if length < 0:
+                counters[slot, RX_DROPPED] += np.uint64(1)
+                continue
+            if count != i:
+                messages.data[count, :length] = messages.data[i, :length]
+                messages.length[count] = length
+            ports[count] = numbers[slot]
+            counters[slot, RX_PACKETS] += np.uint64(1)
+            counters[slot, RX_BYTES] += np.uint64(length)
+            count += 1
+    return count
+
+
+@native
+def _transmit(
+    fds: Int32s,
+    slot_of_port: Int32s,
+    messages: MessageBatch,
+    ports: Int32s,
+    count: int,
+    rows: Int32s,
+    starts: Int32s,
+    cpu_rows: Int32s,
+    queues: Int64s,
+    counters: Counters,
+) -> int:
+    """Send `count` packets, one sendmmsg per egress port, keeping each port's order.
+
+    rows (n,), starts (slots + 1,): scratch. queues: see `_read_queues`. Returns how many packets are for the CPU, their
+    rows in `cpu_rows`.
+    """
+    slots = len(fds)
+    cpu_count = 0
+    starts[:] = 0
+    for i in range(count):
+        slot = slot_of_port[ports[i]] if 0 <= ports[i] < len(slot_of_port) else _NOWHERE
+        if slot >= 0:
+            starts[slot + 1] += 1
+        elif slot == _CPU:
+            cpu_rows[cpu_count] = i
+            cpu_count += 1
+    for slot in range(slots):
+        starts[slot + 1] += starts[slot]
+    for i in range(count):
+        slot = slot_of_port[ports[i]] if 0 <= ports[i] < len(slot_of_port) else _NOWHERE
+        if slot >= 0:
+            rows[starts[slot]] = i
+            starts[slot] += 1
+    begin = 0
+    for slot in range(slots):
+        end = starts[slot]
+        if begin < end:
+            _send_port(fds[slot], messages, rows, begin, end, counters[slot])
+            queues[slot, _QUEUED] = 1
+            queues[slot, _FRAME_COST] = frame_cost(messages.length[rows[end - 1]])
+        begin = end
+    return cpu_count
+
+
+@native
+def _read_queues(fds: Int32s, numbers: Int32s, queues: Int64s, depths: Int64s) -> None:
+    """Tell the program how many frames wait at each port, depths int64 (512,) by port number.
+
+    The queue is the interface's own (a rate limit's, say): the switch itself keeps none. queues int64 (slots, 2):
+    whether the port's queue may hold something, and the cost of a frame like the last one sent.
+    """
+    for slot in range(len(fds)):
+        if queues[slot, _QUEUED]:
+            depth = queued_bytes(fds[slot]) // queues[slot, _FRAME_COST]
+            depths[numbers[slot]] = depth
+            queues[slot, _QUEUED] = 1 if depth > 0 else 0
+
+
+@native
+def _send_port(fd: int, messages: MessageBatch, rows: Int32s, begin: int, end: int, counters: Counters) -> None:
+    while begin < end:
+        sent = max(send_rows(fd, messages, rows, begin, end - begin), 0)
+        for k in range(begin, begin + sent):
+            counters[TX_PACKETS] += np.uint64(1)
+            counters[TX_BYTES] += np.uint64(messages.length[rows[k]])
+        begin += sent
+        if begin < end:
+            # The frame in front is lost: the port's queue is full, or the frame is longer than the port's MTU.
+            counters[TX_DROPPED] += np.uint64(1)
+            begin += 1
+
+
+class PortError(OSError):
+    """A port cannot be opened; the message names it."""
+
+
+class PacketLoop:
+    """Moves packets of `device` between the interfaces {port number: interface name} and the CPU port.
+
+    with PacketLoop(device, {1: "s1-eth1", 2: "s1-eth2"}) as loop:
+        ...
+    loop.counters()     # {1: {"rx_packets": ..., ...}, ...}
+
+    pcap: a directory for captures per port, of what is on the wire: before faults on the way in, after them on the way
+    out. faults: what the ports' links do to frames on purpose. on_failure: called from the loop's thread with the
+    exception that ended it.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        interfaces: Mapping[int, str],
+        *,
+        pcap: Path | None = None,
+        faults: PortFaults | None = None,
+        on_failure: Callable[[Exception], None] | None = None,
+    ) -> None:
+        self._device = device
+        self._numbers = np.array(list(interfaces), np.int32)
+        self._sockets = _open_all(interfaces)
+        self._wake = os.eventfd(0, os.EFD_NONBLOCK)
+        self._captures = _open_captures(pcap, interfaces)
+        self._packet_outs: deque[bytes] = deque()
+        self._stopping = False
+        self._thread: threading.Thread | None = None
+        self._start_ns = monotonic_ns()
+
+        slots = len(interfaces)
+        self._fds = np.array([sock.fileno() for sock in self._sockets], np.int32)
+        self._polled = poll_set([self._wake, *(int(fd) for fd in self._fds)])
+        self._counters = np.zeros((slots, len(COUNTER_NAMES)), np.uint64)
+        # Apart from the counters, which belong to the loop's thread.
+        self._lost = np.zeros(slots, np.uint64)
+        self._slot_of_port = np.full(PORTS, _NOWHERE, np.int32)
+        self._slot_of_port[self._numbers] = np.arange(slots, dtype=np.int32)
+        if device.cpu_port is not None:
+            self._slot_of_port[device.cpu_port] = _CPU
+
+        row = max([1500, *map(_mtu, self._sockets)]) + _HEADROOM
+        self._in = PacketBatch(BATCH, row)
+        self._out = PacketBatch(OUT_BATCH, row)
+        self._in_messages = _messages(self._in)
+        self._out_messages = _messages(self._out)
+        outputs = len(self._out.length)
+        self._rows = np.zeros(outputs, np.int32)
+        self._cpu_rows = np.zeros(outputs, np.int32)
+        self._starts = np.zeros(slots + 1, np.int32)
+        self._queues = np.zeros((slots, 2), np.int64)
+        self._arriving, self._leaving = _lines(faults, row)
+        self._faulty_ports = [] if faults is None else list(faults.ports)
+        self._turns = 0
+        self._on_failure = on_failure
+        device.on_packet_out = self.packet_out
+        # Compiled before the first packet waits for it.
+        self.turn()
+        self._send(0)
+        _read_queues(self._fds, self._numbers, self._queues, np.zeros(PORTS, np.int64))
+
+    def counters(self) -> dict[int, dict[str, int]]:
+        """Return each port's counters since the start, by port number; they stay as they were once it is stopped.
+
+        rx_dropped: frames that came faster than they were taken, or were too long; tx_dropped: frames that the port
+        had no room for, or that exceed its MTU.
+        """
+        for slot, sock in enumerate(self._sockets):
+            if sock.fileno() >= 0:
+                self._lost[slot] += np.uint64(lost_frames(sock))
+        counters = self._counters.copy()
+        counters[:, RX_DROPPED] += self._lost
+        return {
+            int(number): dict(zip(COUNTER_NAMES, map(int, row), strict=True))
+            for number, row in zip(self._numbers, counters, strict=True)
+        }
+
+    def faults(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return what was done on purpose to the frames of each port that was to have faults, by direction."""
+        paths = {"to_switch": self._arriving, "from_switch": self._leaving}
+        return {
+            str(port): {way: fault_counters(path.faults, port) for way, path in paths.items() if path is not None}
+            for port in self._faulty_ports
+        }
+
+    def packet_out(self, packet: bytes) -> None:
+        """Let a packet enter at the CPU port; callable from any thread."""
+        self._packet_outs.append(packet)
+        os.eventfd_write(self._wake, 1)
+
+    def __enter__(self) -> PacketLoop:
+        self._thread = threading.Thread(target=self.run, name="packet-loop", daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End the loop after the turn it is in, and close the ports."""
+        self._stopping = True
+        os.eventfd_write(self._wake, 1)
+        if self._thread is not None:
+            self._thread.join()
+        self.counters()
+        for sock in self._sockets:
+            sock.close()
+        for capture in self._captures:
+            capture.close()
+        os.close(self._wake)
+
+    def run(self) -> None:
+        """Turn until stopped, or until the program fails, which `on_failure` is told."""
+        try:
+            while not self._stopping:
+                wait_ready(self._polled, self._timeout_ns())
+                self.turn()
+        except Exception as error:
+            if self._on_failure is None:
+                raise
+            self._on_failure(error)
+
+    def _timeout_ns(self) -> int:
+        due_ns = min((next_due_ns(path.queue) for path in (self._arriving, self._leaving) if path), default=NEVER)
+        return max(due_ns - monotonic_ns(), 0) if due_ns < NEVER else -1
+
+    def turn(self) -> int:
+        """Move what has arrived; returns the number of packets that came in."""
+        if is_ready(self._polled, 0):
+            os.eventfd_read(self._wake)
+        batch, slots = self._in, len(self._fds)
+        self._turns += 1
+        count = 0
+        if slots:
+            count = _receive(
+                self._polled,
+                self._fds,
+                self._numbers,
+                self._turns % slots,
+                self._in_messages,
+                batch.port,
+                self._counters,
+            )
+        if self._captures:
+            self._capture_received(count)
+        count = self._take_packet_outs(count)
+        if self._arriving is not None:
+            count = impair(self._arriving, self._in_messages, batch.port, count, monotonic_ns())
+        batch.count = count
+        pipeline = self._device.pipeline
+        first = 0 if pipeline is not None else count
+        while first < count:
+            self._device.give_way()
+            with pipeline.lock:
+                _read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
+                produced = pipeline.process_batch(batch, (monotonic_ns() - self._start_ns) // 1000, self._out, first)
+            first = batch.done
+            self._leave(produced)
+        if self._leaving is not None and next_due_ns(self._leaving.queue) < NEVER:
+            self._leave(0)
+        return count
+
+    def _leave(self, count: int) -> None:
+        if self._leaving is not None:
+            count = impair(self._leaving, self._out_messages, self._out.port, count, monotonic_ns())
+        self._send(count)
+
+    def _take_packet_outs(self, count: int) -> int:
+        batch, cpu_port = self._in, self._device.cpu_port
+        if cpu_port is None:
+            self._packet_outs.clear()
+            return count
+        while self._packet_outs and count < len(batch.length):
+            packet = self._packet_outs.popleft()
+            if len(packet) > batch.data.shape[1]:
+                continue
+            batch.data[count, : len(packet)] = np.frombuffer(packet, np.uint8)
+            batch.length[count] = len(packet)
+            batch.port[count] = cpu_port
+            count += 1
+        if self._packet_outs:
+            os.eventfd_write(self._wake, 1)
+        return count
+
+    def _send(self, count: int) -> None:
+        out = self._out
+        cpu_count = _transmit(
+            self._fds,
+            self._slot_of_port,
+            self._out_messages,
+            out.port,
+            count,
+            self._rows,
+            self._starts,
+            self._cpu_rows,
+            self._queues,
+            self._counters,
+        )
+        for row in self._cpu_rows[:cpu_count]:
+            self._device.on_packet_in(out.data[row, : out.length[row]].tobytes())
+        if self._captures:
+            self._capture_sent(count)
+
+    def _capture_received(self, count: int) -> None:
+        self._capture(self._in, count, [capture.received for capture in self._captures])
+
+    def _capture_sent(self, count: int) -> None:
+        self._capture(self._out, count, [capture.sent for capture in self._captures])
+
+    def _capture(self, batch: PacketBatch, count: int, writers: Sequence[Any]) -> None:
+        now = time.time_ns()
+        written = set()
+        for i in range(count):
+            port = int(batch.port[i])
+            slot = int(self._slot_of_port[port]) if 0 <= port < PORTS else _NOWHERE
+            if slot >= 0:
+                writers[slot].write(now, batch.data[i, : batch.length[i]].tobytes())
+                written.add(slot)
+        for slot in written:
+            writers[slot].flush()
+
+
+def _lines(faults: PortFaults | None, row: int) -> tuple[FaultyPath | None, FaultyPath | None]:
+    """Return the links' lines to the switch and from it, numbered as the ports are."""
+    if faults is None:
+        return None, None
+    links = [faults.ports.get(port, LinkFaults()) for port in range(PORTS)]
+    arriving = new_faults([link.to_switch for link in links], [link.line_seed(0) for link in links])
+    leaving = new_faults([link.from_switch for link in links], [link.line_seed(1) for link in links])
+    return FaultyPath(arriving, delay_queue(_HELD, row)), FaultyPath(leaving, delay_queue(_HELD, row))
+
+
+def _messages(batch: PacketBatch) -> MessageBatch:
+    """Return the system calls' view of a packet batch: they read and write its own rows."""
+    n, row = batch.data.shape
+    return message_batch(n, row, peers=False, vlan=True, data=batch.data, length=batch.length)
+
+
+def _open_all(interfaces: Mapping[int, str]) -> list[socket.socket]:
+    opened: list[socket.socket] = []
+    try:
+        for number, interface in interfaces.items():
+            try:
+                opened.append(open_packet_socket(interface))
+            except OSError as error:
+                raise PortError(f"port {number}: {error.strerror or error}") from None
+    except PortError:
+        for sock in opened:
+            sock.close()
+        raise
+    return opened
+
+
+def _open_captures(directory: Path | None, interfaces: Mapping[int, str]) -> list[PortCapture]:
+    return [] if directory is None else [PortCapture(directory, name) for name in interfaces.values()]
+
+
+def _mtu(sock: socket.socket) -> int:
+    # Not from /sys, which may show another network namespace's interfaces.
+    request = struct.pack("16s16x", str(sock.getsockname()[0]).encode())
+    answer: tuple[int] = struct.unpack_from("i", fcntl.ioctl(sock, _SIOCGIFMTU, request), 16)
+    return answer[0]

@@ -1,0 +1,237 @@
+"""A loaded P4 program: packets in, packets out, and the state that a control plane works on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.switch.compiler import build, target
+from esa.switch.compiler.bmv2json import load_program
+from esa.switch.compiler.codegen import generate
+from esa.switch.compiler.layout import PORTS, Layout
+from esa.switch.compiler.program import Program, TableNode
+from esa.switch.errors import AssertionFailed, UnsupportedError
+from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
+from esa.switch.runtime.tables import Table
+
+MTU = 10240
+MAX_STATE_BYTES = 2 << 30
+COPIES = 4096  # room for the copies of one packet in process()
+
+
+class PacketBatch:
+    """Packets side by side: data uint8 (n, mtu), length int32 (n,), port int32 (n,), of which `count` are in use.
+
+    `done` is how many packets of an input batch the last process_batch took.
+    """
+
+    def __init__(self, capacity: int, mtu: int = 2048) -> None:
+        self.data: npt.NDArray[np.uint8] = np.zeros((capacity, mtu), np.uint8)
+        self.length: npt.NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.port: npt.NDArray[np.int32] = np.zeros(capacity, np.int32)
+        self.count = 0
+        self.done = 0
+
+    @property
+    def capacity(self) -> int:
+        """How many packets fit."""
+        return len(self.length)
+
+    def append(self, port: int, packet: bytes) -> None:
+        """Add a packet. Raises ValueError if it is longer than mtu or the batch is full."""
+        if self.count >= self.capacity or len(packet) > self.data.shape[1]:
+            raise ValueError(f"a packet of {len(packet)} bytes does not fit a batch of {self.data.shape}")
+        self.data[self.count, : len(packet)] = np.frombuffer(packet, np.uint8)
+        self.length[self.count] = len(packet)
+        self.port[self.count] = port
+        self.count += 1
+
+    def packet(self, at: int) -> tuple[int, bytes]:
+        """(port, bytes) of a packet."""
+        return int(self.port[at]), self.data[at, : self.length[at]].tobytes()
+
+
+class Pipeline:
+    """One v1model switch in memory, as simple_switch runs it, without ports and threads.
+
+    >>> pipeline = Pipeline.load(Path("program.json").read_text())
+    >>> pipeline.tables["MyIngress.l2"].add((0x00AA,), "MyIngress.forward", (3,))
+    >>> pipeline.process(1, packet)
+    [(3, b"...")]
+
+    `process` and `process_batch` do not take `lock`; whoever runs packets in one thread and changes tables in another
+    takes it around both.
+    """
+
+    def __init__(self, program: Program, source: str, layout: Layout, step: Any, state: Any) -> None:
+        self.program = program
+        self.source = source
+        self.layout = layout
+        self.step = step
+        self.state = state
+        self.lock = threading.Lock()
+        m64 = state.m64
+        self.tables: dict[str, Table] = {}
+        self.direct_counters: dict[str, Counter] = {}
+        for control in (program.ingress, program.egress):
+            for node in control.nodes.values():
+                if isinstance(node, TableNode):
+                    self._add_table(node)
+        unsigned = m64.view(np.uint64)
+        self.counters = {
+            name: Counter(name, unsigned[at : at + size], unsigned[at + size : at + 2 * size])
+            for name, at in layout.counters.items()
+            for size in [program.counters[name].size]
+        }
+        self.registers = {}
+        for name, place in layout.registers.items():
+            array = program.registers[name]
+            memory = m64 if place.wide else state.m32
+            last = place.offset + (array.size - 1) * place.stride + 1
+            self.registers[name] = Register(name, array.bits, memory[place.offset : last : place.stride])
+        clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
+        self.multicast: MulticastGroups
+        self.clone_sessions: CloneSessions | None
+        self.multicast, self.clone_sessions = groups_and_sessions(layout, m64, clones)
+        # Packets waiting at each egress port, written by whoever owns the queues; read into enq_qdepth and deq_qdepth.
+        self.queue_depth: npt.NDArray[np.int64] = m64[layout.queue_depth : layout.queue_depth + PORTS]
+        self._one = PacketBatch(1, MTU)
+        self._out = PacketBatch(COPIES, MTU)
+        self.seed(1)
+
+    @classmethod
+    def load(
+        cls,
+        program: str | bytes | Mapping[str, Any],
+        *,
+        compiled: bool = True,
+        progress: Callable[[str], None] | None = None,
+    ) -> Pipeline:
+        """Load BMv2 JSON (text or parsed). Raises UnsupportedError for what this target does not do, or cannot read.
+
+        `compiled` False runs the same generated text as plain Python. `progress` is told when compiling takes time.
+        """
+        try:
+            return cls._load(program, compiled, progress)
+        except (UnsupportedError, OSError):
+            raise
+        except json.JSONDecodeError as error:
+            raise UnsupportedError(f"not JSON: {error}") from None
+        except Exception as error:
+            # A stranger's JSON can be wrong in any place and way; what it trips over is as good a name as any.
+            raise UnsupportedError(f"not a program as p4c writes it: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _load(
+        cls, program: str | bytes | Mapping[str, Any], compiled: bool, progress: Callable[[str], None] | None
+    ) -> Pipeline:
+        root = json.loads(program) if isinstance(program, (str, bytes)) else program
+        typed = load_program(root)
+        source, layout = generate(typed, str(root.get("program", "P4 program")))
+        state_bytes = 4 * layout.words32 + 8 * layout.words64
+        if state_bytes > MAX_STATE_BYTES:
+            size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
+            raise UnsupportedError(f"registers, counters and tables take {size:.1f} GiB; {allowed} are allowed")
+        module = build.compiled_module(source) if compiled else build.plain_module(source)
+        later = target.LATER + 1 if "later[slot]" in source else 1
+        state = module.State(
+            np.zeros(layout.n_cells, np.int64),
+            np.zeros(layout.n_cells, np.int64),
+            _aligned(layout.words32),
+            np.zeros(layout.words64, np.int64),
+            np.zeros((later, max(layout.n_cells, 2)), np.int64),
+            np.zeros((later, target.LATER_BYTES if later > 1 else 1), np.uint8),
+            np.zeros(later, np.int64),
+        )
+        pipeline = cls(typed, source, layout, module.step, state)
+        if compiled:
+            one, out = pipeline._one, pipeline._out
+            arrays = (one.data, one.length, one.port, 0, 0, 0, out.data, out.length, out.port)
+            build.warm_up(module.step, (state, *arrays), progress)
+        return pipeline
+
+    def process(self, port: int, packet: bytes, timestamp_us: int = 0) -> list[tuple[int, bytes]]:
+        """Run one packet that arrived on `port`; returns (egress port, packet) of each copy, in order.
+
+        Raises AssertionFailed where an assert() or assume() of the program does not hold.
+        """
+        self._one.count = 0
+        self._one.append(port, packet)
+        self.process_batch(self._one, timestamp_us, self._out)
+        return [self._out.packet(at) for at in range(self._out.count)]
+
+    def process_batch(self, batch_in: PacketBatch, timestamp_us: int, batch_out: PacketBatch, first: int = 0) -> int:
+        """Run packets `first` .. `count` of a batch; returns how many packets are now in `batch_out`.
+
+        `batch_in.done` is how many were taken: fewer than `count` if `batch_out` might not have held the next one's
+        copies; call again with first=batch_in.done. Does not hold the interpreter lock while it works.
+        """
+        failed = self.layout.lost + 2
+        before = self.state.m64[failed]
+        with np.errstate(over="ignore"):
+            batch_out.count = int(
+                self.step(
+                    self.state,
+                    batch_in.data,
+                    batch_in.length,
+                    batch_in.port,
+                    first,
+                    batch_in.count,
+                    int(timestamp_us),
+                    batch_out.data,
+                    batch_out.length,
+                    batch_out.port,
+                )
+            )
+        batch_in.done = int(self.state.m64[self.layout.lost + 3])
+        if self.state.m64[failed] != before:
+            raise AssertionFailed("an assert() or assume() of the P4 program does not hold; the packet was dropped")
+        return batch_out.count
+
+    @property
+    def lost(self) -> int:
+        """Copies that found no room in an output batch, or were longer than its rows."""
+        return int(self.state.m64[self.layout.lost])
+
+    def seed(self, seed: int) -> None:
+        """Seed the program's random()."""
+        # xorshift must not start at 0; the constant spreads small seeds
+        mixed = (seed * 0x9E3779B97F4A7C15 + 0x2545F4914F6CDD1D) & ((1 << 64) - 1) or 1
+        self.state.m64[self.layout.random] = np.uint64(mixed).astype(np.int64)
+
+    def reset(self) -> None:
+        """Back to the state after loading: no entries, groups, sessions; registers and counters zero."""
+        for table in self.tables.values():
+            table.clear()
+            table.reset_default()
+        self.multicast.clear()
+        if self.clone_sessions is not None:
+            self.clone_sessions.clear()
+        for register in self.registers.values():
+            register.clear()
+        for counter in [*self.counters.values(), *self.direct_counters.values()]:
+            counter.clear()
+
+    def _add_table(self, node: TableNode) -> None:
+        place = self.layout.tables[node.name]
+        actions = [self.program.actions[number] for number in node.action_ids]
+        self.tables[node.name] = Table(node, actions, place, self.state.m64)
+        if node.counters:
+            words = self.state.m64.view(np.uint64)
+            self.direct_counters[node.name] = Counter(
+                node.name,
+                words[place.packets : place.packets + place.size],
+                words[place.bytes : place.bytes + place.size],
+            )
+
+
+def _aligned(words: int) -> npt.NDArray[np.uint32]:
+    """Zeroed words that start on a cache line."""
+    memory = np.zeros(words + 16, np.uint32)
+    skip = (-memory.ctypes.data % 64) // 4
+    return memory[skip : skip + words]

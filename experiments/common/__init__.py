@@ -1,0 +1,1 @@
+"""What both worlds need: folders of results, progress."""

@@ -1,0 +1,223 @@
+"""A worker: one rank of one job, real PyTorch DDP training. Started by the run on one of its hosts:
+
+    python -m experiments.live.train --task mlp.task.json --rank 0
+
+Records go to stdout, one JSON object a line; everything else to stderr. It waits for the line "join" on stdin, says
+"ready" when all is set up and warm, waits for "go", trains, and says "end". Times are seconds of the machine's
+monotonic clock.
+"""
+
+# No `from __future__ import annotations` here: DDP compares the hook's annotations with types, not with strings.
+
+import argparse
+import contextlib
+import copy
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_hook
+from torch.nn.parallel import DistributedDataParallel
+
+from esa.job import Job
+from esa.protocol import Timers
+from esa.torch import EsaState, Statistics, Timeline, esa_hook
+from experiments.live.models import MODELS, batches, load_data
+from experiments.live.task import TrainingTask
+
+GLOO_TIMEOUT = timedelta(seconds=120)
+WARM_UP_ITERATIONS = 2  # DDP rebuilds its buckets after the first
+MOMENTUM = 0.9
+# Workers share this machine's cores: a peer that computes a little longer must not look like a lost packet, and what is
+# resent needlessly the PS has to sum.
+RESEND_FLOOR_NS = 100_000_000
+NETWORK_COUNTS = ("fragments", "resends", "via_ps", "ecn", "duplicates", "queries", "answers")
+
+
+class Aggregation:
+    """Sums the gradients of DDP models: over the switch, or with gloo's ordinary all-reduce. Measures both alike."""
+
+    def __init__(self, task: TrainingTask, rank: int, wait_for: Callable[[str], None]) -> None:
+        self._iterations = task.iterations
+        self._job = self._worker = None
+        if task.aggregation is not None:
+            from esa.hosts import join  # gloo alone does without its compiler
+            from esa.hosts.warm import say_compiling, warm
+
+            self._job = Job.load(task.aggregation)
+            warm(say_compiling)  # while the control plane starts
+            wait_for("join")
+            self._worker = join(
+                self._job,
+                task.controller,
+                rank=rank,
+                size=task.workers,
+                faults=task.faults[rank] if task.faults else None,
+                timers=Timers(rto_initial_ns=RESEND_FLOOR_NS, rto_floor_ns=RESEND_FLOOR_NS),
+            )
+        else:
+            wait_for("join")
+
+    @contextlib.contextmanager
+    def of(self, model: DistributedDataParallel) -> Iterator[Callable[[], Statistics]]:
+        """Register the hook for the block's length; yields a function that returns the totals so far."""
+        if self._job is None or self._worker is None:
+            timeline = Timeline(Statistics())
+            model.register_comm_hook(timeline, timed_allreduce)
+            yield lambda: timeline.statistics
+            dist.barrier()
+        else:
+            state = EsaState.of(self._job, self._worker, total_iterations=self._iterations)
+            model.register_comm_hook(state, esa_hook)
+            yield lambda: state.statistics
+            state.close()  # not after an error: it waits for what may not come
+
+    def network_statistics(self) -> dict[str, float]:
+        """Counts of this worker's packets since its start."""
+        return {} if self._worker is None else self._worker.stats()
+
+    def faults(self) -> dict[str, dict[str, int]]:
+        """What was done to this worker's packets on purpose since its start."""
+        return {} if self._worker is None else self._worker.faults()
+
+    def close(self, why: str | None = None) -> None:
+        if self._worker is not None:
+            self._worker.close(why)
+
+
+def timed_allreduce(timeline: Timeline, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+    """DDP's own all-reduce, its times noted."""
+    timeline.launched(time.perf_counter(), bucket.is_last())
+    timeline.statistics.buckets += 1
+    timeline.statistics.bytes += bucket.buffer().nbytes
+    future = allreduce_hook(dist.group.WORLD, bucket)
+    future.add_done_callback(lambda _: timeline.completed(time.perf_counter()))
+    return future
+
+
+def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: Callable[[str], None]) -> None:
+    """Train one rank from rendezvous to the last weights."""
+    torch.set_num_threads(1)
+    torch.manual_seed(task.seed)
+    torch.use_deterministic_algorithms(True)
+    data = load_data(task.seed)
+    model = MODELS[task.model]()  # the same seed gives every rank the same weights
+    samples = batches(len(data.train_labels), task.batch_size, rank, task.workers, task.seed, task.iterations)
+    aggregation = Aggregation(task, rank, wait_for)
+    dist.init_process_group(
+        "gloo", init_method=f"tcp://{task.rendezvous}", rank=rank, world_size=task.workers, timeout=GLOO_TIMEOUT
+    )
+    cap = task.bucket_cap_mb
+
+    def gradients(ddp: nn.Module, chosen: torch.Tensor) -> float:
+        loss = nn.functional.cross_entropy(ddp(data.train_images[chosen]), data.train_labels[chosen])
+        loss.backward()
+        return loss.item()
+
+    # On a copy, so that neither weights nor measurements know of it.
+    warm = DistributedDataParallel(copy.deepcopy(model), bucket_cap_mb=cap)
+    with aggregation.of(warm):
+        for _ in range(WARM_UP_ITERATIONS):
+            gradients(warm, samples[0])
+    del warm
+
+    ddp = DistributedDataParallel(model, bucket_cap_mb=cap)
+    optimiser = torch.optim.SGD(ddp.parameters(), lr=task.learning_rate, momentum=MOMENTUM)
+    with aggregation.of(ddp) as totals:
+        before = aggregation.network_statistics()
+        record("ready")
+        wait_for("go")
+        for iteration, chosen in enumerate(samples):
+            start = time.monotonic()
+            optimiser.zero_grad()
+            loss = gradients(ddp, chosen)
+            optimiser.step()
+            record("iteration", iteration=iteration, loss=loss, seconds=time.monotonic() - start)
+        end = time.monotonic()
+        after = aggregation.network_statistics()
+        network = {name: after[name] - before[name] for name in NETWORK_COUNTS if name in after}
+    statistics = totals()
+    loss, accuracy = evaluate(model, data.test_images, data.test_labels)
+    record(
+        "end",
+        end=end,
+        loss=loss,
+        accuracy=accuracy,
+        weights_sha256=digest(model),
+        statistics=dataclasses.asdict(statistics),
+        network=network,
+        faults=aggregation.faults(),
+    )
+    aggregation.close()
+    dist.destroy_process_group()
+
+
+def evaluate(model: nn.Module, images: torch.Tensor, labels: torch.Tensor) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy."""
+    model.eval()
+    with torch.no_grad():
+        scores = model(images)
+    return nn.functional.cross_entropy(scores, labels).item(), (scores.argmax(1) == labels).float().mean().item()
+
+
+def digest(model: nn.Module) -> str:
+    """SHA-256 over every weight, in the order of their names."""
+    total = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        total.update(name.encode())
+        total.update(value.contiguous().numpy().tobytes())
+    return total.hexdigest()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--task", type=Path, required=True, help="the job's task file")
+    parser.add_argument("--rank", type=int, required=True)
+    arguments = parser.parse_args()
+    task = TrainingTask.model_validate_json(arguments.task.read_text())
+    records = _take_stdout()
+
+    def record(event: str, **values: Any) -> None:
+        line = {"event": event, "job": task.job, "rank": arguments.rank, "t": time.monotonic(), **values}
+        records.write(json.dumps(line) + "\n")
+        records.flush()
+
+    def wait_for(word: str) -> None:
+        if sys.stdin.readline() != f"{word}\n":
+            raise EOFError("the run ended before the training was started")
+
+    try:
+        train(task, arguments.rank, record, wait_for)
+    except BaseException as error:
+        traceback.print_exc()
+        record("error", message=f"{type(error).__name__}: {error}")
+        leave(1)
+    leave(0)
+
+
+def leave(status: int) -> NoReturn:
+    """End without taking torch down, which takes seconds, and after an error may wait for peers that will not come."""
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def _take_stdout() -> TextIO:
+    """Keep stdout for the records: what libraries print goes to stderr."""
+    records = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return records
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What people write: scenarios, sweeps, faults; validated at the door."""

@@ -1,0 +1,66 @@
+"""Which rows of the switch each job of a scenario uses, and how many fragments it may keep in flight there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from esa.entries import pools as pools_of_switch
+from esa.job import Pool
+
+
+class RowWish(NamedTuple):
+    """A job's name and policy, whose rows that policy takes ("shared", "slice" or "none"), and the pool it asks for."""
+
+    name: str
+    policy: str
+    kind: str
+    pool: Pool | None
+
+
+def assign_pools(wishes: Sequence[RowWish], rows: int, rows_of_switch: int) -> dict[str, Pool]:
+    """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order.
+
+    ValueError where a pool exceeds the memory or overlaps a slice.
+    """
+    slices = sum(wish.kind == "slice" for wish in wishes)
+    part = 1 << max(0, (rows // max(1, slices)).bit_length() - 1)
+    pools: dict[str, Pool] = {}
+    claims: list[pools_of_switch.Claim] = []
+    before = 0
+    for i, wish in enumerate(wishes):
+        automatic = {
+            "shared": Pool(base=0, size=rows),
+            "slice": Pool(base=part * before, size=part),
+            "none": Pool(base=0, size=1),  # no row is used
+        }
+        before += wish.kind == "slice"
+        pool = pools[wish.name] = wish.pool or automatic[wish.kind]
+        if wish.kind == "slice" and pool.size < 2:
+            raise ValueError(f"jobs[{i}].pool: {pool.size} row; '{wish.policy}' needs 2 or more for each job")
+        claim = pools_of_switch.Claim(wish.name, wish.kind, pool)
+        try:
+            pools_of_switch.check(claim, claims, rows_of_switch)
+        except ValueError as error:
+            allowed = "pools within the memory, slices that overlap nothing"
+            raise ValueError(f"jobs[{i}].{error}; allowed: {allowed}") from None
+        claims.append(claim)
+    return pools
+
+
+def check_rows(aggregators: int | None, rows_of_switch: int, lanes: int) -> None:
+    """ValueError unless the rows that jobs share are some of those there are, and a power of two."""
+    if aggregators is None:
+        return
+    if not 1 <= aggregators <= rows_of_switch:
+        raise ValueError(f"aggregators: {aggregators}; allowed: 1 to {rows_of_switch}, the rows at {lanes} lanes")
+    if aggregators & (aggregators - 1):
+        raise ValueError(f"aggregators: {aggregators}; allowed: powers of two")
+
+
+def fitting_window(window: int, kind: str, pool: Pool) -> int:
+    """Fragments in flight per worker: the job's window, or what its pool has room for.
+
+    A slice holds two versions of each fragment in flight (release on reuse), a shared pool one.
+    """
+    return {"none": window, "shared": min(window, pool.size), "slice": min(window, pool.size // 2)}[kind]

@@ -1,0 +1,1 @@
+"""One file per question that is answered with measurements: figures, reality, recovery, soak, bench."""

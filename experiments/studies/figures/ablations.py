@@ -1,0 +1,107 @@
+"""What each of ESA's mechanisms brings: taken away one at a time.
+
+A ratio above 1 is what is lost without the mechanism, below 1 what it costs. With overlap the front layers are sent
+first and the next forward pass starts with their sums, which the layer's factor is for. Jobs that are all alike have
+priorities that are often equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from matplotlib.figure import Figure as Canvas
+
+from experiments.studies.figures import draw
+from experiments.studies.figures.base import Effort, simulation
+from experiments.studies.figures.cells import Cells, Point
+from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
+from experiments.studies.figures.statistics import mean_interval, ratio_interval
+
+_ALL = ("ratio", "service", "layer")
+# What it is called, the policy, the priority's factors (a number: all have that one).
+VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
+    "ESA": ("esa", _ALL),
+    "no priority: all the same": ("esa", 128),
+    "priority without ratio": ("esa", ("service", "layer")),
+    "priority without service": ("esa", ("ratio", "layer")),
+    "priority without layer": ("esa", ("ratio", "service")),
+    "priority: ratio alone": ("esa", ("ratio",)),
+    "priority: service alone": ("esa", ("service",)),
+    "priority: layer alone": ("esa", ("layer",)),
+    "no aging": ("esa-no-aging", _ALL),
+    "always preempt": ("esa-always", _ALL),
+    "a coin decides": ("esa-coin", _ALL),
+    "no preemption": ("esa-no-preemption", _ALL),
+    "release on acknowledgement": ("esa-ack", _ALL),
+    "ATP": ("atp", _ALL),
+}
+_MECHANISMS = tuple(VARIANTS)[1:]
+_OVERLAP, _LITTLE, _AS_IS = "128 rows, overlap", "128 rows", "512 rows"
+CONDITIONS: dict[str, Mapping[str, Any]] = {
+    _LITTLE: {"rows": 128},
+    _AS_IS: {},
+    _OVERLAP: {"rows": 128},
+    "512 rows, all computation-heavy": {"heavy": 0, "light": 8},
+}
+
+
+def _points(effort: Effort) -> list[Point]:
+    return [
+        Point(
+            {"variant": name, "condition": condition},
+            simulation(effort, policy, seed, job={"priority": priority, "overlap": condition == _OVERLAP}, **changed),
+        )
+        for name, (policy, priority) in VARIANTS.items()
+        for condition, changed in CONDITIONS.items()
+        for seed in effort.many_seeds
+    ]
+
+
+def _jct(cells: Cells, variant: str, condition: str) -> npt.NDArray[np.float64]:
+    return cells.values("jct_ms", variant=variant, condition=condition)
+
+
+def _show(cells: Cells) -> Shown:
+    rows: list[Row] = []
+    lines = []
+    for name in VARIANTS:
+        line = [name]
+        for condition in CONDITIONS:
+            own = _jct(cells, name, condition)
+            ratio = ratio_interval(own, _jct(cells, "ESA", condition))
+            rows.append({"variant": name, "condition": condition, "jct_ms": mean_interval(own), "per_esa": ratio})
+            line.append(f"{mean_text(mean_interval(own))} ms" if name == "ESA" else ratio_text(ratio))
+        lines.append(line)
+    head = ["variant", *(f"{condition}: JCT / ESA's" for condition in CONDITIONS)]
+    return Shown(head, lines, rows, partial(_draw, cells), _notes(cells), (8.5, 7.5))
+
+
+def _notes(cells: Cells) -> list[str]:
+    notes = [
+        f"{condition}: ATP / ESA without preemption, the gain of release on completion: "
+        f"{ratio_text(ratio_interval(_jct(cells, 'ATP', condition), _jct(cells, 'no preemption', condition)))}."
+        for condition in CONDITIONS
+    ]
+    without, overlapped = (_jct(cells, "ESA", condition) for condition in (_LITTLE, _OVERLAP))
+    return [*notes, f"ESA, {_LITTLE}, with overlap / without: {ratio_text(ratio_interval(overlapped, without))}."]
+
+
+def _draw(cells: Cells, canvas: Canvas) -> None:
+    axes = canvas.subplots()
+    for k, condition in enumerate(CONDITIONS):
+        esa = _jct(cells, "ESA", condition)
+        ratios = [ratio_interval(_jct(cells, name, condition), esa) for name in _MECHANISMS]
+        draw.bars_across(axes, k, len(CONDITIONS), ratios, condition)
+    axes.set_yticks(range(len(_MECHANISMS)), _MECHANISMS)
+    axes.invert_yaxis()
+    axes.axvline(1, color=draw.GREY, linewidth=1)
+    axes.set_xlabel("mean JCT / ESA's")
+    draw.grid(axes, "x")
+    draw.legend(axes)
+
+
+FIGURE = Figure("ablations", "What each mechanism brings", _points, _show)

@@ -1,0 +1,131 @@
+"""One simulation: its figures, and its folder of results.
+
+    summary, folder = run_simulation(Simulation.load(path), Path("results"), console)
+
+`evaluate` is the run itself, a pure function of the scenario; what it returns holds no time of the machine's, so equal
+scenarios give equal bytes. The folder holds them, and is there however the simulation ends.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from esa.report.records import RECORDS, VIRTUAL, JobSummary, Summary
+from esa.signals import ending_asks
+from esa.sim import simulate
+from esa.sim.plan import JobOutcome, Outcome
+from experiments.common.folders import give_to_caller, new_folder
+from experiments.common.part_progress import PartProgress
+from experiments.specs.simulation import Simulation
+from experiments.virtual.simulation_plan import plan_of
+
+SERIES_FILE = "series.csv"
+INTERRUPTED = "interrupted"  # what the simulator calls it
+
+
+def evaluate(
+    simulation: Simulation,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Summary, Outcome]:
+    """Run a simulation. progress: called with the part that is done; should_stop: asked at every sample."""
+    outcome = simulate(plan_of(simulation), progress, should_stop)
+    return summarise(simulation, outcome), outcome
+
+
+def run_simulation(simulation: Simulation, results: Path, console: Console) -> tuple[Summary, Path]:
+    """Run one simulation; returns its summary and folder. Asked to end, it ends early, and its summary says so."""
+    folder = new_folder(results, f"{simulation.name}-{simulation.policy}")
+    (folder / "scenario.toml").write_text(simulation.to_toml())
+    summary = _unfinished(simulation, "ended early")
+    console.print(
+        f"{simulation.name}: policy {simulation.policy}, results in {folder}", highlight=False, soft_wrap=True
+    )
+    try:
+        with ending_asks() as asked, PartProgress(console, f"{simulation.name}: {simulation.policy}") as shown:
+            summary, outcome = evaluate(simulation, shown.part, asked)
+        (folder / RECORDS).write_text(records_text(outcome))
+        (folder / SERIES_FILE).write_text(series_text(outcome))
+    finally:
+        summary.save(folder)
+        give_to_caller(folder)
+    return summary, folder
+
+
+def _unfinished(simulation: Simulation, problem: str) -> Summary:
+    return Summary(
+        scenario=simulation.name,
+        policy=simulation.policy,
+        switch=VIRTUAL,
+        topology=simulation.topology,
+        seed=simulation.seed,
+        jobs=[JobSummary(name=job.name, workers=job.workers) for job in simulation.job_specs],
+        incomplete=problem,
+    )
+
+
+def summarise(simulation: Simulation, outcome: Outcome) -> Summary:
+    """A simulation's figures in the words of a run's."""
+    times = [job.jct_s for job in outcome.jobs if job.jct_s is not None]
+    ends = [job.submit_s + job.jct_s for job in outcome.jobs if job.jct_s is not None]
+    whole = len(times) == len(outcome.jobs)
+    return Summary(
+        scenario=simulation.name,
+        policy=simulation.policy,
+        switch=VIRTUAL,
+        topology=simulation.topology,
+        seed=simulation.seed,
+        jobs=[_job_summary(job) for job in outcome.jobs],
+        mean_jct_s=sum(times) / len(times) if whole else None,
+        makespan_s=max(ends) - min(job.submit_s for job in outcome.jobs) if whole else None,
+        switch_counters=outcome.switch_counters,
+        occupancy_mean=outcome.occupancy_mean,
+        useful_mean=outcome.useful_mean,
+        dropped=outcome.dropped,
+        packet_hops=outcome.packet_hops,
+        checked=outcome.checked if simulation.lanes else None,
+        faults=outcome.faults if simulation.faults else None,
+        incomplete=outcome.incomplete,
+    )
+
+
+def _job_summary(job: JobOutcome) -> JobSummary:
+    return JobSummary(
+        name=job.name,
+        workers=job.workers,
+        jct_s=job.jct_s,
+        iterations=job.iterations,
+        compute_s=job.compute_s,
+        comm_s=job.comm_s,
+        fragments=job.fragments,
+        resends=job.resends,
+        via_ps=job.via_ps,
+    )
+
+
+def records_text(outcome: Outcome) -> str:
+    """One event a line: "job" for each job, "sample" for each line of the time series."""
+    jobs = [{"event": "job", **vars(job)} for job in outcome.jobs]
+    samples = [{"event": "sample", **_plain(line)} for line in outcome.series]
+    return "".join(json.dumps(record) + "\n" for record in (*jobs, *samples))
+
+
+def series_text(outcome: Outcome) -> str:
+    """The time series as CSV."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(outcome.series.dtype.names or ())
+    writer.writerows(outcome.series.tolist())
+    return text.getvalue()
+
+
+def _plain(line: np.void) -> dict[str, Any]:
+    return dict(zip(line.dtype.names or (), line.item(), strict=True))

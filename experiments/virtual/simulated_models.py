@@ -1,0 +1,42 @@
+"""What a simulated job sums and computes: its model's buckets, the scenario's own or from `esa.workloads`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from esa.workloads import DDP_CAP_BYTES, DDP_FIRST_CAP_BYTES, Bucket, LayerGroup, Profile, buckets, profile
+from experiments.specs.simulation_specs import JobSpec, ModelSpec
+
+_MIB = 2**20
+MAX_COMPUTING_S = 1000.0  # without a pause: event times have 43 bits of nanoseconds
+
+
+def own_profile(model: ModelSpec) -> Profile:
+    """A scenario's own model; ValueError if it has no gradients."""
+    layers = enumerate(zip(model.bytes, model.forward_ms, model.backward_ms, strict=True), start=1)
+    return Profile(
+        model.name,
+        tuple(
+            LayerGroup(f"layer.{i}", size, round(forward_ms * 1e6), round(backward_ms * 1e6))
+            for i, (size, forward_ms, backward_ms) in layers
+        ),
+    )
+
+
+def job_buckets(job: JobSpec, own_models: Sequence[ModelSpec]) -> tuple[Bucket, ...]:
+    """A job's buckets. Scaled, they hold the same layers: the cap shrinks with the model.
+
+    ValueError, its first word the job's key, where nothing is left of the model or computing takes too long.
+    """
+    own = {model.name: own_profile(model) for model in own_models}
+    model = own.get(job.model) or profile(job.model)
+    try:
+        model = model.scaled(job.scale, job.time_scale)
+    except ValueError as error:
+        raise ValueError(f"scale: {str(error).removeprefix('size: ')}") from None
+    caps = (DDP_CAP_BYTES, DDP_FIRST_CAP_BYTES) if job.bucket_cap_mb is None else (job.bucket_cap_mb * _MIB,) * 2
+    parts = buckets(model, *(max(1, round(cap * job.scale)) for cap in caps))
+    slowest_s = max(max(part.forward_ns, part.backward_ns) for part in parts) * job.slowdown * (1 + job.jitter) / 1e9
+    if slowest_s > MAX_COMPUTING_S:
+        raise ValueError(f"model: computing one bucket may take {slowest_s:g} s; allowed: {MAX_COMPUTING_S:g} s")
+    return parts

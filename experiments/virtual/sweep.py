@@ -1,0 +1,188 @@
+"""Many simulations: on this machine's processes, on a cluster, or on whatever else is an Executor.
+
+    with local_executor(jobs=2) as executor:
+        results = sweep(points, executor, Path("results/memory"))
+
+A point is a pure function of its scenario, so where it runs and in what order changes nothing. Each is kept as soon as
+it is finished, in a file that is named after its scenario; the next sweep over the same folder takes it from there,
+unless the code has changed since.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import importlib.util
+import json
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from experiments.common.folders import write_whole
+from experiments.specs.simulation import Simulation
+from experiments.virtual.fingerprint import code_fingerprint
+from experiments.virtual.simulate import evaluate, records_text
+
+POINTS = "points"
+EXECUTORS = ("local", "dask")
+
+
+class SweepError(RuntimeError):
+    """A sweep that cannot go on; what is finished is kept. One line."""
+
+
+class Result(NamedTuple):
+    """What a point showed: `Summary.as_dict()`, the text of its records.jsonl, and the code that it came from."""
+
+    summary: dict[str, Any]
+    records: str
+    code: str
+
+
+def run_point(text: str) -> Result:
+    """Simulate a resolved scenario (`Simulation.to_toml`); the same text gives the same result anywhere."""
+    summary, outcome = evaluate(Simulation.parse(text))
+    return Result(summary.as_dict(), records_text(outcome), code_fingerprint())
+
+
+def sweep(
+    points: Sequence[Simulation],
+    executor: Executor,
+    folder: Path,
+    progress: Callable[[int], None] | None = None,
+) -> list[Result]:
+    """The results of `points`, in their order; those that `folder` holds already are not run again.
+
+    progress: called with the number of points that are finished. SweepError if a point cannot be run.
+    """
+    texts = [point.to_toml() for point in points]
+    (folder / POINTS).mkdir(parents=True, exist_ok=True)
+    found = {text: _read(folder, text) for text in texts}
+    done = {text: result for text, result in found.items() if result is not None}
+    running: dict[Future[Result], str] = {}
+    try:
+        for text in found:
+            if text not in done:
+                running[executor.submit(run_point, text)] = text
+        _report(progress, texts, done)
+        for future in as_completed(running):
+            text = running[future]
+            done[text] = _finished(future, points[texts.index(text)])
+            write_whole(point_file(folder, text), json.dumps({"scenario": text, **done[text]._asdict()}) + "\n")
+            _report(progress, texts, done)
+    except BrokenExecutor:
+        raise SweepError(
+            "a process ended that was at work: was there enough memory? what is finished is kept"
+        ) from None
+    finally:
+        for future in running:
+            future.cancel()
+    return [done[text] for text in texts]
+
+
+def finished_points(points: Sequence[Simulation], folder: Path) -> list[Result | None]:
+    """What `folder` holds of them; None: not run."""
+    return [_read(folder, point.to_toml()) for point in points]
+
+
+def point_file(folder: Path, text: str) -> Path:
+    """Where the result of a resolved scenario is kept."""
+    return folder / POINTS / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
+
+
+def _read(folder: Path, text: str) -> Result | None:
+    """A finished point; None if there is none, or one of other code."""
+    try:
+        kept = json.loads(point_file(folder, text).read_text())
+        result = Result(kept["summary"], kept["records"], kept["code"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return result if result.code == code_fingerprint() else None
+
+
+def _finished(future: Future[Result], point: Simulation) -> Result:
+    try:
+        result = future.result()
+    except BrokenExecutor:
+        raise
+    except Exception as error:
+        raise SweepError(f"{point.name}, {point.policy}, seed {point.seed}: {type(error).__name__}: {error}") from error
+    if result.code != code_fingerprint():
+        raise SweepError("a worker of the cluster runs other code than this machine; install the same on both")
+    return result
+
+
+def _report(progress: Callable[[int], None] | None, texts: Sequence[str], done: dict[str, Result]) -> None:
+    if progress is not None:
+        progress(sum(text in done for text in texts))
+
+
+def executor_named(
+    name: str, scheduler: str | None = None, jobs: int | None = None
+) -> Callable[[], contextlib.AbstractContextManager[Executor]]:
+    """One of `EXECUTORS`, to be opened where it is used; SweepError if there is none of that name here."""
+    if name not in EXECUTORS:
+        raise SweepError(f"executor: unknown executor '{name}'; allowed: {', '.join(EXECUTORS)}")
+    if name == "local":
+        if scheduler is not None:
+            raise SweepError("scheduler: 'local' has none; allowed: with --executor dask")
+        return partial(local_executor, jobs)
+    if importlib.util.find_spec("distributed") is None:
+        raise SweepError("executor: 'dask' needs the package distributed: pip install 'esa[cluster]'")
+    return partial(dask_executor, scheduler, jobs)
+
+
+@contextlib.contextmanager
+def local_executor(jobs: int | None = None) -> Iterator[Executor]:
+    """Processes of this machine, one per core unless told otherwise. Left by an exception, they are ended at once."""
+    others = set(multiprocessing.active_children())
+    pool = _Processes(jobs, mp_context=multiprocessing.get_context("spawn"))
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in set(multiprocessing.active_children()) - others:
+            process.terminate()
+        raise
+    finally:
+        pool.shutdown()
+
+
+@contextlib.contextmanager
+def dask_executor(scheduler: str | None = None, jobs: int | None = None) -> Iterator[Executor]:
+    """A dask cluster by its scheduler's address, or one of processes on this machine, gone afterwards.
+
+    SweepError if the scheduler does not answer.
+    """
+    import distributed
+
+    where: dict[str, Any] = {"address": scheduler}
+    if scheduler is None:
+        where = {"n_workers": jobs, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
+    with contextlib.ExitStack() as stack:
+        try:
+            with _interrupts_stay_here():
+                client = stack.enter_context(distributed.Client(**where))
+        except (OSError, ValueError) as error:
+            raise SweepError(f"scheduler: {scheduler} does not answer: {error}") from None
+        yield client.get_executor()
+
+
+class _Processes(ProcessPoolExecutor):
+    def submit(self, *args: Any, **keywords: Any) -> Future[Any]:
+        with _interrupts_stay_here():
+            return super().submit(*args, **keywords)
+
+
+@contextlib.contextmanager
+def _interrupts_stay_here() -> Iterator[None]:
+    """A terminal's Ctrl-C goes to all processes: those that are started meanwhile inherit that they do not hear it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -1,0 +1,117 @@
+"""What a sweep leaves: every record in the order of the grid, and one row of figures per point."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.table import Table
+
+from esa.report.records import RECORDS, Summary
+from esa.report.tables import COMPARED_COUNTERS
+from experiments.common.folders import write_whole
+from experiments.specs.sweep_file import Point, value_text
+from experiments.virtual.sweep import Result
+
+TABLE = "table.csv"
+STATE = "sweep.json"
+NOT_RUN = "not run"
+MAX_ROWS = 60  # on a terminal
+FIGURES = (
+    "mean_jct_s",
+    "makespan_s",
+    "occupancy_mean",
+    "useful_mean",
+    *COMPARED_COUNTERS,
+    "fragments",
+    "resends",
+    "via_ps",
+    "dropped",
+    "packet_hops",
+    "incomplete",
+)
+
+
+def write_sweep(
+    name: str, points: Sequence[Point], results: Sequence[Result | None], folder: Path, incomplete: str | None = None
+) -> None:
+    """Write records.jsonl, table.csv and sweep.json, which says whether the sweep is whole. None: not run."""
+    write_whole(folder / RECORDS, "".join(_records(points, results)))
+    write_whole(folder / TABLE, table_text(points, results))
+    finished = sum(result is not None for result in results)
+    state: dict[str, Any] = {"name": name, "points": len(points), "finished": finished}
+    if incomplete is not None:
+        state["incomplete"] = incomplete
+    write_whole(folder / STATE, json.dumps(state, indent=2) + "\n")
+
+
+def _records(points: Sequence[Point], results: Sequence[Result | None]) -> Iterator[str]:
+    """Of each point an event "point" with its summary, then its own records; `point` is its number in the grid."""
+    for number, (point, result) in enumerate(zip(points, results, strict=True)):
+        if result is None:
+            continue
+        head = {"event": "point", "point": number, "axes": point.axes, "seed": point.seed, "summary": result.summary}
+        yield json.dumps(head) + "\n"
+        for line in result.records.splitlines():
+            yield f'{{"point": {number}, {line[1:]}\n'
+
+
+def figures(summary: Mapping[str, Any]) -> dict[str, Any]:
+    """A summary in one row: `FIGURES`."""
+    whole = Summary.model_validate(summary)
+    sums = {key: sum(getattr(job, key) for job in whole.jobs) for key in ("fragments", "resends", "via_ps")}
+    counters = {name: whole.total(name) for name in COMPARED_COUNTERS}
+    return {name: {**sums, **counters}.get(name, getattr(whole, name, None)) for name in FIGURES}
+
+
+def table_text(points: Sequence[Point], results: Sequence[Result | None]) -> str:
+    """CSV: the axes, the seed, `FIGURES`."""
+    axes = list(points[0].axes)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*axes, "seed", *FIGURES])
+    for point, result in zip(points, results, strict=True):
+        row = {"incomplete": NOT_RUN} if result is None else figures(result.summary)
+        place = [value_text(value) for value in point.axes.values()]
+        writer.writerow([*place, point.seed, *("" if row.get(name) is None else row[name] for name in FIGURES)])
+    return text.getvalue()
+
+
+def sweep_table(name: str, points: Sequence[Point], results: Sequence[Result]) -> Table:
+    """For the terminal: one row per place on the axes, means over the seeds."""
+    table = Table(title=name, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
+    for axis in points[0].axes:
+        table.add_column(axis)
+    for column in ("mean JCT s", "/ first", "occupancy", "useful", "via PS", "resends"):
+        table.add_column(column, justify="right")
+    seeds = len({point.seed for point in points})
+    first: float | None = None
+    places = range(0, len(points), seeds)
+    for at in places[:MAX_ROWS]:
+        rows = [figures(result.summary) for result in results[at : at + seeds]]
+        jct_s = _mean(rows, "mean_jct_s")
+        first = first or jct_s
+        table.add_row(
+            *(value_text(value) for value in points[at].axes.values()),
+            "-" if jct_s is None else f"{jct_s:.6f}",
+            "-" if jct_s is None or first is None else f"{jct_s / first:.2f}",
+            *(
+                "-" if part is None else f"{part:.1%}"
+                for part in (_mean(rows, "occupancy_mean"), _mean(rows, "useful_mean"))
+            ),
+            *("-" if count is None else f"{count:.0f}" for count in (_mean(rows, "via_ps"), _mean(rows, "resends"))),
+        )
+    if len(places) > MAX_ROWS:
+        table.caption = f"the first {MAX_ROWS} of {len(places)} rows; all are in {TABLE}"
+    return table
+
+
+def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """None where one of them is unknown."""
+    values = [row[name] for row in rows]
+    return None if None in values else sum(values) / len(values)
