@@ -1,22 +1,28 @@
 """How this package's functions become machine code: typed decorators.
 
 Numba keeps compiled code on disk per source file, but a function's code contains the functions and constants of other
-files. After a change in one of them it would load what was compiled before. So the code is kept in a folder named
-after the hash of all sources, and of the compiled P4 programs, which are a part of the simulator's event loop.
+files. After a change in one of them it would load what was compiled before. So a module's code is kept in a folder
+named after the hash of the module and of all that it imports, and of the compiled P4 programs where it calls those.
 """
 
 from __future__ import annotations
 
-import hashlib
 import os
+import shutil
+import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
 
+from esa import sources
+
 _F = TypeVar("_F", bound=Callable[..., Any])
+
+KEPT = 3  # versions of each module's code
+IN_USE_S = 3600.0  # none that was used so lately is taken away: another process may be reading it
 
 
 def cache_directory(name: str) -> Path:
@@ -24,14 +30,30 @@ def cache_directory(name: str) -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / name
 
 
-@lru_cache
-def native_folder() -> Path:
-    """Where the machine code of these sources is kept."""
-    digest = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in (*sorted(root.rglob("*.py")), *sorted(root.parent.glob("p4src/build/*.json"))):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    return cache_directory("esa-native") / digest.hexdigest()[:24]
+@cache
+def native_folder(file: Path) -> Path:
+    """Where the machine code of this source file is kept: there now, and marked as used."""
+    files = sources.closure(file)
+    programs = (sources.ROOT / "p4src" / "build").glob("*.json") if sources.ROOT / "esa/program.py" in files else ()
+    parent = cache_directory("esa-native") / f"{file.parent.name}.{file.stem}"
+    folder = parent / sources.digest([*files, *programs])[:24]
+    folder.mkdir(parents=True, exist_ok=True)
+    os.utime(folder)
+    _prune(parent)
+    return folder
+
+
+def _prune(parent: Path) -> None:
+    """Take away the oldest versions beyond those kept."""
+    used: list[tuple[float, Path]] = []
+    for folder in parent.iterdir():
+        try:
+            used.append((folder.stat().st_mtime, folder))
+        except FileNotFoundError:  # another process prunes, too
+            continue
+    for when, folder in sorted(used, reverse=True)[KEPT:]:
+        if time.time() - when > IN_USE_S:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def native(function: _F) -> _F:
@@ -57,7 +79,8 @@ def native_inlined(function: _F) -> _F:
 
 def _compiled(function: _F, **options: Any) -> _F:
     before = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(native_folder())  # read when a function is decorated
+    file = Path(function.__code__.co_filename).resolve()
+    numba.config.CACHE_DIR = str(native_folder(file))  # read when a function is decorated
     try:
         return cast(_F, numba.njit(nogil=True, cache=True, **options)(function))
     finally:

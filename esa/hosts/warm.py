@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from numba.core import event
@@ -46,11 +47,10 @@ def warm(tell: Callable[[int, int], None]) -> None:
     One process compiles at a time; the next one finds everything done, and once it is, nobody waits for another.
     OSError: no room for the code, or no sockets.
     """
-    folder = native_folder()
+    folder = native_folder(Path(__file__).resolve())
     done = folder / "warm.done"
     if done.exists():
         return
-    folder.mkdir(parents=True, exist_ok=True)
     progress = _Progress(tell)
     event.register("numba:compile", progress)
     try:

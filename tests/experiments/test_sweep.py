@@ -17,7 +17,6 @@ from experiments import cli
 from experiments.specs.simulation import Simulation
 from experiments.specs.sweep_file import Point, load_sweep
 from experiments.specs.toml_files import ScenarioError
-from experiments.virtual import fingerprint
 from experiments.virtual.sweep import (
     POINTS,
     SweepError,
@@ -278,12 +277,6 @@ def test_a_worker_with_other_code_is_refused() -> None:
     with pytest.raises(SweepError, match="runs other code than this machine"):
         sweep(simulations[:1], elsewhere, Path("mixed"))
     assert finished_points(simulations[:1], Path("mixed")) == [None]
-
-
-def test_the_fingerprint_is_of_what_a_simulation_runs() -> None:
-    names = {path.name for path in fingerprint.sources()}
-    assert {"loop.py", "worker.py", "codegen.py", "entries.py", "simulation_plan.py", "esa-0.json"} <= names
-    assert not {"udp.py", "train.py", "plots.py"} & names
 
 
 def test_a_file_that_was_cut_short_counts_as_not_run() -> None:
