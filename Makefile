@@ -60,7 +60,7 @@ run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,...
 		$(if $(LOSS),--loss $(LOSS))
 
 test: setup ## run every test (what a machine lacks is skipped by name)
-	@$(SUDO) $(BIN)/python -m pytest $(TESTS)
+	@$(SUDO) $(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
 
 fuzz: setup ## fuzz switch, worker and PS; SECONDS=300 SEED=n; crashes go to results/fuzz
 	@$(BIN)/python -m tests.fuzz --seconds '$(SECONDS)' --seed '$(or $(SEED),1)' --results $(RESULTS)

@@ -13,7 +13,8 @@ from pydantic import Field, ValidationError
 
 from esa.job import Frozen, Mac
 
-RUN = Path("/run/esa")  # RUN/NAME holds what belongs to a rack and goes with it
+# RUN/NAME holds what belongs to a rack and goes with it; commands with another RUN know nothing of these racks.
+RUN = Path(os.environ.get("ESA_RUN_FOLDER") or "/run/esa")
 DEFAULT_NAME = "esa"
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,31}"
 
