@@ -28,7 +28,8 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
         } else if (meta.owner.known == 0) {
             set(Verdict.RECLAIM);
         } else {
-            // Another's row. Release on reuse: a worker sends seq + 2 windows only after every worker has seq.
+            // Another's row. Release on reuse: a worker sends seq + 2 windows only after every worker has seq's sum,
+            // also where the PS completed it and the row did not.
             bool own_job = meta.row.owner[63:32] == meta.fragment[63:32];
             bool newer = (int<32>)(meta.fragment[31:0] - meta.row.owner[31:0]) > 0;
             bool reuse = own_job && meta.policy.release == Release.ON_REUSE;
@@ -36,10 +37,8 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
             hash(coin, HashAlgorithm.crc32, 32w0, { meta.fragment, meta.row.owner, meta.contribution }, 32w2);
             bit<48> age_us = standard.ingress_global_timestamp - meta.row.time_us;
 
-            if (reuse && !newer) {
-                set(Verdict.DUPLICATE);
-            } else if (reuse && meta.row.bitmap == meta.policy.full) {
-                set(Verdict.RESEAT);
+            if (reuse) {
+                meta.verdict = newer ? Verdict.RESEAT : Verdict.DUPLICATE;
             } else if (meta.policy.ttl_us != 0 && age_us > meta.policy.ttl_us) {
                 meta.expired = 1;
                 set(Verdict.SWAP);

@@ -131,7 +131,7 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
     newer = 0 < (packet.seq - row.owner[2]) % 2**32 < 2**31
     if reuse and own and not newer:
         return Rule("DUPLICATE", row, again)
-    if reuse and own and row.bitmap == full:
+    if reuse and own:
         return Rule("RESEAT", taken, whole_sum if complete else None)
     expired = knobs.ttl_us != 0 and now_us - row.time_us > knobs.ttl_us
     preempts = {

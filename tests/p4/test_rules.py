@@ -228,6 +228,17 @@ def test_release_on_reuse_answers_resends_until_the_slot_is_reused():
     assert rack.held() == 1
 
 
+def test_release_on_reuse_takes_a_row_that_nobody_will_complete():
+    j = job(1, "switchml", workers=2, pool=Pool(base=0, size=4))
+    rack = Rack([j])
+    rack.send(gradient(j, 0, seq=0, value=5))
+    rack.send(from_server(j, Kind.REMINDER, seq=0))  # the PS completes it with what rank 1 answers
+    rack.send(gradient(j, 1, seq=0, value=6))  # late
+    assert rack.send(gradient(j, 0, seq=4, value=1)) == []
+    assert rack.send(gradient(j, 1, seq=4, value=2))[0].lanes == lane_sum(1, 2)
+    assert rack.counted("collisions", j) == rack.counted("evicted", j) == 0
+
+
 def test_release_on_reuse_passes_a_resend_that_the_row_has_to_the_server():
     # The row was lost after the peer had its result: only the PS can find that out.
     j = job(1, "switchml", pool=Pool(base=0, size=4))
