@@ -236,15 +236,15 @@ class WorkerEndpoint:
     def _look(self) -> list[str]:
         """What a person should hear now."""
         lines = []
-        me, now_ns = self._state.worker[0], monotonic_ns()
+        worker, now_ns = self._state.worker[0], monotonic_ns()
         waiting = worker_waiting(self._state, now_ns)
-        if waiting is not None and not me["failed"]:
+        if waiting is not None and not worker["failed"]:
             self._check_peers_that_left(waiting)
-        if waiting is not None and not me["failed"] and self._occasion.has_come(waiting, now_ns):
+        if waiting is not None and not worker["failed"] and self._occasion.has_come(waiting, now_ns):
             what = what_is_waited_for(self.job, waiting, self._explanation())
             waited_s = (now_ns - waiting.since_ns) // NS_PER_S
             lines.append(f"waits {waited_s} s for fragment {waiting.seq}: {what}")
-        other = int(me["other_run"])
+        other = int(worker["other_run"])
         if self._other_runs.is_new(other):
             lines.append(f"refuses packets of run (epoch) {other}; this is run {self.job.epoch}")
         return [f"job {self.job.name}, rank {self.rank}: {line}" for line in lines]
@@ -272,12 +272,12 @@ class WorkerEndpoint:
 
     def stats(self) -> dict[str, float]:
         """Counts since the start, the smoothed round trip and the window."""
-        counter, me = self._state.counter[0], self._state.worker[0]
+        counter, worker = self._state.counter[0], self._state.worker[0]
         return {
             **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
             "refused": int(self._channel.refused[0]),
-            "srtt_us": float(me["smoothed_ns"]) / 1000,
-            "window": float(me["window"]),
+            "srtt_us": float(worker["smoothed_ns"]) / 1000,
+            "window": float(worker["cwnd"]),
         }
 
     def faults(self) -> dict[str, dict[str, int]]:
@@ -291,7 +291,7 @@ class WorkerEndpoint:
         self._waker.wake()
 
     def _run_ended(self, end: Finished | Left | Refuse) -> None:
-        job, rank, seq = self.job, self.rank, int(self._state.worker[0]["base"]) & 0xFFFFFFFF
+        job, rank, seq = self.job, self.rank, int(self._state.worker[0]["snd_una"]) & 0xFFFFFFFF
         if isinstance(end, Left):
             who = f"rank {end.member} ({job.workers[end.member].ip})"
             text = f"job {job.name}, rank {rank}: {who} has ended: {end.why or 'it did not say why'}"

@@ -32,21 +32,23 @@ def worker_waiting(state: WorkerState, now_ns: int) -> Waiting | None:
     The PS speaks several times a second while something is missing, so what it said long ago it might not say any more.
     As a race with the engine costs no more than a wrong word, no lock is needed.
     """
-    me = state.worker[0]
-    if me["base"] >= me["next"]:
+    worker = state.worker[0]
+    if worker["snd_una"] >= worker["snd_nxt"]:
         return None
-    if me["failed"]:
-        now_ns = int(me["failed_ns"])
-    since_ns = int(me["progress_ns"])
-    recent_ns = max(since_ns, now_ns - int(me["give_up_ns"]) // 2)
-    missing, nobody = (int(me["missing0"]), int(me["missing1"])), (0, 0)
-    told = me["missing_ns"] >= recent_ns and missing[0] != 0
-    alive = me["alive_ns"] >= me["missing_ns"]
+    if worker["failed"]:
+        now_ns = int(worker["failed_ns"])
+    since_ns = int(worker["last_progress_ns"])
+    recent_ns = max(since_ns, now_ns - int(worker["give_up_ns"]) // 2)
+    missing, nobody = (int(worker["straggler_bitmap0"]), int(worker["straggler_bitmap1"])), (0, 0)
+    told = worker["straggler_query_ns"] >= recent_ns and missing[0] != 0
+    alive = worker["stragglers_alive_ns"] >= worker["straggler_query_ns"]
     return Waiting(
-        seq=int(me["base"]) & 0xFFFFFFFF,
+        seq=int(worker["snd_una"]) & 0xFFFFFFFF,
         since_ns=since_ns,
         computing=missing if told and alive else nobody,
         silent=missing if told and not alive else nobody,
-        unheard=bool(me["unheard_ns"] >= recent_ns and me["unheard_ns"] > me["told_ns"]),
-        server_silent=bool(me["heard_ns"] < recent_ns),
+        unheard=bool(
+            worker["own_missing_ns"] >= recent_ns and worker["own_missing_ns"] > worker["straggler_notice_ns"]
+        ),
+        server_silent=bool(worker["last_query_ns"] < recent_ns),
     )

@@ -69,11 +69,11 @@ def worker_receive(state: WorkerState, packets: Words, count: int, now_ns: int) 
 
     As `other_run` if only its epoch is not ours, else as `malformed`.
     """
-    me = state.worker[0]
+    worker = state.worker[0]
     for i in range(count):
-        kind = p.kind_of(packets, i, me["job"], me["epoch"])
-        seq = unwrap(p.seq_of(packets, i), me["base"])
-        if kind == p.RESULT and seq < me["next"] and p.bitmap0_of(packets, i) & me["bitmap0"]:
+        kind = p.kind_of(packets, i, worker["job"], worker["epoch"])
+        seq = unwrap(p.seq_of(packets, i), worker["snd_una"])
+        if kind == p.RESULT and seq < worker["snd_nxt"] and p.bitmap0_of(packets, i) & worker["bitmap0"]:
             _resolve(state, packets, i, seq, now_ns)
         elif kind == p.QUERY:
             _asked(state, packets, i, seq, now_ns)
@@ -83,25 +83,25 @@ def worker_receive(state: WorkerState, packets: Words, count: int, now_ns: int) 
 
 @native
 def _refuse(state: WorkerState, packets: Words, i: int) -> None:
-    me = state.worker[0]
-    epoch = p.other_run_of(packets, i, me["job"], me["epoch"])
+    worker = state.worker[0]
+    epoch = p.other_run_of(packets, i, worker["job"], worker["epoch"])
     if epoch < 0:
         state.counter[0]["malformed"] += 1
     else:
         state.counter[0]["other_run"] += 1
-        me["other_run"] = epoch
+        worker["other_run"] = epoch
 
 
 @native
 def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
-    me = state.worker[0]
+    worker = state.worker[0]
     mask = len(state.fragment) - 1
     fragment = state.fragment[seq & mask]
     counter = state.counter[0]
-    if seq < me["base"] or fragment["done"]:
+    if seq < worker["snd_una"] or fragment["done"]:
         counter["duplicates"] += 1
-        if seq >= me["fed"] - len(state.fragment) and fragment["tries"] == 2:
-            _resent_in_vain(me)
+        if seq >= worker["write_seq"] - len(state.fragment) and fragment["tries"] == 2:
+            _resent_in_vain(worker)
         return
     flags = p.flags_of(packets, i)
     fragment["done"] = 1
@@ -111,73 +111,73 @@ def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) 
     if flags & (p.RELEASE | p.ANSWER):
         counter["via_ps"] += 1
 
-    for overtaken in range(me["beyond"], seq):
+    for overtaken in range(worker["fack_end"], seq):
         state.fragment[overtaken & mask]["waiting_ns"] = now_ns
-        me["scan_ns"] = min(me["scan_ns"], now_ns + _reordering_ns(me))
-    me["beyond"] = max(me["beyond"], seq + 1)
-    me["progress_ns"] = now_ns
-    me["quick"] = me["silent"] = 0
-    while me["base"] < me["next"] and state.fragment[me["base"] & mask]["done"]:
-        me["base"] += 1
+        worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _reordering_ns(worker))
+    worker["fack_end"] = max(worker["fack_end"], seq + 1)
+    worker["last_progress_ns"] = now_ns
+    worker["tlp_count"] = worker["rto_count"] = 0
+    while worker["snd_una"] < worker["snd_nxt"] and state.fragment[worker["snd_una"] & mask]["done"]:
+        worker["snd_una"] += 1
 
     if fragment["tries"] == 1:
-        _measure_round_trip(me, now_ns - fragment["sent_ns"])
-        me["probe"] = 1
+        _measure_round_trip(worker, now_ns - fragment["sent_ns"])
+        worker["probe_size"] = 1
     else:
-        _resent_for_good_cause(me)
-        me["probe"] = min(2 * me["probe"], me["window_limit"])
-    me["scan_ns"] = min(me["scan_ns"], now_ns + _probe_patience_ns(me))
-    _adjust_window(me, counter, flags & p.ECN != 0, now_ns)
+        _resent_for_good_cause(worker)
+        worker["probe_size"] = min(2 * worker["probe_size"], worker["max_window"])
+    worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _probe_patience_ns(worker))
+    _adjust_window(worker, counter, flags & p.ECN != 0, now_ns)
 
 
 @native
-def _adjust_window(me: Any, counter: Any, marked: bool, now_ns: int) -> None:
+def _adjust_window(worker: Any, counter: Any, marked: bool, now_ns: int) -> None:
     """AIMD: a mark halves the window, at most once per round trip; a window without marks widens it by one."""
     if marked:
         counter["ecn"] += 1
-        if now_ns - me["cut_ns"] > me["smoothed_ns"]:
-            me["window"] = max(me["window"] / 2.0, 1.0)
-            me["cut_ns"] = now_ns
+        if now_ns - worker["cwnd_reduced_ns"] > worker["smoothed_ns"]:
+            worker["cwnd"] = max(worker["cwnd"] / 2.0, 1.0)
+            worker["cwnd_reduced_ns"] = now_ns
     else:
-        me["window"] = min(me["window"] + 1.0 / me["window"], float(me["window_limit"]))
+        worker["cwnd"] = min(worker["cwnd"] + 1.0 / worker["cwnd"], float(worker["max_window"]))
 
 
 @native
 def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
-    me = state.worker[0]
+    worker = state.worker[0]
     mask = len(state.fragment) - 1
     flags = p.flags_of(packets, i)
     ahead = flags & p.COLLISION
     state.counter[0]["queries"] += 1
-    if not me["failed"]:
-        me["heard_ns"] = now_ns
-    if seq >= me["next"]:
-        if seq >= me["next"] + me["window_limit"]:
+    if not worker["failed"]:
+        worker["last_query_ns"] = now_ns
+    if seq >= worker["snd_nxt"]:
+        if seq >= worker["snd_nxt"] + worker["max_window"]:
             return  # nobody can be as far as that
         state.straight[seq & mask] = seq
         if ahead:
             return
-    elif seq >= me["base"] and not state.fragment[seq & mask]["done"]:
-        if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < me["smoothed_ns"]:
+    elif seq >= worker["snd_una"] and not state.fragment[seq & mask]["done"]:
+        if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < worker["smoothed_ns"]:
             return
         missing0, missing1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
-        same_rack = missing1 & me["bitmap1"] != 0
-        mine = same_rack and missing0 & me["bitmap0"] != 0
-        others = missing0 & ~me["bitmap0"] if same_rack else missing0
-        if mine and not me["failed"]:
-            me["unheard_ns"] = now_ns
-        if others and not me["failed"]:  # once it has failed, the PS lacks what it no longer sends
-            me["missing_ns"] = now_ns
-            me["missing0"] = others
-            me["missing1"] = missing1
+        same_rack = missing1 & worker["bitmap1"] != 0
+        mine = same_rack and missing0 & worker["bitmap0"] != 0
+        others = missing0 & ~worker["bitmap0"] if same_rack else missing0
+        if mine and not worker["failed"]:
+            worker["own_missing_ns"] = now_ns
+        if others and not worker["failed"]:  # once it has failed, the PS lacks what it no longer sends
+            worker["straggler_query_ns"] = now_ns
+            worker["straggler_bitmap0"] = others
+            worker["straggler_bitmap1"] = missing1
             if flags & p.ALIVE:
-                me["alive_ns"] = now_ns
+                worker["stragglers_alive_ns"] = now_ns
         if not mine:
-            me["told_ns"] = now_ns
+            worker["straggler_notice_ns"] = now_ns
             return
-    if me["asked_tail"] - me["asked_head"] < len(state.asked):
-        state.asked[me["asked_tail"] & (len(state.asked) - 1)] = seq
-        me["asked_tail"] += 1
+    if worker["query_tail"] - worker["query_head"] < len(state.asked):
+        state.asked[worker["query_tail"] & (len(state.asked) - 1)] = seq
+        worker["query_tail"] += 1
 
 
 @native
@@ -186,51 +186,56 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
 
     Returns (packets, the time to call again at the latest: `now_ns` if there was more than `out` holds).
     """
-    me = state.worker[0]
+    worker = state.worker[0]
     count = _answer(state, out, now_ns)
-    if me["base"] < me["next"] and not me["failed"] and now_ns >= _deadline_ns(me):
-        me["failed"], me["failed_ns"] = 1, now_ns
-    if me["failed"]:
-        return count, now_ns if me["asked_head"] < me["asked_tail"] else NEVER
-    if now_ns >= me["scan_ns"]:
+    if worker["snd_una"] < worker["snd_nxt"] and not worker["failed"] and now_ns >= _deadline_ns(worker):
+        worker["failed"], worker["failed_ns"] = 1, now_ns
+    if worker["failed"]:
+        return count, now_ns if worker["query_head"] < worker["query_tail"] else NEVER
+    if now_ns >= worker["loss_timer_ns"]:
         count = _resend(state, out, count, now_ns)
-    limit = min(me["base"] + int(me["window"]), me["fed"])
-    while me["next"] < limit and count < len(out):
-        if me["base"] == me["next"]:
-            me["progress_ns"] = now_ns
-            me["quick"] = me["silent"] = 0
-        straight = state.straight[me["next"] & (len(state.straight) - 1)] == me["next"]
-        _write_fragment(state, out, count, me["next"], p.RESEND if straight else 0, now_ns)
-        me["scan_ns"] = min(me["scan_ns"], now_ns + _probe_patience_ns(me))
-        me["next"] += 1
+    limit = min(worker["snd_una"] + int(worker["cwnd"]), worker["write_seq"])
+    while worker["snd_nxt"] < limit and count < len(out):
+        if worker["snd_una"] == worker["snd_nxt"]:
+            worker["last_progress_ns"] = now_ns
+            worker["tlp_count"] = worker["rto_count"] = 0
+        straight = state.straight[worker["snd_nxt"] & (len(state.straight) - 1)] == worker["snd_nxt"]
+        _write_fragment(state, out, count, worker["snd_nxt"], p.RESEND if straight else 0, now_ns)
+        worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _probe_patience_ns(worker))
+        worker["snd_nxt"] += 1
         count += 1
     if count == len(out):
         return count, now_ns
-    if me["base"] == me["next"]:
+    if worker["snd_una"] == worker["snd_nxt"]:
         return count, NEVER
-    return count, int(min(me["scan_ns"], _deadline_ns(me)))
+    return count, int(min(worker["loss_timer_ns"], _deadline_ns(worker)))
 
 
 @native
-def _deadline_ns(me: Any) -> int:
+def _deadline_ns(worker: Any) -> int:
     """When to give up, as far as is known now."""
-    return int(min(max(me["progress_ns"], me["alive_ns"]) + me["give_up_ns"], me["progress_ns"] + me["limit_ns"]))
+    return int(
+        min(
+            max(worker["last_progress_ns"], worker["stragglers_alive_ns"]) + worker["give_up_ns"],
+            worker["last_progress_ns"] + worker["wait_limit_ns"],
+        )
+    )
 
 
 @native
 def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
-    me = state.worker[0]
+    worker = state.worker[0]
     mask = len(state.fragment) - 1
     count = 0
-    while me["asked_head"] < me["asked_tail"] and count < len(out):
-        seq = state.asked[me["asked_head"] & (len(state.asked) - 1)]
-        me["asked_head"] += 1
-        not_yet = seq >= me["next"]
-        if seq < me["fed"] - len(state.fragment) or not_yet:
+    while worker["query_head"] < worker["query_tail"] and count < len(out):
+        seq = state.asked[worker["query_head"] & (len(state.asked) - 1)]
+        worker["query_head"] += 1
+        not_yet = seq >= worker["snd_nxt"]
+        if seq < worker["write_seq"] - len(state.fragment) or not_yet:
             # Gone from the ring, so every worker has it; or not sent yet. The last result tells the PS how far this is.
-            seq = me["base"] - 1
+            seq = worker["snd_una"] - 1
         if not_yet:
-            if not me["failed"]:  # else it will never be sent
+            if not worker["failed"]:  # else it will never be sent
                 _write(state, out, count, p.RESULT, p.ANSWER, seq, NOT_YET)
                 state.counter[0]["answers"] += 1
                 count += 1
@@ -239,7 +244,7 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
             _write(state, out, count, p.RESULT, p.ANSWER, seq, priority)
             state.counter[0]["answers"] += 1
             count += 1
-        elif seq >= me["base"] and not me["failed"]:
+        elif seq >= worker["snd_una"] and not worker["failed"]:
             _write_fragment(state, out, count, seq, p.RESEND, now_ns)
             count += 1
     return count
@@ -247,134 +252,134 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
 
 @native
 def _resend(state: WorkerState, out: Words, count: int, now_ns: int) -> int:
-    """Resend what is due, and leave in `scan_ns` when something will be."""
-    me = state.worker[0]
+    """Resend what is due, and leave in `loss_timer_ns` when something will be."""
+    worker = state.worker[0]
     mask = len(state.fragment) - 1
     earliest = NEVER
     older = 0
-    for seq in range(me["base"], me["beyond"]):
+    for seq in range(worker["snd_una"], worker["fack_end"]):
         fragment = state.fragment[seq & mask]
         if fragment["done"]:
             continue
-        due_ns = fragment["waiting_ns"] + _overtaken_patience_ns(me, fragment, older)
+        due_ns = fragment["waiting_ns"] + _overtaken_patience_ns(worker, fragment, older)
         if due_ns <= now_ns:
             if count == len(out):
                 earliest = now_ns
                 break
             _write_fragment(state, out, count, seq, p.RESEND, now_ns)
             count += 1
-            due_ns = now_ns + _overtaken_patience_ns(me, fragment, older)
+            due_ns = now_ns + _overtaken_patience_ns(worker, fragment, older)
         earliest = min(earliest, due_ns)
         older += 1
     count, due_ns = _probe(state, out, count, now_ns)
     earliest = min(earliest, due_ns)
-    me["scan_ns"] = earliest if count == len(out) else max(earliest, now_ns + me["overtaken_ns"] // 2)
+    worker["loss_timer_ns"] = earliest if count == len(out) else max(earliest, now_ns + worker["min_reo_wnd_ns"] // 2)
     return count
 
 
 @native
 def _probe(state: WorkerState, out: Words, count: int, now_ns: int) -> tuple[int, int]:
     """Resend the first of those beyond the highest result if their time is up; returns also when it will be."""
-    me = state.worker[0]
-    if me["beyond"] == me["next"]:
+    worker = state.worker[0]
+    if worker["fack_end"] == worker["snd_nxt"]:
         return count, NEVER
-    oldest = state.fragment[me["beyond"] & (len(state.fragment) - 1)]
-    due_ns = max(oldest["waiting_ns"], me["progress_ns"]) + _probe_patience_ns(me)
+    oldest = state.fragment[worker["fack_end"] & (len(state.fragment) - 1)]
+    due_ns = max(oldest["waiting_ns"], worker["last_progress_ns"]) + _probe_patience_ns(worker)
     if due_ns > now_ns:
         return count, due_ns
     if count == len(out):
         return count, now_ns
-    first = me["beyond"]
-    for seq in range(first, min(first + _probe_size(me), me["next"], first + len(out) - count)):
+    first = worker["fack_end"]
+    for seq in range(first, min(first + _probe_size(worker), worker["snd_nxt"], first + len(out) - count)):
         _write_fragment(state, out, count, seq, p.RESEND, now_ns)
         count += 1
-    return count, now_ns + _probe_patience_ns(me)
+    return count, now_ns + _probe_patience_ns(worker)
 
 
 @native
-def _measure_round_trip(me: Any, sample_ns: int) -> None:
+def _measure_round_trip(worker: Any, sample_ns: int) -> None:
     """Take in the round trip of a fragment that was sent once (Karn)."""
-    measure(me, sample_ns)
+    measure(worker, sample_ns)
     sample = float(sample_ns)
-    if me["usual_ns"] == 0.0:
-        me["usual_ns"] = me["shortest_ns"] = max(sample, 1.0)
+    if worker["median_rtt_ns"] == 0.0:
+        worker["median_rtt_ns"] = worker["min_rtt_ns"] = max(sample, 1.0)
         return
-    me["usual_ns"] *= 1.0 + (_USUAL_STEP if sample > me["usual_ns"] else -_USUAL_STEP)
-    if sample < me["shortest_ns"]:
-        me["shortest_ns"] = max(sample, 1.0)
+    worker["median_rtt_ns"] *= 1.0 + (_USUAL_STEP if sample > worker["median_rtt_ns"] else -_USUAL_STEP)
+    if sample < worker["min_rtt_ns"]:
+        worker["min_rtt_ns"] = max(sample, 1.0)
     else:
-        me["shortest_ns"] += (sample - me["shortest_ns"]) * _FORGETTING
+        worker["min_rtt_ns"] += (sample - worker["min_rtt_ns"]) * _FORGETTING
 
 
 @native
-def _resent_in_vain(me: Any) -> None:
+def _resent_in_vain(worker: Any) -> None:
     """The result of a fragment that was resent once came twice."""
-    me["stretch"] = min(me["stretch"] * _VAIN, _MAX_STRETCH)
+    worker["reo_wnd_mult"] = min(worker["reo_wnd_mult"] * _VAIN, _MAX_STRETCH)
 
 
 @native
-def _resent_for_good_cause(me: Any) -> None:
+def _resent_for_good_cause(worker: Any) -> None:
     """The result of a fragment that was resent came, so far once."""
-    me["stretch"] = max(me["stretch"] * _GOOD_CAUSE, 1.0)
+    worker["reo_wnd_mult"] = max(worker["reo_wnd_mult"] * _GOOD_CAUSE, 1.0)
 
 
 @native
-def _reordering_ns(me: Any) -> int:
+def _reordering_ns(worker: Any) -> int:
     """How long an overtaken fragment may still be under way."""
-    return int(max(me["shortest_ns"] / 4.0, me["overtaken_ns"]) * me["stretch"])
+    return int(max(worker["min_rtt_ns"] / 4.0, worker["min_reo_wnd_ns"]) * worker["reo_wnd_mult"])
 
 
 @native
-def _overtaken_patience_ns(me: Any, fragment: Any, older: int) -> int:
+def _overtaken_patience_ns(worker: Any, fragment: Any, older: int) -> int:
     """How long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
 
     older: how many overtaken fragments there are before it.
     """
-    wait_ns = _reordering_ns(me)
+    wait_ns = _reordering_ns(worker)
     if fragment["tries"] > 1:
         wait_ns *= _VIA_SERVER
         if fragment["tries"] == 2:
-            wait_ns = max(wait_ns, int(me["usual_ns"]))
+            wait_ns = max(wait_ns, int(worker["median_rtt_ns"]))
         wait_ns *= 1 + older // _ABREAST
-    silence_ns = fragment["waiting_ns"] - me["progress_ns"]
-    return int(min(max(wait_ns, silence_ns // _SILENCE_PART), me["ceiling_ns"]))
+    silence_ns = fragment["waiting_ns"] - worker["last_progress_ns"]
+    return int(min(max(wait_ns, silence_ns // _SILENCE_PART), worker["ceiling_ns"]))
 
 
 @native
-def _probe_patience_ns(me: Any) -> int:
+def _probe_patience_ns(worker: Any) -> int:
     """How long those beyond the highest result wait, from the last result or probe."""
-    quick_ns = _quick_probe_ns(me)
-    return quick_ns if quick_ns else patience_ns(me, me["silent"])
+    quick_ns = _quick_probe_ns(worker)
+    return quick_ns if quick_ns else patience_ns(worker, worker["rto_count"])
 
 
 @native
-def _probe_size(me: Any) -> int:
+def _probe_size(worker: Any) -> int:
     """Their time is up: how many of them to resend. Counts the probe."""
-    if _quick_probe_ns(me):
-        me["quick"] += 1
+    if _quick_probe_ns(worker):
+        worker["tlp_count"] += 1
         return 1
-    me["silent"] += 1
-    if _told(me):
+    worker["rto_count"] += 1
+    if _told(worker):
         return 1
-    size = me["probe"]
-    me["probe"] = min(2 * me["probe"], me["window_limit"])
+    size = worker["probe_size"]
+    worker["probe_size"] = min(2 * worker["probe_size"], worker["max_window"])
     return int(size)
 
 
 @native
-def _quick_probe_ns(me: Any) -> int:
+def _quick_probe_ns(worker: Any) -> int:
     """The time to the next quick probe; 0: it is the ordinary timer's turn."""
-    if me["shortest_ns"] == 0.0:
+    if worker["min_rtt_ns"] == 0.0:
         return 0
-    first_ns = int(max(_PROBE_TRIPS * me["shortest_ns"], _PROBE_REORDERINGS * me["overtaken_ns"]))
-    quick_ns = first_ns << (me["quick"] if _told(me) else max(me["quick"] - _EQUAL_PROBES, 0))
-    return int(quick_ns) if quick_ns < patience_ns(me, 0) else 0
+    first_ns = int(max(_PROBE_TRIPS * worker["min_rtt_ns"], _PROBE_REORDERINGS * worker["min_reo_wnd_ns"]))
+    quick_ns = first_ns << (worker["tlp_count"] if _told(worker) else max(worker["tlp_count"] - _EQUAL_PROBES, 0))
+    return int(quick_ns) if quick_ns < patience_ns(worker, 0) else 0
 
 
 @native
-def _told(me: Any) -> bool:
+def _told(worker: Any) -> bool:
     """Whether the PS has said, since the last result, that it has this worker's part and waits for others."""
-    return bool(me["told_ns"] > me["progress_ns"])
+    return bool(worker["straggler_notice_ns"] > worker["last_progress_ns"])
 
 
 @native
@@ -392,7 +397,7 @@ def _write_fragment(state: WorkerState, out: Words, i: int, seq: int, flags: int
 
 @native
 def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: int, priority: int) -> None:
-    me = state.worker[0]
+    worker = state.worker[0]
     row = seq & (len(state.fragment) - 1)
     fragment = state.fragment[row]
     p.write_header(
@@ -402,11 +407,11 @@ def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: i
         flags,
         priority,
         fragment["exponent"],
-        me["job"],
-        me["epoch"],
+        worker["job"],
+        worker["epoch"],
         on_wire(seq),
-        on_wire(on_wire(seq) * me["multiplier"] + me["salt"]),
-        me["bitmap0"],
-        me["bitmap1"],
+        on_wire(on_wire(seq) * worker["multiplier"] + worker["salt"]),
+        worker["bitmap0"],
+        worker["bitmap1"],
     )
     p.write_lanes(out, i, state.lane, row)

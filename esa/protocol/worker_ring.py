@@ -3,9 +3,9 @@
 One row per seq, `rows` of them (a power of two, at least four windows). A row holds the worker's own fragment
 until the result comes, then the result, until everything that may need it is through:
 
-    kept for peers | base: lowest unresolved ... next: first not yet sent ... fed: first not yet given
+    kept for peers | snd_una: lowest without a result ... snd_nxt: first not yet sent ... write_seq: first not yet given
 
-A worker sends seq only when everything up to seq - window is resolved, so a peer that lacks a result lacks one of the
+A worker sends seq only when it has every result up to seq - window, so a peer that lacks a result lacks one of the
 last window; two windows are kept. A result ends its fragment whatever row, partial or path made it: only the first
 one counts.
 """
@@ -29,44 +29,52 @@ _TIMERS = Timers()
 
 _WORKER = np.dtype(
     [
+        # Identity
         ("job", np.int64),
         ("epoch", np.int64),
         ("bitmap0", np.int64),  # this worker's bit, its rack's bit
         ("bitmap1", np.int64),
-        ("multiplier", np.int64),
+        # Configuration: never written later
+        ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
-        ("window_limit", np.int64),
-        ("window", np.float64),  # fragments in flight now, at most
-        ("base", np.int64),  # lowest unresolved
-        ("next", np.int64),  # first not yet sent
-        ("fed", np.int64),  # first not yet given
-        ("drained", np.int64),  # first result not yet taken
-        ("beyond", np.int64),  # first after the highest result
-        ("probe", np.int64),  # fragments beyond the highest result that are resent at a time
-        ("quick", np.int64),  # quick probes since the last result
-        ("silent", np.int64),  # ordinary time-outs since the last result
-        ("told_ns", np.int64),  # when the PS last said that it has this worker's part and waits for others
-        ("scan_ns", np.int64),  # no fragment's time is up before
-        ("shortest_ns", np.float64),  # the shortest round trip of late, 0: nothing measured yet
-        ("usual_ns", np.float64),  # about half of the round trips are shorter
-        ("stretch", np.float64),  # of the time granted to reordering: more where resends turn out to be in vain
-        ("overtaken_ns", np.int64),  # an overtaken fragment is resent no sooner
-        ("cut_ns", np.int64),  # when the window was last halved
-        ("progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
+        ("max_window", np.int64),  # fragments
+        ("min_reo_wnd_ns", np.int64),  # an overtaken fragment is resent no sooner
         ("give_up_ns", np.int64),  # silence of a peer, or of the PS, at most
-        ("limit_ns", np.int64),  # without a result, at most, while those missing live
-        ("alive_ns", np.int64),  # when the PS last said that all whom it waits for live
-        ("heard_ns", np.int64),  # when the PS last asked anything
-        ("unheard_ns", np.int64),  # when it last said that it lacks this worker's own part
-        ("other_run", np.int64),  # epoch of the last packet of this job that was of another run, -1: none came
-        ("failed", np.int64),  # gave up on `base`
-        ("failed_ns", np.int64),  # when
-        ("missing0", np.int64),  # who kept this one waiting, as the last QUERY said: not itself
-        ("missing1", np.int64),
-        ("missing_ns", np.int64),  # when it came
-        ("asked_head", np.int64),  # queue of QUERYs to answer
-        ("asked_tail", np.int64),
+        ("wait_limit_ns", np.int64),  # without a result, at most, while those missing live
+        # Send sequence space (RFC 9293, 3.3.1), unwrapped
+        ("snd_una", np.int64),  # lowest without a result
+        ("snd_nxt", np.int64),  # first not yet sent
+        ("write_seq", np.int64),  # first not yet given by the caller
+        ("read_seq", np.int64),  # first result not yet taken by the caller
+        # RTT estimate (RFC 6298), with RACK's minimum
         *ESTIMATE_FIELDS,
+        ("min_rtt_ns", np.float64),  # the shortest round trip of late, 0: nothing measured yet
+        ("median_rtt_ns", np.float64),  # about half of the round trips are shorter
+        # Loss detection (RFC 8985)
+        ("fack_end", np.int64),  # first after the highest result
+        ("reo_wnd_mult", np.float64),  # of the reordering window: more where resends turn out to be spurious
+        ("probe_size", np.int64),  # fragments beyond the highest result that are resent at a time
+        ("tlp_count", np.int64),  # tail loss probes since the last result
+        ("rto_count", np.int64),  # ordinary time-outs since the last result
+        ("loss_timer_ns", np.int64),  # no fragment's time is up before
+        ("last_progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
+        ("straggler_notice_ns", np.int64),  # when the PS last said that it has this worker's part and waits for others
+        # Congestion control
+        ("cwnd", np.float64),  # fragments in flight now, at most
+        ("cwnd_reduced_ns", np.int64),  # when it was last halved
+        # Queue of QUERYs to answer: counts of those taken out and put in
+        ("query_head", np.int64),
+        ("query_tail", np.int64),
+        # Failure, and what is known of its cause
+        ("failed", np.int64),  # gave up on `snd_una`
+        ("failed_ns", np.int64),  # when
+        ("straggler_bitmap0", np.int64),  # who kept this one waiting, as the last QUERY said: not itself
+        ("straggler_bitmap1", np.int64),
+        ("straggler_query_ns", np.int64),  # when it came
+        ("stragglers_alive_ns", np.int64),  # when the PS last said that all whom it waits for live
+        ("last_query_ns", np.int64),  # when the PS last asked anything
+        ("own_missing_ns", np.int64),  # when it last said that it lacks this worker's own part
+        ("other_run", np.int64),  # epoch of the last packet of this job that was of another run, -1: none came
     ]
 )
 _FRAGMENT = np.dtype(
@@ -142,21 +150,27 @@ def worker_state(
         straight=np.full(rows, -1, np.int64),
         counter=np.zeros(1, _COUNTERS),
     )
-    me = state.worker[0]
-    me["job"], me["epoch"], me["bitmap0"], me["bitmap1"] = job, epoch, 1 << rank, 1 << rack
-    me["multiplier"], me["salt"] = index_parameters(job, epoch)
-    me["window_limit"] = me["window"] = window
-    for name in ("base", "next", "fed", "drained", "beyond"):
-        me[name] = first_seq
-    me["probe"] = 1
-    me["stretch"] = 1.0
-    me["scan_ns"] = NEVER
-    for name in ("told_ns", "missing_ns", "unheard_ns", "heard_ns", "alive_ns"):
-        me[name] = -NEVER
-    me["other_run"] = -1
-    me["give_up_ns"], me["limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
-    me["overtaken_ns"] = timers.overtaken_floor_ns
-    me["initial_ns"], me["floor_ns"], me["ceiling_ns"] = (
+    worker = state.worker[0]
+    worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
+    worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
+    worker["max_window"] = worker["cwnd"] = window
+    for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end"):
+        worker[name] = first_seq
+    worker["probe_size"] = 1
+    worker["reo_wnd_mult"] = 1.0
+    worker["loss_timer_ns"] = NEVER
+    for name in (
+        "straggler_notice_ns",
+        "straggler_query_ns",
+        "own_missing_ns",
+        "last_query_ns",
+        "stragglers_alive_ns",
+    ):
+        worker[name] = -NEVER
+    worker["other_run"] = -1
+    worker["give_up_ns"], worker["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
+    worker["min_reo_wnd_ns"] = timers.overtaken_floor_ns
+    worker["initial_ns"], worker["floor_ns"], worker["ceiling_ns"] = (
         timers.rto_initial_ns,
         timers.rto_floor_ns,
         timers.rto_ceiling_ns,
@@ -167,8 +181,12 @@ def worker_state(
 @native
 def worker_room(state: WorkerState) -> int:
     """Fragments that `worker_feed` takes now."""
-    me = state.worker[0]
-    return int(min(me["base"] - 2 * me["window_limit"], me["drained"]) + len(state.fragment) - me["fed"])
+    worker = state.worker[0]
+    return int(
+        min(worker["snd_una"] - 2 * worker["max_window"], worker["read_seq"])
+        + len(state.fragment)
+        - worker["write_seq"]
+    )
 
 
 @native
@@ -185,11 +203,11 @@ def worker_feed(
     lanes: (n,) int32; the last fragment is filled up with zeros. In a payload-free state it is not looked at.
     exponents: int8, by fragment of the array; a fragment beyond them has exponent 0.
     """
-    me = state.worker[0]
+    worker = state.worker[0]
     width = state.lane.shape[1]
     taken = min(count, worker_room(state))
     for j in range(taken):
-        row = me["fed"] & (len(state.fragment) - 1)
+        row = worker["write_seq"] & (len(state.fragment) - 1)
         fragment = state.fragment[row]
         fragment["tries"] = 0
         fragment["done"] = 0
@@ -201,15 +219,15 @@ def worker_feed(
             state.lane[row, k] = lanes[start + k]
         for k in range(used, width):
             state.lane[row, k] = 0
-        me["fed"] += 1
+        worker["write_seq"] += 1
     return max(taken, 0)
 
 
 @native
 def worker_ready(state: WorkerState) -> int:
     """Results that `worker_drain` can take now."""
-    me = state.worker[0]
-    return int(me["base"] - me["drained"])
+    worker = state.worker[0]
+    return int(worker["snd_una"] - worker["read_seq"])
 
 
 @native
@@ -220,15 +238,15 @@ def worker_drain(
 
     exponents: int8, takes the maximum over the workers for each of these fragments; none for those beyond it.
     """
-    me = state.worker[0]
+    worker = state.worker[0]
     width = state.lane.shape[1]
     taken = min(count, worker_ready(state))
     for j in range(taken):
-        row = me["drained"] & (len(state.fragment) - 1)
+        row = worker["read_seq"] & (len(state.fragment) - 1)
         if first + j < len(exponents):
             exponents[first + j] = state.fragment[row]["exponent"]
         start = (first + j) * width
         for k in range(min(max(len(lanes) - start, 0), width)):
             lanes[start + k] = state.lane[row, k]
-        me["drained"] += 1
+        worker["read_seq"] += 1
     return max(taken, 0)

@@ -124,7 +124,7 @@ class _Worker:
         assert counted["malformed"] == self.malformed, f"malformed: {counted['malformed']}, not {self.malformed}"
         assert sum(counted.values()) == self.received, f"{self.received} came, counted {counted}"
         assert counted["results"] == len(self.results)
-        assert int(self.me["base"]) == self.base, "the lowest fragment without a result"
+        assert int(self.me["snd_una"]) == self.base, "the lowest fragment without a result"
 
     def feed(self, count: int) -> None:
         first = FIRST + self.fed

@@ -733,8 +733,8 @@ class World:
         for run in self.runs.values():
             for worker in run.workers:
                 me = worker.state.worker[0]
-                if worker.alive and not worker.failed and me["base"] < me["next"]:
-                    known_ns = max(int(me["progress_ns"]), int(me["alive_ns"]))
+                if worker.alive and not worker.failed and me["snd_una"] < me["snd_nxt"]:
+                    known_ns = max(int(me["last_progress_ns"]), int(me["stragglers_alive_ns"]))
                     limit_ns = min(limit_ns, known_ns + int(GIVE_UP_S * S / 2))
         return limit_ns
 

@@ -146,7 +146,7 @@ def test_a_query_for_what_the_server_has_from_this_worker_says_whom_it_waits_for
     w.send()
     w.query(1, bitmap0=0b010)
     assert w.send() == []
-    assert int(w.me["missing0"]) == 0b010
+    assert int(w.me["straggler_bitmap0"]) == 0b010
 
 
 def test_a_worker_does_not_take_itself_for_who_keeps_it_waiting():
@@ -156,11 +156,11 @@ def test_a_worker_does_not_take_itself_for_who_keeps_it_waiting():
     w.query(1, bitmap0=0b1100)
     w.query(2, bitmap0=0b0001)
     w.query(3, bitmap0=0b0101)
-    assert int(w.me["missing0"]) == 0b0100
+    assert int(w.me["straggler_bitmap0"]) == 0b0100
     while not w.me["failed"]:
         w.wait()
     w.query(1, bitmap0=0b1111)  # what a worker that has failed no longer resends, the PS lacks from others like it, too
-    assert int(w.me["missing0"]) == 0b0100
+    assert int(w.me["straggler_bitmap0"]) == 0b0100
 
 
 def test_a_query_for_a_fragment_not_sent_yet_is_answered_with_the_last_result_and_the_fragment_goes_straight():
@@ -276,14 +276,14 @@ def test_resends_in_vain_make_it_more_patient_and_losses_less():
         assert seq - 1 in seqs(w.wait())
         w.result(seq - 1)
         w.result(seq - 1, flags=Flag.ANSWER)  # it had been on its way
-        stretched.append(float(w.me["stretch"]))
+        stretched.append(float(w.me["reo_wnd_mult"]))
     assert stretched == sorted(stretched)
     assert stretched[-1] > 1.5
     w.result(13)
     w.send()
     w.wait()
     w.result(12)
-    assert w.me["stretch"] < stretched[-1]
+    assert w.me["reo_wnd_mult"] < stretched[-1]
 
 
 def test_a_window_lost_whole_is_recovered_in_a_logarithmic_number_of_rounds():
@@ -291,7 +291,7 @@ def test_a_window_lost_whole_is_recovered_in_a_logarithmic_number_of_rounds():
     w.feed(16)
     w.send()
     rounds = 0
-    while w.me["base"] < 16:
+    while w.me["snd_una"] < 16:
         sent = w.wait()
         rounds += len(sent) > 0
         for p in sent:
@@ -341,17 +341,17 @@ def test_marks_halve_the_window_once_per_round_trip_and_results_without_widen_it
     w.result(0)  # measures 20 ms
     w.now_ns = 21 * MS
     w.result(1, 2, flags=Flag.ECN)
-    assert w.me["window"] == 4
+    assert w.me["cwnd"] == 4
     w.now_ns = 60 * MS
     w.result(3, flags=Flag.ECN)
-    assert w.me["window"] == 2
+    assert w.me["cwnd"] == 2
     w.result(4)
-    assert w.me["window"] == 2.5
+    assert w.me["cwnd"] == 2.5
     assert w.counted("ecn") == 3
     for seq in range(5, 8):
         w.now_ns += 100 * MS
         w.result(seq, flags=Flag.ECN)
-    assert w.me["window"] == 1
+    assert w.me["cwnd"] == 1
     assert len(w.send()) == 1
 
 
@@ -383,7 +383,7 @@ def test_nonsense_is_counted_and_dropped(changed):
     w.send()
     seq = changed.pop("seq", 0)
     w.result(seq, **changed)
-    assert (w.counted("malformed"), w.counted("results"), int(w.me["base"])) == (1, 0, 0)
+    assert (w.counted("malformed"), w.counted("results"), int(w.me["snd_una"])) == (1, 0, 0)
 
 
 def test_giving_up_names_the_fragment_and_the_ranks_and_answers_go_on():
@@ -397,7 +397,7 @@ def test_giving_up_names_the_fragment_and_the_ranks_and_answers_go_on():
     while not w.me["failed"]:
         w.wait()
     assert 1000 * MS <= w.now_ns - 10 * MS < 1100 * MS
-    assert (int(w.me["base"]), int(w.me["missing0"])) == (1, 0b1010)
+    assert (int(w.me["snd_una"]), int(w.me["straggler_bitmap0"])) == (1, 0b1010)
     assert w.wake_ns == NEVER
     w.query(1)
     w.query(0)

@@ -63,9 +63,9 @@ def test_marks_make_windows_smaller_and_queues_shorter() -> None:
     marked, after = final_world(incast(1024, ecn_packets=10, **busy))
     assert (plain.dropped, marked.dropped) == (0, 0)
     assert not before.workers.state.counter["ecn"].any()
-    assert (before.workers.state.worker["window"] == 64).all()
+    assert (before.workers.state.worker["cwnd"] == 64).all()
     assert (after.workers.state.counter["ecn"] > 0).all()
-    assert (after.workers.state.worker["window"] < 32).all()
+    assert (after.workers.state.worker["cwnd"] < 32).all()
     # Without marks all windows stand in the queue; with them it stays near the threshold once windows have adapted.
     half = [outcome.series["queue_max"][len(outcome.series) // 2 : -100] for outcome in (plain, marked)]
     assert half[0].mean() > 200
