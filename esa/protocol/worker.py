@@ -98,13 +98,13 @@ def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) 
     mask = len(state.fragment) - 1
     fragment = state.fragment[seq & mask]
     counter = state.counter[0]
-    if seq < worker["snd_una"] or fragment["done"]:
+    if seq < worker["snd_una"] or fragment["acked"]:
         counter["duplicates"] += 1
-        if seq >= worker["write_seq"] - len(state.fragment) and fragment["tries"] == 2:
+        if seq >= worker["write_seq"] - len(state.fragment) and fragment["transmissions"] == 2:
             _resent_in_vain(worker)
         return
     flags = p.flags_of(packets, i)
-    fragment["done"] = 1
+    fragment["acked"] = 1
     fragment["exponent"] = p.exponent_of(packets, i)
     p.read_lanes(packets, i, state.lane, seq & mask)
     counter["results"] += 1
@@ -112,15 +112,15 @@ def _resolve(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) 
         counter["via_ps"] += 1
 
     for overtaken in range(worker["fack_end"], seq):
-        state.fragment[overtaken & mask]["waiting_ns"] = now_ns
+        state.fragment[overtaken & mask]["timer_start_ns"] = now_ns
         worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _reordering_ns(worker))
     worker["fack_end"] = max(worker["fack_end"], seq + 1)
     worker["last_progress_ns"] = now_ns
     worker["tlp_count"] = worker["rto_count"] = 0
-    while worker["snd_una"] < worker["snd_nxt"] and state.fragment[worker["snd_una"] & mask]["done"]:
+    while worker["snd_una"] < worker["snd_nxt"] and state.fragment[worker["snd_una"] & mask]["acked"]:
         worker["snd_una"] += 1
 
-    if fragment["tries"] == 1:
+    if fragment["transmissions"] == 1:
         _measure_round_trip(worker, now_ns - fragment["sent_ns"])
         worker["probe_size"] = 1
     else:
@@ -157,7 +157,7 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
         state.straight[seq & mask] = seq
         if ahead:
             return
-    elif seq >= worker["snd_una"] and not state.fragment[seq & mask]["done"]:
+    elif seq >= worker["snd_una"] and not state.fragment[seq & mask]["acked"]:
         if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < worker["smoothed_ns"]:
             return
         missing0, missing1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
@@ -239,7 +239,7 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
                 _write(state, out, count, p.RESULT, p.ANSWER, seq, NOT_YET)
                 state.counter[0]["answers"] += 1
                 count += 1
-        elif state.fragment[seq & mask]["done"]:
+        elif state.fragment[seq & mask]["acked"]:
             priority = state.fragment[seq & mask]["priority"]
             _write(state, out, count, p.RESULT, p.ANSWER, seq, priority)
             state.counter[0]["answers"] += 1
@@ -259,9 +259,9 @@ def _resend(state: WorkerState, out: Words, count: int, now_ns: int) -> int:
     older = 0
     for seq in range(worker["snd_una"], worker["fack_end"]):
         fragment = state.fragment[seq & mask]
-        if fragment["done"]:
+        if fragment["acked"]:
             continue
-        due_ns = fragment["waiting_ns"] + _overtaken_patience_ns(worker, fragment, older)
+        due_ns = fragment["timer_start_ns"] + _overtaken_patience_ns(worker, fragment, older)
         if due_ns <= now_ns:
             if count == len(out):
                 earliest = now_ns
@@ -284,7 +284,7 @@ def _probe(state: WorkerState, out: Words, count: int, now_ns: int) -> tuple[int
     if worker["fack_end"] == worker["snd_nxt"]:
         return count, NEVER
     oldest = state.fragment[worker["fack_end"] & (len(state.fragment) - 1)]
-    due_ns = max(oldest["waiting_ns"], worker["last_progress_ns"]) + _probe_patience_ns(worker)
+    due_ns = max(oldest["timer_start_ns"], worker["last_progress_ns"]) + _probe_patience_ns(worker)
     if due_ns > now_ns:
         return count, due_ns
     if count == len(out):
@@ -336,12 +336,12 @@ def _overtaken_patience_ns(worker: Any, fragment: Any, older: int) -> int:
     older: how many overtaken fragments there are before it.
     """
     wait_ns = _reordering_ns(worker)
-    if fragment["tries"] > 1:
+    if fragment["transmissions"] > 1:
         wait_ns *= _VIA_SERVER
-        if fragment["tries"] == 2:
+        if fragment["transmissions"] == 2:
             wait_ns = max(wait_ns, int(worker["median_rtt_ns"]))
         wait_ns *= 1 + older // _ABREAST
-    silence_ns = fragment["waiting_ns"] - worker["last_progress_ns"]
+    silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]
     return int(min(max(wait_ns, silence_ns // _SILENCE_PART), worker["ceiling_ns"]))
 
 
@@ -386,9 +386,9 @@ def _told(worker: Any) -> bool:
 def _write_fragment(state: WorkerState, out: Words, i: int, seq: int, flags: int, now_ns: int) -> None:
     """Packet i = this worker's own fragment `seq`."""
     fragment = state.fragment[seq & (len(state.fragment) - 1)]
-    fragment["sent_ns"] = fragment["waiting_ns"] = now_ns
-    fragment["tries"] += 1
-    if fragment["tries"] > 1:
+    fragment["sent_ns"] = fragment["timer_start_ns"] = now_ns
+    fragment["transmissions"] += 1
+    if fragment["transmissions"] > 1:
         state.counter[0]["resends"] += 1
     else:
         state.counter[0]["fragments"] += 1

@@ -80,9 +80,9 @@ _WORKER = np.dtype(
 _FRAGMENT = np.dtype(
     [
         ("sent_ns", np.int64),
-        ("waiting_ns", np.int64),  # its timer counts from here: sent, or overtaken
-        ("tries", np.int32),
-        ("done", np.uint8),
+        ("timer_start_ns", np.int64),  # its timer counts from here: sent, or overtaken
+        ("transmissions", np.int32),
+        ("acked", np.uint8),  # its result is here
         ("priority", np.uint8),
         ("exponent", np.int8),  # the worker's own, then the result's
     ]
@@ -209,8 +209,8 @@ def worker_feed(
     for j in range(taken):
         row = worker["write_seq"] & (len(state.fragment) - 1)
         fragment = state.fragment[row]
-        fragment["tries"] = 0
-        fragment["done"] = 0
+        fragment["transmissions"] = 0
+        fragment["acked"] = 0
         fragment["priority"] = priority
         fragment["exponent"] = exponents[first + j] if first + j < len(exponents) else 0
         start = (first + j) * width

@@ -45,7 +45,7 @@ def forget_who_is_in_the_sum(host: WorkerHost | ServerHost, header: Header) -> N
 def spoil_the_ring(host: WorkerHost | ServerHost, header: Header) -> None:
     if isinstance(host, WorkerHost) and header.kind == Kind.QUERY:
         rows = len(host.state.fragment)
-        if host.state.fragment[header.seq & rows - 1]["done"]:
+        if host.state.fragment[header.seq & rows - 1]["acked"]:
             host.state.lane[header.seq & rows - 1] = host.state.lane[header.seq + 1 & rows - 1]
 
 
