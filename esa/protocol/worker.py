@@ -154,7 +154,7 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
     if seq >= worker["snd_nxt"]:
         if seq >= worker["snd_nxt"] + worker["max_window"]:
             return  # nobody can be as far as that
-        state.straight[seq & mask] = seq
+        state.bypass_seq[seq & mask] = seq
         if ahead:
             return
     elif seq >= worker["snd_una"] and not state.fragment[seq & mask]["acked"]:
@@ -175,8 +175,8 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
         if not mine:
             worker["straggler_notice_ns"] = now_ns
             return
-    if worker["query_tail"] - worker["query_head"] < len(state.asked):
-        state.asked[worker["query_tail"] & (len(state.asked) - 1)] = seq
+    if worker["query_tail"] - worker["query_head"] < len(state.query_queue):
+        state.query_queue[worker["query_tail"] & (len(state.query_queue) - 1)] = seq
         worker["query_tail"] += 1
 
 
@@ -199,8 +199,8 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         if worker["snd_una"] == worker["snd_nxt"]:
             worker["last_progress_ns"] = now_ns
             worker["tlp_count"] = worker["rto_count"] = 0
-        straight = state.straight[worker["snd_nxt"] & (len(state.straight) - 1)] == worker["snd_nxt"]
-        _write_fragment(state, out, count, worker["snd_nxt"], p.RESEND if straight else 0, now_ns)
+        bypass = state.bypass_seq[worker["snd_nxt"] & (len(state.bypass_seq) - 1)] == worker["snd_nxt"]
+        _write_fragment(state, out, count, worker["snd_nxt"], p.RESEND if bypass else 0, now_ns)
         worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _probe_patience_ns(worker))
         worker["snd_nxt"] += 1
         count += 1
@@ -228,7 +228,7 @@ def _answer(state: WorkerState, out: Words, now_ns: int) -> int:
     mask = len(state.fragment) - 1
     count = 0
     while worker["query_head"] < worker["query_tail"] and count < len(out):
-        seq = state.asked[worker["query_head"] & (len(state.asked) - 1)]
+        seq = state.query_queue[worker["query_head"] & (len(state.query_queue) - 1)]
         worker["query_head"] += 1
         not_yet = seq >= worker["snd_nxt"]
         if seq < worker["write_seq"] - len(state.fragment) or not_yet:

@@ -112,8 +112,8 @@ class WorkerState(NamedTuple):
     worker: Records  # (1,)
     fragment: Records  # (rows,)
     lane: Lanes  # (rows, lanes)
-    asked: npt.NDArray[np.int64]  # (rows,)
-    straight: npt.NDArray[np.int64]  # (rows,): the seq that goes straight to the PS, -1: none
+    query_queue: npt.NDArray[np.int64]  # (rows,)
+    bypass_seq: npt.NDArray[np.int64]  # (rows,): the seq that goes to the PS past all aggregators, -1: none
     counter: Records  # (1,)
 
 
@@ -146,8 +146,8 @@ def worker_state(
         worker=np.zeros(1, _WORKER),
         fragment=np.zeros(rows, _FRAGMENT),
         lane=np.zeros((rows, lanes), np.int32),
-        asked=np.zeros(rows, np.int64),
-        straight=np.full(rows, -1, np.int64),
+        query_queue=np.zeros(rows, np.int64),
+        bypass_seq=np.full(rows, -1, np.int64),
         counter=np.zeros(1, _COUNTERS),
     )
     worker = state.worker[0]

@@ -107,7 +107,7 @@ def worker(workers: Workers, w: int) -> WorkerState:
     """The state of one worker."""
     s = workers.state
     a, b = workers.rows[w], workers.rows[w + 1]
-    return WorkerState(s.worker[w : w + 1], s.fragment[a:b], s.lane[a:b], s.asked[a:b], s.straight[a:b],
+    return WorkerState(s.worker[w : w + 1], s.fragment[a:b], s.lane[a:b], s.query_queue[a:b], s.bypass_seq[a:b],
                        s.counter[w : w + 1])  # fmt: skip
 
 
