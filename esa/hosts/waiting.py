@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 from esa.job import Job
 from esa.protocol import Waiting
-from esa.protocol.timing import NEVER, NS_PER_S
+from esa.protocol.rtt import NEVER, NS_PER_S
 
 SAY_AFTER_S = 5.0  # of waiting for one fragment
 SAY_EVERY_S = 60.0  # at most

@@ -37,7 +37,7 @@ from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
 from esa.protocol import Timers, Waiting, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
-from esa.protocol.timing import NS_PER_S
+from esa.protocol.rtt import NS_PER_S
 from esa.transport import Reduced, fragments_of
 
 Lanes = npt.NDArray[np.int32]
@@ -276,7 +276,7 @@ class WorkerEndpoint:
         return {
             **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
             "refused": int(self._channel.refused[0]),
-            "srtt_us": float(worker["smoothed_ns"]) / 1000,
+            "srtt_us": float(worker["srtt_ns"]) / 1000,
             "window": float(worker["cwnd"]),
         }
 

@@ -15,7 +15,7 @@ from esa.protocol.server import server_receive
 from esa.protocol.server_ring import GROUP, STRANGER, ServerState, server_change_policy, server_state
 from esa.protocol.server_send import server_send
 from esa.protocol.timers import Timers
-from esa.protocol.timing import NEVER
+from esa.protocol.rtt import NEVER
 from esa.protocol.waiting import Waiting, worker_waiting
 from esa.protocol.worker import worker_receive, worker_send
 from esa.protocol.worker_ring import (

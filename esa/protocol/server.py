@@ -59,7 +59,7 @@ from esa.protocol.server_ring import (
     waiting_for,
 )
 from esa.protocol.server_send import measure_switch, measure_worker, next_question_ns, press, set_due
-from esa.protocol.timing import measure, patience_ns
+from esa.protocol.rtt import update_rtt, rto_ns
 from esa.protocol.worker_ring import NOT_YET
 
 
@@ -178,7 +178,7 @@ def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
     entry = state.entry[row]
     entry["seq"] = seq
     entry["seen_ns"] = entry["asked_ns"] = entry["progress_ns"] = now_ns
-    entry["due_ns"] = now_ns + patience_ns(me, 0)
+    entry["due_ns"] = now_ns + rto_ns(me, 0)
     entry["single"] = -1
     entry["position"] = me["open"]
     entry["rounds"] = entry["later"] = entry["misses"] = 0
@@ -247,7 +247,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
     entry["progress_ns"] = now_ns
     entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
     if entry["failed"]:  # somebody is back: ask on
-        set_due(state, row, min(entry["due_ns"], now_ns + patience_ns(me, 0)))
+        set_due(state, row, min(entry["due_ns"], now_ns + rto_ns(me, 0)))
     if resend and me["free"] >= 0:
         _keep_apart(state, packets, i, row, _lowest_bit(bitmap1), bitmap0, flags)
     else:
@@ -320,7 +320,7 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
     # The time counts if no question brought this about: nothing came by a RESEND, no switch handed anything over.
     in_vain = entry["rounds"] == 0 or entry["misses"] > 0 or me["switches"] == 0
     if entry["single"] < 0 and in_vain:
-        measure(me, now_ns - entry["seen_ns"])
+        update_rtt(me, now_ns - entry["seen_ns"])
     me["common"] = max(me["common"], entry["seq"])
     close(state, row, DONE)
     state.counter[0]["via_ps"] += 1

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.timers import Timers
-from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.worker_ring import ring_rows
 from esa.wire import index_parameters
 
@@ -216,12 +216,12 @@ def server_change_policy(
     me = state.server[0]
     me["switches"], me["unicast"], me["release_on_ack"] = switches, unicast, release_on_ack
     me["ask_ahead"] = timers.ask_ahead
-    me["initial_ns"], me["floor_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
-    me["ceiling_ns"] = timers.patience_ceiling_ns
+    me["initial_rto_ns"], me["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
+    me["max_rto_ns"] = timers.patience_ceiling_ns
     for answers in (me["by_switch"], me["by_worker"]):
-        answers["initial_ns"] = min(timers.patience_initial_ns, _ANSWER_INITIAL_NS)
-        answers["floor_ns"] = min(timers.patience_floor_ns, _ANSWER_FLOOR_NS)
-        answers["ceiling_ns"] = timers.patience_ceiling_ns
+        answers["initial_rto_ns"] = min(timers.patience_initial_ns, _ANSWER_INITIAL_NS)
+        answers["min_rto_ns"] = min(timers.patience_floor_ns, _ANSWER_FLOOR_NS)
+        answers["max_rto_ns"] = timers.patience_ceiling_ns
 
 
 @native

@@ -45,7 +45,7 @@ from esa.protocol.server_ring import (
     say,
     waiting_for,
 )
-from esa.protocol.timing import NEVER, SCANS_PER_FLOOR, measure, patience_ns
+from esa.protocol.rtt import NEVER, SCANS_PER_FLOOR, update_rtt, rto_ns
 
 _ASK_ALL_ROUND = 4
 _EQUAL_ROUNDS = 8  # before intervals double
@@ -105,7 +105,7 @@ def _ask(state: ServerState, now_ns: int) -> None:
                 _ask_for(state, row, oldest, now_ns)
         earliest = min(earliest, entry["due_ns"])
         k += 1
-    me["scan_ns"] = max(earliest, now_ns + me["floor_ns"] // SCANS_PER_FLOOR)
+    me["scan_ns"] = max(earliest, now_ns + me["min_rto_ns"] // SCANS_PER_FLOOR)
 
 
 @native
@@ -143,8 +143,8 @@ def _answer_patience_ns(state: ServerState, row: int, doublings: int) -> int:
     me = state.server[0]
     lossy = entry["rounds"] > 2 and entry["later"] == 0
     if entry["queried_ns"] > 0 and not lossy:
-        return int(patience_ns(me["by_worker"], doublings))
-    return int(patience_ns(me["by_switch"], doublings))
+        return int(rto_ns(me["by_worker"], doublings))
+    return int(rto_ns(me["by_switch"], doublings))
 
 
 @native
@@ -153,7 +153,7 @@ def press(state: ServerState, row: int, now_ns: int) -> None:
     entry = state.entry[row]
     entry["pressed"] = 1
     if entry["rounds"] == 0:
-        due_ns = now_ns + state.server[0]["by_switch"]["floor_ns"]  # the RESENDs of its peers come at the same time
+        due_ns = now_ns + state.server[0]["by_switch"]["min_rto_ns"]  # the RESENDs of its peers come at the same time
     else:
         due_ns = max(entry["asked_ns"] + _answer_patience_ns(state, row, 0), now_ns)
     set_due(state, row, min(entry["due_ns"], due_ns))
@@ -191,7 +191,7 @@ def _later_ns(state: ServerState, row: int, worker: int) -> int:
 def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
     """Leave in `later` which of an entry's missing workers live and have not sent it yet: they said so lately."""
     me = state.server[0]
-    lately_ns = now_ns - max(me["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * me["ceiling_ns"])
+    lately_ns = now_ns - max(me["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * me["max_rto_ns"])
     for rack in range(len(state.rack)):
         state.later[row, rack] = 0
     for worker in range(me["workers"]):
@@ -228,14 +228,14 @@ def measure_switch(state: ServerState, entry: Any, now_ns: int) -> None:
     """A switch said something about an entry: take the time if it was asked once."""
     if entry["rounds"] == 1 and not entry["timed"]:
         entry["timed"] = 1
-        measure(state.server[0]["by_switch"], now_ns - entry["asked_ns"])
+        update_rtt(state.server[0]["by_switch"], now_ns - entry["asked_ns"])
 
 
 @native
 def measure_worker(state: ServerState, entry: Any, now_ns: int) -> None:
     """A worker brought what an entry lacked: take the time if workers were asked once."""
     if 0 < entry["queried_ns"] < NEVER:
-        measure(state.server[0]["by_worker"], now_ns - entry["queried_ns"])
+        update_rtt(state.server[0]["by_worker"], now_ns - entry["queried_ns"])
         entry["queried_ns"] = NEVER
 
 

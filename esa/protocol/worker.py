@@ -49,7 +49,7 @@ from esa.native import native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.serial import on_wire, unwrap
-from esa.protocol.timing import NEVER, measure, patience_ns
+from esa.protocol.rtt import NEVER, update_rtt, rto_ns
 from esa.protocol.worker_ring import NOT_YET, WorkerState
 
 _FORGETTING = 1.0 / 1024.0  # of the shortest round trip, per sample: paths change
@@ -135,7 +135,7 @@ def _adjust_window(worker: Any, counter: Any, marked: bool, now_ns: int) -> None
     """AIMD: a mark halves the window, at most once per round trip; a window without marks widens it by one."""
     if marked:
         counter["ecn"] += 1
-        if now_ns - worker["cwnd_reduced_ns"] > worker["smoothed_ns"]:
+        if now_ns - worker["cwnd_reduced_ns"] > worker["srtt_ns"]:
             worker["cwnd"] = max(worker["cwnd"] / 2.0, 1.0)
             worker["cwnd_reduced_ns"] = now_ns
     else:
@@ -158,7 +158,7 @@ def _asked(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) ->
         if ahead:
             return
     elif seq >= worker["snd_una"] and not state.fragment[seq & mask]["acked"]:
-        if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < worker["smoothed_ns"]:
+        if ahead and now_ns - state.fragment[seq & mask]["sent_ns"] < worker["srtt_ns"]:
             return
         missing0, missing1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
         same_rack = missing1 & worker["bitmap1"] != 0
@@ -299,7 +299,7 @@ def _probe(state: WorkerState, out: Words, count: int, now_ns: int) -> tuple[int
 @native
 def _measure_round_trip(worker: Any, sample_ns: int) -> None:
     """Take in the round trip of a fragment that was sent once (Karn)."""
-    measure(worker, sample_ns)
+    update_rtt(worker, sample_ns)
     sample = float(sample_ns)
     if worker["median_rtt_ns"] == 0.0:
         worker["median_rtt_ns"] = worker["min_rtt_ns"] = max(sample, 1.0)
@@ -342,14 +342,14 @@ def _overtaken_patience_ns(worker: Any, fragment: Any, older: int) -> int:
             wait_ns = max(wait_ns, int(worker["median_rtt_ns"]))
         wait_ns *= 1 + older // _ABREAST
     silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]
-    return int(min(max(wait_ns, silence_ns // _SILENCE_PART), worker["ceiling_ns"]))
+    return int(min(max(wait_ns, silence_ns // _SILENCE_PART), worker["max_rto_ns"]))
 
 
 @native
 def _probe_patience_ns(worker: Any) -> int:
     """How long those beyond the highest result wait, from the last result or probe."""
     quick_ns = _quick_probe_ns(worker)
-    return quick_ns if quick_ns else patience_ns(worker, worker["rto_count"])
+    return quick_ns if quick_ns else rto_ns(worker, worker["rto_count"])
 
 
 @native
@@ -373,7 +373,7 @@ def _quick_probe_ns(worker: Any) -> int:
         return 0
     first_ns = int(max(_PROBE_TRIPS * worker["min_rtt_ns"], _PROBE_REORDERINGS * worker["min_reo_wnd_ns"]))
     quick_ns = first_ns << (worker["tlp_count"] if _told(worker) else max(worker["tlp_count"] - _EQUAL_PROBES, 0))
-    return int(quick_ns) if quick_ns < patience_ns(worker, 0) else 0
+    return int(quick_ns) if quick_ns < rto_ns(worker, 0) else 0
 
 
 @native

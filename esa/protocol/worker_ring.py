@@ -20,7 +20,7 @@ import numpy.typing as npt
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.timers import Timers
-from esa.protocol.timing import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.wire import index_parameters
 
 NOT_YET = 0  # an ANSWER's priority: not to what was asked, for that was not sent yet; fragments have 1..255
@@ -170,7 +170,7 @@ def worker_state(
     worker["other_run"] = -1
     worker["give_up_ns"], worker["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
     worker["min_reo_wnd_ns"] = timers.overtaken_floor_ns
-    worker["initial_ns"], worker["floor_ns"], worker["ceiling_ns"] = (
+    worker["initial_rto_ns"], worker["min_rto_ns"], worker["max_rto_ns"] = (
         timers.rto_initial_ns,
         timers.rto_floor_ns,
         timers.rto_ceiling_ns,

@@ -328,9 +328,9 @@ def test_the_round_trip_is_never_measured_on_what_was_sent_twice():
     w.wait()
     w.now_ns += 7 * MS
     w.result(0)
-    assert w.me["smoothed_ns"] == 0
+    assert w.me["srtt_ns"] == 0
     w.result(1)
-    assert w.me["smoothed_ns"] == w.now_ns
+    assert w.me["srtt_ns"] == w.now_ns
 
 
 def test_marks_halve_the_window_once_per_round_trip_and_results_without_widen_it():
