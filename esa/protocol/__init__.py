@@ -11,11 +11,11 @@ virtual time use the same ones. `worker.py` and `server.py` open with why the pr
 """
 
 from esa.protocol.packets import HEADER_WORDS, Words, as_packets, words
+from esa.protocol.rtt import NEVER
 from esa.protocol.server import server_receive
 from esa.protocol.server_ring import GROUP, STRANGER, ServerState, server_change_policy, server_state
 from esa.protocol.server_send import server_send
 from esa.protocol.timers import Timers
-from esa.protocol.rtt import NEVER
 from esa.protocol.waiting import Waiting, worker_waiting
 from esa.protocol.worker import worker_receive, worker_send
 from esa.protocol.worker_ring import (

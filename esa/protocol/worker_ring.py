@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
-from esa.protocol.timers import Timers
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.protocol.timers import Timers
 from esa.wire import index_parameters
 
 NOT_YET = 0  # an ANSWER's priority: not to what was asked, for that was not sent yet; fragments have 1..255
