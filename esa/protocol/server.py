@@ -24,14 +24,14 @@ preemption paid at once; a policy that never preempts never asks ahead.
 
 How long a seq lives. A worker sends s only after it has every result up to s - W. A result for s - W exists only when
 all workers had sent s - W, so then every worker has every result up to s - 2W. Whatever is said about such a seq is
-an echo: a stale row, a duplicate. `newest` is the highest s seen; everything up to newest - 2W is dropped on arrival,
-and the ring of four windows never holds two seqs that matter in one row. Rows that `newest` passes are emptied, so a
+an echo: a stale row, a duplicate. `max_seq` is the highest s seen; everything up to max_seq - 2W is dropped on arrival,
+and the ring of four windows never holds two seqs that matter in one row. Rows that `max_seq` passes are emptied, so a
 row never holds a seq of one turn of the 32-bit numbers into the next. The switches may do all the work for hours, and
-`newest` would fall behind by half the numbers: a PS that has heard nothing for a minute forgets everything. Nobody
+`max_seq` would fall behind by half the numbers: a PS that has heard nothing for a minute forgets everything. Nobody
 can need it: who lacks a result asks at least once a second.
 
 An echo can open an entry, for the PS does not know what the switches finished. It goes the usual way: REMINDER, MISS,
-QUERY, and a worker's ANSWER closes it, with the result or, if that is gone, with a newer one, which moves `newest`.
+QUERY, and a worker's ANSWER closes it, with the result or, if that is gone, with a newer one, which moves `max_seq`.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ import numpy.typing as npt
 from esa.native import native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
+from esa.protocol.rtt import rto_ns, update_rtt
 from esa.protocol.serial import unwrap
 from esa.protocol.server_ring import (
     AHEAD,
@@ -59,7 +60,6 @@ from esa.protocol.server_ring import (
     waiting_for,
 )
 from esa.protocol.server_send import measure_switch, measure_worker, next_question_ns, press, set_due
-from esa.protocol.rtt import update_rtt, rto_ns
 from esa.protocol.worker_ring import NOT_YET
 
 
@@ -79,38 +79,38 @@ def server_receive(state: ServerState, packets: Words, source: npt.NDArray[np.in
 @native
 def _refuse(state: ServerState, packets: Words, i: int, source: int) -> None:
     """Count what was not taken, and remember from which other run a member's packet was."""
-    me = state.server[0]
-    epoch = p.other_run_of(packets, i, me["job"], me["epoch"])
+    server = state.server[0]
+    epoch = p.other_run_of(packets, i, server["job"], server["epoch"])
     if source == STRANGER or epoch < 0:
         state.counter[0]["malformed"] += 1
     else:
         state.counter[0]["other_run"] += 1
-        me["other_run"], me["other_source"] = epoch, source
+        server["other_run"], server["other_source"] = epoch, source
 
 
 @native
 def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) -> bool:
-    me = state.server[0]
-    kind = p.kind_of(packets, i, me["job"], me["epoch"])
+    server = state.server[0]
+    kind = p.kind_of(packets, i, server["job"], server["epoch"])
     if source == STRANGER or kind == 0:
         return False
     flags = p.flags_of(packets, i)
     bitmap0, bitmap1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
     seq = p.seq_of(packets, i)
-    if me["heard"]:
-        seq = unwrap(seq, me["newest"])
-    if kind == p.MISS and source >= me["workers"]:
+    if server["synchronized"]:
+        seq = unwrap(seq, server["max_seq"])
+    if kind == p.MISS and source >= server["workers"]:
         _miss(state, seq, now_ns)
-    elif kind == p.RESULT and flags & p.ANSWER and source < me["workers"]:
+    elif kind == p.RESULT and flags & p.ANSWER and source < server["workers"]:
         _note(state, seq, now_ns)
-        me["common"] = max(me["common"], seq)
+        server["low_watermark"] = max(server["low_watermark"], seq)
         state.member[source]["heard_ns"] = now_ns
         if p.priority_of(packets, i) == NOT_YET:
             state.member[source]["later_ns"] = now_ns
         _answered(state, packets, i, seq, now_ns)
     elif (kind == p.GRADIENT or kind == p.PARTIAL) and _sensible(state, kind, flags, bitmap0, bitmap1, source):
         _note(state, seq, now_ns)
-        if kind == p.GRADIENT and source < me["workers"]:
+        if kind == p.GRADIENT and source < server["workers"]:
             state.member[source]["sent"] = max(state.member[source]["sent"], seq)
             state.member[source]["heard_ns"] = now_ns
         else:
@@ -162,25 +162,25 @@ def _lowest_bit(bitmap: int) -> int:
 @native
 def _note(state: ServerState, seq: int, now_ns: int) -> None:
     """Some worker is as far as `seq`: empty the rows that this outdates."""
-    me = state.server[0]
-    me["heard_ns"] = now_ns
-    if not me["heard"]:
-        me["heard"] = 1
-        me["newest"] = seq
-    for passed in range(max(me["newest"], seq - len(state.entry)) + 1, seq + 1):
+    server = state.server[0]
+    server["last_packet_ns"] = now_ns
+    if not server["synchronized"]:
+        server["synchronized"] = 1
+        server["max_seq"] = seq
+    for passed in range(max(server["max_seq"], seq - len(state.entry)) + 1, seq + 1):
         forget(state, passed & (len(state.entry) - 1))
-    me["newest"] = max(me["newest"], seq)
+    server["max_seq"] = max(server["max_seq"], seq)
 
 
 @native
 def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
-    me = state.server[0]
+    server = state.server[0]
     entry = state.entry[row]
     entry["seq"] = seq
     entry["seen_ns"] = entry["asked_ns"] = entry["progress_ns"] = now_ns
-    entry["due_ns"] = now_ns + rto_ns(me, 0)
+    entry["due_ns"] = now_ns + rto_ns(server["completion"], 0)
     entry["single"] = -1
-    entry["position"] = me["open"]
+    entry["position"] = server["open_count"]
     entry["rounds"] = entry["later"] = entry["misses"] = 0
     entry["state"] = OPEN
     entry["priority"] = 0
@@ -189,14 +189,14 @@ def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
     entry["flags"] = entry["summed"] = entry["failed"] = entry["regrouped"] = 0
     for rack in range(len(state.rack)):
         state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = state.later[row, rack] = 0
-    state.open[me["open"]] = row
-    me["open"] += 1
-    me["scan_ns"] = min(me["scan_ns"], entry["due_ns"])
+    state.open[server["open_count"]] = row
+    server["open_count"] += 1
+    server["next_deadline_ns"] = min(server["next_deadline_ns"], entry["due_ns"])
 
 
 @native
 def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, now_ns: int) -> None:
-    me = state.server[0]
+    server = state.server[0]
     counter = state.counter[0]
     row = seq & (len(state.entry) - 1)
     entry = state.entry[row]
@@ -210,7 +210,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         counter["partials"] += 1
     counter["collisions"] += flags & p.COLLISION != 0
 
-    if seq <= me["newest"] - me["horizon"]:
+    if seq <= server["max_seq"] - server["retention_seqs"]:
         counter["duplicates"] += 1
         return
     first_sight = entry["state"] == EMPTY
@@ -247,8 +247,8 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
     entry["progress_ns"] = now_ns
     entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
     if entry["failed"]:  # somebody is back: ask on
-        set_due(state, row, min(entry["due_ns"], now_ns + rto_ns(me, 0)))
-    if resend and me["free"] >= 0:
+        set_due(state, row, min(entry["due_ns"], now_ns + rto_ns(server["completion"], 0)))
+    if resend and server["free_head"] >= 0:
         _keep_apart(state, packets, i, row, _lowest_bit(bitmap1), bitmap0, flags)
     else:
         _add(state, packets, i, row, flags)
@@ -260,7 +260,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         missing += _bits(waiting_for(state, row, rack))
     if missing == 0:
         _complete(state, row, now_ns)
-    elif first_sight and missing <= me["ask_ahead"] and kind == p.PARTIAL:
+    elif first_sight and missing <= server["early_query_limit"] and kind == p.PARTIAL:
         say(state, seq, p.QUERY, AHEAD)
 
 
@@ -287,10 +287,10 @@ def _add(state: ServerState, packets: Words, i: int, row: int, flags: int) -> No
 
 @native
 def _keep_apart(state: ServerState, packets: Words, i: int, row: int, rack: int, bit: int, flags: int) -> None:
-    me = state.server[0]
-    number = me["free"]
+    server = state.server[0]
+    number = server["free_head"]
     single = state.single[number]
-    me["free"] = single["next"]
+    server["free_head"] = single["next"]
     single["next"] = state.entry[row]["single"]
     state.entry[row]["single"] = number
     single["rack"] = rack
@@ -304,7 +304,7 @@ def _keep_apart(state: ServerState, packets: Words, i: int, row: int, rack: int,
 @native
 def _complete(state: ServerState, row: int, now_ns: int) -> None:
     """Every worker is in the sum or kept apart: add what only RESENDs brought, and tell everybody."""
-    me = state.server[0]
+    server = state.server[0]
     entry = state.entry[row]
     if not entry["summed"]:
         for k in range(state.lane.shape[1]):
@@ -318,10 +318,10 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
             entry["flags"] |= single["flags"] & p.ECN
         number = single["next"]
     # The time counts if no question brought this about: nothing came by a RESEND, no switch handed anything over.
-    in_vain = entry["rounds"] == 0 or entry["misses"] > 0 or me["switches"] == 0
+    in_vain = entry["rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
     if entry["single"] < 0 and in_vain:
-        update_rtt(me, now_ns - entry["seen_ns"])
-    me["common"] = max(me["common"], entry["seq"])
+        update_rtt(server["completion"], now_ns - entry["seen_ns"])
+    server["low_watermark"] = max(server["low_watermark"], entry["seq"])
     close(state, row, DONE)
     state.counter[0]["via_ps"] += 1
     say(state, entry["seq"], p.RESULT, GROUP)
@@ -330,10 +330,10 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
 @native
 def _answered(state: ServerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
     """A worker has the result of an entry: it goes to those who asked for it."""
-    me = state.server[0]
+    server = state.server[0]
     row = seq & (len(state.entry) - 1)
     entry = state.entry[row]
-    if seq <= me["newest"] - me["horizon"] or entry["state"] != OPEN:
+    if seq <= server["max_seq"] - server["retention_seqs"] or entry["state"] != OPEN:
         return
     measure_worker(state, entry, now_ns)
     p.read_lanes(packets, i, state.lane, row)
@@ -342,7 +342,7 @@ def _answered(state: ServerState, packets: Words, i: int, seq: int, now_ns: int)
     entry["flags"] = p.flags_of(packets, i) & p.ECN
     close(state, row, DONE)
     state.counter[0]["answered"] += 1
-    for worker in range(me["workers"]):
+    for worker in range(server["workers"]):
         member = state.member[worker]
         if state.asked[row, member["rack"]] & member["bit"]:
             _tell(state, row, seq, worker)

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
-from esa.protocol.timers import Timers
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.protocol.timers import Timers
 from esa.protocol.worker_ring import ring_rows
 from esa.wire import index_parameters
 
@@ -33,33 +33,40 @@ _TIMERS = Timers()
 
 _SERVER = np.dtype(
     [
+        # Identity
         ("job", np.int64),
         ("epoch", np.int64),
-        ("multiplier", np.int64),
-        ("salt", np.int64),
         ("workers", np.int64),
+        # Configuration: written by `server_state` and `server_change_policy` alone
+        ("multiplier", np.int64),  # of the index that a seq has, as `salt`
+        ("salt", np.int64),
         ("switches", np.int64),
         ("unicast", np.int64),  # no switch replicates a RESULT
-        ("release_on_ack", np.int64),  # rows are held until a RESULT with RELEASE comes through
-        ("ask_ahead", np.int64),  # ask at first sight if no more workers than that are missing
-        ("horizon", np.int64),  # seqs; who has sent s has every result up to s - horizon, and so has every other
-        ("heard", np.int64),  # whether any valid packet came: `newest` and `heard_ns` mean something
-        ("heard_ns", np.int64),
-        ("newest", np.int64),  # highest seq seen
+        ("release_on_ack", np.int64),  # aggregators are held until a RESULT with RELEASE comes through
+        ("early_query_limit", np.int64),  # ask at first sight if no more workers than that are missing
+        ("retention_seqs", np.int64),  # who has sent s has every result up to s minus these, and so has every other
         ("give_up_ns", np.int64),  # silence of a missing worker, at most
-        ("limit_ns", np.int64),  # without anything new, at most, while those missing live
-        ("scan_ns", np.int64),  # no entry's time is up before
-        ("open", np.int64),  # how many entries are
-        ("free", np.int64),  # first free single, -1: none
+        ("wait_limit_ns", np.int64),  # without anything new, at most, while those missing live
+        # Sequence space, unwrapped
+        ("synchronized", np.int64),  # whether any valid packet came: `max_seq` and `last_packet_ns` mean something
+        ("last_packet_ns", np.int64),
+        ("max_seq", np.int64),  # highest seen
+        ("low_watermark", np.int64),  # highest that every worker is known to have sent
+        # RTT estimates (RFC 6298)
+        ("completion", np.dtype(ESTIMATE_FIELDS)),  # of the time from first sight of a fragment to its completion
+        ("switch_rtt", np.dtype(ESTIMATE_FIELDS)),  # of the time from a question to a switch's answer
+        ("worker_rtt", np.dtype(ESTIMATE_FIELDS)),  # ... to a worker's
+        # Open entries, and their timers
+        ("open_count", np.int64),
+        ("next_deadline_ns", np.int64),  # no entry's time is up before
+        ("free_head", np.int64),  # first free place for a held RESEND, -1: none
+        # Outbox: counts of the items taken out and put in
         ("outbox_head", np.int64),
         ("outbox_tail", np.int64),
-        ("cursor", np.int64),  # members already served by the item at the head
-        ("common", np.int64),  # highest seq that every worker is known to have sent
+        ("outbox_cursor", np.int64),  # members already served by the item at the head
+        # Failure
         ("other_run", np.int64),  # epoch of the last packet of this job that was of another run, -1: none came
         ("other_source", np.int64),  # the member that sent it
-        *ESTIMATE_FIELDS,  # of the time from first sight to completion
-        ("by_switch", np.dtype(ESTIMATE_FIELDS)),  # of the time from a question to a switch's answer
-        ("by_worker", np.dtype(ESTIMATE_FIELDS)),  # ... to a worker's
     ]
 )
 _ENTRY = np.dtype(
@@ -188,20 +195,20 @@ def server_state(
         outbox=np.zeros(2 * rows, _ITEM),
         counter=np.zeros(1, _COUNTERS),
     )
-    me = state.server[0]
-    me["job"], me["epoch"] = job, epoch
-    me["multiplier"], me["salt"] = index_parameters(job, epoch)
-    me["workers"] = sum(workers_per_rack)
-    me["horizon"] = 2 * window
-    me["give_up_ns"], me["limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
-    me["scan_ns"] = NEVER
+    server = state.server[0]
+    server["job"], server["epoch"] = job, epoch
+    server["multiplier"], server["salt"] = index_parameters(job, epoch)
+    server["workers"] = sum(workers_per_rack)
+    server["retention_seqs"] = 2 * window
+    server["give_up_ns"], server["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
+    server["next_deadline_ns"] = NEVER
     server_change_policy(state, switches=switches, unicast=unicast, release_on_ack=release_on_ack, timers=timers)
-    me["common"] = -NEVER
-    me["other_run"] = me["other_source"] = -1
+    server["low_watermark"] = -NEVER
+    server["other_run"] = server["other_source"] = -1
     state.rack["full"] = [(1 << n) - 1 for n in workers_per_rack]
     state.rack["first"] = np.cumsum([0, *workers_per_rack[:-1]])
     state.single["next"] = [*range(1, singles), -1] if singles else []
-    me["free"] = 0 if singles else -1
+    server["free_head"] = 0 if singles else -1
     return state
 
 
@@ -213,12 +220,13 @@ def server_change_policy(
     What is measured and what is open stays: an entry that waits for a switch's answer asks the workers at its next
     time-out. Which packets carry RELEASE, and what is exact, does not depend on the policy.
     """
-    me = state.server[0]
-    me["switches"], me["unicast"], me["release_on_ack"] = switches, unicast, release_on_ack
-    me["ask_ahead"] = timers.ask_ahead
-    me["initial_rto_ns"], me["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
-    me["max_rto_ns"] = timers.patience_ceiling_ns
-    for answers in (me["by_switch"], me["by_worker"]):
+    server = state.server[0]
+    server["switches"], server["unicast"], server["release_on_ack"] = switches, unicast, release_on_ack
+    server["early_query_limit"] = timers.ask_ahead
+    completion = server["completion"]
+    completion["initial_rto_ns"], completion["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
+    completion["max_rto_ns"] = timers.patience_ceiling_ns
+    for answers in (server["switch_rtt"], server["worker_rtt"]):
         answers["initial_rto_ns"] = min(timers.patience_initial_ns, _ANSWER_INITIAL_NS)
         answers["min_rto_ns"] = min(timers.patience_floor_ns, _ANSWER_FLOOR_NS)
         answers["max_rto_ns"] = timers.patience_ceiling_ns
@@ -230,14 +238,14 @@ def say(state: ServerState, seq: int, kind: int, destination: int) -> None:
 
     Whoever waits for it asks again.
     """
-    me = state.server[0]
-    if me["outbox_tail"] - me["outbox_head"] == len(state.outbox):
+    server = state.server[0]
+    if server["outbox_tail"] - server["outbox_head"] == len(state.outbox):
         return
-    item = state.outbox[me["outbox_tail"] & (len(state.outbox) - 1)]
+    item = state.outbox[server["outbox_tail"] & (len(state.outbox) - 1)]
     item["seq"] = seq
     item["kind"] = kind
     item["destination"] = destination
-    me["outbox_tail"] += 1
+    server["outbox_tail"] += 1
 
 
 @native
@@ -249,20 +257,20 @@ def waiting_for(state: ServerState, row: int, rack: int) -> int:
 @native
 def close(state: ServerState, row: int, outcome: int) -> None:
     """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
-    me = state.server[0]
+    server = state.server[0]
     entry = state.entry[row]
     single = entry["single"]
     while single >= 0:
         following = state.single[single]["next"]
-        state.single[single]["next"] = me["free"]
-        me["free"] = single
+        state.single[single]["next"] = server["free_head"]
+        server["free_head"] = single
         single = following
     entry["single"] = -1
     entry["state"] = outcome
-    me["open"] -= 1
-    if me["open"] == 0:
-        me["scan_ns"] = NEVER
-    last = state.open[me["open"]]
+    server["open_count"] -= 1
+    if server["open_count"] == 0:
+        server["next_deadline_ns"] = NEVER
+    last = state.open[server["open_count"]]
     state.open[entry["position"]] = last
     state.entry[last]["position"] = entry["position"]
 
@@ -278,13 +286,13 @@ def forget(state: ServerState, row: int) -> None:
 @native
 def forget_after_silence(state: ServerState, now_ns: int) -> None:
     """Forget everything if no worker has been heard for a minute: the essay in `server` says why nobody can need it."""
-    me = state.server[0]
-    if me["heard"] and now_ns - me["heard_ns"] > _SILENCE_NS:
+    server = state.server[0]
+    if server["synchronized"] and now_ns - server["last_packet_ns"] > _SILENCE_NS:
         for row in range(len(state.entry)):
             forget(state, row)
-        me["heard"] = 0
-        me["common"] = -NEVER
-        for worker in range(me["workers"]):
+        server["synchronized"] = 0
+        server["low_watermark"] = -NEVER
+        for worker in range(server["workers"]):
             state.member[worker]["sent"] = -NEVER
 
 

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from esa.native import native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
+from esa.protocol.rtt import NEVER, SCANS_PER_FLOOR, rto_ns, update_rtt
 from esa.protocol.serial import on_wire
 from esa.protocol.server_ring import (
     AHEAD,
@@ -45,7 +46,6 @@ from esa.protocol.server_ring import (
     say,
     waiting_for,
 )
-from esa.protocol.rtt import NEVER, SCANS_PER_FLOOR, update_rtt, rto_ns
 
 _ASK_ALL_ROUND = 4
 _EQUAL_ROUNDS = 8  # before intervals double
@@ -59,44 +59,44 @@ def server_send(state: ServerState, out: Words, destination: npt.NDArray[np.int3
     A RESULT to GROUP is for the switch to replicate; its address is that of any worker. Returns (packets, the time
     to call again at the latest: `now_ns` if there was more than `out` holds).
     """
-    me = state.server[0]
-    if now_ns >= me["scan_ns"]:
+    server = state.server[0]
+    if now_ns >= server["next_deadline_ns"]:
         _ask(state, now_ns)
     count = 0
-    while count < len(out) and me["outbox_head"] < me["outbox_tail"]:
-        item = state.outbox[me["outbox_head"] & (len(state.outbox) - 1)]
+    while count < len(out) and server["outbox_head"] < server["outbox_tail"]:
+        item = state.outbox[server["outbox_head"] & (len(state.outbox) - 1)]
         row = item["seq"] & (len(state.entry) - 1)
         wanted = DONE if item["kind"] == p.RESULT else OPEN
         finished = True
         if state.entry[row]["state"] == wanted and state.entry[row]["seq"] == item["seq"]:
-            if item["destination"] < 0 and (item["kind"] != p.RESULT or me["unicast"]):
+            if item["destination"] < 0 and (item["kind"] != p.RESULT or server["unicast"]):
                 count, finished = _write_to_each(state, out, destination, count, row, item)
             else:
                 _write(state, out, destination, count, row, item["kind"], 0, item["destination"])
                 count += 1
         if finished:
-            me["outbox_head"] += 1
-            me["cursor"] = 0
-    if me["outbox_head"] < me["outbox_tail"]:
+            server["outbox_head"] += 1
+            server["outbox_cursor"] = 0
+    if server["outbox_head"] < server["outbox_tail"]:
         return count, now_ns
-    return count, int(me["scan_ns"])
+    return count, int(server["next_deadline_ns"])
 
 
 @native
 def _ask(state: ServerState, now_ns: int) -> None:
     """For every open entry whose time is up: remind the switches, and from the second round on query the workers."""
     forget_after_silence(state, now_ns)
-    me = state.server[0]
+    server = state.server[0]
     oldest = NEVER
-    for k in range(me["open"]):
+    for k in range(server["open_count"]):
         oldest = min(oldest, state.entry[state.open[k]]["seq"])
     earliest = NEVER
     k = 0
-    while k < me["open"]:
+    while k < server["open_count"]:
         row = state.open[k]
         entry = state.entry[row]
         if entry["due_ns"] <= now_ns:
-            if entry["seq"] <= me["newest"] - me["horizon"]:
+            if entry["seq"] <= server["max_seq"] - server["retention_seqs"]:
                 close(state, row, EMPTY)  # every worker has it; another entry takes place k
                 continue
             if _is_hopeless(state, row, now_ns):
@@ -105,7 +105,7 @@ def _ask(state: ServerState, now_ns: int) -> None:
                 _ask_for(state, row, oldest, now_ns)
         earliest = min(earliest, entry["due_ns"])
         k += 1
-    me["scan_ns"] = max(earliest, now_ns + me["min_rto_ns"] // SCANS_PER_FLOOR)
+    server["next_deadline_ns"] = max(earliest, now_ns + server["completion"]["min_rto_ns"] // SCANS_PER_FLOOR)
 
 
 @native
@@ -140,11 +140,11 @@ def next_question_ns(state: ServerState, row: int) -> int:
 def _answer_patience_ns(state: ServerState, row: int, doublings: int) -> int:
     """How long an answer to the last question about an entry may take."""
     entry = state.entry[row]
-    me = state.server[0]
+    server = state.server[0]
     lossy = entry["rounds"] > 2 and entry["later"] == 0
     if entry["queried_ns"] > 0 and not lossy:
-        return int(rto_ns(me["by_worker"], doublings))
-    return int(rto_ns(me["by_switch"], doublings))
+        return int(rto_ns(server["worker_rtt"], doublings))
+    return int(rto_ns(server["switch_rtt"], doublings))
 
 
 @native
@@ -153,7 +153,7 @@ def press(state: ServerState, row: int, now_ns: int) -> None:
     entry = state.entry[row]
     entry["pressed"] = 1
     if entry["rounds"] == 0:
-        due_ns = now_ns + state.server[0]["by_switch"]["min_rto_ns"]  # the RESENDs of its peers come at the same time
+        due_ns = now_ns + state.server[0]["switch_rtt"]["min_rto_ns"]  # the RESENDs of its peers come at the same time
     else:
         due_ns = max(entry["asked_ns"] + _answer_patience_ns(state, row, 0), now_ns)
     set_due(state, row, min(entry["due_ns"], due_ns))
@@ -162,9 +162,9 @@ def press(state: ServerState, row: int, now_ns: int) -> None:
 @native
 def set_due(state: ServerState, row: int, due_ns: int) -> None:
     """Look at an entry again at that time."""
-    me = state.server[0]
+    server = state.server[0]
     state.entry[row]["due_ns"] = due_ns
-    me["scan_ns"] = min(me["scan_ns"], due_ns)
+    server["next_deadline_ns"] = min(server["next_deadline_ns"], due_ns)
 
 
 @native
@@ -182,7 +182,7 @@ def _later_ns(state: ServerState, row: int, worker: int) -> int:
     """When a worker last said that it had not sent yet what it was asked for, where this can be true of an entry."""
     seq = state.entry[row]["seq"]
     member = state.member[worker]
-    if seq <= state.server[0]["common"] or member["sent"] >= seq:
+    if seq <= state.server[0]["low_watermark"] or member["sent"] >= seq:
         return -NEVER
     return int(member["later_ns"])
 
@@ -190,11 +190,13 @@ def _later_ns(state: ServerState, row: int, worker: int) -> int:
 @native
 def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
     """Leave in `later` which of an entry's missing workers live and have not sent it yet: they said so lately."""
-    me = state.server[0]
-    lately_ns = now_ns - max(me["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * me["max_rto_ns"])
+    server = state.server[0]
+    lately_ns = now_ns - max(
+        server["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * server["completion"]["max_rto_ns"]
+    )
     for rack in range(len(state.rack)):
         state.later[row, rack] = 0
-    for worker in range(me["workers"]):
+    for worker in range(server["workers"]):
         if _later_ns(state, row, worker) >= lately_ns and is_missing(state, row, worker):
             member = state.member[worker]
             state.later[row, member["rack"]] |= member["bit"]
@@ -203,12 +205,12 @@ def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
 @native
 def _is_hopeless(state: ServerState, row: int, now_ns: int) -> bool:
     """Whether an entry has waited too long: for a worker that is silent, or for some that live."""
-    me = state.server[0]
+    server = state.server[0]
     waited_ns = now_ns - state.entry[row]["progress_ns"]
-    if waited_ns < me["give_up_ns"] or waited_ns >= me["limit_ns"]:
-        return bool(waited_ns >= me["limit_ns"])
+    if waited_ns < server["give_up_ns"] or waited_ns >= server["wait_limit_ns"]:
+        return bool(waited_ns >= server["wait_limit_ns"])
     hopeless = False
-    for worker in range(me["workers"]):
+    for worker in range(server["workers"]):
         hopeless = hopeless or _is_silent(state, row, worker, now_ns)
     return hopeless
 
@@ -228,14 +230,14 @@ def measure_switch(state: ServerState, entry: Any, now_ns: int) -> None:
     """A switch said something about an entry: take the time if it was asked once."""
     if entry["rounds"] == 1 and not entry["timed"]:
         entry["timed"] = 1
-        update_rtt(state.server[0]["by_switch"], now_ns - entry["asked_ns"])
+        update_rtt(state.server[0]["switch_rtt"], now_ns - entry["asked_ns"])
 
 
 @native
 def measure_worker(state: ServerState, entry: Any, now_ns: int) -> None:
     """A worker brought what an entry lacked: take the time if workers were asked once."""
     if 0 < entry["queried_ns"] < NEVER:
-        update_rtt(state.server[0]["by_worker"], now_ns - entry["queried_ns"])
+        update_rtt(state.server[0]["worker_rtt"], now_ns - entry["queried_ns"])
         entry["queried_ns"] = NEVER
 
 
@@ -257,14 +259,14 @@ def _write_to_each(
     state: ServerState, out: Words, destination: npt.NDArray[np.int32], count: int, row: int, item: Any
 ) -> tuple[int, bool]:
     """One packet to each member that an outbox item means, as far as there is room; whether that was all."""
-    me = state.server[0]
-    first, members = 0, me["workers"]
+    server = state.server[0]
+    first, members = 0, server["workers"]
     if item["destination"] == SWITCHES:
-        first, members = me["workers"], me["switches"]
-    while me["cursor"] < members:
+        first, members = server["workers"], server["switches"]
+    while server["outbox_cursor"] < members:
         if count == len(out):
             return count, False
-        member = first + me["cursor"]
+        member = first + server["outbox_cursor"]
         ahead = item["destination"] == AHEAD
         if not (ahead or item["destination"] == MISSING) or is_missing(state, row, member):
             flags = p.COLLISION if ahead else 0
@@ -272,7 +274,7 @@ def _write_to_each(
                 flags = p.ALIVE
             _write(state, out, destination, count, row, item["kind"], flags, member)
             count += 1
-        me["cursor"] += 1
+        server["outbox_cursor"] += 1
     return count, True
 
 
@@ -319,14 +321,14 @@ def _write(
     flags: int,
     member: int,
 ) -> None:
-    me = state.server[0]
+    server = state.server[0]
     counter = state.counter[0]
     entry = state.entry[row]
     bitmap0 = state.rack[0]["full"] if len(state.rack) == 1 else 0xFFFFFFFF
     bitmap1 = (1 << len(state.rack)) - 1
     if kind == p.RESULT:
         flags |= entry["flags"] | (p.RELEASE if member == GROUP else p.ANSWER)
-        counter["answers"] += member != GROUP and not me["unicast"]
+        counter["answers"] += member != GROUP and not server["unicast"]
         p.write_lanes(out, i, state.lane, row)
     else:
         rack = _rack_to_name(state, row, kind, flags, member)
@@ -346,10 +348,10 @@ def _write(
         flags,
         entry["priority"],
         entry["exponent"],
-        me["job"],
-        me["epoch"],
+        server["job"],
+        server["epoch"],
         seq,
-        on_wire(seq * me["multiplier"] + me["salt"]),
+        on_wire(seq * server["multiplier"] + server["salt"]),
         bitmap0,
         bitmap1,
     )

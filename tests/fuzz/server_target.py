@@ -191,10 +191,10 @@ class _Server:
     def check_lists(self) -> None:
         """Open entries and free singles: all there, each once."""
         entry, single = self.state.entry, self.state.single
-        rows = self.state.open[: int(self.me["open"])].tolist()
+        rows = self.state.open[: int(self.me["open_count"])].tolist()
         assert sorted(rows) == np.flatnonzero(entry["state"] == OPEN).tolist(), "the list of open entries"
         assert [int(entry[row]["position"]) for row in rows] == list(range(len(rows)))
-        heads = [int(self.me["free"]), *(int(entry[row]["single"]) for row in rows)]
+        heads = [int(self.me["free_head"]), *(int(entry[row]["single"]) for row in rows)]
         used = []
         for number in heads:
             while number >= 0 and len(used) <= len(single):
@@ -203,7 +203,7 @@ class _Server:
         assert sorted(used) == list(range(len(single))), "a RESEND kept apart is lost, or kept twice"
         assert 0 <= int(self.me["outbox_tail"] - self.me["outbox_head"]) <= len(self.state.outbox)
         if not rows:
-            assert int(self.me["scan_ns"]) > self.now_ns
+            assert int(self.me["next_deadline_ns"]) > self.now_ns
 
     def finish(self) -> None:
         """Whatever came before: the next fragment is summed, exactly and at once."""
@@ -213,7 +213,7 @@ class _Server:
                 break
         else:
             raise AssertionError("never finishes sending")
-        seq = int(self.me["newest"]) + 1 & 0xFFFFFFFF if self.me["heard"] else FIRST
+        seq = int(self.me["max_seq"]) + 1 & 0xFFFFFFFF if self.me["synchronized"] else FIRST
         self.results.clear()
         for source, (rack, bit) in enumerate(self.everybody):
             step = inputs.blank()[0]

@@ -372,7 +372,7 @@ class ServerHost(Host):
 
     @property
     def idle(self) -> bool:
-        return not self.alive or self.state.server[0]["open"] == 0
+        return not self.alive or self.state.server[0]["open_count"] == 0
 
 
 def payload(frame: bytes) -> np.ndarray:

@@ -56,7 +56,7 @@ class Run:
                 assert np.array_equal(worker.sums, expected)
                 assert np.array_equal(worker.merged, np.max([w.exponents for w in peers], axis=0))
             assert server.counted("failed") == 0
-            assert server.state.server[0]["open"] == 0
+            assert server.state.server[0]["open_count"] == 0
             assert server.counted("malformed") == 0
         assert all(w.counted("malformed") == 0 for w in self.workers)
 

@@ -343,7 +343,7 @@ def test_an_open_fragment_that_the_job_has_passed_is_closed():
     answer(s, 20)  # the worker's hint: the result asked for is gone
     assert s.wait() == []
     assert s.wake_ns == NEVER
-    assert s.state.server[0]["free"] >= 0
+    assert s.state.server[0]["free_head"] >= 0
 
 
 def test_a_row_never_holds_what_was_there_a_turn_of_the_ring_before():
@@ -421,7 +421,7 @@ def test_nonsense_is_counted_and_dropped(source, fields):
     s = server()
     s.gradient(0, 0, source=source, **fields)
     assert s.send() == []
-    assert (s.counted("malformed"), s.wake_ns, int(s.state.server[0]["open"])) == (1, NEVER, 0)
+    assert (s.counted("malformed"), s.wake_ns, int(s.state.server[0]["open_count"])) == (1, NEVER, 0)
 
 
 def test_any_bytes_at_all_are_survived():
@@ -498,4 +498,4 @@ def test_a_server_that_slept_for_a_minute_has_nothing_left_to_ask_for():
     s.wait()  # reminds, and hears nothing
     s.now_ns += 61 * S
     assert s.send() == []
-    assert (s.state.server[0]["open"], s.wake_ns, s.counted("failed")) == (0, NEVER, 0)
+    assert (s.state.server[0]["open_count"], s.wake_ns, s.counted("failed")) == (0, NEVER, 0)

@@ -54,7 +54,7 @@ class Run:
                 assert np.array_equal(worker.merged, np.max([w.exponents for w in peers], axis=0))
                 assert worker.counted("malformed") == 0
             assert server.counted("failed") == server.counted("malformed") == 0
-            assert server.state.server[0]["open"] == 0
+            assert server.state.server[0]["open_count"] == 0
         assert list(self.network.tree.denied()) == []
         return self
 
