@@ -177,21 +177,21 @@ def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
     server = state.server[0]
     entry = state.entry[row]
     entry["seq"] = seq
-    entry["seen_ns"] = entry["asked_ns"] = entry["progress_ns"] = now_ns
-    entry["due_ns"] = now_ns + rto_ns(server["completion"], 0)
-    entry["single"] = -1
-    entry["position"] = server["open_count"]
-    entry["rounds"] = entry["later"] = entry["misses"] = 0
+    entry["first_seen_ns"] = entry["last_timeout_ns"] = entry["last_progress_ns"] = now_ns
+    entry["deadline_ns"] = now_ns + rto_ns(server["completion"], 0)
+    entry["held_resend"] = -1
+    entry["open_index"] = server["open_count"]
+    entry["query_rounds"] = entry["not_ready_rounds"] = entry["misses"] = 0
     entry["state"] = OPEN
     entry["priority"] = 0
     entry["exponent"] = -128
-    entry["queried_ns"] = entry["timed"] = entry["pressed"] = 0
-    entry["flags"] = entry["summed"] = entry["failed"] = entry["regrouped"] = 0
+    entry["queried_ns"] = entry["query_sampled"] = entry["rtt_sampled"] = entry["resend_pending"] = 0
+    entry["flags"] = entry["has_sum"] = entry["abandoned"] = entry["remulticast"] = 0
     for rack in range(len(state.rack)):
         state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = state.later[row, rack] = 0
     state.open[server["open_count"]] = row
     server["open_count"] += 1
-    server["next_deadline_ns"] = min(server["next_deadline_ns"], entry["due_ns"])
+    server["next_deadline_ns"] = min(server["next_deadline_ns"], entry["deadline_ns"])
 
 
 @native
@@ -244,10 +244,10 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
 
     if resend:
         measure_worker(state, entry, now_ns)
-    entry["progress_ns"] = now_ns
+    entry["last_progress_ns"] = now_ns
     entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
-    if entry["failed"]:  # somebody is back: ask on
-        set_due(state, row, min(entry["due_ns"], now_ns + rto_ns(server["completion"], 0)))
+    if entry["abandoned"]:  # somebody is back: ask on
+        set_due(state, row, min(entry["deadline_ns"], now_ns + rto_ns(server["completion"], 0)))
     if resend and server["free_head"] >= 0:
         _keep_apart(state, packets, i, row, _lowest_bit(bitmap1), bitmap0, flags)
     else:
@@ -276,11 +276,11 @@ def _bits(bitmap: int) -> int:
 @native
 def _add(state: ServerState, packets: Words, i: int, row: int, flags: int) -> None:
     entry = state.entry[row]
-    if entry["summed"]:
+    if entry["has_sum"]:
         p.add_lanes(packets, i, state.lane, row)
     else:
         p.read_lanes(packets, i, state.lane, row)
-    entry["summed"] = 1
+    entry["has_sum"] = 1
     entry["exponent"] = max(entry["exponent"], p.exponent_of(packets, i))
     entry["flags"] |= flags & p.ECN
 
@@ -291,8 +291,8 @@ def _keep_apart(state: ServerState, packets: Words, i: int, row: int, rack: int,
     number = server["free_head"]
     single = state.single[number]
     server["free_head"] = single["next"]
-    single["next"] = state.entry[row]["single"]
-    state.entry[row]["single"] = number
+    single["next"] = state.entry[row]["held_resend"]
+    state.entry[row]["held_resend"] = number
     single["rack"] = rack
     single["bit"] = bit
     single["exponent"] = p.exponent_of(packets, i)
@@ -306,10 +306,10 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
     """Every worker is in the sum or kept apart: add what only RESENDs brought, and tell everybody."""
     server = state.server[0]
     entry = state.entry[row]
-    if not entry["summed"]:
+    if not entry["has_sum"]:
         for k in range(state.lane.shape[1]):
             state.lane[row, k] = 0
-    number = entry["single"]
+    number = entry["held_resend"]
     while number >= 0:
         single = state.single[number]
         if not state.covered[row, single["rack"]] & single["bit"]:
@@ -318,9 +318,9 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
             entry["flags"] |= single["flags"] & p.ECN
         number = single["next"]
     # The time counts if no question brought this about: nothing came by a RESEND, no switch handed anything over.
-    in_vain = entry["rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
-    if entry["single"] < 0 and in_vain:
-        update_rtt(server["completion"], now_ns - entry["seen_ns"])
+    in_vain = entry["query_rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
+    if entry["held_resend"] < 0 and in_vain:
+        update_rtt(server["completion"], now_ns - entry["first_seen_ns"])
     server["low_watermark"] = max(server["low_watermark"], entry["seq"])
     close(state, row, DONE)
     state.counter[0]["via_ps"] += 1
@@ -355,8 +355,8 @@ def _tell(state: ServerState, row: int, seq: int, worker: int) -> None:
     Where rows are held until the RESULT releases them, that RESULT may have been lost before it met the switch: the
     first to ask causes it to be sent to the group again.
     """
-    if state.server[0]["release_on_ack"] and not state.entry[row]["regrouped"]:
-        state.entry[row]["regrouped"] = 1
+    if state.server[0]["release_on_ack"] and not state.entry[row]["remulticast"]:
+        state.entry[row]["remulticast"] = 1
         say(state, seq, p.RESULT, GROUP)
     else:
         say(state, seq, p.RESULT, worker)
@@ -371,7 +371,8 @@ def _miss(state: ServerState, seq: int, now_ns: int) -> None:
         state.counter[0]["misses"] += 1
         entry["misses"] += 1
         measure_switch(state, entry, now_ns)
-        if entry["misses"] == state.server[0]["switches"] and entry["rounds"] == 1:
+        if entry["misses"] == state.server[0]["switches"] and entry["query_rounds"] == 1:
             say(state, seq, p.QUERY, MISSING)
-            entry["queried_ns"] = entry["asked_ns"] = now_ns
+            entry["queried_ns"] = entry["last_timeout_ns"] = now_ns
+            entry["query_sampled"] = 0
             set_due(state, row, now_ns + next_question_ns(state, row))

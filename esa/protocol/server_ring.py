@@ -71,26 +71,32 @@ _SERVER = np.dtype(
 )
 _ENTRY = np.dtype(
     [
+        # Identity
         ("seq", np.int64),
-        ("seen_ns", np.int64),  # first sight
-        ("progress_ns", np.int64),  # something new came in
-        ("due_ns", np.int64),
-        ("asked_ns", np.int64),  # when its timer last ran out, before that as `seen_ns`
-        ("queried_ns", np.int64),  # when workers were asked; 0: never, NEVER: several times, or the answer is here
-        ("single", np.int32),  # first of the list of single RESENDs, -1: none
-        ("position", np.int32),  # in `open`
-        ("rounds", np.int32),  # times that somebody was asked
-        ("later", np.int32),  # times that its timer ran out when a missing worker had not sent it yet
-        ("misses", np.int32),  # switches that hold nothing, of those reminded last
-        ("state", np.uint8),
+        ("state", np.uint8),  # EMPTY, OPEN or DONE
+        ("open_index", np.int32),  # in `open`, where it is open
+        # The sum: with its row of lanes, what a RESULT will say
         ("priority", np.uint8),
         ("exponent", np.int8),
         ("flags", np.uint8),  # ECN
-        ("summed", np.uint8),  # its row of lanes holds a sum
-        ("failed", np.uint8),  # given up, and counted
-        ("timed", np.uint8),  # the switch's first answer has been measured
-        ("pressed", np.uint8),  # a RESEND came since somebody was asked
-        ("regrouped", np.uint8),  # its RESULT went to the group a second time
+        ("has_sum", np.uint8),  # its row of lanes holds a sum
+        ("held_resend", np.int32),  # first of the list of RESENDs held apart, -1: none
+        # Questions and their timer
+        ("first_seen_ns", np.int64),
+        ("last_progress_ns", np.int64),  # something new came in
+        ("deadline_ns", np.int64),  # the next question, NEVER: none
+        ("last_timeout_ns", np.int64),  # when its timer last ran out, before that as `first_seen_ns`
+        ("query_rounds", np.int32),  # times that somebody was asked
+        ("not_ready_rounds", np.int32),  # times that its timer ran out when a missing worker had not sent it yet
+        ("misses", np.int32),  # switches that hold nothing, of those reminded last
+        ("resend_pending", np.uint8),  # a RESEND came since somebody was asked
+        # RTT samples
+        ("rtt_sampled", np.uint8),  # the switch's first answer has been measured
+        ("queried_ns", np.int64),  # when workers were last asked, 0: never
+        ("query_sampled", np.uint8),  # an answer gives no sample any more: it is here, or they were asked twice (Karn)
+        # Failure
+        ("abandoned", np.uint8),  # given up, and counted
+        ("remulticast", np.uint8),  # its RESULT went to the group a second time
     ]
 )
 _SINGLE = np.dtype(
@@ -259,20 +265,20 @@ def close(state: ServerState, row: int, outcome: int) -> None:
     """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
     server = state.server[0]
     entry = state.entry[row]
-    single = entry["single"]
+    single = entry["held_resend"]
     while single >= 0:
         following = state.single[single]["next"]
         state.single[single]["next"] = server["free_head"]
         server["free_head"] = single
         single = following
-    entry["single"] = -1
+    entry["held_resend"] = -1
     entry["state"] = outcome
     server["open_count"] -= 1
     if server["open_count"] == 0:
         server["next_deadline_ns"] = NEVER
     last = state.open[server["open_count"]]
-    state.open[entry["position"]] = last
-    state.entry[last]["position"] = entry["position"]
+    state.open[entry["open_index"]] = last
+    state.entry[last]["open_index"] = entry["open_index"]
 
 
 @native

@@ -95,7 +95,7 @@ def _ask(state: ServerState, now_ns: int) -> None:
     while k < server["open_count"]:
         row = state.open[k]
         entry = state.entry[row]
-        if entry["due_ns"] <= now_ns:
+        if entry["deadline_ns"] <= now_ns:
             if entry["seq"] <= server["max_seq"] - server["retention_seqs"]:
                 close(state, row, EMPTY)  # every worker has it; another entry takes place k
                 continue
@@ -103,7 +103,7 @@ def _ask(state: ServerState, now_ns: int) -> None:
                 _give_up(state, row, now_ns)
             else:
                 _ask_for(state, row, oldest, now_ns)
-        earliest = min(earliest, entry["due_ns"])
+        earliest = min(earliest, entry["deadline_ns"])
         k += 1
     server["next_deadline_ns"] = max(earliest, now_ns + server["completion"]["min_rto_ns"] // SCANS_PER_FLOOR)
 
@@ -112,28 +112,29 @@ def _ask(state: ServerState, now_ns: int) -> None:
 def _ask_for(state: ServerState, row: int, oldest: int, now_ns: int) -> None:
     entry = state.entry[row]
     early = _is_early(state, row)
-    entry["later"] += early
-    if not early or entry["seq"] == oldest or entry["pressed"]:
-        entry["rounds"] += 1
-        entry["misses"] = entry["pressed"] = 0
-        entry["asked_ns"] = now_ns
+    entry["not_ready_rounds"] += early
+    if not early or entry["seq"] == oldest or entry["resend_pending"]:
+        entry["query_rounds"] += 1
+        entry["misses"] = entry["resend_pending"] = 0
+        entry["last_timeout_ns"] = now_ns
         switches = state.server[0]["switches"]
         if switches:
             say(state, entry["seq"], p.REMINDER, SWITCHES)
-        if early or entry["rounds"] > 1 or switches == 0:
+        if early or entry["query_rounds"] > 1 or switches == 0:
             _note_who_lives(state, row, now_ns)
             # Now and then everybody, so that those who wait learn for whom.
-            everybody = early or entry["rounds"] % _ASK_ALL_ROUND == 0
+            everybody = early or entry["query_rounds"] % _ASK_ALL_ROUND == 0
             say(state, entry["seq"], p.QUERY, GROUP if everybody else MISSING)
-            entry["queried_ns"] = NEVER if entry["queried_ns"] else now_ns
-    entry["due_ns"] = now_ns + next_question_ns(state, row)
+            entry["query_sampled"] = entry["queried_ns"] > 0
+            entry["queried_ns"] = now_ns
+    entry["deadline_ns"] = now_ns + next_question_ns(state, row)
 
 
 @native
 def next_question_ns(state: ServerState, row: int) -> int:
     """From one question about an entry to the next."""
     entry = state.entry[row]
-    return _answer_patience_ns(state, row, entry["later"] + max(entry["rounds"] - _EQUAL_ROUNDS, 0))
+    return _answer_patience_ns(state, row, entry["not_ready_rounds"] + max(entry["query_rounds"] - _EQUAL_ROUNDS, 0))
 
 
 @native
@@ -141,7 +142,7 @@ def _answer_patience_ns(state: ServerState, row: int, doublings: int) -> int:
     """How long an answer to the last question about an entry may take."""
     entry = state.entry[row]
     server = state.server[0]
-    lossy = entry["rounds"] > 2 and entry["later"] == 0
+    lossy = entry["query_rounds"] > 2 and entry["not_ready_rounds"] == 0
     if entry["queried_ns"] > 0 and not lossy:
         return int(rto_ns(server["worker_rtt"], doublings))
     return int(rto_ns(server["switch_rtt"], doublings))
@@ -151,26 +152,26 @@ def _answer_patience_ns(state: ServerState, row: int, doublings: int) -> int:
 def press(state: ServerState, row: int, now_ns: int) -> None:
     """Somebody lacks an open fragment and is past its patience."""
     entry = state.entry[row]
-    entry["pressed"] = 1
-    if entry["rounds"] == 0:
+    entry["resend_pending"] = 1
+    if entry["query_rounds"] == 0:
         due_ns = now_ns + state.server[0]["switch_rtt"]["min_rto_ns"]  # the RESENDs of its peers come at the same time
     else:
-        due_ns = max(entry["asked_ns"] + _answer_patience_ns(state, row, 0), now_ns)
-    set_due(state, row, min(entry["due_ns"], due_ns))
+        due_ns = max(entry["last_timeout_ns"] + _answer_patience_ns(state, row, 0), now_ns)
+    set_due(state, row, min(entry["deadline_ns"], due_ns))
 
 
 @native
 def set_due(state: ServerState, row: int, due_ns: int) -> None:
     """Look at an entry again at that time."""
     server = state.server[0]
-    state.entry[row]["due_ns"] = due_ns
+    state.entry[row]["deadline_ns"] = due_ns
     server["next_deadline_ns"] = min(server["next_deadline_ns"], due_ns)
 
 
 @native
 def _is_early(state: ServerState, row: int) -> bool:
     """Whether an entry waits for a worker that, since the last question, said that it has not sent this yet."""
-    asked_ns = state.entry[row]["asked_ns"]
+    asked_ns = state.entry[row]["last_timeout_ns"]
     for worker in range(state.server[0]["workers"]):
         if _later_ns(state, row, worker) >= asked_ns and is_missing(state, row, worker):
             return True
@@ -206,7 +207,7 @@ def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
 def _is_hopeless(state: ServerState, row: int, now_ns: int) -> bool:
     """Whether an entry has waited too long: for a worker that is silent, or for some that live."""
     server = state.server[0]
-    waited_ns = now_ns - state.entry[row]["progress_ns"]
+    waited_ns = now_ns - state.entry[row]["last_progress_ns"]
     if waited_ns < server["give_up_ns"] or waited_ns >= server["wait_limit_ns"]:
         return bool(waited_ns >= server["wait_limit_ns"])
     hopeless = False
@@ -228,26 +229,26 @@ def _is_silent(state: ServerState, row: int, worker: int, now_ns: int) -> bool:
 @native
 def measure_switch(state: ServerState, entry: Any, now_ns: int) -> None:
     """A switch said something about an entry: take the time if it was asked once."""
-    if entry["rounds"] == 1 and not entry["timed"]:
-        entry["timed"] = 1
-        update_rtt(state.server[0]["switch_rtt"], now_ns - entry["asked_ns"])
+    if entry["query_rounds"] == 1 and not entry["rtt_sampled"]:
+        entry["rtt_sampled"] = 1
+        update_rtt(state.server[0]["switch_rtt"], now_ns - entry["last_timeout_ns"])
 
 
 @native
 def measure_worker(state: ServerState, entry: Any, now_ns: int) -> None:
     """A worker brought what an entry lacked: take the time if workers were asked once."""
-    if 0 < entry["queried_ns"] < NEVER:
+    if entry["queried_ns"] > 0 and not entry["query_sampled"]:
         update_rtt(state.server[0]["worker_rtt"], now_ns - entry["queried_ns"])
-        entry["queried_ns"] = NEVER
+        entry["query_sampled"] = 1
 
 
 @native
 def _give_up(state: ServerState, row: int, now_ns: int) -> None:
     """Stop asking for a fragment, and remember who is silent; should somebody come back, it can still complete."""
     entry = state.entry[row]
-    entry["due_ns"] = NEVER
-    if not entry["failed"]:
-        entry["failed"] = 1
+    entry["deadline_ns"] = NEVER
+    if not entry["abandoned"]:
+        entry["abandoned"] = 1
         state.counter[0]["failed"] += 1
     for worker in range(state.server[0]["workers"]):
         if _is_silent(state, row, worker, now_ns):

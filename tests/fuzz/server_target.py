@@ -193,8 +193,8 @@ class _Server:
         entry, single = self.state.entry, self.state.single
         rows = self.state.open[: int(self.me["open_count"])].tolist()
         assert sorted(rows) == np.flatnonzero(entry["state"] == OPEN).tolist(), "the list of open entries"
-        assert [int(entry[row]["position"]) for row in rows] == list(range(len(rows)))
-        heads = [int(self.me["free_head"]), *(int(entry[row]["single"]) for row in rows)]
+        assert [int(entry[row]["open_index"]) for row in rows] == list(range(len(rows)))
+        heads = [int(self.me["free_head"]), *(int(entry[row]["held_resend"]) for row in rows)]
         used = []
         for number in heads:
             while number >= 0 and len(used) <= len(single):

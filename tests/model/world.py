@@ -357,7 +357,7 @@ class ServerHost(Host):
             self.world.check_sum(
                 "exactly once", f"{self.name}'s sum", self.run, seq, bitmap, found, int(entry["exponent"])
             )
-        number = int(entry["single"])
+        number = int(entry["held_resend"])
         while number >= 0:
             single = state.single[number]
             found = state.single_lane[number].astype(">i4").tobytes()

@@ -210,9 +210,9 @@ def test_a_worker_known_to_have_sent_it_did_not_mean_this_fragment():
     s.send()
     answer(s, 4, source=1, priority=NOT_YET)
     s.gradient(1, 9)
-    assert s.state.entry[8]["later"] == 0
+    assert s.state.entry[8]["not_ready_rounds"] == 0
     asked_at(s, 4)
-    assert s.state.entry[8]["later"] == 0
+    assert s.state.entry[8]["not_ready_rounds"] == 0
 
 
 def test_a_resend_brings_the_next_question_forward_but_not_before_the_answer_to_the_last():
