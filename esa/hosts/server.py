@@ -201,7 +201,7 @@ class ServerEndpoint:
     def stats(self) -> dict[str, Any]:
         """Counts since the start; `silent_ranks`: those that fragments were given up for."""
         counter = self._state.counter[0]
-        silent = int(self._state.rack[0]["silent"])
+        silent = int(self._state.rack[0]["silent_bitmap"])
         return {
             **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
             "refused": int(self._channel.refused[0]),

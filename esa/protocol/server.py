@@ -104,15 +104,15 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
     elif kind == p.RESULT and flags & p.ANSWER and source < server["workers"]:
         _note(state, seq, now_ns)
         server["low_watermark"] = max(server["low_watermark"], seq)
-        state.member[source]["heard_ns"] = now_ns
+        state.member[source]["last_heard_ns"] = now_ns
         if p.priority_of(packets, i) == NOT_YET:
-            state.member[source]["later_ns"] = now_ns
+            state.member[source]["not_ready_ns"] = now_ns
         _answered(state, packets, i, seq, now_ns)
     elif (kind == p.GRADIENT or kind == p.PARTIAL) and _sensible(state, kind, flags, bitmap0, bitmap1, source):
         _note(state, seq, now_ns)
         if kind == p.GRADIENT and source < server["workers"]:
-            state.member[source]["sent"] = max(state.member[source]["sent"], seq)
-            state.member[source]["heard_ns"] = now_ns
+            state.member[source]["max_seq_sent"] = max(state.member[source]["max_seq_sent"], seq)
+            state.member[source]["last_heard_ns"] = now_ns
         else:
             _hear(state, bitmap0, bitmap1, flags, now_ns)
         _contribution(state, packets, i, seq, kind, flags, now_ns)
@@ -130,7 +130,7 @@ def _hear(state: ServerState, bitmap0: int, bitmap1: int, flags: int, now_ns: in
     for worker in range(state.server[0]["workers"]):
         member = state.member[worker]
         if bitmap1 >> member["rack"] & 1 and (flags & p.LEVEL1 or bitmap0 & member["bit"]):
-            member["heard_ns"] = now_ns
+            member["last_heard_ns"] = now_ns
 
 
 @native
@@ -144,11 +144,11 @@ def _sensible(state: ServerState, kind: int, flags: int, bitmap0: int, bitmap1: 
     if bitmap1 == 0 or bitmap1 & (bitmap1 - 1) or bitmap1 >> len(state.rack):
         return False
     rack = state.rack[_lowest_bit(bitmap1)]
-    if bitmap0 == 0 or bitmap0 & ~rack["full"]:
+    if bitmap0 == 0 or bitmap0 & ~rack["full_bitmap"]:
         return False
     if kind == p.PARTIAL:
         return True
-    return bitmap0 & (bitmap0 - 1) == 0 and source == rack["first"] + _lowest_bit(bitmap0)
+    return bitmap0 & (bitmap0 - 1) == 0 and source == rack["first_rank"] + _lowest_bit(bitmap0)
 
 
 @native
@@ -219,7 +219,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
     if entry["state"] == DONE:
         counter["duplicates"] += 1
         if resend:
-            _tell(state, row, seq, state.rack[_lowest_bit(bitmap1)]["first"] + _lowest_bit(bitmap0))
+            _tell(state, row, seq, state.rack[_lowest_bit(bitmap1)]["first_rank"] + _lowest_bit(bitmap0))
         return
     if resend:
         state.asked[row, _lowest_bit(bitmap1)] |= bitmap0
@@ -230,7 +230,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
     new = shared = False
     for rack in range(len(state.rack)):
         if bitmap1 >> rack & 1:
-            bits = state.rack[rack]["full"] if flags & p.LEVEL1 else bitmap0
+            bits = state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
             new = new or bits & ~state.covered[row, rack] != 0
             shared = shared or bits & state.covered[row, rack] != 0
             if resend and bits & state.apart[row, rack]:
@@ -254,7 +254,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         _add(state, packets, i, row, flags)
         for rack in range(len(state.rack)):
             if bitmap1 >> rack & 1:
-                state.covered[row, rack] |= state.rack[rack]["full"] if flags & p.LEVEL1 else bitmap0
+                state.covered[row, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
     missing = 0
     for rack in range(len(state.rack)):
         missing += _bits(waiting_for(state, row, rack))

@@ -102,14 +102,14 @@ _ENTRY = np.dtype(
 _SINGLE = np.dtype(
     [("next", np.int32), ("rack", np.int32), ("bit", np.int64), ("exponent", np.int8), ("flags", np.uint8)]
 )
-_RACK = np.dtype([("full", np.int64), ("first", np.int64), ("silent", np.int64)])
+_RACK = np.dtype([("full_bitmap", np.int64), ("first_rank", np.int64), ("silent_bitmap", np.int64)])
 _MEMBER = np.dtype(
     [
         ("rack", np.int64),
         ("bit", np.int64),
-        ("sent", np.int64),  # a worker's highest seq that came from itself
-        ("heard_ns", np.int64),  # when it last said anything, itself or in a sum
-        ("later_ns", np.int64),  # when it last said that it had not sent yet what it was asked for
+        ("max_seq_sent", np.int64),  # a worker's highest seq that came from itself
+        ("last_heard_ns", np.int64),  # when it last said anything, itself or in a sum
+        ("not_ready_ns", np.int64),  # when it last said that it had not sent yet what it was asked for
     ]
 )
 _ITEM = np.dtype([("seq", np.int64), ("kind", np.int32), ("destination", np.int32)])
@@ -211,8 +211,8 @@ def server_state(
     server_change_policy(state, switches=switches, unicast=unicast, release_on_ack=release_on_ack, timers=timers)
     server["low_watermark"] = -NEVER
     server["other_run"] = server["other_source"] = -1
-    state.rack["full"] = [(1 << n) - 1 for n in workers_per_rack]
-    state.rack["first"] = np.cumsum([0, *workers_per_rack[:-1]])
+    state.rack["full_bitmap"] = [(1 << n) - 1 for n in workers_per_rack]
+    state.rack["first_rank"] = np.cumsum([0, *workers_per_rack[:-1]])
     state.single["next"] = [*range(1, singles), -1] if singles else []
     server["free_head"] = 0 if singles else -1
     return state
@@ -257,7 +257,7 @@ def say(state: ServerState, seq: int, kind: int, destination: int) -> None:
 @native
 def waiting_for(state: ServerState, row: int, rack: int) -> int:
     """The bitmap of a rack's workers that an entry has nothing from."""
-    return int(state.rack[rack]["full"] & ~(state.covered[row, rack] | state.apart[row, rack]))
+    return int(state.rack[rack]["full_bitmap"] & ~(state.covered[row, rack] | state.apart[row, rack]))
 
 
 @native
@@ -299,7 +299,7 @@ def forget_after_silence(state: ServerState, now_ns: int) -> None:
         server["synchronized"] = 0
         server["low_watermark"] = -NEVER
         for worker in range(server["workers"]):
-            state.member[worker]["sent"] = -NEVER
+            state.member[worker]["max_seq_sent"] = -NEVER
 
 
 @native

@@ -183,9 +183,9 @@ def _later_ns(state: ServerState, row: int, worker: int) -> int:
     """When a worker last said that it had not sent yet what it was asked for, where this can be true of an entry."""
     seq = state.entry[row]["seq"]
     member = state.member[worker]
-    if seq <= state.server[0]["low_watermark"] or member["sent"] >= seq:
+    if seq <= state.server[0]["low_watermark"] or member["max_seq_sent"] >= seq:
         return -NEVER
-    return int(member["later_ns"])
+    return int(member["not_ready_ns"])
 
 
 @native
@@ -222,7 +222,7 @@ def _is_silent(state: ServerState, row: int, worker: int, now_ns: int) -> bool:
 
     Who lives and has sent it may not have been asked for it: of all that wait for another only the oldest is asked for.
     """
-    silent = now_ns - state.member[worker]["heard_ns"] >= state.server[0]["give_up_ns"]
+    silent = now_ns - state.member[worker]["last_heard_ns"] >= state.server[0]["give_up_ns"]
     return bool(silent and is_missing(state, row, worker))
 
 
@@ -252,7 +252,7 @@ def _give_up(state: ServerState, row: int, now_ns: int) -> None:
         state.counter[0]["failed"] += 1
     for worker in range(state.server[0]["workers"]):
         if _is_silent(state, row, worker, now_ns):
-            state.rack[state.member[worker]["rack"]]["silent"] |= state.member[worker]["bit"]
+            state.rack[state.member[worker]["rack"]]["silent_bitmap"] |= state.member[worker]["bit"]
 
 
 @native
@@ -325,7 +325,7 @@ def _write(
     server = state.server[0]
     counter = state.counter[0]
     entry = state.entry[row]
-    bitmap0 = state.rack[0]["full"] if len(state.rack) == 1 else 0xFFFFFFFF
+    bitmap0 = state.rack[0]["full_bitmap"] if len(state.rack) == 1 else 0xFFFFFFFF
     bitmap1 = (1 << len(state.rack)) - 1
     if kind == p.RESULT:
         flags |= entry["flags"] | (p.RELEASE if member == GROUP else p.ANSWER)

@@ -51,7 +51,7 @@ def spoil_the_ring(host: WorkerHost | ServerHost, header: Header) -> None:
 
 def take_the_dead_for_alive(host: WorkerHost | ServerHost, header: Header) -> None:
     if isinstance(host, ServerHost):
-        host.state.member["later_ns"] = host.state.member["heard_ns"] = host.world.now_ns
+        host.state.member["not_ready_ns"] = host.state.member["last_heard_ns"] = host.world.now_ns
 
 
 def test_a_server_that_adds_what_it_has_already():

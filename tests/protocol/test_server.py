@@ -388,7 +388,7 @@ def test_a_silent_worker_is_reported_and_may_come_back():
     while s.wake_ns < NEVER:
         s.wait()
     assert 2 * S <= s.now_ns < 2.5 * S
-    assert (s.counted("failed"), int(s.state.rack[0]["silent"])) == (1, 0b100)
+    assert (s.counted("failed"), int(s.state.rack[0]["silent_bitmap"])) == (1, 0b100)
     s.gradient(2, 0, 4)
     assert s.send() == [(RES, 0, GROUP)]
     assert values(s) == [7]

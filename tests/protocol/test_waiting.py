@@ -80,7 +80,7 @@ def test_who_computes_is_waited_for_up_to_the_limit_and_those_who_wait_are_told(
     assert max(np.diff(told)) < 1 * S
     ask_until(s, 70 * S, computing=(2,))
     assert 60 * S <= s.now_ns < 60.5 * S
-    assert (s.counted("failed"), int(s.state.rack[0]["silent"])) == (1, 0)
+    assert (s.counted("failed"), int(s.state.rack[0]["silent_bitmap"])) == (1, 0)
 
 
 def test_who_dies_while_computing_is_given_up_from_its_last_word_on():
@@ -91,7 +91,7 @@ def test_who_dies_while_computing_is_given_up_from_its_last_word_on():
     ask_until(s, 10 * S, computing=(2,))
     queries = ask_until(s, 70 * S, computing=())
     assert 14 * S <= s.now_ns < 14.5 * S
-    assert (s.counted("failed"), int(s.state.rack[0]["silent"])) == (1, 0b100)
+    assert (s.counted("failed"), int(s.state.rack[0]["silent_bitmap"])) == (1, 0b100)
     last = [(flags, bitmap0) for at, to, flags, bitmap0 in queries if at > 11 * S and to == 0]
     assert set(last) == {(0, 0b100)}
 
@@ -102,7 +102,7 @@ def test_who_is_dead_is_given_up_although_another_computes_and_alone_is_named():
     s.send()
     queries = ask_until(s, 70 * S, computing=(1,))
     assert 4 * S <= s.now_ns < 4.5 * S
-    assert (s.counted("failed"), int(s.state.rack[0]["silent"])) == (1, 0b100)
+    assert (s.counted("failed"), int(s.state.rack[0]["silent_bitmap"])) == (1, 0b100)
     late = {(to, flags, bitmap0) for at, to, flags, bitmap0 in queries if at > 1 * S}
     assert late == {(0, 0, 0b100), (1, 0, 0b110), (2, 0, 0b100)}  # each of the missing finds itself named
 
