@@ -188,8 +188,10 @@ def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
     entry["queried_ns"] = entry["query_sampled"] = entry["rtt_sampled"] = entry["resend_pending"] = 0
     entry["flags"] = entry["has_sum"] = entry["abandoned"] = entry["remulticast"] = 0
     for rack in range(len(state.rack)):
-        state.covered[row, rack] = state.apart[row, rack] = state.asked[row, rack] = state.later[row, rack] = 0
-    state.open[server["open_count"]] = row
+        state.aggregated_bitmap[row, rack] = state.held_resend_bitmap[row, rack] = state.requester_bitmap[
+            row, rack
+        ] = state.not_ready_bitmap[row, rack] = 0
+    state.open_slots[server["open_count"]] = row
     server["open_count"] += 1
     server["next_deadline_ns"] = min(server["next_deadline_ns"], entry["deadline_ns"])
 
@@ -222,7 +224,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
             _tell(state, row, seq, state.rack[_lowest_bit(bitmap1)]["first_rank"] + _lowest_bit(bitmap0))
         return
     if resend:
-        state.asked[row, _lowest_bit(bitmap1)] |= bitmap0
+        state.requester_bitmap[row, _lowest_bit(bitmap1)] |= bitmap0
         press(state, row, now_ns)
     elif kind == p.PARTIAL:
         measure_switch(state, entry, now_ns)
@@ -231,9 +233,9 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
     for rack in range(len(state.rack)):
         if bitmap1 >> rack & 1:
             bits = state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
-            new = new or bits & ~state.covered[row, rack] != 0
-            shared = shared or bits & state.covered[row, rack] != 0
-            if resend and bits & state.apart[row, rack]:
+            new = new or bits & ~state.aggregated_bitmap[row, rack] != 0
+            shared = shared or bits & state.aggregated_bitmap[row, rack] != 0
+            if resend and bits & state.held_resend_bitmap[row, rack]:
                 new = False
     if not new:
         counter["duplicates"] += 1
@@ -254,7 +256,7 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         _add(state, packets, i, row, flags)
         for rack in range(len(state.rack)):
             if bitmap1 >> rack & 1:
-                state.covered[row, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
+                state.aggregated_bitmap[row, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
     missing = 0
     for rack in range(len(state.rack)):
         missing += _bits(waiting_for(state, row, rack))
@@ -289,16 +291,16 @@ def _add(state: ServerState, packets: Words, i: int, row: int, flags: int) -> No
 def _keep_apart(state: ServerState, packets: Words, i: int, row: int, rack: int, bit: int, flags: int) -> None:
     server = state.server[0]
     number = server["free_head"]
-    single = state.single[number]
-    server["free_head"] = single["next"]
-    single["next"] = state.entry[row]["held_resend"]
+    held = state.held_resend[number]
+    server["free_head"] = held["next"]
+    held["next"] = state.entry[row]["held_resend"]
     state.entry[row]["held_resend"] = number
-    single["rack"] = rack
-    single["bit"] = bit
-    single["exponent"] = p.exponent_of(packets, i)
-    single["flags"] = flags
-    p.read_lanes(packets, i, state.single_lane, number)
-    state.apart[row, rack] |= bit
+    held["rack"] = rack
+    held["bit"] = bit
+    held["exponent"] = p.exponent_of(packets, i)
+    held["flags"] = flags
+    p.read_lanes(packets, i, state.held_resend_lane, number)
+    state.held_resend_bitmap[row, rack] |= bit
 
 
 @native
@@ -311,12 +313,12 @@ def _complete(state: ServerState, row: int, now_ns: int) -> None:
             state.lane[row, k] = 0
     number = entry["held_resend"]
     while number >= 0:
-        single = state.single[number]
-        if not state.covered[row, single["rack"]] & single["bit"]:
-            p.add_rows(state.lane, row, state.single_lane, number)
-            entry["exponent"] = max(entry["exponent"], single["exponent"])
-            entry["flags"] |= single["flags"] & p.ECN
-        number = single["next"]
+        held = state.held_resend[number]
+        if not state.aggregated_bitmap[row, held["rack"]] & held["bit"]:
+            p.add_rows(state.lane, row, state.held_resend_lane, number)
+            entry["exponent"] = max(entry["exponent"], held["exponent"])
+            entry["flags"] |= held["flags"] & p.ECN
+        number = held["next"]
     # The time counts if no question brought this about: nothing came by a RESEND, no switch handed anything over.
     in_vain = entry["query_rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
     if entry["held_resend"] < 0 and in_vain:
@@ -344,7 +346,7 @@ def _answered(state: ServerState, packets: Words, i: int, seq: int, now_ns: int)
     state.counter[0]["answered"] += 1
     for worker in range(server["workers"]):
         member = state.member[worker]
-        if state.asked[row, member["rack"]] & member["bit"]:
+        if state.requester_bitmap[row, member["rack"]] & member["bit"]:
             _tell(state, row, seq, worker)
 
 

@@ -99,7 +99,7 @@ _ENTRY = np.dtype(
         ("remulticast", np.uint8),  # its RESULT went to the group a second time
     ]
 )
-_SINGLE = np.dtype(
+_HELD_RESEND = np.dtype(
     [("next", np.int32), ("rack", np.int32), ("bit", np.int64), ("exponent", np.int8), ("flags", np.uint8)]
 )
 _RACK = np.dtype([("full_bitmap", np.int64), ("first_rank", np.int64), ("silent_bitmap", np.int64)])
@@ -143,13 +143,13 @@ class ServerState(NamedTuple):
     server: Records  # (1,)
     entry: Records  # (rows,)
     lane: Lanes  # (rows, lanes): the running sum, then the result
-    covered: npt.NDArray[np.uint32]  # (rows, racks): workers in the running sum
-    apart: npt.NDArray[np.uint32]  # (rows, racks): workers whose single RESEND is kept apart
-    asked: npt.NDArray[np.uint32]  # (rows, racks): workers that sent a RESEND, so they lack the result
-    later: npt.NDArray[np.uint32]  # (rows, racks): workers that lately had not sent it yet, as of the last question
-    open: npt.NDArray[np.int32]  # (rows,): the rows of open entries, in no order
-    single: Records  # (singles,)
-    single_lane: Lanes  # (singles, lanes)
+    aggregated_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers in the running sum
+    held_resend_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers whose RESEND is held apart
+    requester_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers that sent a RESEND, so they lack the result
+    not_ready_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers that had not sent it yet, as of the last question
+    open_slots: npt.NDArray[np.int32]  # (rows,): the rows of open entries, in no order
+    held_resend: Records  # (held_resends,)
+    held_resend_lane: Lanes  # (held_resends, lanes)
     rack: Records  # (racks,)
     member: Records  # (workers,)
     outbox: Records  # (a power of two,): what to say next
@@ -169,31 +169,31 @@ def server_state(
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
     timers: Timers = _TIMERS,
-    singles: int | None = None,
+    held_resends: int | None = None,
 ) -> ServerState:
     """A PS that has heard nothing.
 
     workers_per_rack: at most 32 racks of 1..32 workers. window: the workers', as largest. switches: how many are
     reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
-    members that are silent, seconds. wait_limit_s: for those that live, seconds. singles: single RESENDs kept apart at
-    a time; what does not fit is added at once.
+    members that are silent, seconds. wait_limit_s: for those that live, seconds. held_resends: how many RESENDs are
+    held apart at a time; what does not fit is added at once.
     """
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
         raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
     rows = ring_rows(window)
-    singles = max(2 * window, 16) if singles is None else singles
+    held_resends = max(2 * window, 16) if held_resends is None else held_resends
     state = ServerState(
         server=np.zeros(1, _SERVER),
         entry=np.zeros(rows, _ENTRY),
         lane=np.zeros((rows, lanes), np.int32),
-        covered=np.zeros((rows, racks), np.uint32),
-        apart=np.zeros((rows, racks), np.uint32),
-        asked=np.zeros((rows, racks), np.uint32),
-        later=np.zeros((rows, racks), np.uint32),
-        open=np.zeros(rows, np.int32),
-        single=np.zeros(singles, _SINGLE),
-        single_lane=np.zeros((singles, lanes), np.int32),
+        aggregated_bitmap=np.zeros((rows, racks), np.uint32),
+        held_resend_bitmap=np.zeros((rows, racks), np.uint32),
+        requester_bitmap=np.zeros((rows, racks), np.uint32),
+        not_ready_bitmap=np.zeros((rows, racks), np.uint32),
+        open_slots=np.zeros(rows, np.int32),
+        held_resend=np.zeros(held_resends, _HELD_RESEND),
+        held_resend_lane=np.zeros((held_resends, lanes), np.int32),
         rack=np.zeros(racks, _RACK),
         member=np.array(
             [(r, 1 << b, -NEVER, -NEVER, -NEVER) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER
@@ -213,8 +213,8 @@ def server_state(
     server["other_run"] = server["other_source"] = -1
     state.rack["full_bitmap"] = [(1 << n) - 1 for n in workers_per_rack]
     state.rack["first_rank"] = np.cumsum([0, *workers_per_rack[:-1]])
-    state.single["next"] = [*range(1, singles), -1] if singles else []
-    server["free_head"] = 0 if singles else -1
+    state.held_resend["next"] = [*range(1, held_resends), -1] if held_resends else []
+    server["free_head"] = 0 if held_resends else -1
     return state
 
 
@@ -257,7 +257,8 @@ def say(state: ServerState, seq: int, kind: int, destination: int) -> None:
 @native
 def waiting_for(state: ServerState, row: int, rack: int) -> int:
     """The bitmap of a rack's workers that an entry has nothing from."""
-    return int(state.rack[rack]["full_bitmap"] & ~(state.covered[row, rack] | state.apart[row, rack]))
+    here = state.aggregated_bitmap[row, rack] | state.held_resend_bitmap[row, rack]
+    return int(state.rack[rack]["full_bitmap"] & ~here)
 
 
 @native
@@ -265,19 +266,19 @@ def close(state: ServerState, row: int, outcome: int) -> None:
     """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
     server = state.server[0]
     entry = state.entry[row]
-    single = entry["held_resend"]
-    while single >= 0:
-        following = state.single[single]["next"]
-        state.single[single]["next"] = server["free_head"]
-        server["free_head"] = single
-        single = following
+    held = entry["held_resend"]
+    while held >= 0:
+        following = state.held_resend[held]["next"]
+        state.held_resend[held]["next"] = server["free_head"]
+        server["free_head"] = held
+        held = following
     entry["held_resend"] = -1
     entry["state"] = outcome
     server["open_count"] -= 1
     if server["open_count"] == 0:
         server["next_deadline_ns"] = NEVER
-    last = state.open[server["open_count"]]
-    state.open[entry["open_index"]] = last
+    last = state.open_slots[server["open_count"]]
+    state.open_slots[entry["open_index"]] = last
     state.entry[last]["open_index"] = entry["open_index"]
 
 

@@ -89,11 +89,11 @@ def _ask(state: ServerState, now_ns: int) -> None:
     server = state.server[0]
     oldest = NEVER
     for k in range(server["open_count"]):
-        oldest = min(oldest, state.entry[state.open[k]]["seq"])
+        oldest = min(oldest, state.entry[state.open_slots[k]]["seq"])
     earliest = NEVER
     k = 0
     while k < server["open_count"]:
-        row = state.open[k]
+        row = state.open_slots[k]
         entry = state.entry[row]
         if entry["deadline_ns"] <= now_ns:
             if entry["seq"] <= server["max_seq"] - server["retention_seqs"]:
@@ -196,11 +196,11 @@ def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
         server["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * server["completion"]["max_rto_ns"]
     )
     for rack in range(len(state.rack)):
-        state.later[row, rack] = 0
+        state.not_ready_bitmap[row, rack] = 0
     for worker in range(server["workers"]):
         if _later_ns(state, row, worker) >= lately_ns and is_missing(state, row, worker):
             member = state.member[worker]
-            state.later[row, member["rack"]] |= member["bit"]
+            state.not_ready_bitmap[row, member["rack"]] |= member["bit"]
 
 
 @native
@@ -284,7 +284,7 @@ def _named(state: ServerState, row: int, rack: int, kind: int, flags: int) -> in
     """Which of a rack's workers a question names: those not heard from; a QUERY the silent, where others live."""
     named = waiting_for(state, row, rack)
     if kind == p.QUERY and flags & (p.ALIVE | p.COLLISION) == 0:
-        named &= ~int(state.later[row, rack])
+        named &= ~int(state.not_ready_bitmap[row, rack])
     return named
 
 
@@ -307,7 +307,7 @@ def _all_live(state: ServerState, row: int) -> bool:
     """Whether all that an entry lacks lately had not sent it yet."""
     silent = 0
     for rack in range(len(state.rack)):
-        silent |= waiting_for(state, row, rack) & ~int(state.later[row, rack])
+        silent |= waiting_for(state, row, rack) & ~int(state.not_ready_bitmap[row, rack])
     return silent == 0
 
 

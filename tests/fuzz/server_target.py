@@ -17,9 +17,9 @@ OUT = 3
 OPEN = 1
 VARIANTS: list[dict] = [
     {"workers_per_rack": [3]},
-    {"workers_per_rack": [2, 1], "switches": 3, "singles": 1},
+    {"workers_per_rack": [2, 1], "switches": 3, "held_resends": 1},
     {"workers_per_rack": [3], "switches": 0, "unicast": True},
-    {"workers_per_rack": [3], "release_on_ack": True, "singles": 0, "timers": Timers(ask_ahead=0)},
+    {"workers_per_rack": [3], "release_on_ack": True, "held_resends": 0, "timers": Timers(ask_ahead=0)},
 ]
 RACKS = [[3], [2, 1], [3], [3]]
 
@@ -189,9 +189,9 @@ class _Server:
         return count
 
     def check_lists(self) -> None:
-        """Open entries and free singles: all there, each once."""
-        entry, single = self.state.entry, self.state.single
-        rows = self.state.open[: int(self.me["open_count"])].tolist()
+        """Open entries and places for held RESENDs: all there, each once."""
+        entry, single = self.state.entry, self.state.held_resend
+        rows = self.state.open_slots[: int(self.me["open_count"])].tolist()
         assert sorted(rows) == np.flatnonzero(entry["state"] == OPEN).tolist(), "the list of open entries"
         assert [int(entry[row]["open_index"]) for row in rows] == list(range(len(rows)))
         heads = [int(self.me["free_head"]), *(int(entry[row]["held_resend"]) for row in rows)]

@@ -39,7 +39,7 @@ def moves_of(report: str) -> int:
 
 def forget_who_is_in_the_sum(host: WorkerHost | ServerHost, header: Header) -> None:
     if isinstance(host, ServerHost) and header.kind in (Kind.GRADIENT, Kind.PARTIAL):
-        host.state.covered[header.seq & len(host.state.entry) - 1] = 0
+        host.state.aggregated_bitmap[header.seq & len(host.state.entry) - 1] = 0
 
 
 def spoil_the_ring(host: WorkerHost | ServerHost, header: Header) -> None:

@@ -92,7 +92,7 @@ class Plan:
 
     jobs: tuple[JobPlan, ...]
     lanes: int = 64
-    singles: int | None = None
+    held_resends: int | None = None
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Plan:
@@ -107,7 +107,7 @@ class Plan:
             )
             for _ in range(rng.integers(1, 4))
         )
-        return cls(jobs, lanes=0 if rng.random() < 0.15 else 64, singles=1 if rng.random() < 0.2 else None)
+        return cls(jobs, lanes=0 if rng.random() < 0.15 else 64, held_resends=1 if rng.random() < 0.2 else None)
 
 
 @dataclass
@@ -300,7 +300,7 @@ class ServerHost(Host):
             window=self.run.job.window,
             lanes=self.world.plan.lanes,
             give_up_s=GIVE_UP_S,
-            singles=self.world.plan.singles,
+            held_resends=self.world.plan.held_resends,
             **self._settings(self.run.plan.policy),  # the job's file; what the controller changed since is not in it
         )
         self.wake_ns = NEVER
@@ -344,14 +344,14 @@ class ServerHost(Host):
             more = self.wake_ns <= now_ns
 
     def check_entry(self, wire_seq: int) -> None:
-        """What the PS holds of a seq: its sum is that of the workers it says are in it, and so are the singles."""
+        """What the PS holds of a seq: its sum is that of the workers it says are in it, and so are the RESENDs held."""
         state = self.state
         row = wire_seq & (len(state.entry) - 1)
         entry = state.entry[row]
         seq = int(entry["seq"]) & 0xFFFFFFFF
         if entry["state"] not in (OPEN, DONE):
             return
-        bitmap = self.run.full if entry["state"] == DONE else int(state.covered[row, 0])
+        bitmap = self.run.full if entry["state"] == DONE else int(state.aggregated_bitmap[row, 0])
         if bitmap:
             found = state.lane[row].astype(">i4").tobytes()
             self.world.check_sum(
@@ -359,8 +359,8 @@ class ServerHost(Host):
             )
         number = int(entry["held_resend"])
         while number >= 0:
-            single = state.single[number]
-            found = state.single_lane[number].astype(">i4").tobytes()
+            single = state.held_resend[number]
+            found = state.held_resend_lane[number].astype(">i4").tobytes()
             bit = int(single["bit"])
             what = f"{self.name}'s single"
             self.world.check_sum("exactly once", what, self.run, seq, bit, found, int(single["exponent"]))

@@ -213,7 +213,7 @@ class Server:
     network: Network
     job: Job
     give_up_s: float = 20.0
-    singles: int | None = None
+    held_resends: int | None = None
 
     def __post_init__(self) -> None:
         knobs = policy(self.job.policy)
@@ -229,7 +229,7 @@ class Server:
             release_on_ack=knobs.release == Release.ON_ACK,
             give_up_s=self.give_up_s,
             timers=TIMERS,
-            singles=self.singles,
+            held_resends=self.held_resends,
         )
         self.out = words(OUT_PACKETS, self.job.lanes)
         self.destination = np.zeros(OUT_PACKETS, np.int32)

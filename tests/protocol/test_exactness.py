@@ -30,10 +30,12 @@ def make_job(number: int, name: str, workers: int, window: int) -> Job:
 class Run:
     """Jobs that sum random arrays over one faulty network."""
 
-    def __init__(self, jobs: list[Job], faults: Faults, seed: int, fragments: int = 24, singles: int | None = None):
+    def __init__(
+        self, jobs: list[Job], faults: Faults, seed: int, fragments: int = 24, held_resends: int | None = None
+    ):
         rng = np.random.default_rng(seed)
         self.network = Network(jobs, faults, rng)
-        self.servers = [Server(self.network, job, singles=singles) for job in jobs]
+        self.servers = [Server(self.network, job, held_resends=held_resends) for job in jobs]
         self.workers = []
         for job in jobs:
             count = (fragments - 1) * job.lanes + int(rng.integers(1, job.lanes + 1))
@@ -73,14 +75,14 @@ probability = st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.2])
     duplication=probability,
     late=probability,
     marks=probability,
-    singles=st.sampled_from([None, 1]),
+    held_resends=st.sampled_from([None, 1]),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_every_sum_is_exact_and_everything_ends(
-    policies, workers, window, loss, duplication, late, marks, singles, seed
+    policies, workers, window, loss, duplication, late, marks, held_resends, seed
 ):
     jobs = [make_job(n + 1, name, workers, window) for n, name in enumerate(policies)]
-    run = Run(jobs, Faults(loss, duplication, late, marks), seed, singles=singles)
+    run = Run(jobs, Faults(loss, duplication, late, marks), seed, held_resends=held_resends)
     run.check()
     note(f"{run.network.delivered} packets delivered, {run.network.now_ns / MS:.1f} ms")
 

@@ -118,7 +118,7 @@ def test_resends_alone_complete_a_sum():
 
 
 def test_a_resend_that_cannot_be_kept_apart_is_added_at_once():
-    s = server(singles=1)
+    s = server(held_resends=1)
     s.gradient(0, 0, 1, flags=Flag.RESEND)
     s.gradient(1, 0, 2, flags=Flag.RESEND)
     s.gradient(2, 1, 4, flags=Flag.RESEND)
@@ -129,7 +129,7 @@ def test_a_resend_that_cannot_be_kept_apart_is_added_at_once():
     assert s.send() == [(RES, 0, GROUP), (RES, 1, GROUP)]
     assert values(s) == [7, 7]
     s.gradient(0, 2, 1, flags=Flag.RESEND)  # the one place is free again
-    assert s.state.apart[2].tolist() == [1]
+    assert s.state.held_resend_bitmap[2].tolist() == [1]
 
 
 def test_an_incomplete_fragment_is_reminded_of_then_the_missing_are_asked_then_all():
@@ -426,7 +426,7 @@ def test_nonsense_is_counted_and_dropped(source, fields):
 
 def test_any_bytes_at_all_are_survived():
     rng = np.random.default_rng(3)
-    s = server((2, 3), switches=2, window=2, singles=3)
+    s = server((2, 3), switches=2, window=2, held_resends=3)
     for n in range(4000):
         batch = packet(Kind(int(rng.integers(1, 7))), int(rng.integers(-4, 12)), flags=int(rng.integers(64)))
         spoilt = rng.random(6) < 0.15

@@ -66,7 +66,7 @@ class TreeServer(Server):
             release_on_ack=policy(job.policy).release == Release.ON_ACK,
             give_up_s=self.give_up_s,
             timers=TIMERS,
-            singles=self.singles,
+            held_resends=self.held_resends,
         )
         self.out = words(OUT_PACKETS, job.lanes)
         self.destination = np.zeros(OUT_PACKETS, np.int32)

@@ -15,7 +15,7 @@ from esa.native import native_uncounted as native
 from esa.protocol import STRANGER, ServerState, WorkerState
 from esa.wire import ENCAPSULATION_BYTES
 
-_BY_RACK = ("covered", "apart", "asked", "later")  # arrays with a column for each rack
+_BY_RACK = ("aggregated_bitmap", "held_resend_bitmap", "requester_bitmap", "not_ready_bitmap")  # a column per rack
 
 
 class Workers(NamedTuple):
@@ -31,7 +31,7 @@ class Servers(NamedTuple):
 
     state: ServerState
     rows: npt.NDArray[np.int64]  # (servers + 1,)
-    singles: npt.NDArray[np.int64]
+    held_resends: npt.NDArray[np.int64]
     first_rack: npt.NDArray[np.int64]  # (servers + 1,): room for as many racks as the job may have
     racks: npt.NDArray[np.int64]  # (servers,): how many it has
     members: npt.NDArray[np.int64]  # (servers + 1,): workers
@@ -75,7 +75,7 @@ def join_servers(states: Sequence[ServerState], switches: int, nodes: int) -> Se
     return Servers(
         state=ServerState(*(joined(name) for name in ServerState._fields)),
         rows=_bounds([state.entry for state in states]),
-        singles=_bounds([state.single for state in states]),
+        held_resends=_bounds([state.held_resend for state in states]),
         first_rack=_bounds([state.rack for state in states]),
         racks=np.array([len(state.rack) for state in states]),
         members=_bounds([state.member for state in states]),
@@ -116,19 +116,19 @@ def server(servers: Servers, k: int) -> ServerState:
     """The state of one PS."""
     s = servers.state
     a, b = servers.rows[k], servers.rows[k + 1]
-    single, single_end = servers.singles[k], servers.singles[k + 1]
+    held, held_end = servers.held_resends[k], servers.held_resends[k + 1]
     rack = servers.first_rack[k]
     return ServerState(
         s.server[k : k + 1],
         s.entry[a:b],
         s.lane[a:b],
-        s.covered[a:b],
-        s.apart[a:b],
-        s.asked[a:b],
-        s.later[a:b],
-        s.open[a:b],
-        s.single[single:single_end],
-        s.single_lane[single:single_end],
+        s.aggregated_bitmap[a:b],
+        s.held_resend_bitmap[a:b],
+        s.requester_bitmap[a:b],
+        s.not_ready_bitmap[a:b],
+        s.open_slots[a:b],
+        s.held_resend[held:held_end],
+        s.held_resend_lane[held:held_end],
         s.rack[rack : rack + servers.racks[k]],
         s.member[servers.members[k] : servers.members[k + 1]],
         s.outbox[servers.items[k] : servers.items[k + 1]],
