@@ -31,8 +31,8 @@ from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, 
 from esa.net.impairment import LinkFaults
 from esa.policy import Release, policy
 from esa.protocol import (
-    GROUP,
-    STRANGER,
+    MULTICAST,
+    UNKNOWN_SENDER,
     ServerState,
     Timers,
     server_change_policy,
@@ -49,7 +49,7 @@ _CLOSE, _POLICY = 0, 1  # what an engine is told
 def _senders(channel: Channel, members: MessageBatch, source: npt.NDArray[np.int32], count: int) -> None:
     """source[i] = the number of the member that sent message i."""
     for i in range(count):
-        source[i] = STRANGER
+        source[i] = UNKNOWN_SENDER
         for member in range(len(members.peer)):
             if (
                 channel.inbox.peer[i, 1] == members.peer[member, 1]
@@ -82,7 +82,7 @@ def _run(
             server_receive(state, channel.packets_in, source, received, now_ns)
         sending, until_ns = server_send(state, channel.packets_out, destination, now_ns)
         for i in range(sending):
-            member = 0 if destination[i] == GROUP else destination[i]
+            member = 0 if destination[i] == MULTICAST else destination[i]
             channel.outbox.peer[i, 0] = members.peer[member, 0]
             channel.outbox.peer[i, 1] = members.peer[member, 1]
         error = send_all(channel, sending)

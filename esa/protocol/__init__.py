@@ -7,20 +7,21 @@
     taken = worker_drain(state, lanes, 0, 4, exponents)  # the sums, in order, and the largest exponents
 
 A state is a NamedTuple of arrays and every function is native code without the interpreter lock, so sockets and
-virtual time use the same ones. `worker.py` and `server.py` open with why the protocol is what it is.
+virtual time use the same ones. docs/protocol.md says why the protocol is so, docs/naming.md what its words mean.
 """
 
 from esa.protocol.packets import HEADER_WORDS, Words, as_packets, words
 from esa.protocol.rtt import NEVER
 from esa.protocol.server import server_receive
-from esa.protocol.server_ring import GROUP, STRANGER, ServerState, server_change_policy, server_state
+from esa.protocol.server_ring import MULTICAST, UNKNOWN_SENDER, ServerState, server_change_policy, server_state
 from esa.protocol.server_send import server_send
 from esa.protocol.timers import Timers
 from esa.protocol.waiting import Waiting, worker_waiting
 from esa.protocol.worker import worker_receive, worker_send
 from esa.protocol.worker_ring import (
+    NOT_YET,
     WorkerState,
-    ring_rows,
+    ring_slots,
     worker_drain,
     worker_feed,
     worker_ready,
@@ -29,17 +30,18 @@ from esa.protocol.worker_ring import (
 )
 
 __all__ = [
-    "GROUP",
     "HEADER_WORDS",
+    "MULTICAST",
     "NEVER",
-    "STRANGER",
+    "NOT_YET",
+    "UNKNOWN_SENDER",
     "ServerState",
     "Timers",
     "Waiting",
     "Words",
     "WorkerState",
     "as_packets",
-    "ring_rows",
+    "ring_slots",
     "server_change_policy",
     "server_receive",
     "server_send",

@@ -1,7 +1,7 @@
 """Packets as the state machines see them: rows of 32-bit words, big-endian, six of header and one per lane.
 
-A batch is a uint32 array (n, 6 + lanes), the same memory as n rows of `wire.packet_dtype(lanes)`: `as_words` makes one
-of the other. Words are swapped on the way in and out, a whole row of lanes in a few vector instructions.
+A batch is a uint32 array (n, 6 + lanes), the same memory as n of `wire.packet_dtype(lanes)`: `as_packets` makes these
+of it. Words are swapped on the way in and out, a whole row of lanes in a few vector instructions.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ _LOWEST, _HIGHEST = -(2**31), 2**31 - 1
 
 
 def words(count: int, lanes: int) -> Words:
-    """Room for `count` packets: uint32 (count, 6 + lanes), zeros."""
+    """Make room for `count` packets: uint32 (count, 6 + lanes), zeros."""
     return np.zeros((count, HEADER_WORDS + lanes), np.uint32)
 
 
 def as_packets(batch: Words) -> npt.NDArray[np.void]:
-    """The same memory as (n,) of `wire.packet_dtype`: fields by name, for people and tests."""
+    """View a batch as (n,) of `wire.packet_dtype`: fields by name, for people and tests."""
     packets: npt.NDArray[np.void] = batch.view(packet_dtype(batch.shape[1] - HEADER_WORDS))[:, 0]
     return packets
 
@@ -59,7 +59,7 @@ def _word(packets: Words, i: int, k: int) -> int:
 
 @native
 def kind_of(packets: Words, i: int, job: int, epoch: int) -> int:
-    """The kind of packet i; 0 if its version is not ours or it belongs to another job or epoch."""
+    """Return the kind of packet i; 0 if its version is not ours or it belongs to another job or epoch."""
     first = _word(packets, i, 0) >> 24
     if first >> 4 != VERSION or _word(packets, i, 1) != (job << 16 | epoch):
         return 0
@@ -68,7 +68,7 @@ def kind_of(packets: Words, i: int, job: int, epoch: int) -> int:
 
 @native
 def other_run_of(packets: Words, i: int, job: int, epoch: int) -> int:
-    """The epoch of packet i if it is of this job and not of this epoch, so of another run; else -1."""
+    """Return the epoch of packet i if it is of this job and not of this epoch, so of another run; else -1."""
     first, second = _word(packets, i, 0) >> 24, _word(packets, i, 1)
     if first >> 4 != VERSION or second >> 16 != job or second & 0xFFFF == epoch:
         return -1
@@ -120,7 +120,7 @@ def write_header(
     bitmap0: int,
     bitmap1: int,
 ) -> None:
-    """Fill the header of packet i; numbers are cut to their fields' widths."""
+    """Write the header of packet i; numbers are cut to their fields' widths."""
     first = (VERSION << 4 | kind) << 24 | (flags & 0xFF) << 16 | (priority & 0xFF) << 8 | (exponent & 0xFF)
     packets[i, 0] = _swap(first)
     packets[i, 1] = _swap(job << 16 | epoch)
@@ -132,14 +132,14 @@ def write_header(
 
 @native
 def read_lanes(packets: Words, i: int, lane: Lanes, row: int) -> None:
-    """lane[row] = the lanes of packet i."""
+    """Copy the lanes of packet i to lane[row]."""
     for k in range(lane.shape[1]):
         lane[row, k] = np.int32(_swap(packets[i, HEADER_WORDS + k]))
 
 
 @native
 def add_lanes(packets: Words, i: int, lane: Lanes, row: int) -> None:
-    """lane[row] += the lanes of packet i, saturating."""
+    """Add the lanes of packet i to lane[row], saturating."""
     for k in range(lane.shape[1]):
         total = int(lane[row, k]) + int(np.int32(_swap(packets[i, HEADER_WORDS + k])))
         lane[row, k] = min(max(total, _LOWEST), _HIGHEST)
@@ -147,7 +147,7 @@ def add_lanes(packets: Words, i: int, lane: Lanes, row: int) -> None:
 
 @native
 def add_rows(lane: Lanes, row: int, other: Lanes, other_row: int) -> None:
-    """lane[row] += other[other_row], saturating."""
+    """Add other[other_row] to lane[row], saturating."""
     for k in range(lane.shape[1]):
         total = int(lane[row, k]) + int(other[other_row, k])
         lane[row, k] = min(max(total, _LOWEST), _HIGHEST)
@@ -155,13 +155,13 @@ def add_rows(lane: Lanes, row: int, other: Lanes, other_row: int) -> None:
 
 @native
 def write_lanes(packets: Words, i: int, lane: Lanes, row: int) -> None:
-    """The lanes of packet i = lane[row]."""
+    """Copy lane[row] to the lanes of packet i."""
     for k in range(lane.shape[1]):
         packets[i, HEADER_WORDS + k] = np.uint32(_swap(lane[row, k]))
 
 
 @native
 def write_zeros(packets: Words, i: int) -> None:
-    """The lanes of packet i = 0: a packet that says something carries all lanes all the same."""
+    """Set the lanes of packet i to 0: a packet that asks or tells something carries all lanes all the same."""
     for k in range(HEADER_WORDS, packets.shape[1]):
         packets[i, k] = 0

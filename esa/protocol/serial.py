@@ -10,11 +10,11 @@ _HALF = 0x80000000
 
 @native
 def unwrap(wire: int, near: int) -> int:
-    """The number closest to `near` whose low 32 bits are `wire` (RFC 1982 order: at most 2**31 away)."""
+    """Return the number closest to `near` whose low 32 bits are `wire` (RFC 1982 order: at most 2**31 away)."""
     return near + ((wire - near + _HALF) & _BITS32) - _HALF
 
 
 @native
 def on_wire(seq: int) -> int:
-    """The 32 bits of `seq` that a packet carries."""
+    """Return the 32 bits of `seq` that a packet carries."""
     return seq & _BITS32

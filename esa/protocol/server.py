@@ -1,37 +1,11 @@
-"""The parameter server: finishes what the switches did not.
+"""The parameter server: what it takes in, and how it finishes what the switches did not.
 
-Contributions. For each seq the PS keeps a running sum and, per rack, the bitmap of the workers in it. A contribution
-(one worker's gradient, a partial sum, at a root the sum of complete racks) is
+In: `server_receive` takes GRADIENT and PARTIAL (`_on_contribution`), ANSWER (`_on_answer`) and MISS (`_on_miss`). Out:
+`server_send.py` makes packets of the outbox, and of deadlines that are over. State: `server_ring.py`.
 
-    disjoint from the sum     added
-    contained in it           discarded
-    both in part              discarded too
+A fragment's entry is EMPTY (nothing known), OPEN (incomplete; a deadline of its own) or DONE (the result is known).
 
-Only a network that duplicates makes the third kind: a duplicated original takes a second row, and the sums of the two
-rows share a worker. Keeping such sums and searching for a disjoint cover can finish a fragment sooner, but never
-decides whether it is finished: the workers that are not covered are QUERYed, each answers with its own fragment
-alone, and single fragments can always be added. So what overlaps is dropped, and no search exists that could go
-wrong.
-
-A single RESEND may repeat what is on its way in a partial. It is kept apart and used for a bit that nothing else covers
-when the entry is otherwise complete. (No room to keep it: it is added at once. The partial then overlaps; see above.)
-
-Asking ahead. When a fragment was preempted, the workers that come later may find an empty row again. They would seat
-there until the PS lost patience. So when a fragment is first seen as a partial sum, and few workers are missing, the PS
-tells them: who has not sent it yet sends it straight here (as RESEND, which never seats), who sent it so long ago that
-it must have arrived somewhere resends it, and whose fragment may be under way does nothing. This is the price of
-preemption paid at once; a policy that never preempts never asks ahead.
-
-How long a seq lives. A worker sends s only after it has every result up to s - W. A result for s - W exists only when
-all workers had sent s - W, so then every worker has every result up to s - 2W. Whatever is said about such a seq is
-an echo: a stale row, a duplicate. `max_seq` is the highest s seen; everything up to max_seq - 2W is dropped on arrival,
-and the ring of four windows never holds two seqs that matter in one row. Rows that `max_seq` passes are emptied, so a
-row never holds a seq of one turn of the 32-bit numbers into the next. The switches may do all the work for hours, and
-`max_seq` would fall behind by half the numbers: a PS that has heard nothing for a minute forgets everything. Nobody
-can need it: who lacks a result asks at least once a second.
-
-An echo can open an entry, for the PS does not know what the switches finished. It goes the usual way: REMINDER, MISS,
-QUERY, and a worker's ANSWER closes it, with the result or, if that is gone, with a newer one, which moves `max_seq`.
+docs/protocol.md, Parameter server, has the table of events and states, and why it is so.
 """
 
 from __future__ import annotations
@@ -45,43 +19,45 @@ from esa.protocol.packets import Words
 from esa.protocol.rtt import rto_ns, update_rtt
 from esa.protocol.serial import unwrap
 from esa.protocol.server_ring import (
-    AHEAD,
     DONE,
+    EARLY_QUERY,
     EMPTY,
-    GROUP,
     MISSING,
+    MULTICAST,
     OPEN,
-    STRANGER,
+    UNKNOWN_SENDER,
     ServerState,
-    close,
-    forget,
-    forget_after_silence,
-    say,
-    waiting_for,
+    close_entry,
+    enqueue,
+    missing_bitmap,
+    reset_if_idle,
+    reset_slot,
 )
-from esa.protocol.server_send import measure_switch, measure_worker, next_question_ns, press, set_due
+from esa.protocol.server_send import expedite, next_query_ns, sample_switch_rtt, sample_worker_rtt, set_deadline
 from esa.protocol.worker_ring import NOT_YET
+
+_DISJOINT, _CONTAINED, _OVERLAPS = 0, 1, 2  # a contribution's workers, next to those in the sum
 
 
 @native
 def server_receive(state: ServerState, packets: Words, source: npt.NDArray[np.int32], count: int, now_ns: int) -> None:
-    """Take in packets 0..count-1; source (n,) int: the member that sent each, STRANGER for anybody else.
+    """Take in packets 0..count-1; source (n,) int: the member that sent each, UNKNOWN_SENDER for anybody else.
 
-    What a member may not say, and what makes no sense, is counted as malformed and dropped; as `other_run` if a
-    member sent it in another run of this job.
+    Count and drop what a member may not say and what makes no sense: as `other_run` if a member sent it in another
+    run of this job, else as `malformed`.
     """
-    forget_after_silence(state, now_ns)
+    reset_if_idle(state, now_ns)
     for i in range(count):
-        if not _take(state, packets, i, source[i], now_ns):
+        if not _on_packet(state, packets, i, source[i], now_ns):
             _refuse(state, packets, i, source[i])
 
 
 @native
 def _refuse(state: ServerState, packets: Words, i: int, source: int) -> None:
-    """Count what was not taken, and remember from which other run a member's packet was."""
+    """Count packet i, which is not taken, and remember of which other run of a member it is."""
     server = state.server[0]
     epoch = p.other_run_of(packets, i, server["job"], server["epoch"])
-    if source == STRANGER or epoch < 0:
+    if source == UNKNOWN_SENDER or epoch < 0:
         state.counter[0]["malformed"] += 1
     else:
         state.counter[0]["other_run"] += 1
@@ -89,10 +65,11 @@ def _refuse(state: ServerState, packets: Words, i: int, source: int) -> None:
 
 
 @native
-def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) -> bool:
+def _on_packet(state: ServerState, packets: Words, i: int, source: int, now_ns: int) -> bool:
+    """Hand packet i to the handler of its kind; return whether it is valid."""
     server = state.server[0]
     kind = p.kind_of(packets, i, server["job"], server["epoch"])
-    if source == STRANGER or kind == 0:
+    if source == UNKNOWN_SENDER or kind == 0:
         return False
     flags = p.flags_of(packets, i)
     bitmap0, bitmap1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
@@ -100,30 +77,30 @@ def _take(state: ServerState, packets: Words, i: int, source: int, now_ns: int) 
     if server["synchronized"]:
         seq = unwrap(seq, server["max_seq"])
     if kind == p.MISS and source >= server["workers"]:
-        _miss(state, seq, now_ns)
+        _on_miss(state, seq, now_ns)
     elif kind == p.RESULT and flags & p.ANSWER and source < server["workers"]:
-        _note(state, seq, now_ns)
+        _advance_max_seq(state, seq, now_ns)
         server["low_watermark"] = max(server["low_watermark"], seq)
         state.member[source]["last_heard_ns"] = now_ns
         if p.priority_of(packets, i) == NOT_YET:
             state.member[source]["not_ready_ns"] = now_ns
-        _answered(state, packets, i, seq, now_ns)
-    elif (kind == p.GRADIENT or kind == p.PARTIAL) and _sensible(state, kind, flags, bitmap0, bitmap1, source):
-        _note(state, seq, now_ns)
+        _on_answer(state, packets, i, seq, now_ns)
+    elif _is_valid_contribution(state, kind, flags, bitmap0, bitmap1, source):
+        _advance_max_seq(state, seq, now_ns)
         if kind == p.GRADIENT and source < server["workers"]:
             state.member[source]["max_seq_sent"] = max(state.member[source]["max_seq_sent"], seq)
             state.member[source]["last_heard_ns"] = now_ns
         else:
-            _hear(state, bitmap0, bitmap1, flags, now_ns)
-        _contribution(state, packets, i, seq, kind, flags, now_ns)
+            _mark_heard(state, bitmap0, bitmap1, flags, now_ns)
+        _on_contribution(state, packets, i, seq, kind, flags, now_ns)
     else:
         return False
     return True
 
 
 @native
-def _hear(state: ServerState, bitmap0: int, bitmap1: int, flags: int, now_ns: int) -> None:
-    """Those whose parts have come live, or lived of late: a row is handed over once.
+def _mark_heard(state: ServerState, bitmap0: int, bitmap1: int, flags: int, now_ns: int) -> None:
+    """Mark as heard those whose parts have come: they live, or lived of late, for an aggregator is handed over once.
 
     Where RESENDs seat (release on reuse), sums are all that is heard of workers that wait.
     """
@@ -134,11 +111,13 @@ def _hear(state: ServerState, bitmap0: int, bitmap1: int, flags: int, now_ns: in
 
 
 @native
-def _sensible(state: ServerState, kind: int, flags: int, bitmap0: int, bitmap1: int, source: int) -> bool:
-    """Whether the bitmaps name workers of this job, and a worker's gradient nobody but itself.
+def _is_valid_contribution(state: ServerState, kind: int, flags: int, bitmap0: int, bitmap1: int, source: int) -> bool:
+    """Return whether it is a GRADIENT or PARTIAL of workers of this job, a worker's gradient of nobody but itself.
 
     Whole racks exist only where there are several. (Who may speak for several workers is the switch's admission.)
     """
+    if kind != p.GRADIENT and kind != p.PARTIAL:
+        return False
     if flags & p.LEVEL1:
         return len(state.rack) > 1 and bitmap1 != 0 and bitmap1 >> len(state.rack) == 0
     if bitmap1 == 0 or bitmap1 & (bitmap1 - 1) or bitmap1 >> len(state.rack):
@@ -160,48 +139,53 @@ def _lowest_bit(bitmap: int) -> int:
 
 
 @native
-def _note(state: ServerState, seq: int, now_ns: int) -> None:
-    """Some worker is as far as `seq`: empty the rows that this outdates."""
+def _advance_max_seq(state: ServerState, seq: int, now_ns: int) -> None:
+    """Note that some worker is as far as `seq`; reset the slots that this outdates.
+
+    So no slot holds a seq of one turn of the 32-bit numbers into the next.
+    """
     server = state.server[0]
     server["last_packet_ns"] = now_ns
     if not server["synchronized"]:
         server["synchronized"] = 1
         server["max_seq"] = seq
     for passed in range(max(server["max_seq"], seq - len(state.entry)) + 1, seq + 1):
-        forget(state, passed & (len(state.entry) - 1))
+        reset_slot(state, passed & (len(state.entry) - 1))
     server["max_seq"] = max(server["max_seq"], seq)
 
 
 @native
-def _open(state: ServerState, row: int, seq: int, now_ns: int) -> None:
+def _open_entry(state: ServerState, slot: int, seq: int, now_ns: int) -> None:
+    """Make the slot's entry an OPEN one that holds nothing, with its first deadline."""
     server = state.server[0]
-    entry = state.entry[row]
+    entry = state.entry[slot]
     entry["seq"] = seq
+    entry["state"] = OPEN
+    entry["open_index"] = server["open_count"]
     entry["first_seen_ns"] = entry["last_timeout_ns"] = entry["last_progress_ns"] = now_ns
     entry["deadline_ns"] = now_ns + rto_ns(server["completion"], 0)
     entry["held_resend"] = -1
-    entry["open_index"] = server["open_count"]
-    entry["query_rounds"] = entry["not_ready_rounds"] = entry["misses"] = 0
-    entry["state"] = OPEN
     entry["priority"] = 0
     entry["exponent"] = -128
+    entry["flags"] = entry["has_sum"] = 0
+    entry["query_rounds"] = entry["not_ready_rounds"] = entry["misses"] = 0
     entry["queried_ns"] = entry["query_sampled"] = entry["rtt_sampled"] = entry["resend_pending"] = 0
-    entry["flags"] = entry["has_sum"] = entry["abandoned"] = entry["remulticast"] = 0
+    entry["abandoned"] = entry["remulticast"] = 0
     for rack in range(len(state.rack)):
-        state.aggregated_bitmap[row, rack] = state.held_resend_bitmap[row, rack] = state.requester_bitmap[
-            row, rack
-        ] = state.not_ready_bitmap[row, rack] = 0
-    state.open_slots[server["open_count"]] = row
+        state.aggregated_bitmap[slot, rack] = state.held_resend_bitmap[slot, rack] = 0
+        state.requester_bitmap[slot, rack] = state.not_ready_bitmap[slot, rack] = 0
+    state.open_slots[server["open_count"]] = slot
     server["open_count"] += 1
     server["next_deadline_ns"] = min(server["next_deadline_ns"], entry["deadline_ns"])
 
 
 @native
-def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, now_ns: int) -> None:
+def _on_contribution(state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, now_ns: int) -> None:
+    """Take in a valid GRADIENT or PARTIAL: open its entry, add what is new, finish the entry if it is complete."""
     server = state.server[0]
     counter = state.counter[0]
-    row = seq & (len(state.entry) - 1)
-    entry = state.entry[row]
+    slot = seq & (len(state.entry) - 1)
+    entry = state.entry[slot]
     bitmap0, bitmap1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
     single = kind == p.GRADIENT and flags & p.LEVEL1 == 0
     resend = single and flags & p.RESEND != 0
@@ -212,169 +196,181 @@ def _contribution(state: ServerState, packets: Words, i: int, seq: int, kind: in
         counter["partials"] += 1
     counter["collisions"] += flags & p.COLLISION != 0
 
-    if seq <= server["max_seq"] - server["retention_seqs"]:
+    if seq <= server["max_seq"] - server["retention_seqs"]:  # an echo: every worker has the result
         counter["duplicates"] += 1
         return
     first_sight = entry["state"] == EMPTY
     if first_sight:
-        _open(state, row, seq, now_ns)
+        _open_entry(state, slot, seq, now_ns)
     if entry["state"] == DONE:
         counter["duplicates"] += 1
         if resend:
-            _tell(state, row, seq, state.rack[_lowest_bit(bitmap1)]["first_rank"] + _lowest_bit(bitmap0))
+            _send_result(state, slot, seq, state.rack[_lowest_bit(bitmap1)]["first_rank"] + _lowest_bit(bitmap0))
         return
     if resend:
-        state.requester_bitmap[row, _lowest_bit(bitmap1)] |= bitmap0
-        press(state, row, now_ns)
+        state.requester_bitmap[slot, _lowest_bit(bitmap1)] |= bitmap0
+        expedite(state, slot, now_ns)
     elif kind == p.PARTIAL:
-        measure_switch(state, entry, now_ns)
+        sample_switch_rtt(state, entry, now_ns)
 
+    relation = _relation_to_sum(state, slot, bitmap0, bitmap1, flags, resend)
+    if relation != _DISJOINT:
+        counter["duplicates"] += relation == _CONTAINED
+        counter["overlaps"] += relation == _OVERLAPS
+        return
+    if resend:
+        sample_worker_rtt(state, entry, now_ns)
+    entry["last_progress_ns"] = now_ns
+    entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
+    if entry["abandoned"]:  # somebody is back: ask on
+        set_deadline(state, slot, min(entry["deadline_ns"], now_ns + rto_ns(server["completion"], 0)))
+    if resend and server["free_head"] >= 0:
+        _hold_resend(state, packets, i, slot, _lowest_bit(bitmap1), bitmap0, flags)
+    else:
+        _add_to_sum(state, packets, i, slot, bitmap0, bitmap1, flags)
+    missing = _missing_count(state, slot)
+    if missing == 0:
+        _complete(state, slot, now_ns)
+    elif first_sight and missing <= server["early_query_limit"] and kind == p.PARTIAL:
+        enqueue(state, seq, p.QUERY, EARLY_QUERY)
+
+
+@native
+def _relation_to_sum(state: ServerState, slot: int, bitmap0: int, bitmap1: int, flags: int, resend: bool) -> int:
+    """Return how a contribution's workers relate to those in an entry's sum: _DISJOINT, _CONTAINED or _OVERLAPS.
+
+    Contained is also a RESEND that is held apart already.
+    """
     new = shared = False
     for rack in range(len(state.rack)):
         if bitmap1 >> rack & 1:
             bits = state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
-            new = new or bits & ~state.aggregated_bitmap[row, rack] != 0
-            shared = shared or bits & state.aggregated_bitmap[row, rack] != 0
-            if resend and bits & state.held_resend_bitmap[row, rack]:
+            new = new or bits & ~state.aggregated_bitmap[slot, rack] != 0
+            shared = shared or bits & state.aggregated_bitmap[slot, rack] != 0
+            if resend and bits & state.held_resend_bitmap[slot, rack]:
                 new = False
     if not new:
-        counter["duplicates"] += 1
-        return
-    if shared:
-        counter["overlaps"] += 1
-        return
-
-    if resend:
-        measure_worker(state, entry, now_ns)
-    entry["last_progress_ns"] = now_ns
-    entry["priority"] = max(entry["priority"], p.priority_of(packets, i))
-    if entry["abandoned"]:  # somebody is back: ask on
-        set_due(state, row, min(entry["deadline_ns"], now_ns + rto_ns(server["completion"], 0)))
-    if resend and server["free_head"] >= 0:
-        _keep_apart(state, packets, i, row, _lowest_bit(bitmap1), bitmap0, flags)
-    else:
-        _add(state, packets, i, row, flags)
-        for rack in range(len(state.rack)):
-            if bitmap1 >> rack & 1:
-                state.aggregated_bitmap[row, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
-    missing = 0
-    for rack in range(len(state.rack)):
-        missing += _bits(waiting_for(state, row, rack))
-    if missing == 0:
-        _complete(state, row, now_ns)
-    elif first_sight and missing <= server["early_query_limit"] and kind == p.PARTIAL:
-        say(state, seq, p.QUERY, AHEAD)
+        return _CONTAINED
+    return _OVERLAPS if shared else _DISJOINT
 
 
 @native
-def _bits(bitmap: int) -> int:
+def _missing_count(state: ServerState, slot: int) -> int:
+    """Return how many workers an entry has nothing from."""
     count = 0
-    while bitmap:
-        bitmap &= bitmap - 1
-        count += 1
+    for rack in range(len(state.rack)):
+        bitmap = missing_bitmap(state, slot, rack)
+        while bitmap:
+            bitmap &= bitmap - 1
+            count += 1
     return count
 
 
 @native
-def _add(state: ServerState, packets: Words, i: int, row: int, flags: int) -> None:
-    entry = state.entry[row]
+def _add_to_sum(state: ServerState, packets: Words, i: int, slot: int, bitmap0: int, bitmap1: int, flags: int) -> None:
+    """Add packet i to an entry's running sum, and its workers to those in it."""
+    entry = state.entry[slot]
     if entry["has_sum"]:
-        p.add_lanes(packets, i, state.lane, row)
+        p.add_lanes(packets, i, state.lane, slot)
     else:
-        p.read_lanes(packets, i, state.lane, row)
+        p.read_lanes(packets, i, state.lane, slot)
     entry["has_sum"] = 1
     entry["exponent"] = max(entry["exponent"], p.exponent_of(packets, i))
     entry["flags"] |= flags & p.ECN
+    for rack in range(len(state.rack)):
+        if bitmap1 >> rack & 1:
+            state.aggregated_bitmap[slot, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
 
 
 @native
-def _keep_apart(state: ServerState, packets: Words, i: int, row: int, rack: int, bit: int, flags: int) -> None:
+def _hold_resend(state: ServerState, packets: Words, i: int, slot: int, rack: int, bit: int, flags: int) -> None:
+    """Keep a RESEND apart from the sum: it may repeat what is on its way in a partial."""
     server = state.server[0]
-    number = server["free_head"]
-    held = state.held_resend[number]
+    at = server["free_head"]
+    held = state.held_resend[at]
     server["free_head"] = held["next"]
-    held["next"] = state.entry[row]["held_resend"]
-    state.entry[row]["held_resend"] = number
+    held["next"] = state.entry[slot]["held_resend"]
+    state.entry[slot]["held_resend"] = at
     held["rack"] = rack
     held["bit"] = bit
     held["exponent"] = p.exponent_of(packets, i)
     held["flags"] = flags
-    p.read_lanes(packets, i, state.held_resend_lane, number)
-    state.held_resend_bitmap[row, rack] |= bit
+    p.read_lanes(packets, i, state.held_resend_lane, at)
+    state.held_resend_bitmap[slot, rack] |= bit
 
 
 @native
-def _complete(state: ServerState, row: int, now_ns: int) -> None:
-    """Every worker is in the sum or kept apart: add what only RESENDs brought, and tell everybody."""
+def _complete(state: ServerState, slot: int, now_ns: int) -> None:
+    """Add to the sum what only RESENDs brought, now that every worker is in it or held apart; tell everybody."""
     server = state.server[0]
-    entry = state.entry[row]
+    entry = state.entry[slot]
     if not entry["has_sum"]:
         for k in range(state.lane.shape[1]):
-            state.lane[row, k] = 0
-    number = entry["held_resend"]
-    while number >= 0:
-        held = state.held_resend[number]
-        if not state.aggregated_bitmap[row, held["rack"]] & held["bit"]:
-            p.add_rows(state.lane, row, state.held_resend_lane, number)
+            state.lane[slot, k] = 0
+    at = entry["held_resend"]
+    while at >= 0:
+        held = state.held_resend[at]
+        if not state.aggregated_bitmap[slot, held["rack"]] & held["bit"]:
+            p.add_rows(state.lane, slot, state.held_resend_lane, at)
             entry["exponent"] = max(entry["exponent"], held["exponent"])
             entry["flags"] |= held["flags"] & p.ECN
-        number = held["next"]
-    # The time counts if no question brought this about: nothing came by a RESEND, no switch handed anything over.
-    in_vain = entry["query_rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
-    if entry["held_resend"] < 0 and in_vain:
+        at = held["next"]
+    # A sample only if no question brought this about: nothing came by a RESEND, no switch handed anything over.
+    unasked = entry["query_rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
+    if entry["held_resend"] < 0 and unasked:
         update_rtt(server["completion"], now_ns - entry["first_seen_ns"])
     server["low_watermark"] = max(server["low_watermark"], entry["seq"])
-    close(state, row, DONE)
+    close_entry(state, slot, DONE)
     state.counter[0]["via_ps"] += 1
-    say(state, entry["seq"], p.RESULT, GROUP)
+    enqueue(state, entry["seq"], p.RESULT, MULTICAST)
 
 
 @native
-def _answered(state: ServerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
-    """A worker has the result of an entry: it goes to those who asked for it."""
+def _on_answer(state: ServerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
+    """Take the result of an OPEN entry from a worker that has it; send it to those who asked for it."""
     server = state.server[0]
-    row = seq & (len(state.entry) - 1)
-    entry = state.entry[row]
+    slot = seq & (len(state.entry) - 1)
+    entry = state.entry[slot]
     if seq <= server["max_seq"] - server["retention_seqs"] or entry["state"] != OPEN:
         return
-    measure_worker(state, entry, now_ns)
-    p.read_lanes(packets, i, state.lane, row)
+    sample_worker_rtt(state, entry, now_ns)
+    p.read_lanes(packets, i, state.lane, slot)
     entry["exponent"] = p.exponent_of(packets, i)
     entry["priority"] = p.priority_of(packets, i)
     entry["flags"] = p.flags_of(packets, i) & p.ECN
-    close(state, row, DONE)
+    close_entry(state, slot, DONE)
     state.counter[0]["answered"] += 1
     for worker in range(server["workers"]):
         member = state.member[worker]
-        if state.requester_bitmap[row, member["rack"]] & member["bit"]:
-            _tell(state, row, seq, worker)
+        if state.requester_bitmap[slot, member["rack"]] & member["bit"]:
+            _send_result(state, slot, seq, worker)
 
 
 @native
-def _tell(state: ServerState, row: int, seq: int, worker: int) -> None:
+def _send_result(state: ServerState, slot: int, seq: int, worker: int) -> None:
     """Send a known result to a worker that lacks it.
 
-    Where rows are held until the RESULT releases them, that RESULT may have been lost before it met the switch: the
-    first to ask causes it to be sent to the group again.
+    Where aggregators are held until the RESULT releases them, that RESULT may have been lost before it met the switch:
+    the first to ask causes it to be multicast again.
     """
-    if state.server[0]["release_on_ack"] and not state.entry[row]["remulticast"]:
-        state.entry[row]["remulticast"] = 1
-        say(state, seq, p.RESULT, GROUP)
+    if state.server[0]["release_on_ack"] and not state.entry[slot]["remulticast"]:
+        state.entry[slot]["remulticast"] = 1
+        enqueue(state, seq, p.RESULT, MULTICAST)
     else:
-        say(state, seq, p.RESULT, worker)
+        enqueue(state, seq, p.RESULT, worker)
 
 
 @native
-def _miss(state: ServerState, seq: int, now_ns: int) -> None:
-    """A switch holds nothing. When none does: ask the workers now; from the second round on the timer does."""
-    row = seq & (len(state.entry) - 1)
-    entry = state.entry[row]
+def _on_miss(state: ServerState, seq: int, now_ns: int) -> None:
+    """Count a switch that holds nothing. When none does, query the workers (after the first round the timer does)."""
+    slot = seq & (len(state.entry) - 1)
+    entry = state.entry[slot]
     if entry["state"] == OPEN and entry["seq"] == seq:
         state.counter[0]["misses"] += 1
         entry["misses"] += 1
-        measure_switch(state, entry, now_ns)
+        sample_switch_rtt(state, entry, now_ns)
         if entry["misses"] == state.server[0]["switches"] and entry["query_rounds"] == 1:
-            say(state, seq, p.QUERY, MISSING)
+            enqueue(state, seq, p.QUERY, MISSING)
             entry["queried_ns"] = entry["last_timeout_ns"] = now_ns
             entry["query_sampled"] = 0
-            set_due(state, row, now_ns + next_question_ns(state, row))
+            set_deadline(state, slot, now_ns + next_query_ns(state, slot))

@@ -1,4 +1,4 @@
-"""What a PS knows: one entry per recent seq, its sum, who is in it, and what is to be said about it."""
+"""A PS's state: a ring of one entry per recent seq, its sum, who is in it, and what is to be said about it."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from esa.native import native
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.timers import Timers
-from esa.protocol.worker_ring import ring_rows
+from esa.protocol.worker_ring import ring_slots
 from esa.wire import index_parameters
 
-_SILENCE_NS = 60 * NS_PER_S
+_IDLE_RESET_NS = 60 * NS_PER_S
 
 EMPTY, OPEN, DONE = 0, 1, 2  # an entry: nothing known, incomplete, result known
 
 # Destinations of a packet besides a member's number (workers in the order of racks and ranks, then switches).
-GROUP = -1  # all workers; as a RESULT one packet, which the switch replicates
-MISSING = -2  # inside the outbox only: the workers not yet heard from
+MULTICAST = -1  # all workers; as a RESULT one packet, which the switch replicates
+MISSING = -2  # inside the outbox only: the workers that an entry has nothing from
 SWITCHES = -3  # inside the outbox only
-AHEAD = -4  # inside the outbox only: as MISSING, but before any timer says that something is amiss
+EARLY_QUERY = -4  # inside the outbox only: as MISSING, at first sight, before any deadline is over
 
-STRANGER = -1  # source of a packet that no member sent
+UNKNOWN_SENDER = -1  # source of a packet that no member sent
 
 # Who answers has nothing to wait for, unlike what completes a fragment.
 _ANSWER_INITIAL_NS, _ANSWER_FLOOR_NS = 10_000_000, 2_000_000
@@ -75,11 +75,11 @@ _ENTRY = np.dtype(
         ("seq", np.int64),
         ("state", np.uint8),  # EMPTY, OPEN or DONE
         ("open_index", np.int32),  # in `open`, where it is open
-        # The sum: with its row of lanes, what a RESULT will say
+        # The sum: with its lanes, what a RESULT will say
         ("priority", np.uint8),
         ("exponent", np.int8),
         ("flags", np.uint8),  # ECN
-        ("has_sum", np.uint8),  # its row of lanes holds a sum
+        ("has_sum", np.uint8),  # its lanes hold a sum
         ("held_resend", np.int32),  # first of the list of RESENDs held apart, -1: none
         # Questions and their timer
         ("first_seen_ns", np.int64),
@@ -119,7 +119,7 @@ _COUNTERS = np.dtype(
         for name in (
             "fragments",  # gradients of one worker
             "resends",  # of these, sent again
-            "collisions",  # of these, passed on by a switch because the row was another's
+            "collisions",  # of these, passed on by a switch because the aggregator was another's
             "partials",  # sums of several workers
             "duplicates",  # contributions that brought nothing new
             "overlaps",  # contributions discarded because only a part of them was new
@@ -138,16 +138,16 @@ _COUNTERS = np.dtype(
 
 
 class ServerState(NamedTuple):
-    """One job's PS; make one with `server_state`. Rows are indexed by seq modulo their number."""
+    """One job's PS; make one with `server_state`. Slots are indexed by seq modulo their number."""
 
     server: Records  # (1,)
-    entry: Records  # (rows,)
-    lane: Lanes  # (rows, lanes): the running sum, then the result
-    aggregated_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers in the running sum
-    held_resend_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers whose RESEND is held apart
-    requester_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers that sent a RESEND, so they lack the result
-    not_ready_bitmap: npt.NDArray[np.uint32]  # (rows, racks): workers that had not sent it yet, as of the last question
-    open_slots: npt.NDArray[np.int32]  # (rows,): the rows of open entries, in no order
+    entry: Records  # (slots,)
+    lane: Lanes  # (slots, lanes): the running sum, then the result
+    aggregated_bitmap: npt.NDArray[np.uint32]  # (slots, racks): workers in the running sum
+    held_resend_bitmap: npt.NDArray[np.uint32]  # (slots, racks): workers whose RESEND is held apart
+    requester_bitmap: npt.NDArray[np.uint32]  # (slots, racks): workers that sent a RESEND, so they lack the result
+    not_ready_bitmap: npt.NDArray[np.uint32]  # (slots, racks): workers that had not sent it when last asked
+    open_slots: npt.NDArray[np.int32]  # (slots,): the slots of open entries, in no order
     held_resend: Records  # (held_resends,)
     held_resend_lane: Lanes  # (held_resends, lanes)
     rack: Records  # (racks,)
@@ -181,24 +181,24 @@ def server_state(
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
         raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
-    rows = ring_rows(window)
+    slots = ring_slots(window)
     held_resends = max(2 * window, 16) if held_resends is None else held_resends
     state = ServerState(
         server=np.zeros(1, _SERVER),
-        entry=np.zeros(rows, _ENTRY),
-        lane=np.zeros((rows, lanes), np.int32),
-        aggregated_bitmap=np.zeros((rows, racks), np.uint32),
-        held_resend_bitmap=np.zeros((rows, racks), np.uint32),
-        requester_bitmap=np.zeros((rows, racks), np.uint32),
-        not_ready_bitmap=np.zeros((rows, racks), np.uint32),
-        open_slots=np.zeros(rows, np.int32),
+        entry=np.zeros(slots, _ENTRY),
+        lane=np.zeros((slots, lanes), np.int32),
+        aggregated_bitmap=np.zeros((slots, racks), np.uint32),
+        held_resend_bitmap=np.zeros((slots, racks), np.uint32),
+        requester_bitmap=np.zeros((slots, racks), np.uint32),
+        not_ready_bitmap=np.zeros((slots, racks), np.uint32),
+        open_slots=np.zeros(slots, np.int32),
         held_resend=np.zeros(held_resends, _HELD_RESEND),
         held_resend_lane=np.zeros((held_resends, lanes), np.int32),
         rack=np.zeros(racks, _RACK),
         member=np.array(
             [(r, 1 << b, -NEVER, -NEVER, -NEVER) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER
         ),
-        outbox=np.zeros(2 * rows, _ITEM),
+        outbox=np.zeros(2 * slots, _ITEM),
         counter=np.zeros(1, _COUNTERS),
     )
     server = state.server[0]
@@ -239,7 +239,7 @@ def server_change_policy(
 
 
 @native
-def say(state: ServerState, seq: int, kind: int, destination: int) -> None:
+def enqueue(state: ServerState, seq: int, kind: int, destination: int) -> None:
     """Put a packet, or one to each of several members, into the outbox; with no room left it is not said.
 
     Whoever waits for it asks again.
@@ -255,17 +255,17 @@ def say(state: ServerState, seq: int, kind: int, destination: int) -> None:
 
 
 @native
-def waiting_for(state: ServerState, row: int, rack: int) -> int:
+def missing_bitmap(state: ServerState, slot: int, rack: int) -> int:
     """The bitmap of a rack's workers that an entry has nothing from."""
-    here = state.aggregated_bitmap[row, rack] | state.held_resend_bitmap[row, rack]
+    here = state.aggregated_bitmap[slot, rack] | state.held_resend_bitmap[slot, rack]
     return int(state.rack[rack]["full_bitmap"] & ~here)
 
 
 @native
-def close(state: ServerState, row: int, outcome: int) -> None:
+def close_entry(state: ServerState, slot: int, outcome: int) -> None:
     """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
     server = state.server[0]
-    entry = state.entry[row]
+    entry = state.entry[slot]
     held = entry["held_resend"]
     while held >= 0:
         following = state.held_resend[held]["next"]
@@ -283,20 +283,20 @@ def close(state: ServerState, row: int, outcome: int) -> None:
 
 
 @native
-def forget(state: ServerState, row: int) -> None:
-    """Nothing is known of what the row held."""
-    if state.entry[row]["state"] == OPEN:
-        close(state, row, EMPTY)
-    state.entry[row]["state"] = EMPTY
+def reset_slot(state: ServerState, slot: int) -> None:
+    """Nothing is known of what the slot held."""
+    if state.entry[slot]["state"] == OPEN:
+        close_entry(state, slot, EMPTY)
+    state.entry[slot]["state"] = EMPTY
 
 
 @native
-def forget_after_silence(state: ServerState, now_ns: int) -> None:
+def reset_if_idle(state: ServerState, now_ns: int) -> None:
     """Forget everything if no worker has been heard for a minute: the essay in `server` says why nobody can need it."""
     server = state.server[0]
-    if server["synchronized"] and now_ns - server["last_packet_ns"] > _SILENCE_NS:
-        for row in range(len(state.entry)):
-            forget(state, row)
+    if server["synchronized"] and now_ns - server["last_packet_ns"] > _IDLE_RESET_NS:
+        for slot in range(len(state.entry)):
+            reset_slot(state, slot)
         server["synchronized"] = 0
         server["low_watermark"] = -NEVER
         for worker in range(server["workers"]):
@@ -304,7 +304,7 @@ def forget_after_silence(state: ServerState, now_ns: int) -> None:
 
 
 @native
-def is_missing(state: ServerState, row: int, worker: int) -> bool:
+def is_missing(state: ServerState, slot: int, worker: int) -> bool:
     """Whether an entry has nothing from a worker."""
     member = state.member[worker]
-    return bool(waiting_for(state, row, member["rack"]) & member["bit"])
+    return bool(missing_bitmap(state, slot, member["rack"]) & member["bit"])

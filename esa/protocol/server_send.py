@@ -1,22 +1,10 @@
-"""What a PS sends: timers that ran out become REMINDERs and QUERYs, and the outbox becomes packets.
+"""What a PS sends: deadlines that are over become REMINDERs and QUERYs, the outbox becomes packets.
 
-When to ask, and ask again. First sight of a fragment says nothing: its completion takes as long as the slowest
-worker, and so does the PS's patience (the smoothed time from first sight to completion). But a question has an
-answer: the switch says PARTIAL or MISS; a worker that lives has the result, or resends, or says that it has not sent
-this yet. So silence is a lost packet, question or answer, and the next question follows after the time that answers
-take, at first that of the workers with their queues. A fragment that is asked for a third time has met losses: from
-then on it goes at the pace of the switch's answers. Intervals double where somebody has said "not yet", and after
-`_EQUAL_ROUNDS` rounds, for then somebody is dead.
+In: the state and the time. Out: `server_send` fills a batch and says when to call again. An OPEN entry's deadline
+(`_on_timer`) asks the switches in the first round, the workers from the second on; a RESEND brings it forward
+(`expedite`); an entry that has waited too long for somebody is abandoned.
 
-A RESEND tells more than any timer: its sender lacks the result, and is past its own patience. It brings the next
-question forward, but not before answers to the last one can be there.
-
-How long to ask. A missing worker that says "not yet" lives: its fragment is waited for up to `limit_ns`, and a QUERY
-tells those who wait that all whom it names live (ALIVE), so that they wait, too. A missing worker that has said nothing
-for `give_up_ns` is given up, whoever else lives. As long as somebody is silent, QUERYs name the silent alone.
-
-Who waits for a worker that has not sent its part yet waits for it with everything that comes later, too. Of all these
-fragments only the oldest is asked for, except for what a RESEND is there for.
+docs/protocol.md, Parameter server, says when to ask, whom, and for how long.
 """
 
 from __future__ import annotations
@@ -32,47 +20,47 @@ from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER, SCANS_PER_FLOOR, rto_ns, update_rtt
 from esa.protocol.serial import on_wire
 from esa.protocol.server_ring import (
-    AHEAD,
     DONE,
+    EARLY_QUERY,
     EMPTY,
-    GROUP,
     MISSING,
+    MULTICAST,
     OPEN,
     SWITCHES,
     ServerState,
-    close,
-    forget_after_silence,
+    close_entry,
+    enqueue,
     is_missing,
-    say,
-    waiting_for,
+    missing_bitmap,
+    reset_if_idle,
 )
 
-_ASK_ALL_ROUND = 4
-_EQUAL_ROUNDS = 8  # before intervals double
-_LATELY_PART, _LATELY_QUESTIONS = 8, 4  # a word is of late for that part of the patience, or so many questions
+_QUERY_ALL_EVERY = 4
+_EQUAL_INTERVALS = 8  # rounds before intervals double: then somebody is dead
+_RECENT_DIVISOR, _RECENT_QUERIES = 8, 4  # "not yet" is recent for that part of give_up_ns, or so many questions
 
 
 @native
 def server_send(state: ServerState, out: Words, destination: npt.NDArray[np.int32], now_ns: int) -> tuple[int, int]:
-    """Fill `out` with what is to be sent now and `destination` (n,) with whom to: a member's number, or GROUP.
+    """Fill `out` with what is to be sent now and `destination` (n,) with whom to: a member's number, or MULTICAST.
 
-    A RESULT to GROUP is for the switch to replicate; its address is that of any worker. Returns (packets, the time
+    A RESULT to MULTICAST is for the switch to replicate; its address is that of any worker. Returns (packets, the time
     to call again at the latest: `now_ns` if there was more than `out` holds).
     """
     server = state.server[0]
     if now_ns >= server["next_deadline_ns"]:
-        _ask(state, now_ns)
+        _on_timer(state, now_ns)
     count = 0
     while count < len(out) and server["outbox_head"] < server["outbox_tail"]:
         item = state.outbox[server["outbox_head"] & (len(state.outbox) - 1)]
-        row = item["seq"] & (len(state.entry) - 1)
+        slot = item["seq"] & (len(state.entry) - 1)
         wanted = DONE if item["kind"] == p.RESULT else OPEN
         finished = True
-        if state.entry[row]["state"] == wanted and state.entry[row]["seq"] == item["seq"]:
+        if state.entry[slot]["state"] == wanted and state.entry[slot]["seq"] == item["seq"]:
             if item["destination"] < 0 and (item["kind"] != p.RESULT or server["unicast"]):
-                count, finished = _write_to_each(state, out, destination, count, row, item)
+                count, finished = _write_to_members(state, out, destination, count, slot, item)
             else:
-                _write(state, out, destination, count, row, item["kind"], 0, item["destination"])
+                _write(state, out, destination, count, slot, item["kind"], 0, item["destination"])
                 count += 1
         if finished:
             server["outbox_head"] += 1
@@ -83,9 +71,9 @@ def server_send(state: ServerState, out: Words, destination: npt.NDArray[np.int3
 
 
 @native
-def _ask(state: ServerState, now_ns: int) -> None:
-    """For every open entry whose time is up: remind the switches, and from the second round on query the workers."""
-    forget_after_silence(state, now_ns)
+def _on_timer(state: ServerState, now_ns: int) -> None:
+    """Ask for every open entry whose deadline is over, close what is outdated, abandon what has waited too long."""
+    reset_if_idle(state, now_ns)
     server = state.server[0]
     oldest = NEVER
     for k in range(server["open_count"]):
@@ -93,25 +81,30 @@ def _ask(state: ServerState, now_ns: int) -> None:
     earliest = NEVER
     k = 0
     while k < server["open_count"]:
-        row = state.open_slots[k]
-        entry = state.entry[row]
+        slot = state.open_slots[k]
+        entry = state.entry[slot]
         if entry["deadline_ns"] <= now_ns:
             if entry["seq"] <= server["max_seq"] - server["retention_seqs"]:
-                close(state, row, EMPTY)  # every worker has it; another entry takes place k
+                close_entry(state, slot, EMPTY)  # every worker has it; another entry takes place k
                 continue
-            if _is_hopeless(state, row, now_ns):
-                _give_up(state, row, now_ns)
+            if _has_timed_out(state, slot, now_ns):
+                _abandon(state, slot, now_ns)
             else:
-                _ask_for(state, row, oldest, now_ns)
+                _query(state, slot, oldest, now_ns)
         earliest = min(earliest, entry["deadline_ns"])
         k += 1
     server["next_deadline_ns"] = max(earliest, now_ns + server["completion"]["min_rto_ns"] // SCANS_PER_FLOOR)
 
 
 @native
-def _ask_for(state: ServerState, row: int, oldest: int, now_ns: int) -> None:
-    entry = state.entry[row]
-    early = _is_early(state, row)
+def _query(state: ServerState, slot: int, oldest: int, now_ns: int) -> None:
+    """Start a round of questions: remind the switches, from the second round on query the workers; set the deadline.
+
+    Who waits for a worker that has not sent its part yet waits for it with everything later, too: of these fragments
+    only the oldest is asked for, except for what a RESEND is there for.
+    """
+    entry = state.entry[slot]
+    early = _waits_for_straggler(state, slot)
     entry["not_ready_rounds"] += early
     if not early or entry["seq"] == oldest or entry["resend_pending"]:
         entry["query_rounds"] += 1
@@ -119,69 +112,77 @@ def _ask_for(state: ServerState, row: int, oldest: int, now_ns: int) -> None:
         entry["last_timeout_ns"] = now_ns
         switches = state.server[0]["switches"]
         if switches:
-            say(state, entry["seq"], p.REMINDER, SWITCHES)
+            enqueue(state, entry["seq"], p.REMINDER, SWITCHES)
         if early or entry["query_rounds"] > 1 or switches == 0:
-            _note_who_lives(state, row, now_ns)
+            _update_not_ready(state, slot, now_ns)
             # Now and then everybody, so that those who wait learn for whom.
-            everybody = early or entry["query_rounds"] % _ASK_ALL_ROUND == 0
-            say(state, entry["seq"], p.QUERY, GROUP if everybody else MISSING)
+            everybody = early or entry["query_rounds"] % _QUERY_ALL_EVERY == 0
+            enqueue(state, entry["seq"], p.QUERY, MULTICAST if everybody else MISSING)
             entry["query_sampled"] = entry["queried_ns"] > 0
             entry["queried_ns"] = now_ns
-    entry["deadline_ns"] = now_ns + next_question_ns(state, row)
+    entry["deadline_ns"] = now_ns + next_query_ns(state, slot)
 
 
 @native
-def next_question_ns(state: ServerState, row: int) -> int:
-    """From one question about an entry to the next."""
-    entry = state.entry[row]
-    return _answer_patience_ns(state, row, entry["not_ready_rounds"] + max(entry["query_rounds"] - _EQUAL_ROUNDS, 0))
+def next_query_ns(state: ServerState, slot: int) -> int:
+    """Return the time from one question about an entry to the next.
+
+    It doubles (RFC 6298, 5.5) where somebody has said "not yet", and after many rounds.
+    """
+    entry = state.entry[slot]
+    return _answer_rto_ns(state, slot, entry["not_ready_rounds"] + max(entry["query_rounds"] - _EQUAL_INTERVALS, 0))
 
 
 @native
-def _answer_patience_ns(state: ServerState, row: int, doublings: int) -> int:
-    """How long an answer to the last question about an entry may take."""
-    entry = state.entry[row]
+def _answer_rto_ns(state: ServerState, slot: int, backoff: int) -> int:
+    """Return how long an answer to the last question about an entry may take.
+
+    Who was asked answers at once, so silence is a loss. A fragment that is asked for a third time has met losses: it
+    goes at the pace of the switch's answers, which contain no queue of a worker.
+    """
+    entry = state.entry[slot]
     server = state.server[0]
     lossy = entry["query_rounds"] > 2 and entry["not_ready_rounds"] == 0
     if entry["queried_ns"] > 0 and not lossy:
-        return int(rto_ns(server["worker_rtt"], doublings))
-    return int(rto_ns(server["switch_rtt"], doublings))
+        return int(rto_ns(server["worker_rtt"], backoff))
+    return int(rto_ns(server["switch_rtt"], backoff))
 
 
 @native
-def press(state: ServerState, row: int, now_ns: int) -> None:
-    """Somebody lacks an open fragment and is past its patience."""
-    entry = state.entry[row]
+def expedite(state: ServerState, slot: int, now_ns: int) -> None:
+    """Bring the next question forward to when the last can have been answered: a RESEND says that its sender waits."""
+    entry = state.entry[slot]
     entry["resend_pending"] = 1
     if entry["query_rounds"] == 0:
-        due_ns = now_ns + state.server[0]["switch_rtt"]["min_rto_ns"]  # the RESENDs of its peers come at the same time
+        # The RESENDs of its peers come at the same time.
+        deadline_ns = now_ns + state.server[0]["switch_rtt"]["min_rto_ns"]
     else:
-        due_ns = max(entry["last_timeout_ns"] + _answer_patience_ns(state, row, 0), now_ns)
-    set_due(state, row, min(entry["deadline_ns"], due_ns))
+        deadline_ns = max(entry["last_timeout_ns"] + _answer_rto_ns(state, slot, 0), now_ns)
+    set_deadline(state, slot, min(entry["deadline_ns"], deadline_ns))
 
 
 @native
-def set_due(state: ServerState, row: int, due_ns: int) -> None:
-    """Look at an entry again at that time."""
+def set_deadline(state: ServerState, slot: int, deadline_ns: int) -> None:
+    """Ask about an entry at that time."""
     server = state.server[0]
-    state.entry[row]["deadline_ns"] = due_ns
-    server["next_deadline_ns"] = min(server["next_deadline_ns"], due_ns)
+    state.entry[slot]["deadline_ns"] = deadline_ns
+    server["next_deadline_ns"] = min(server["next_deadline_ns"], deadline_ns)
 
 
 @native
-def _is_early(state: ServerState, row: int) -> bool:
-    """Whether an entry waits for a worker that, since the last question, said that it has not sent this yet."""
-    asked_ns = state.entry[row]["last_timeout_ns"]
+def _waits_for_straggler(state: ServerState, slot: int) -> bool:
+    """Return whether an entry waits for a worker that, since the last question, said that it has not sent this yet."""
+    asked_ns = state.entry[slot]["last_timeout_ns"]
     for worker in range(state.server[0]["workers"]):
-        if _later_ns(state, row, worker) >= asked_ns and is_missing(state, row, worker):
+        if _not_ready_ns(state, slot, worker) >= asked_ns and is_missing(state, slot, worker):
             return True
     return False
 
 
 @native
-def _later_ns(state: ServerState, row: int, worker: int) -> int:
-    """When a worker last said that it had not sent yet what it was asked for, where this can be true of an entry."""
-    seq = state.entry[row]["seq"]
+def _not_ready_ns(state: ServerState, slot: int, worker: int) -> int:
+    """Return when a worker last said that it had not sent yet what it was asked for; -NEVER: not true of this entry."""
+    seq = state.entry[slot]["seq"]
     member = state.member[worker]
     if seq <= state.server[0]["low_watermark"] or member["max_seq_sent"] >= seq:
         return -NEVER
@@ -189,77 +190,77 @@ def _later_ns(state: ServerState, row: int, worker: int) -> int:
 
 
 @native
-def _note_who_lives(state: ServerState, row: int, now_ns: int) -> None:
-    """Leave in `later` which of an entry's missing workers live and have not sent it yet: they said so lately."""
+def _update_not_ready(state: ServerState, slot: int, now_ns: int) -> None:
+    """Set `not_ready_bitmap`: which of an entry's missing workers live and have not sent it, as they said recently."""
     server = state.server[0]
-    lately_ns = now_ns - max(
-        server["give_up_ns"] // _LATELY_PART, _LATELY_QUESTIONS * server["completion"]["max_rto_ns"]
+    recent_ns = now_ns - max(
+        server["give_up_ns"] // _RECENT_DIVISOR, _RECENT_QUERIES * server["completion"]["max_rto_ns"]
     )
     for rack in range(len(state.rack)):
-        state.not_ready_bitmap[row, rack] = 0
+        state.not_ready_bitmap[slot, rack] = 0
     for worker in range(server["workers"]):
-        if _later_ns(state, row, worker) >= lately_ns and is_missing(state, row, worker):
+        if _not_ready_ns(state, slot, worker) >= recent_ns and is_missing(state, slot, worker):
             member = state.member[worker]
-            state.not_ready_bitmap[row, member["rack"]] |= member["bit"]
+            state.not_ready_bitmap[slot, member["rack"]] |= member["bit"]
 
 
 @native
-def _is_hopeless(state: ServerState, row: int, now_ns: int) -> bool:
-    """Whether an entry has waited too long: for a worker that is silent, or for some that live."""
+def _has_timed_out(state: ServerState, slot: int, now_ns: int) -> bool:
+    """Return whether an entry has waited too long: for a worker that is silent, or for some that live."""
     server = state.server[0]
-    waited_ns = now_ns - state.entry[row]["last_progress_ns"]
+    waited_ns = now_ns - state.entry[slot]["last_progress_ns"]
     if waited_ns < server["give_up_ns"] or waited_ns >= server["wait_limit_ns"]:
         return bool(waited_ns >= server["wait_limit_ns"])
-    hopeless = False
+    overdue = False
     for worker in range(server["workers"]):
-        hopeless = hopeless or _is_silent(state, row, worker, now_ns)
-    return hopeless
+        overdue = overdue or _is_silent(state, slot, worker, now_ns)
+    return overdue
 
 
 @native
-def _is_silent(state: ServerState, row: int, worker: int, now_ns: int) -> bool:
-    """Whether an entry lacks a worker that has said nothing, about this or anything else, for as long as is borne.
+def _is_silent(state: ServerState, slot: int, worker: int, now_ns: int) -> bool:
+    """Return whether an entry lacks a worker that has said nothing, about this or anything else, for give_up_ns.
 
     Who lives and has sent it may not have been asked for it: of all that wait for another only the oldest is asked for.
     """
     silent = now_ns - state.member[worker]["last_heard_ns"] >= state.server[0]["give_up_ns"]
-    return bool(silent and is_missing(state, row, worker))
+    return bool(silent and is_missing(state, slot, worker))
 
 
 @native
-def measure_switch(state: ServerState, entry: Any, now_ns: int) -> None:
-    """A switch said something about an entry: take the time if it was asked once."""
+def sample_switch_rtt(state: ServerState, entry: Any, now_ns: int) -> None:
+    """Take the time that a switch's answer took, if it was asked once (Karn)."""
     if entry["query_rounds"] == 1 and not entry["rtt_sampled"]:
         entry["rtt_sampled"] = 1
         update_rtt(state.server[0]["switch_rtt"], now_ns - entry["last_timeout_ns"])
 
 
 @native
-def measure_worker(state: ServerState, entry: Any, now_ns: int) -> None:
-    """A worker brought what an entry lacked: take the time if workers were asked once."""
+def sample_worker_rtt(state: ServerState, entry: Any, now_ns: int) -> None:
+    """Take the time that a worker's answer took, if the workers were asked once (Karn)."""
     if entry["queried_ns"] > 0 and not entry["query_sampled"]:
         update_rtt(state.server[0]["worker_rtt"], now_ns - entry["queried_ns"])
         entry["query_sampled"] = 1
 
 
 @native
-def _give_up(state: ServerState, row: int, now_ns: int) -> None:
+def _abandon(state: ServerState, slot: int, now_ns: int) -> None:
     """Stop asking for a fragment, and remember who is silent; should somebody come back, it can still complete."""
-    entry = state.entry[row]
+    entry = state.entry[slot]
     entry["deadline_ns"] = NEVER
     if not entry["abandoned"]:
         entry["abandoned"] = 1
         state.counter[0]["failed"] += 1
     for worker in range(state.server[0]["workers"]):
-        if _is_silent(state, row, worker, now_ns):
+        if _is_silent(state, slot, worker, now_ns):
             state.rack[state.member[worker]["rack"]]["silent_bitmap"] |= state.member[worker]["bit"]
 
 
 @native
-def _write_to_each(
-    state: ServerState, out: Words, destination: npt.NDArray[np.int32], count: int, row: int, item: Any
+def _write_to_members(
+    state: ServerState, out: Words, destination: npt.NDArray[np.int32], count: int, slot: int, item: Any
 ) -> tuple[int, bool]:
-    """One packet to each member that an outbox item means, as far as there is room; whether that was all."""
+    """Write a packet to each member that an outbox item means, as far as there is room; return whether that was all."""
     server = state.server[0]
     first, members = 0, server["workers"]
     if item["destination"] == SWITCHES:
@@ -268,46 +269,46 @@ def _write_to_each(
         if count == len(out):
             return count, False
         member = first + server["outbox_cursor"]
-        ahead = item["destination"] == AHEAD
-        if not (ahead or item["destination"] == MISSING) or is_missing(state, row, member):
-            flags = p.COLLISION if ahead else 0
-            if item["kind"] == p.QUERY and not ahead and _all_live(state, row):
+        early = item["destination"] == EARLY_QUERY
+        if not (early or item["destination"] == MISSING) or is_missing(state, slot, member):
+            flags = p.COLLISION if early else 0
+            if item["kind"] == p.QUERY and not early and _all_live(state, slot):
                 flags = p.ALIVE
-            _write(state, out, destination, count, row, item["kind"], flags, member)
+            _write(state, out, destination, count, slot, item["kind"], flags, member)
             count += 1
         server["outbox_cursor"] += 1
     return count, True
 
 
 @native
-def _named(state: ServerState, row: int, rack: int, kind: int, flags: int) -> int:
-    """Which of a rack's workers a question names: those not heard from; a QUERY the silent, where others live."""
-    named = waiting_for(state, row, rack)
+def _named_bitmap(state: ServerState, slot: int, rack: int, kind: int, flags: int) -> int:
+    """Return which of a rack's workers a question names: those missing; in a QUERY the silent, where others live."""
+    named = missing_bitmap(state, slot, rack)
     if kind == p.QUERY and flags & (p.ALIVE | p.COLLISION) == 0:
-        named &= ~int(state.not_ready_bitmap[row, rack])
+        named &= ~int(state.not_ready_bitmap[slot, rack])
     return named
 
 
 @native
-def _rack_to_name(state: ServerState, row: int, kind: int, flags: int, member: int) -> int:
-    """The rack whose workers a question names: the first that has any; who is missing itself is asked about its own.
+def _rack_to_name(state: ServerState, slot: int, kind: int, flags: int, member: int) -> int:
+    """Return the rack whose workers a question names: the first that has any; a missing member's own.
 
     So whoever does not find itself named knows that its part is here.
     """
-    if kind == p.QUERY and is_missing(state, row, member):
+    if kind == p.QUERY and is_missing(state, slot, member):
         return int(state.member[member]["rack"])
     for rack in range(len(state.rack)):
-        if _named(state, row, rack, kind, flags):
+        if _named_bitmap(state, slot, rack, kind, flags):
             return rack
     return 0
 
 
 @native
-def _all_live(state: ServerState, row: int) -> bool:
-    """Whether all that an entry lacks lately had not sent it yet."""
+def _all_live(state: ServerState, slot: int) -> bool:
+    """Return whether all that an entry lacks had, recently, not sent it yet."""
     silent = 0
     for rack in range(len(state.rack)):
-        silent |= waiting_for(state, row, rack) & ~int(state.not_ready_bitmap[row, rack])
+        silent |= missing_bitmap(state, slot, rack) & ~int(state.not_ready_bitmap[slot, rack])
     return silent == 0
 
 
@@ -317,24 +318,24 @@ def _write(
     out: Words,
     destination: npt.NDArray[np.int32],
     i: int,
-    row: int,
+    slot: int,
     kind: int,
     flags: int,
     member: int,
 ) -> None:
     server = state.server[0]
     counter = state.counter[0]
-    entry = state.entry[row]
+    entry = state.entry[slot]
     bitmap0 = state.rack[0]["full_bitmap"] if len(state.rack) == 1 else 0xFFFFFFFF
     bitmap1 = (1 << len(state.rack)) - 1
     if kind == p.RESULT:
-        flags |= entry["flags"] | (p.RELEASE if member == GROUP else p.ANSWER)
-        counter["answers"] += member != GROUP and not server["unicast"]
-        p.write_lanes(out, i, state.lane, row)
+        flags |= entry["flags"] | (p.RELEASE if member == MULTICAST else p.ANSWER)
+        counter["answers"] += member != MULTICAST and not server["unicast"]
+        p.write_lanes(out, i, state.lane, slot)
     else:
-        rack = _rack_to_name(state, row, kind, flags, member)
-        bitmap0, bitmap1 = _named(state, row, rack, kind, flags), 1 << rack
-        if kind == p.QUERY and is_missing(state, row, member):
+        rack = _rack_to_name(state, slot, kind, flags, member)
+        bitmap0, bitmap1 = _named_bitmap(state, slot, rack, kind, flags), 1 << rack
+        if kind == p.QUERY and is_missing(state, slot, member):
             bitmap0 |= state.member[member]["bit"]
         if kind == p.QUERY:
             counter["queries"] += 1

@@ -1,4 +1,4 @@
-"""What a worker waits for, as far as it knows: for people, not for the protocol."""
+"""What a worker waits for, as far as it knows: for people to read; the protocol does not use it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Waiting(NamedTuple):
 
 
 def worker_waiting(state: WorkerState, now_ns: int) -> Waiting | None:
-    """What a worker waits for, or waited for when it gave up; None: for nothing.
+    """Return what a worker waits for, or waited for when it gave up; None: for nothing.
 
     The PS speaks several times a second while something is missing, so what it said long ago it might not say any more.
     As a race with the engine costs no more than a wrong word, no lock is needed.

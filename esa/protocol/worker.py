@@ -4,7 +4,7 @@ In: `worker_receive` takes RESULT (`_on_result`) and QUERY (`_on_query`). Out: `
 what its timers call lost and sends what cwnd admits, all of it to the PS. State: `worker_ring.py`.
 
 A fragment is in one of four states: written (given, not yet sent), outstanding beyond the highest result (one timer
-for all of them: `_pto_ns`), overtaken by a later result (a timer each: `_loss_delay_ns`), acked. A worker whose
+for all of them: `pto_ns`), overtaken by a later result (a timer each: `loss_delay_ns`), acked. A worker whose
 fragments get neither a result nor a word has failed, for good.
 
 docs/protocol.md, Worker, has the table of events and states, and why it is so.
@@ -17,20 +17,18 @@ from typing import Any
 from esa.native import native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
-from esa.protocol.rtt import NEVER, rto_ns, update_rtt
+from esa.protocol.rtt import NEVER
 from esa.protocol.serial import on_wire, unwrap
+from esa.protocol.worker_loss import (
+    loss_delay_ns,
+    next_probe_size,
+    on_needed_retransmission,
+    on_rtt_sample,
+    on_spurious_retransmission,
+    pto_ns,
+    reo_wnd_ns,
+)
 from esa.protocol.worker_ring import NOT_YET, WorkerState
-
-_MIN_RTT_DRIFT = 1.0 / 1024.0  # of min_rtt, per sample towards it: paths change
-_MEDIAN_STEP = 1.0 / 32.0  # by which median_rtt moves towards a sample, whatever their distance: a median
-_SERVER_REO_WNDS = 3  # reordering windows: an answer by way of the PS takes that long
-_MAX_PARALLEL = 16  # overtaken fragments that are resent at full pace; the next ones at half of it, a third, ...
-_SILENCE_DIVISOR = 8  # of the time since the last result: between two RESENDs of one fragment, at least
-_TLP_RTTS = 2.0
-_TLP_REO_WNDS = 4  # of the shortest reordering window: a tail loss probe comes no sooner
-_TLP_EQUAL = 6  # probes before their intervals double, unless the PS says that it waits for others
-# Half of the resends spurious, and more, let the reordering window grow.
-_MULT_GROWTH, _MULT_DECAY, _MAX_REO_WND_MULT = 1.25, 0.9, 4.0
 
 
 @native
@@ -73,7 +71,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     if seq < worker["snd_una"] or fragment["acked"]:
         counter["duplicates"] += 1
         if seq >= worker["write_seq"] - len(state.fragment) and fragment["transmissions"] == 2:
-            _on_spurious_retransmission(worker)
+            on_spurious_retransmission(worker)
         return
     flags = p.flags_of(packets, i)
     fragment["acked"] = 1
@@ -86,7 +84,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     # Overtaken: every peer is past it, so from now on its timer means a loss (RACK, RFC 8985 6.2, step 5).
     for overtaken in range(worker["fack_end"], seq):
         state.fragment[overtaken & mask]["timer_start_ns"] = now_ns
-        worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _reo_wnd_ns(worker))
+        worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + reo_wnd_ns(worker))
     worker["fack_end"] = max(worker["fack_end"], seq + 1)
     worker["last_progress_ns"] = now_ns
     worker["tlp_count"] = worker["rto_count"] = 0
@@ -94,12 +92,12 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
         worker["snd_una"] += 1
 
     if fragment["transmissions"] == 1:
-        _on_rtt_sample(worker, now_ns - fragment["sent_ns"])
+        on_rtt_sample(worker, now_ns - fragment["sent_ns"])
         worker["probe_size"] = 1
     else:
-        _on_needed_retransmission(worker)
+        on_needed_retransmission(worker)
         worker["probe_size"] = min(2 * worker["probe_size"], worker["max_window"])
-    worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _pto_ns(worker))
+    worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
     _update_cwnd(worker, counter, flags & p.ECN != 0, now_ns)
 
 
@@ -175,7 +173,7 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
             worker["tlp_count"] = worker["rto_count"] = 0
         bypass = state.bypass_seq[worker["snd_nxt"] & (len(state.bypass_seq) - 1)] == worker["snd_nxt"]
         _write_fragment(state, out, count, worker["snd_nxt"], p.RESEND if bypass else 0, now_ns)
-        worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + _pto_ns(worker))
+        worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
         worker["snd_nxt"] += 1
         count += 1
     if count == len(out):
@@ -236,14 +234,14 @@ def _resend_lost(state: WorkerState, out: Words, count: int, now_ns: int) -> int
         fragment = state.fragment[seq & mask]
         if fragment["acked"]:
             continue
-        due_ns = fragment["timer_start_ns"] + _loss_delay_ns(worker, fragment, older)
+        due_ns = fragment["timer_start_ns"] + loss_delay_ns(worker, fragment, older)
         if due_ns <= now_ns:
             if count == len(out):
                 earliest = now_ns
                 break
             _write_fragment(state, out, count, seq, p.RESEND, now_ns)
             count += 1
-            due_ns = now_ns + _loss_delay_ns(worker, fragment, older)
+            due_ns = now_ns + loss_delay_ns(worker, fragment, older)
         earliest = min(earliest, due_ns)
         older += 1
     count, due_ns = _send_probes(state, out, count, now_ns)
@@ -259,113 +257,16 @@ def _send_probes(state: WorkerState, out: Words, count: int, now_ns: int) -> tup
     if worker["fack_end"] == worker["snd_nxt"]:
         return count, NEVER
     oldest = state.fragment[worker["fack_end"] & (len(state.fragment) - 1)]
-    due_ns = max(oldest["timer_start_ns"], worker["last_progress_ns"]) + _pto_ns(worker)
+    due_ns = max(oldest["timer_start_ns"], worker["last_progress_ns"]) + pto_ns(worker)
     if due_ns > now_ns:
         return count, due_ns
     if count == len(out):
         return count, now_ns
     first = worker["fack_end"]
-    for seq in range(first, min(first + _next_probe_size(worker), worker["snd_nxt"], first + len(out) - count)):
+    for seq in range(first, min(first + next_probe_size(worker), worker["snd_nxt"], first + len(out) - count)):
         _write_fragment(state, out, count, seq, p.RESEND, now_ns)
         count += 1
-    return count, now_ns + _pto_ns(worker)
-
-
-@native
-def _on_rtt_sample(worker: Any, sample_ns: int) -> None:
-    """Take in the round trip of a fragment that was sent once (Karn); track minimum and median.
-
-    What waits for the smoothed one would wait for stragglers: it contains the time for which peers were held up.
-    """
-    update_rtt(worker, sample_ns)
-    sample = float(sample_ns)
-    if worker["median_rtt_ns"] == 0.0:
-        worker["median_rtt_ns"] = worker["min_rtt_ns"] = max(sample, 1.0)
-        return
-    worker["median_rtt_ns"] *= 1.0 + (_MEDIAN_STEP if sample > worker["median_rtt_ns"] else -_MEDIAN_STEP)
-    if sample < worker["min_rtt_ns"]:
-        worker["min_rtt_ns"] = max(sample, 1.0)
-    else:
-        worker["min_rtt_ns"] += (sample - worker["min_rtt_ns"]) * _MIN_RTT_DRIFT
-
-
-@native
-def _on_spurious_retransmission(worker: Any) -> None:
-    """Widen the reordering window: the result of a fragment resent once came twice (as DSACK, RFC 8985 6.2, step 4)."""
-    worker["reo_wnd_mult"] = min(worker["reo_wnd_mult"] * _MULT_GROWTH, _MAX_REO_WND_MULT)
-
-
-@native
-def _on_needed_retransmission(worker: Any) -> None:
-    """Narrow the reordering window: the result of a fragment that was resent came, so far once."""
-    worker["reo_wnd_mult"] = max(worker["reo_wnd_mult"] * _MULT_DECAY, 1.0)
-
-
-@native
-def _reo_wnd_ns(worker: Any) -> int:
-    """Return how long an overtaken fragment may still be under way: RACK's reo_wnd, RFC 8985 6.2, step 4."""
-    return int(max(worker["min_rtt_ns"] / 4.0, worker["min_reo_wnd_ns"]) * worker["reo_wnd_mult"])
-
-
-@native
-def _loss_delay_ns(worker: Any, fragment: Any, older: int) -> int:
-    """Return how long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
-
-    Never doubled: as long as results come the network carries; without any, the pace slows down with the time since
-    the last. older: how many overtaken fragments there are before it; the window waits for the oldest.
-    """
-    wait_ns = _reo_wnd_ns(worker)
-    if fragment["transmissions"] > 1:
-        wait_ns *= _SERVER_REO_WNDS
-        if fragment["transmissions"] == 2:
-            wait_ns = max(wait_ns, int(worker["median_rtt_ns"]))
-        wait_ns *= 1 + older // _MAX_PARALLEL
-    silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]
-    return int(min(max(wait_ns, silence_ns // _SILENCE_DIVISOR), worker["max_rto_ns"]))
-
-
-@native
-def _pto_ns(worker: Any) -> int:
-    """Return how long those beyond the highest result wait, from the last result or probe (RFC 8985, 7.2)."""
-    tlp_ns = _tlp_timeout_ns(worker)
-    return tlp_ns if tlp_ns else rto_ns(worker, worker["rto_count"])
-
-
-@native
-def _next_probe_size(worker: Any) -> int:
-    """Count a probe; return how many of those beyond the highest result it resends.
-
-    The number doubles while probes get no answer: a window lost whole is recovered in logarithmically many rounds.
-    """
-    if _tlp_timeout_ns(worker):
-        worker["tlp_count"] += 1
-        return 1
-    worker["rto_count"] += 1
-    if _waits_for_stragglers(worker):
-        return 1
-    size = worker["probe_size"]
-    worker["probe_size"] = min(2 * worker["probe_size"], worker["max_window"])
-    return int(size)
-
-
-@native
-def _tlp_timeout_ns(worker: Any) -> int:
-    """Return the time to the next tail loss probe (RFC 8985, 7.2); 0: it is the ordinary timer's turn (RFC 6298).
-
-    Silence may be a lost probe, so the first few come at equal intervals, unless the PS says that it waits for others.
-    """
-    if worker["min_rtt_ns"] == 0.0:
-        return 0
-    first_ns = int(max(_TLP_RTTS * worker["min_rtt_ns"], _TLP_REO_WNDS * worker["min_reo_wnd_ns"]))
-    equal = 0 if _waits_for_stragglers(worker) else _TLP_EQUAL
-    tlp_ns = first_ns << max(worker["tlp_count"] - equal, 0)
-    return int(tlp_ns) if tlp_ns < rto_ns(worker, 0) else 0
-
-
-@native
-def _waits_for_stragglers(worker: Any) -> bool:
-    """Return whether the PS has said, since the last result, that it has this worker's part and waits for others."""
-    return bool(worker["straggler_notice_ns"] > worker["last_progress_ns"])
+    return count, now_ns + pto_ns(worker)
 
 
 @native
@@ -385,8 +286,8 @@ def _write_fragment(state: WorkerState, out: Words, i: int, seq: int, flags: int
 def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: int, priority: int) -> None:
     """Write packet i with the lanes and the exponent that the ring holds of `seq`."""
     worker = state.worker[0]
-    row = seq & (len(state.fragment) - 1)
-    fragment = state.fragment[row]
+    slot = seq & (len(state.fragment) - 1)
+    fragment = state.fragment[slot]
     p.write_header(
         out,
         i,
@@ -401,4 +302,4 @@ def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: i
         worker["bitmap0"],
         worker["bitmap1"],
     )
-    p.write_lanes(out, i, state.lane, row)
+    p.write_lanes(out, i, state.lane, slot)

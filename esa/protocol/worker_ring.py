@@ -1,13 +1,13 @@
-"""What a worker knows: a ring of fragments, its own until the result comes, then the result.
+"""A worker's state: a ring of fragments, its own until the result comes, then the result.
 
-One row per seq, `rows` of them (a power of two, at least four windows). A row holds the worker's own fragment
-until the result comes, then the result, until everything that may need it is through:
+One slot per seq, `slots` of them (a power of two, at least four windows). A slot holds the worker's own fragment
+until the result comes, then the result, until no peer can need it:
 
     kept for peers | snd_una: lowest without a result ... snd_nxt: first not yet sent ... write_seq: first not yet given
 
 A worker sends seq only when it has every result up to seq - window, so a peer that lacks a result lacks one of the
-last window; two windows are kept. A result ends its fragment whatever row, partial or path made it: only the first
-one counts.
+last window; two windows are kept. A result ends its fragment whatever aggregator, partial or path made it: only the
+first one counts.
 """
 
 from __future__ import annotations
@@ -107,18 +107,18 @@ _COUNTERS = np.dtype(
 
 
 class WorkerState(NamedTuple):
-    """One rank of a job; make one with `worker_state`. Rows of lanes are indexed by seq modulo their number."""
+    """One rank of a job; make one with `worker_state`. Slots are indexed by seq modulo their number."""
 
     worker: Records  # (1,)
-    fragment: Records  # (rows,)
-    lane: Lanes  # (rows, lanes)
-    query_queue: npt.NDArray[np.int64]  # (rows,)
-    bypass_seq: npt.NDArray[np.int64]  # (rows,): the seq that goes to the PS past all aggregators, -1: none
+    fragment: Records  # (slots,)
+    lane: Lanes  # (slots, lanes)
+    query_queue: npt.NDArray[np.int64]  # (slots,)
+    bypass_seq: npt.NDArray[np.int64]  # (slots,): the seq that goes to the PS past all aggregators, -1: none
     counter: Records  # (1,)
 
 
-def ring_rows(window: int) -> int:
-    """Rows of a worker's or PS's ring: a power of two, at least four windows."""
+def ring_slots(window: int) -> int:
+    """Return how many slots a worker's or PS's ring has: a power of two, at least four windows."""
     return 1 << (4 * window - 1).bit_length()
 
 
@@ -135,19 +135,19 @@ def worker_state(
     timers: Timers = _TIMERS,
     first_seq: int = 0,
 ) -> WorkerState:
-    """A worker that has sent nothing. `rank` counts within its rack (bit of bitmap0), `rack` is the bit of bitmap1.
+    """Make a worker that has sent nothing. `rank` is its bit in bitmap0 (within its rack), `rack` that in bitmap1.
 
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     """
     if window < 1:
         raise ValueError(f"window: {window} fragments; at least 1")
-    rows = ring_rows(window)
+    slots = ring_slots(window)
     state = WorkerState(
         worker=np.zeros(1, _WORKER),
-        fragment=np.zeros(rows, _FRAGMENT),
-        lane=np.zeros((rows, lanes), np.int32),
-        query_queue=np.zeros(rows, np.int64),
-        bypass_seq=np.full(rows, -1, np.int64),
+        fragment=np.zeros(slots, _FRAGMENT),
+        lane=np.zeros((slots, lanes), np.int32),
+        query_queue=np.zeros(slots, np.int64),
+        bypass_seq=np.full(slots, -1, np.int64),
         counter=np.zeros(1, _COUNTERS),
     )
     worker = state.worker[0]
@@ -180,7 +180,7 @@ def worker_state(
 
 @native
 def worker_room(state: WorkerState) -> int:
-    """Fragments that `worker_feed` takes now."""
+    """Return how many fragments `worker_feed` takes now."""
     worker = state.worker[0]
     return int(
         min(worker["snd_una"] - 2 * worker["max_window"], worker["read_seq"])
@@ -207,8 +207,8 @@ def worker_feed(
     width = state.lane.shape[1]
     taken = min(count, worker_room(state))
     for j in range(taken):
-        row = worker["write_seq"] & (len(state.fragment) - 1)
-        fragment = state.fragment[row]
+        slot = worker["write_seq"] & (len(state.fragment) - 1)
+        fragment = state.fragment[slot]
         fragment["transmissions"] = 0
         fragment["acked"] = 0
         fragment["priority"] = priority
@@ -216,16 +216,16 @@ def worker_feed(
         start = (first + j) * width
         used = min(max(len(lanes) - start, 0), width)
         for k in range(used):
-            state.lane[row, k] = lanes[start + k]
+            state.lane[slot, k] = lanes[start + k]
         for k in range(used, width):
-            state.lane[row, k] = 0
+            state.lane[slot, k] = 0
         worker["write_seq"] += 1
     return max(taken, 0)
 
 
 @native
 def worker_ready(state: WorkerState) -> int:
-    """Results that `worker_drain` can take now."""
+    """Return how many results `worker_drain` can take now."""
     worker = state.worker[0]
     return int(worker["snd_una"] - worker["read_seq"])
 
@@ -242,11 +242,11 @@ def worker_drain(
     width = state.lane.shape[1]
     taken = min(count, worker_ready(state))
     for j in range(taken):
-        row = worker["read_seq"] & (len(state.fragment) - 1)
+        slot = worker["read_seq"] & (len(state.fragment) - 1)
         if first + j < len(exponents):
-            exponents[first + j] = state.fragment[row]["exponent"]
+            exponents[first + j] = state.fragment[slot]["exponent"]
         start = (first + j) * width
         for k in range(min(max(len(lanes) - start, 0), width)):
-            lanes[start + k] = state.lane[row, k]
+            lanes[start + k] = state.lane[slot, k]
         worker["read_seq"] += 1
     return max(taken, 0)

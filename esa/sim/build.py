@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.net.faults import Faults, new_faults
-from esa.protocol import NEVER, STRANGER, words
+from esa.protocol import NEVER, UNKNOWN_SENDER, words
 from esa.sim.engine.events import MAX_SOURCES, new_events
 from esa.sim.engine.lines import NONE, PS_PER_NS, new_lines, new_pool
 from esa.sim.fabric.addresses import FIRST_ADDRESS
@@ -92,7 +92,7 @@ def build(plan: Plan) -> Built:
         sending_ps=np.zeros(hosts, np.int64),
         inbox=words(1, plan.lanes),
         outbox=words(OUT_PACKETS, plan.lanes),
-        member=np.full(OUT_PACKETS, STRANGER, np.int32),
+        member=np.full(OUT_PACKETS, UNKNOWN_SENDER, np.int32),
         lanes=np.zeros(plan.lanes, np.int32),
         exponents=np.zeros(0, np.int8),
     )

@@ -21,7 +21,7 @@ from esa.native import native_inlined
 from esa.native import native_uncounted as native
 from esa.net.faults import Faults, decide
 from esa.protocol import (
-    GROUP,
+    MULTICAST,
     WorkerState,
     server_receive,
     server_send,
@@ -401,7 +401,7 @@ def _serve(world: World, k: int, now_ns: int) -> None:
         count, wake_ns = server_send(state, world.outbox, world.member, now_ns)
         for i in range(count):
             to = world.member[i]
-            template = servers.templates[k] + (0 if to == GROUP else to)
+            template = servers.templates[k] + (0 if to == MULTICAST else to)
             _send(world, world.host_of[endpoint], servers.template, template, i, numbers["server_ps"], now_ns)
             numbers["server_bytes"] += numbers["wire_bytes"]
     _set_timer(world, endpoint, wake_ns)

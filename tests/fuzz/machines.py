@@ -21,7 +21,18 @@ from esa.program import program
 from esa.switch import Pipeline
 from tests.fuzz import coverage
 
-_MODULES = ("serial", "timers", "rtt", "packets", "worker_ring", "worker", "server_ring", "server_send", "server")
+_MODULES = (
+    "serial",
+    "timers",
+    "rtt",
+    "packets",
+    "worker_ring",
+    "worker_loss",
+    "worker",
+    "server_ring",
+    "server_send",
+    "server",
+)
 _NATIVE = """from numba import njit
 from tests.fuzz.coverage import hit
 native = njit(nogil=True, boundscheck=True, cache=True)

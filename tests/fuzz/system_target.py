@@ -13,7 +13,7 @@ import numpy as np
 from esa import wire
 from esa.job import Run
 from esa.policy import Release, policy
-from esa.protocol import GROUP, NEVER, STRANGER, Timers
+from esa.protocol import MULTICAST, NEVER, UNKNOWN_SENDER, Timers
 from esa.wire import ESA_PORT
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -177,7 +177,7 @@ class _System:
             for i in range(count):
                 to = int(self.destination[i])
                 to_ip = self.job.switch_ip.packed if to == n else None
-                member = self.job.server if to_ip else self.job.workers[0 if to == GROUP else to]
+                member = self.job.server if to_ip else self.job.workers[0 if to == MULTICAST else to]
                 self._send(n, member, self.out[i].tobytes(), to_ip)
 
     def _send(self, number: int, to: object, payload: bytes, to_ip: bytes | None = None) -> None:
@@ -207,7 +207,7 @@ class _System:
                 return  # a connected socket
             self.protocol.worker_receive(self.workers[number], batch, 1, self.now_ns)
         else:
-            sender = np.array([self.members.get(source, STRANGER)], np.int32)
+            sender = np.array([self.members.get(source, UNKNOWN_SENDER)], np.int32)
             self.protocol.server_receive(self.server, batch, sender, 1, self.now_ns)
         self.wake_ns[number] = self.now_ns
 

@@ -25,9 +25,10 @@ from esa import wire
 from esa.job import Member, Pool
 from esa.policy import POLICIES, Policy, Release
 from esa.protocol import (
-    GROUP,
+    MULTICAST,
     NEVER,
-    STRANGER,
+    NOT_YET,
+    UNKNOWN_SENDER,
     Timers,
     server_change_policy,
     server_receive,
@@ -42,7 +43,6 @@ from esa.protocol import (
     worker_waiting,
 )
 from esa.protocol.server_ring import DONE, OPEN
-from esa.protocol.worker_ring import NOT_YET
 from esa.wire import Flag, Kind
 from tests.model import truth
 from tests.model.rows import ROWS, Header, Row, Switch, rule
@@ -324,7 +324,7 @@ class ServerHost(Host):
 
     def take(self, frame: bytes) -> None:
         sender = frame[26:30], int.from_bytes(frame[34:36], "big")
-        source = np.array([self.members.get(sender, STRANGER)], np.int32)
+        source = np.array([self.members.get(sender, UNKNOWN_SENDER)], np.int32)
         server_receive(self.state, payload(frame), source, 1, self.world.now_ns)
         self.check_entry(Header.of(frame).seq)
         self.pump()
@@ -340,7 +340,7 @@ class ServerHost(Host):
                 if to == job.fan_in:
                     self.world.emit(self, job.server, self.out[i].tobytes(), job.switch_ip.packed)
                 else:
-                    self.world.emit(self, job.workers[0 if to == GROUP else to], self.out[i].tobytes())
+                    self.world.emit(self, job.workers[0 if to == MULTICAST else to], self.out[i].tobytes())
             more = self.wake_ns <= now_ns
 
     def check_entry(self, wire_seq: int) -> None:

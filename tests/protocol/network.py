@@ -15,9 +15,9 @@ from esa import wire
 from esa.job import Job, Member
 from esa.policy import Release, policy
 from esa.protocol import (
-    GROUP,
+    MULTICAST,
     NEVER,
-    STRANGER,
+    UNKNOWN_SENDER,
     Timers,
     server_receive,
     server_send,
@@ -240,7 +240,7 @@ class Server:
 
     def receive(self, frame: bytes) -> None:
         sender = frame[26:30], int.from_bytes(frame[34:36], "big")
-        source = np.array([self.members.get(sender, STRANGER)], np.int32)
+        source = np.array([self.members.get(sender, UNKNOWN_SENDER)], np.int32)
         self.network.deliver(lambda p: server_receive(self.state, p, source, 1, self.network.now_ns), frame)
         self.pump()
 
@@ -252,7 +252,7 @@ class Server:
                 to, to_ip = int(self.destination[i]), None
                 if to == self.job.fan_in:
                     to_ip = self.job.switch_ip.packed
-                to = 0 if to == GROUP or to_ip else to
+                to = 0 if to == MULTICAST or to_ip else to
                 member = self.job.server if to_ip else self.job.workers[to]
                 frame = frame_of(self.job.server, member, self.out[i].tobytes(), to_ip)
                 self.network.send(self.job.server.switch_port, frame)

@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from esa.protocol import STRANGER, server_state, worker_drain, worker_state
+from esa.protocol import UNKNOWN_SENDER, server_state, worker_drain, worker_state
 from esa.wire import VERSION, Flag, Kind
 from tests.protocol.exchange import EPOCH, JOB, LANES, Server, Worker, packet
 
@@ -109,13 +109,13 @@ def test_a_worker_reads_every_exponent(exponent):
 def poisonous(s: Server) -> list[tuple[np.ndarray, int]]:
     """(packet, source) of everything that a PS of three workers and a switch must refuse."""
     own = {"bitmap0": 1, "bitmap1": 1, "value": POISON}
-    out = [(packet(Kind.GRADIENT, 0, **own), STRANGER), (packet(Kind.PARTIAL, 0, **own), STRANGER)]
-    out += [(packet(Kind.RESULT, 0, **own, flags=Flag.ANSWER), source) for source in (STRANGER, 3)]
+    out = [(packet(Kind.GRADIENT, 0, **own), UNKNOWN_SENDER), (packet(Kind.PARTIAL, 0, **own), UNKNOWN_SENDER)]
+    out += [(packet(Kind.RESULT, 0, **own, flags=Flag.ANSWER), source) for source in (UNKNOWN_SENDER, 3)]
     out += [(packet(Kind.GRADIENT, 0, **own, **fields), 0) for fields in odd_headers()]
     for kind in set(range(16)) - {Kind.GRADIENT, Kind.PARTIAL, Kind.RESULT, Kind.MISS}:
         out += [(packet(0, 0, **own, version_kind=VERSION << 4 | kind, flags=f), n) for f in (0, 0xFF) for n in (0, 3)]
     out += [(packet(Kind.RESULT, 0, **own, flags=flags), 0) for flags in (0, Flag.RELEASE, 0xFF & ~Flag.ANSWER)]
-    out += [(packet(Kind.MISS, 0), source) for source in (STRANGER, 0, 2)]
+    out += [(packet(Kind.MISS, 0), source) for source in (UNKNOWN_SENDER, 0, 2)]
     out += [(packet(Kind.GRADIENT, 0, **own), source) for source in (1, 2, 3)]  # for another, or by a switch
     for kind, bitmap0 in itertools.product((Kind.GRADIENT, Kind.PARTIAL), (0, 8, 15, 0x80000001, 0xFFFFFFFF)):
         out.append((packet(kind, 0, value=POISON, bitmap0=bitmap0, bitmap1=1), 0))

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esa.protocol import GROUP, NEVER, STRANGER, Timers, server_state
-from esa.protocol.worker_ring import NOT_YET
+from esa.protocol import MULTICAST, NEVER, NOT_YET, UNKNOWN_SENDER, Timers, server_state
 from esa.wire import Flag, Kind, aggregator_index
 from tests.protocol.exchange import EPOCH, JOB, LANES, MS, S, Server, packet
 
@@ -39,7 +38,7 @@ def test_disjoint_contributions_add_up_to_one_result_for_the_group():
     s = server()
     s.gradient(0, 5, 10, priority=4, exponent=-9)
     s.partial(0b110, 5, 30, source=SWITCH, priority=90, exponent=-3, flags=Flag.ECN)
-    assert s.send() == [(RES, 5, GROUP)]
+    assert s.send() == [(RES, 5, MULTICAST)]
     (result,) = s.sent
     assert set(result["lane"].tolist()) == {40}
     names = ("flags", "priority", "exponent", "job", "epoch", "index", "bitmap0", "bitmap1")
@@ -61,7 +60,7 @@ def test_where_no_switch_replicates_every_worker_gets_its_own_result():
 def test_a_complete_sum_of_the_switch_is_passed_on():
     s = server(release_on_ack=True)
     s.partial(0b111, 0, 12, source=1)  # atp: from the address of the worker that completed it
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert values(s) == [12]
 
 
@@ -92,7 +91,7 @@ def test_what_overlaps_is_discarded_and_a_resend_takes_its_place():
     s.partial(0b110, 0, 25)  # workers 1 and 2
     assert (s.send(), s.counted("overlaps")) == ([], 1)
     s.gradient(2, 0, 5, flags=Flag.RESEND)
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert values(s) == [35]
 
 
@@ -103,7 +102,7 @@ def test_a_resend_is_used_only_for_what_nothing_else_covers():
     s.gradient(2, 0, 5, flags=Flag.RESEND, exponent=8)
     assert s.send() == []
     s.partial(0b011, 0, 30)  # worker 0 is in here
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert values(s) == [35]
     assert s.sent[0]["exponent"] == 8
     assert s.counted("duplicates") == 1
@@ -113,7 +112,7 @@ def test_resends_alone_complete_a_sum():
     s = server()
     for rank in range(3):
         s.gradient(rank, 0, 1 << rank, flags=Flag.RESEND)
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert values(s) == [7]
 
 
@@ -126,7 +125,7 @@ def test_a_resend_that_cannot_be_kept_apart_is_added_at_once():
     assert s.counted("overlaps") == 1
     s.partial(0b100, 0, 4)
     s.partial(0b011, 1, 3)
-    assert s.send() == [(RES, 0, GROUP), (RES, 1, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST), (RES, 1, MULTICAST)]
     assert values(s) == [7, 7]
     s.gradient(0, 2, 1, flags=Flag.RESEND)  # the one place is free again
     assert s.state.held_resend_bitmap[2].tolist() == [1]
@@ -299,7 +298,7 @@ def test_where_rows_wait_for_the_result_it_is_sent_to_the_group_once_more():
     s.send()
     for _ in range(3):
         s.gradient(2, 0, flags=Flag.RESEND)
-    assert s.send() == [(RES, 0, GROUP), (RES, 0, 2), (RES, 0, 2)]
+    assert s.send() == [(RES, 0, MULTICAST), (RES, 0, 2), (RES, 0, 2)]
     assert [int(p["flags"]) for p in s.sent] == [Flag.RELEASE, Flag.ANSWER, Flag.ANSWER]
 
 
@@ -351,7 +350,7 @@ def test_a_row_never_holds_what_was_there_a_turn_of_the_ring_before():
     s.gradient(0, 1, 100)
     s.gradient(1, 9, 7)
     s.gradient(0, 9, 8)
-    assert s.send() == [(RES, 9, GROUP)]
+    assert s.send() == [(RES, 9, MULTICAST)]
     assert values(s) == [15]
 
 
@@ -372,7 +371,7 @@ def test_after_a_quiet_minute_everything_is_forgotten():
     s.now_ns += 61 * S
     s.gradient(0, 5, 50, flags=Flag.RESEND)  # 2**32 fragments later, or a new run of the same numbers
     s.gradient(1, 5, 60, flags=Flag.RESEND)
-    assert s.send() == [(RES, 5, GROUP)]
+    assert s.send() == [(RES, 5, MULTICAST)]
     assert values(s) == [110]
     s.now_ns += 61 * S
     s.gradient(0, 5 - 2**31, 1)  # behind by half the numbers, and yet new
@@ -390,14 +389,14 @@ def test_a_silent_worker_is_reported_and_may_come_back():
     assert 2 * S <= s.now_ns < 2.5 * S
     assert (s.counted("failed"), int(s.state.rack[0]["silent_bitmap"])) == (1, 0b100)
     s.gradient(2, 0, 4)
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert values(s) == [7]
 
 
 @pytest.mark.parametrize(
     ("source", "fields"),
     [
-        (STRANGER, {}),
+        (UNKNOWN_SENDER, {}),
         (1, {}),  # worker 1 speaks for worker 0
         (0, {"bitmap0": 0}),
         (0, {"bitmap0": 0b011}),  # a gradient of two
@@ -414,7 +413,7 @@ def test_a_silent_worker_is_reported_and_may_come_back():
         (0, {"version_kind": 0x10 | Kind.PARTIAL, "bitmap0": 0b1001}),
         (0, {"version_kind": 0}),
         (0, {"job": JOB - 1}),
-        (STRANGER, {"epoch": EPOCH - 1}),
+        (UNKNOWN_SENDER, {"epoch": EPOCH - 1}),
     ],
 )
 def test_nonsense_is_counted_and_dropped(source, fields):
@@ -444,7 +443,7 @@ def test_two_racks_complete_by_racks_partials_and_resends():
     s.gradient(1, 0, 7, bitmap1=0b01)
     s.partial(0b01, 0, 1, bitmap1=0b10, source=6)  # a part of what is complete
     s.gradient(0, 0, 3, bitmap1=0b01, flags=Flag.RESEND)
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert (values(s), int(s.sent[0]["bitmap1"])) == ([110], 0b11)
     s.gradient(2, 1, bitmap0=0b100, bitmap1=0b10, source=4)
     s.send()
@@ -460,7 +459,7 @@ def test_without_payload_everything_but_the_lanes_is_the_same():
     s = server(lanes=0)
     for rank in range(3):
         s.gradient(rank, 0, value=[], exponent=rank)
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
     assert s.sent[0]["exponent"] == 2
 
 
@@ -471,7 +470,7 @@ def test_who_is_missing_of_a_preempted_fragment_is_asked_ahead():
     assert {(int(p["flags"]), int(p["bitmap0"])) for p in s.sent} == {(int(Flag.COLLISION), 0b101)}
     s.gradient(0, 0, 1, flags=Flag.RESEND)
     s.gradient(2, 0, 1, flags=Flag.RESEND)
-    assert s.send() == [(RES, 0, GROUP)]
+    assert s.send() == [(RES, 0, MULTICAST)]
 
 
 def test_only_what_was_preempted_and_lacks_few_is_asked_ahead():

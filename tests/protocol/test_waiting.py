@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from esa.job import Pool, Run
-from esa.protocol import NEVER, server_change_policy, server_state, worker_state, worker_waiting
-from esa.protocol.worker_ring import NOT_YET
+from esa.protocol import NEVER, NOT_YET, server_change_policy, server_state, worker_state, worker_waiting
 from esa.wire import Flag, Kind
 from tests.p4 import traffic
 from tests.p4.tree import leaf_spine, spread

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esa.protocol import NEVER, Timers, worker_drain, worker_feed, worker_room, worker_state
-from esa.protocol.worker_ring import NOT_YET
+from esa.protocol import NEVER, NOT_YET, Timers, worker_drain, worker_feed, worker_room, worker_state
 from esa.wire import Flag, Kind, aggregator_index
 from tests.protocol.exchange import EPOCH, JOB, LANES, MS, Worker, kinds, packet
 

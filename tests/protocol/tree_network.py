@@ -11,7 +11,7 @@ from esa import wire
 from esa.entries.tiers import LeafSpine
 from esa.job import Job
 from esa.policy import Release, policy
-from esa.protocol import GROUP, NEVER, server_send, server_state, words
+from esa.protocol import MULTICAST, NEVER, server_send, server_state, words
 from tests.p4.tree import Tree
 from tests.protocol.network import OUT_PACKETS, TIMERS, Faults, Network, Server, Timer, Worker, frame_of
 
@@ -83,7 +83,7 @@ class TreeServer(Server):
         while more:
             count, wake_ns = server_send(self.state, self.out, self.destination, self.network.now_ns)
             for i in range(count):
-                to = self.receivers[0 if self.destination[i] == GROUP else self.destination[i]]
+                to = self.receivers[0 if self.destination[i] == MULTICAST else self.destination[i]]
                 self.network.send(0, frame_of(self.job.server, to, self.out[i].tobytes()))
             more = wake_ns <= self.network.now_ns
         if wake_ns < NEVER:

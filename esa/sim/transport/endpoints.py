@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.native import native_uncounted as native
-from esa.protocol import STRANGER, ServerState, WorkerState
+from esa.protocol import UNKNOWN_SENDER, ServerState, WorkerState
 from esa.wire import ENCAPSULATION_BYTES
 
 _BY_RACK = ("aggregated_bitmap", "held_resend_bitmap", "requester_bitmap", "not_ready_bitmap")  # a column per rack
@@ -38,7 +38,7 @@ class Servers(NamedTuple):
     items: npt.NDArray[np.int64]  # (servers + 1,): places in the outbox
     template: npt.NDArray[np.uint8]  # (templates, 42): for each PS the members in order, workers and switches
     templates: npt.NDArray[np.int64]  # (servers + 1,)
-    member_at: npt.NDArray[np.int32]  # (servers, nodes): which member a host or switch is, or STRANGER
+    member_at: npt.NDArray[np.int32]  # (servers, nodes): which member a host or switch is, or UNKNOWN_SENDER
 
 
 def _bounds(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
@@ -82,7 +82,7 @@ def join_servers(states: Sequence[ServerState], switches: int, nodes: int) -> Se
         items=_bounds([state.outbox for state in states]),
         template=np.zeros((templates[-1], ENCAPSULATION_BYTES), np.uint8),
         templates=templates,
-        member_at=np.full((len(states), nodes), STRANGER, np.int32),
+        member_at=np.full((len(states), nodes), UNKNOWN_SENDER, np.int32),
     )
 
 
