@@ -11,7 +11,7 @@ import numpy.typing as npt
 from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, UNKNOWN_SENDER, words
 from esa.sim.engine.events import MAX_SOURCES, new_events
-from esa.sim.engine.lines import NONE, PS_PER_NS, new_lines, new_pool
+from esa.sim.engine.lines import NONE, PS_PER_NS, byte_time, new_lines, new_pool
 from esa.sim.fabric.addresses import FIRST_ADDRESS
 from esa.sim.fabric.switches import new_switches
 from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
@@ -39,7 +39,7 @@ def fragments_of(job: SimulatedJob, wire_lanes: int) -> npt.NDArray[np.int64]:
 
 
 def wire_bytes(plan: Plan) -> int:
-    """What a packet takes of a cable, preamble and gap included."""
+    """What an ESA packet takes of a cable, preamble and gap included."""
     return packet_bytes(plan.lanes or plan.wire_lanes) + WIRE_OVERHEAD_BYTES
 
 
@@ -115,7 +115,7 @@ def _lines(plan: Plan, line_of_port: npt.NDArray[np.int64], count: int, wire: in
     lines["room"] = _UNLIMITED
 
     def cable(line: np.void, link: Link, *, queue: bool) -> None:
-        line["packet_ps"] = round(wire * 8 * 1e12 / link.rate_bps)
+        line["byte_time"] = byte_time(link.rate_bps, wire)
         line["delay_ns"] = link.delay_ns
         if queue:
             line["room"] = link.queue_packets

@@ -33,7 +33,17 @@ from esa.protocol import (
     worker_send,
 )
 from esa.sim.engine.events import SOURCE_BITS, Events, pop, push, replace
-from esa.sim.engine.lines import NONE, PS_PER_NS, Pool, give_back, queue_length, take_first, take_row, transmit
+from esa.sim.engine.lines import (
+    NONE,
+    PS_PER_NS,
+    Pool,
+    give_back,
+    queue_length,
+    sending_ps,
+    take_first,
+    take_row,
+    transmit,
+)
 from esa.sim.fabric.switches import MAX_COPIES, Switches, switch_step
 from esa.sim.training import Training, is_next_possible, is_through, note_summed, proceed, to_feed
 from esa.sim.transport.endpoints import Servers, Workers, server, worker
@@ -66,7 +76,7 @@ NUMBERS = np.dtype(
         ("server_ps", np.int64),
         ("switch_ps", np.int64),
         ("mark_above", np.int64),  # NONE: no ECN
-        ("wire_bytes", np.int64),
+        ("wire_bytes", np.int64),  # of an ESA packet
         ("faulty", np.int64),
         ("job_over", np.int64),
         # Counters.
@@ -180,7 +190,9 @@ def _onto_cable(world: World, host: int, row: int, now_ns: int) -> None:
     """A packet leaves a host."""
     number = 2 * host
     from_ps = max(world.sending_ps[host], now_ns * PS_PER_NS)
-    transmit(world.lines, world.pool, world.events, number, row, from_ps, world.lines[number]["packet_ps"])
+    transmit(
+        world.lines, world.pool, world.events, number, row, from_ps, sending_ps(world.lines, world.pool, number, row)
+    )
 
 
 @native
@@ -199,7 +211,8 @@ def _hold_copies(world: World, fault_line: int, row: int, now_ns: int) -> int:
         if copy + 1 < copies:
             mine = take_row(pool)
             pool.link[mine]["next"] = fault_line
-            for b in range(pool.data.shape[1]):
+            pool.length[mine], pool.wire_bytes[mine] = pool.length[row], pool.wire_bytes[row]
+            for b in range(pool.length[row]):
                 pool.data[mine, b] = pool.data[row, b]
         if due_ns > now_ns:
             push(world.events, due_ns, world.numbers[0]["held_source"] + mine)
@@ -229,6 +242,7 @@ def _through_switch(world: World, which: int, port: int, row: int, now_ns: int) 
         _note_queues(world, which, now_ns)
     pool.port[row] = port
     copies = switch_step(switches, which, pool.data, pool.length, pool.port, row, now_ns)
+    not_kept = pool.wire_bytes[row] - pool.length[row]
     give_back(pool, row)
     from_ps = now_ns * PS_PER_NS + numbers["switch_ps"]
     for k in range(copies):
@@ -243,9 +257,11 @@ def _through_switch(world: World, which: int, port: int, row: int, now_ns: int) 
             numbers["dropped"] += 1
             continue
         copy = take_row(pool)
-        for b in range(pool.data.shape[1]):
+        length = switches.out_length[k]
+        pool.length[copy], pool.wire_bytes[copy] = length, length + not_kept
+        for b in range(length):
             pool.data[copy, b] = switches.out_data[k, b]
-        transmit(lines, pool, world.events, number, copy, from_ps, lines[number]["packet_ps"])
+        transmit(lines, pool, world.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
         if numbers["mark_above"] != NONE:
             at = switches.place[1] + out
             noted = switches.m64[which, at]
@@ -284,7 +300,7 @@ def _into_host(world: World, host: int, row: int, now_ns: int) -> int:
     cost_ps = numbers["receive_ps"]
     if endpoint >= numbers["workers"]:
         cost_ps = numbers["server_ps"]
-        numbers["server_bytes"] += numbers["wire_bytes"]
+        numbers["server_bytes"] += world.pool.wire_bytes[row]
     if cost_ps == 0:
         return _take_in(world, endpoint, row, now_ns)
     number = numbers["processor"] + host
@@ -425,6 +441,7 @@ def _send(world: World, host: int, template: npt.NDArray[np.uint8], t: int, i: i
         pool.data[row, b] = template[t, b]
     for b in range(octets.shape[1]):
         pool.data[row, ENCAPSULATION_BYTES + b] = octets[i, b]
+    pool.length[row], pool.wire_bytes[row] = pool.data.shape[1], world.numbers[0]["wire_bytes"]
     if cost_ps > 0:
         world.sending_ps[host] = max(world.sending_ps[host], now_ns * PS_PER_NS) + cost_ps
     if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:

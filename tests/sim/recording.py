@@ -100,7 +100,9 @@ class Recording:
         self._write_down()
         self._world, self._now_us = world, now_ns // 1000
         for line, row in arrivals(world, now_ns):
-            self._expected.append((line, int(world.lines[line]["arrived"]), world.pool.data[row].tobytes()))
+            self._expected.append(
+                (line, int(world.lines[line]["arrived"]), world.pool.data[row, : world.pool.length[row]].tobytes())
+            )
 
     def _write_down(self) -> None:
         """What was to arrive, and did: the end of a job may have come between."""
@@ -121,5 +123,7 @@ class Recording:
         for line in world.lines[world.lines["from_switch"] != NONE]:
             row = line["first"]
             while row != NONE:
-                self.left[line["from_switch"]][int(line["from_port"])].append(world.pool.data[row].tobytes())
+                self.left[line["from_switch"]][int(line["from_port"])].append(
+                    world.pool.data[row, : world.pool.length[row]].tobytes()
+                )
                 row = world.pool.link[row]["next"]

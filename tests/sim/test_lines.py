@@ -1,4 +1,4 @@
-"""Lines: a packet's time to the picosecond, what waits to the packet, order, and what a full queue drops."""
+"""Lines: a packet's time to the picosecond, of any length; what waits to the packet, order, what a full queue drops."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ from hypothesis import strategies as st
 from esa.sim.build import build
 from esa.sim.engine.events import SOURCE_BITS, new_events, pop, push
 from esa.sim.engine.lines import (
+    BYTE_BITS,
+    MIN_RATE_BPS,
     NONE,
     PS_PER_NS,
     Pool,
+    byte_time,
     give_back,
     grown,
     new_lines,
     new_pool,
     queue_length,
+    sending_ps,
     take_first,
     take_row,
     transmit,
@@ -39,11 +43,18 @@ class OneLine:
         self.pool = new_pool(capacity, 8)
         self.events = new_events(4)
 
-    def send(self, from_ps: int, packet_ps: int) -> int:
+    def send(self, from_ps: int, service_ps: int) -> int:
         """Returns its row; `left_ps` says when it has left."""
         row = take_row(self.pool)
-        self.left_ps = transmit(self.lines, self.pool, self.events, 0, row, from_ps, packet_ps)
+        self.left_ps = transmit(self.lines, self.pool, self.events, 0, row, from_ps, service_ps)
         return row
+
+    def cable_ps(self, wire_bytes: int) -> int:
+        """How long a packet takes of it."""
+        row = take_row(self.pool)
+        self.pool.wire_bytes[row] = wire_bytes
+        give_back(self.pool, row)
+        return int(sending_ps(self.lines, self.pool, 0, row))
 
     def arrival_ns(self, row: int) -> int:
         return int(self.pool.link["arrive_ns"][row])
@@ -77,15 +88,39 @@ def test_a_packet_takes_as_long_as_its_bits_and_many_do_not_drift() -> None:
 )
 def test_a_cable_is_as_fast_as_asked_for(lanes: int, wire_lanes: int, rate_bps: float, packet_ps: int) -> None:
     fabric = Fabric((2,), Link(rate_bps, 7, 5))
-    lines = build(plan(job(workers=1), fabric=fabric, lanes=lanes, wire_lanes=wire_lanes)).world.lines
-    cables = lines[:4]
-    assert cables["packet_ps"].tolist() == [packet_ps] * 4
-    assert Fraction(packet_ps, 10**12) == Fraction(8 * (WIRE_BYTES + 4 * (wire_lanes - 64)), int(rate_bps))
+    world = build(plan(job(workers=1), fabric=fabric, lanes=lanes, wire_lanes=wire_lanes)).world
+    cables = world.lines[:4]
+    wire_bytes = WIRE_BYTES + 4 * (wire_lanes - 64)
+    assert world.numbers["wire_bytes"] == wire_bytes
+    world.pool.wire_bytes[0] = wire_bytes
+    assert [sending_ps(world.lines, world.pool, number, 0) for number in range(4)] == [packet_ps] * 4
+    assert Fraction(packet_ps, 10**12) == Fraction(8 * wire_bytes, int(rate_bps))
     assert cables["delay_ns"].tolist() == [7] * 4
     down = cables["from_switch"] != NONE
     assert down.tolist() == [False, True, False, True]
     assert cables["room"][down].tolist() == [5, 5]
     assert (cables["room"][~down] > 2**39).all()  # a host does not drop what it sends itself
+
+
+@pytest.mark.parametrize(("rate_bps", "ps"), [(100e9, 80), (400e9, 20), (25e9, 320), (1e6, 8_000_000)])
+def test_a_byte_takes_whole_picoseconds_at_these_rates_so_any_length_is_exact(rate_bps: float, ps: int) -> None:
+    assert byte_time(rate_bps, WIRE_BYTES) == ps << BYTE_BITS
+    line = OneLine()
+    line.lines["byte_time"] = byte_time(rate_bps, WIRE_BYTES)
+    assert [line.cable_ps(size) for size in (84, 1538, 9038)] == [84 * ps, 1538 * ps, 9038 * ps]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.floats(MIN_RATE_BPS, 1e13), st.integers(1, 10_240), st.integers(1, 10_240))
+def test_the_usual_length_is_rounded_once_and_others_are_off_by_less_than_a_picosecond(
+    rate_bps: float, usual: int, other: int
+) -> None:
+    line = OneLine()
+    line.lines["byte_time"] = byte_time(rate_bps, usual)
+    assert line.cable_ps(usual) == round(usual * 8 * 1e12 / rate_bps)
+    ideal = other * 8 * 10**12 / Fraction(rate_bps)
+    slack = Fraction(1, 2) + Fraction(abs(other - usual) + other, 2**BYTE_BITS) + ideal / 2**50
+    assert abs(line.cable_ps(other) - ideal) <= slack
 
 
 steps = st.lists(
@@ -100,10 +135,10 @@ def test_what_waits_is_what_has_not_left_and_order_is_kept(steps: list[tuple[str
     line = OneLine(delay_ns, capacity=128)
     now_ns, free_ps = 0, 0
     sent: deque[tuple[int, int, int]] = deque()  # row, when it has left, when it arrives
-    for step, later_ns, packet_ps in steps:
+    for step, later_ns, service_ps in steps:
         if step == "send":
-            row = line.send(now_ns * PS_PER_NS, packet_ps)
-            free_ps = max(free_ps, now_ns * PS_PER_NS) + packet_ps
+            row = line.send(now_ns * PS_PER_NS, service_ps)
+            free_ps = max(free_ps, now_ns * PS_PER_NS) + service_ps
             sent.append((row, free_ps, -(-free_ps // PS_PER_NS) + delay_ns))
             assert line.left_ps == free_ps
         else:
@@ -123,11 +158,13 @@ def test_a_pool_grows_around_the_packets_that_it_holds() -> None:
     held = {take_row(pool): n for n in range(5)}
     for row, n in held.items():
         pool.data[row], pool.link["arrive_ns"][row], pool.port[row] = n, 100 + n, 200 + n
+        pool.length[row], pool.wire_bytes[row] = 1 + n % 4, 300 + n
     larger = grown(pool)
     assert _free(larger) == set(range(16)) - held.keys()
     for row, n in held.items():
         assert (larger.data[row] == n).all()
-        assert (larger.link["arrive_ns"][row], larger.port[row], larger.length[row]) == (100 + n, 200 + n, 4)
+        assert (larger.link["arrive_ns"][row], larger.port[row]) == (100 + n, 200 + n)
+        assert (larger.length[row], larger.wire_bytes[row]) == (1 + n % 4, 300 + n)
 
 
 def _free(pool: Pool) -> set[int]:

@@ -2,11 +2,14 @@
 
 A packet is a row of the pool. A line is a list of rows, linked in the order of their arrival; when a packet leaves the
 queue is known the moment it enters it, so a packet costs one event a hop. Times inside are picoseconds: at 100 Gb/s a
-packet takes 27.68 ns, and a line must not be 2 % faster than asked for.
+packet takes 27.68 ns, and a line must not be 2 % faster than asked for. A packet may have any length; how long a cable
+takes to send one follows from its length on the wire, which is more than the bytes that are kept of it where its
+payload is none of the simulation's business.
 """
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +20,12 @@ from esa.sim.engine.events import Events, push
 
 NONE = -1
 PS_PER_NS = 1000
+BYTE_BITS = 16  # of a picosecond's fraction, in `byte_time`
+MIN_RATE_BPS = 1000.0  # slower, and a jumbo frame's time does not fit in 64 bits
 
 LINE = np.dtype(
     [
-        ("packet_ps", np.int64),  # how long sending a packet takes
+        ("byte_time", np.int64),  # how long sending a byte takes, ps << BYTE_BITS; a processor's is 0
         ("delay_ns", np.int64),
         ("room", np.int64),  # packets that may wait or be under way out; one more is lost
         ("free_ps", np.int64),  # when all that is in it has left
@@ -43,19 +48,21 @@ _LINK = np.dtype([("next", np.int64), ("arrive_ns", np.int64), ("leave_ps", np.i
 class Pool(NamedTuple):
     """The packets that exist; a switch reads `data`, `length` and `port` where they are. Make one with `new_pool`."""
 
-    data: npt.NDArray[np.uint8]  # (capacity, bytes of a packet)
-    length: npt.NDArray[np.int32]
+    data: npt.NDArray[np.uint8]  # (capacity, the most bytes that are kept of a packet)
+    length: npt.NDArray[np.int32]  # bytes that are kept
+    wire_bytes: npt.NDArray[np.int32]  # what it takes of a cable, payload that is not kept, preamble and gap included
     port: npt.NDArray[np.int32]  # where it entered the switch
     link: npt.NDArray[np.void]
     free: npt.NDArray[np.int64]  # rows; the first `spare[0]` are free
     spare: npt.NDArray[np.int64]  # (1,)
 
 
-def new_pool(capacity: int, packet_bytes: int) -> Pool:
-    """Room for `capacity` packets of one length."""
+def new_pool(capacity: int, data_bytes: int) -> Pool:
+    """Room for `capacity` packets of which up to `data_bytes` are kept."""
     return Pool(
-        data=np.zeros((capacity, packet_bytes), np.uint8),
-        length=np.full(capacity, packet_bytes, np.int32),
+        data=np.zeros((capacity, data_bytes), np.uint8),
+        length=np.zeros(capacity, np.int32),
+        wire_bytes=np.zeros(capacity, np.int32),
         port=np.zeros(capacity, np.int32),
         link=np.zeros(capacity, _LINK),
         free=np.arange(capacity - 1, -1, -1, dtype=np.int64),
@@ -67,7 +74,7 @@ def grown(pool: Pool) -> Pool:
     """The same packets, and as much room again."""
     old = len(pool.data)
     larger = new_pool(2 * old, pool.data.shape[1])
-    for name in ("data", "length", "port", "link"):
+    for name in ("data", "length", "wire_bytes", "port", "link"):
         getattr(larger, name)[:old] = getattr(pool, name)
     spare = int(pool.spare[0])
     larger.free[:old] = np.arange(2 * old - 1, old - 1, -1)
@@ -82,6 +89,31 @@ def new_lines(count: int) -> npt.NDArray[np.void]:
     for name in ("first", "last", "leaving", "switch", "host", "from_switch"):
         lines[name] = NONE
     return lines
+
+
+def byte_time(rate_bps: float, usual_bytes: int) -> int:
+    """How long sending a byte takes at that rate, ps << BYTE_BITS.
+
+    A packet of `usual_bytes` on the wire takes what it takes to the picosecond, half ones to the even side; any other
+    length is off by a half and what its difference to the usual one adds, 2**-17 ps a byte.
+    """
+    exact = Fraction(8 * 10**12) / Fraction(rate_bps)
+    unit = round(exact * 2**BYTE_BITS)
+    wanted = round(usual_bytes * 8 * 1e12 / rate_bps)
+    while (found := _rounded(unit, usual_bytes)) != wanted:  # at the border of a half
+        unit += 1 if found < wanted else -1
+    return unit
+
+
+def _rounded(unit: int, octets: int) -> int:
+    return (unit * octets + (1 << BYTE_BITS - 1)) >> BYTE_BITS
+
+
+@native
+def sending_ps(lines: npt.NDArray[np.void], pool: Pool, number: int, row: int) -> int:
+    """How long a cable takes to send the packet in `row`."""
+    time = lines[number]["byte_time"] * np.int64(pool.wire_bytes[row])
+    return int((time + (1 << BYTE_BITS - 1)) >> BYTE_BITS)
 
 
 @native
@@ -109,12 +141,15 @@ def queue_length(lines: npt.NDArray[np.void], pool: Pool, number: int, now_ns: i
 
 @native
 def transmit(
-    lines: npt.NDArray[np.void], pool: Pool, events: Events, number: int, row: int, from_ps: int, packet_ps: int
+    lines: npt.NDArray[np.void], pool: Pool, events: Events, number: int, row: int, from_ps: int, service_ps: int
 ) -> int:
-    """Put a packet into a line at time `from_ps` at the earliest; return when it has left, ps."""
+    """Put a packet into a line that takes `service_ps` for it, from `from_ps` on at the earliest.
+
+    Return when it has left, ps. Of a cable the service is `sending_ps`.
+    """
     line = lines[number]
     link = pool.link[row]
-    leave_ps = max(line["free_ps"], from_ps) + packet_ps
+    leave_ps = max(line["free_ps"], from_ps) + service_ps
     line["free_ps"] = leave_ps
     link["leave_ps"] = leave_ps
     link["arrive_ns"] = (leave_ps + PS_PER_NS - 1) // PS_PER_NS + line["delay_ns"]
