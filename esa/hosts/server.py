@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import threading
 from contextlib import closing
-from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
@@ -29,7 +28,7 @@ from esa.job import Run
 from esa.native import native
 from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
-from esa.policy import Release, policy
+from esa.policy import policy
 from esa.protocol import (
     MULTICAST,
     UNKNOWN_SENDER,
@@ -40,6 +39,7 @@ from esa.protocol import (
     server_send,
     server_state,
 )
+from esa.protocol.of_job import policy_settings, server_of_job
 from esa.wire import ESA_PORT
 
 _CLOSE, _POLICY = 0, 1  # what an engine is told
@@ -94,25 +94,6 @@ def _run(
             wait(channel, until_ns)
 
 
-def _settings(name: str, timers: Timers) -> dict[str, Any]:
-    """What a PS does differently under a policy, for `server_state` and `server_change_policy`."""
-    knobs = policy(name)
-    aggregates = knobs.pool != "none"
-    if not aggregates:
-        # No row is held for an incomplete fragment, and workers resend by themselves: nothing is urgent.
-        timers = replace(
-            timers,
-            patience_initial_ns=max(timers.patience_initial_ns, 50_000_000),
-            patience_floor_ns=max(timers.patience_floor_ns, 20_000_000),
-        )
-    return {
-        "switches": int(aggregates),
-        "unicast": not aggregates,
-        "release_on_ack": knobs.release == Release.ON_ACK,
-        "timers": timers,
-    }
-
-
 class ServerEndpoint:
     """A run's PS, in a thread of its own. OSError if its address cannot be opened.
 
@@ -123,19 +104,12 @@ class ServerEndpoint:
         self.job = job
         self._timers = timers or Timers()
         self._policy = job.policy
-        self._state = server_state(
-            job=job.job,
-            epoch=job.epoch,
-            workers_per_rack=[job.fan_in],
-            window=job.window,
-            lanes=job.lanes,
-            give_up_s=job.give_up_s,
-            wait_limit_s=job.wait_limit_s,
-            **_settings(job.policy, self._timers),
-        )
-        addresses = [(worker.ip, worker.udp_port) for worker in job.workers] + [(job.switch_ip, ESA_PORT)]
-        self._members = message_batch(len(addresses), 1)
-        for i, (ip, port) in enumerate(addresses):
+        self._state = server_of_job(job, self._timers)
+        # Switches are members whatever the policy is now: it may change to one under which they hold rows.
+        switches = [job.switch_ip, *(rack.switch_ip for rack in job.racks)]
+        self._addresses = [*((m.ip, m.udp_port) for m in job.workers), *((ip, ESA_PORT) for ip in switches)]
+        self._members = message_batch(len(self._addresses), 1)
+        for i, (ip, port) in enumerate(self._addresses):
             set_peer(self._members, i, int(ip), port)
         self._source = np.zeros(BATCH, np.int32)
         self._destination = np.zeros(BATCH, np.int32)
@@ -166,7 +140,8 @@ class ServerEndpoint:
             if self._error or self._told[_CLOSE]:
                 return
             self._told[_POLICY] = 0  # first: who sets it after this has set `_policy` before, and is heard again
-            server_change_policy(self._state, **_settings(self._policy, self._timers))
+            job = self.job.model_copy(update={"policy": self._policy})
+            server_change_policy(self._state, **policy_settings(job, self._timers))
 
     def set_policy(self, name: str) -> None:
         """The job's policy on the switch has changed: serve it as `name` wants. ValueError: there is no such policy.
@@ -184,7 +159,7 @@ class ServerEndpoint:
         epoch, source = int(me["other_run"]), int(me["other_source"])
         if not self._other_runs.is_new(epoch):
             return []
-        ip = self.job.workers[source].ip if source < self.job.fan_in else self.job.switch_ip
+        ip, _ = self._addresses[source]
         return [
             f"job {self.job.name}, PS: refuses packets of run (epoch) {epoch} from {ip}; this is run {self.job.epoch}"
         ]
@@ -201,11 +176,12 @@ class ServerEndpoint:
     def stats(self) -> dict[str, Any]:
         """Counts since the start; `silent_ranks`: those that fragments were given up for."""
         counter = self._state.counter[0]
-        silent = int(self._state.rack[0]["silent_bitmap"])
+        silent = self._state.rack["silent_bitmap"].tolist()
+        places = [self.job.place(rank) for rank in range(self.job.fan_in)]
         return {
             **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
             "refused": int(self._channel.refused[0]),
-            "silent_ranks": [rank for rank in range(self.job.fan_in) if silent >> rank & 1],
+            "silent_ranks": [rank for rank, (rack, bit) in enumerate(places) if silent[rack] >> bit & 1],
         }
 
     def faults(self) -> dict[str, dict[str, int]]:

@@ -37,6 +37,7 @@ from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
 from esa.protocol import Timers, Waiting, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
+from esa.protocol.of_job import worker_of_job
 from esa.protocol.rtt import NS_PER_S
 from esa.transport import Reduced, fragments_of
 
@@ -111,16 +112,7 @@ class WorkerEndpoint:
         self.rank = rank
         self.size = job.fan_in
         self.fragment_lanes = job.lanes
-        self._state = worker_state(
-            job=job.job,
-            epoch=job.epoch,
-            rank=rank,
-            window=job.window,
-            lanes=job.lanes,
-            give_up_s=job.give_up_s,
-            wait_limit_s=job.wait_limit_s,
-            timers=timers or Timers(),
-        )
+        self._state = worker_of_job(job, rank, timers or Timers())
         self._operations = operations()
         self._lock = threading.Lock()
         self._waiting: deque[_Submission] = deque()  # for room in `operations`

@@ -7,18 +7,20 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Timers:
-    """Settings of workers (`rto`, `overtaken`) and PSs (`patience`, `ask_ahead`); the defaults suit real hosts.
+    """Settings of workers (`rto`, `overtaken`) and PSs (the others); the defaults suit real hosts.
 
     How long somebody is waited for at all is the job's: `give_up_s` and `wait_limit_s` in `esa.job.Job`.
 
-    rto_initial_ns:      nanoseconds; a worker's time-out for what nothing has overtaken, before any is measured
-    rto_floor_ns:        nanoseconds; that time-out at least: a peer that computes so long is no loss
-    rto_ceiling_ns:      nanoseconds; between two resends of a fragment at most
-    overtaken_floor_ns:  nanoseconds; an overtaken fragment is resent no sooner: so much reordering is no loss
-    patience_initial_ns: nanoseconds; from a PS's first sight of a fragment to its first question, at first
-    patience_floor_ns:   nanoseconds; that time at least
-    patience_ceiling_ns: nanoseconds; between two questions about a fragment at most
-    ask_ahead:           workers; a PS asks at first sight of a preempted fragment if no more than these are missing
+    rto_initial_ns:       nanoseconds; a worker's time-out for what nothing has overtaken, before any is measured
+    rto_floor_ns:         nanoseconds; that time-out at least: a peer that computes so long is no loss
+    rto_ceiling_ns:       nanoseconds; between two resends of a fragment at most
+    overtaken_floor_ns:   nanoseconds; an overtaken fragment is resent no sooner: so much reordering is no loss
+    patience_initial_ns:  nanoseconds; from a PS's first sight of a fragment to its first question, at first
+    patience_floor_ns:    nanoseconds; that time at least
+    patience_ceiling_ns:  nanoseconds; between two questions about a fragment at most
+    ask_ahead:            workers; a PS asks at first sight of a preempted fragment if no more than these are missing
+    unhurried_initial_ns: nanoseconds; patience_initial_ns at least, where no switch holds rows of the job
+    unhurried_floor_ns:   nanoseconds; patience_floor_ns at least, likewise
     """
 
     rto_initial_ns: int = 50_000_000
@@ -29,3 +31,5 @@ class Timers:
     patience_floor_ns: int = 2_000_000
     patience_ceiling_ns: int = 200_000_000
     ask_ahead: int = 4
+    unhurried_initial_ns: int = 50_000_000
+    unhurried_floor_ns: int = 20_000_000

@@ -18,7 +18,7 @@ from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
 from esa.sim.plan import WIRE_OVERHEAD_BYTES, Link, Plan, SimulatedJob
 from esa.sim.training import BUCKET, JOB, TRAINER, Training
 from esa.sim.transport.endpoints import join_servers, join_workers
-from esa.sim.transport.states import new_server, new_worker
+from esa.sim.transport.states import server_room, worker_room
 from esa.switch.runtime.pipeline import Pipeline
 from esa.wire import packet_bytes
 
@@ -78,9 +78,9 @@ def build(plan: Plan) -> Built:
         pool=new_pool(_POOL, packet_bytes(plan.lanes)),
         switches=switches,
         hot=np.zeros(racks + spines, np.int64),
-        workers=join_workers([new_worker(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)]),
+        workers=join_workers([worker_room(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)]),
         servers=join_servers(
-            [new_server(plan, k, _any_racks(job, racks)) for k, job in enumerate(plan.jobs)],
+            [server_room(plan, k, _any_racks(job, racks)) for k, job in enumerate(plan.jobs)],
             racks + 1,
             hosts + racks + spines,
         ),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from esa.protocol import NEVER
+from esa.protocol.of_job import server_of_job, worker_of_job
 from esa.sim.engine.lines import NONE
 from esa.sim.fabric.addresses import encapsulation
 from esa.sim.fabric.wiring import Control
@@ -10,7 +11,6 @@ from esa.sim.loop import World, begin
 from esa.sim.placement import check_places, place
 from esa.sim.plan import Plan
 from esa.sim.transport.endpoints import put_server, put_worker
-from esa.sim.transport.states import new_server, new_worker
 
 
 class JobsOnHosts:
@@ -74,9 +74,9 @@ class JobsOnHosts:
             world.host_of[endpoint] = host
             world.endpoint_at[host, number + 1] = endpoint
         for rank, member in enumerate(job.workers):
-            worker = new_worker(self._plan, number, *job.place(rank))
+            worker = worker_of_job(job, rank, self._plan.timers)
             put_worker(world.workers, first + rank, worker, encapsulation(member, job.server, job.lanes))
-        server = new_server(self._plan, number, job.workers_per_rack, len(job.switches))
+        server = server_of_job(job, self._plan.timers)
         members = [*hosts[:-1], *self._control.switch_nodes(number)]
         put_server(world.servers, number, server, self._control.server_templates(number), members)
         world.training.job[number]["open"] = 1

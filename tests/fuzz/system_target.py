@@ -12,8 +12,8 @@ import numpy as np
 
 from esa import wire
 from esa.job import Run
-from esa.policy import Release, policy
 from esa.protocol import MULTICAST, NEVER, UNKNOWN_SENDER, Timers
+from esa.protocol.of_job import server_settings, worker_settings
 from esa.wire import ESA_PORT
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -86,22 +86,18 @@ class _System:
             patience_initial_ns=500 * US,
             patience_floor_ns=200 * US,
             patience_ceiling_ns=10 * MS,
+            unhurried_initial_ns=0,
+            unhurried_floor_ns=0,
         )
-        about = {"timers": timers, "job": job.job, "epoch": job.epoch, "window": WINDOW, "lanes": 64, "give_up_s": 20.0}
-        self.workers = [self.protocol.worker_state(rank=rank, **about) for rank in range(job.fan_in)]
+        known = job.model_copy(update={"window": WINDOW, "give_up_s": 20.0})
+        self.workers = [
+            self.protocol.worker_state(**worker_settings(known, rank, timers)) for rank in range(job.fan_in)
+        ]
         self.fed = [0] * job.fan_in
-        knobs = policy(job.policy)
-        aggregates = knobs.pool != "none"
-        self.server = self.protocol.server_state(
-            workers_per_rack=[job.fan_in],
-            switches=int(aggregates),
-            unicast=not aggregates,
-            release_on_ack=knobs.release == Release.ON_ACK,
-            **about,
-        )
+        self.server = self.protocol.server_state(**server_settings(known, timers))
         self.numbers = {m.switch_port: n for n, m in enumerate((*job.workers, job.server))}
         self.members = {(w.ip.packed, w.udp_port): n for n, w in enumerate(job.workers)}
-        if aggregates:
+        if job.switches:
             self.members[job.switch_ip.packed, ESA_PORT] = job.fan_in
         self.out, self.destination = self.protocol.words(OUT, 64), np.zeros(OUT, np.int32)
         self.wake_ns = [0] * (job.fan_in + 1)

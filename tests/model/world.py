@@ -23,7 +23,7 @@ import numpy as np
 from esa import job as jobs
 from esa import wire
 from esa.job import Member, Pool
-from esa.policy import POLICIES, Policy, Release
+from esa.policy import POLICIES, Policy
 from esa.protocol import (
     MULTICAST,
     NEVER,
@@ -33,15 +33,14 @@ from esa.protocol import (
     server_change_policy,
     server_receive,
     server_send,
-    server_state,
     words,
     worker_drain,
     worker_feed,
     worker_receive,
     worker_send,
-    worker_state,
     worker_waiting,
 )
+from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
 from esa.protocol.server_ring import DONE, OPEN
 from esa.wire import Flag, Kind
 from tests.model import truth
@@ -58,6 +57,8 @@ TIMERS = Timers(
     patience_initial_ns=500 * US,
     patience_floor_ns=200 * US,
     patience_ceiling_ns=100 * MS,
+    unhurried_initial_ns=0,
+    unhurried_floor_ns=0,
 )
 SETTLE_NS = 60 * S  # within this, everything ends once the network is benign
 TTL_US = 20_000
@@ -140,6 +141,10 @@ class Run:
         self.workers = [WorkerHost(self, rank) for rank in range(plan.workers)]
         self.server = ServerHost(self)
 
+    @property
+    def as_hosts_know_it(self) -> jobs.Run:
+        return self.job.model_copy(update={"lanes": self.world.plan.lanes, "give_up_s": GIVE_UP_S})
+
     @staticmethod
     def pool(policy: Policy, number: int) -> Pool:
         return Pool(base=16 * number, size=16) if policy.pool == "slice" else SHARED
@@ -206,16 +211,7 @@ class WorkerHost(Host):
         super().__init__(run, f"w{rank}", run.job.workers[rank])
         self.rank = rank
         self.submitted = self.wanted = self.fed = self.drained = 0
-        self.state = worker_state(
-            job=run.job.job,
-            epoch=run.job.epoch,
-            rank=rank,
-            window=run.job.window,
-            lanes=self.world.plan.lanes,
-            give_up_s=GIVE_UP_S,
-            timers=TIMERS,
-            first_seq=run.first_seq,
-        )
+        self.state = worker_of_job(run.as_hosts_know_it, rank, TIMERS, first_seq=run.first_seq)
         self._sum = np.zeros(self.world.plan.lanes, np.int32)
         self._exponents = np.zeros(1, np.int8)
 
@@ -293,34 +289,15 @@ class ServerHost(Host):
 
     def restart(self) -> None:
         """As after a crash: a new process that knows the job and nothing else."""
-        self.state = server_state(
-            job=self.run.job.job,
-            epoch=self.run.job.epoch,
-            workers_per_rack=[self.run.job.fan_in],
-            window=self.run.job.window,
-            lanes=self.world.plan.lanes,
-            give_up_s=GIVE_UP_S,
-            held_resends=self.world.plan.held_resends,
-            **self._settings(self.run.plan.policy),  # the job's file; what the controller changed since is not in it
-        )
+        # The job's file; what the controller changed since is not in it.
+        self.state = server_of_job(self.run.as_hosts_know_it, TIMERS, held_resends=self.world.plan.held_resends)
         self.wake_ns = NEVER
 
     def tell(self, policy: str) -> None:
         """The controller has changed the policy, and says so."""
-        server_change_policy(self.state, **self._settings(policy))
+        changed = self.run.job.model_copy(update={"policy": policy})
+        server_change_policy(self.state, **policy_settings(changed, TIMERS))
         self.pump()
-
-    @staticmethod
-    def _settings(policy: str) -> dict[str, Any]:
-        knobs = POLICIES[policy]
-        aggregates = knobs.pool != "none"
-        release_on_ack = knobs.release == Release.ON_ACK
-        return {
-            "switches": int(aggregates),
-            "unicast": not aggregates,
-            "release_on_ack": release_on_ack,
-            "timers": TIMERS,
-        }
 
     def take(self, frame: bytes) -> None:
         sender = frame[26:30], int.from_bytes(frame[34:36], "big")

@@ -13,7 +13,6 @@ import numpy as np
 
 from esa import wire
 from esa.job import Job, Member
-from esa.policy import Release, policy
 from esa.protocol import (
     MULTICAST,
     NEVER,
@@ -21,14 +20,13 @@ from esa.protocol import (
     Timers,
     server_receive,
     server_send,
-    server_state,
     words,
     worker_drain,
     worker_feed,
     worker_receive,
     worker_send,
-    worker_state,
 )
+from esa.protocol.of_job import server_of_job, worker_of_job
 from tests.p4.rack import Rack
 from tests.p4.traffic import ones_complement_sum
 
@@ -42,6 +40,8 @@ TIMERS = Timers(
     patience_initial_ns=500 * US,
     patience_floor_ns=200 * US,
     patience_ceiling_ns=10 * MS,
+    unhurried_initial_ns=0,
+    unhurried_floor_ns=0,
 )
 
 
@@ -152,16 +152,8 @@ class Worker:
     drained: int = 0
 
     def __post_init__(self) -> None:
-        self.state = worker_state(
-            job=self.job.job,
-            epoch=self.job.epoch,
-            rank=self.rank,
-            window=self.job.window,
-            lanes=self.job.lanes,
-            give_up_s=self.give_up_s,
-            timers=TIMERS,
-            first_seq=self.first_seq,
-        )
+        job = self.job.model_copy(update={"give_up_s": self.give_up_s})
+        self.state = worker_of_job(job, self.rank, TIMERS, first_seq=self.first_seq)
         self.me = self.job.workers[self.rank]
         self.sums = np.zeros_like(self.lanes)
         self.merged = np.zeros_like(self.exponents)
@@ -216,21 +208,8 @@ class Server:
     held_resends: int | None = None
 
     def __post_init__(self) -> None:
-        knobs = policy(self.job.policy)
-        aggregates = knobs.pool != "none"
-        self.state = server_state(
-            job=self.job.job,
-            epoch=self.job.epoch,
-            workers_per_rack=[self.job.fan_in],
-            window=self.job.window,
-            lanes=self.job.lanes,
-            switches=int(aggregates),
-            unicast=not aggregates,
-            release_on_ack=knobs.release == Release.ON_ACK,
-            give_up_s=self.give_up_s,
-            timers=TIMERS,
-            held_resends=self.held_resends,
-        )
+        job = self.job.model_copy(update={"give_up_s": self.give_up_s})
+        self.state = server_of_job(job, TIMERS, held_resends=self.held_resends)
         self.out = words(OUT_PACKETS, self.job.lanes)
         self.destination = np.zeros(OUT_PACKETS, np.int32)
         self.timer = Timer(self.network, self.pump)

@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from esa.job import Job, Pool
-from esa.policy import POLICIES, Release
-from esa.protocol import Timers, server_state, words, worker_state
+from esa.policy import POLICIES
+from esa.protocol import Timers, words
+from esa.protocol.of_job import server_of_job, worker_of_job
 from tests.p4 import traffic
 from tests.protocol.network import MS, US, Faults, Network, Server, Worker
 
@@ -62,17 +63,9 @@ class TrainingWorker(Worker):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        job = self.job
-        self.state = worker_state(
-            job=job.job,
-            epoch=job.epoch,
-            rank=self.rank,
-            window=job.window,
-            lanes=job.lanes,
-            first_seq=self.first_seq,
-            timers=Timers(rto_initial_ns=100 * MS, rto_floor_ns=100 * MS),
-        )
-        self.out = words(BATCH, job.lanes)
+        timers = Timers(rto_initial_ns=100 * MS, rto_floor_ns=100 * MS)
+        self.state = worker_of_job(self.job, self.rank, timers, first_seq=self.first_seq)
+        self.out = words(BATCH, self.job.lanes)
         self.all_fragments = self.fragments
 
     def pump(self) -> None:
@@ -92,20 +85,7 @@ class TrainingServer(Server):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        knobs = POLICIES[self.job.policy]
-        aggregates = knobs.pool != "none"
-        timers = Timers() if aggregates else Timers(patience_initial_ns=50 * MS, patience_floor_ns=20 * MS)
-        self.state = server_state(
-            job=self.job.job,
-            epoch=self.job.epoch,
-            workers_per_rack=[self.job.fan_in],
-            window=self.job.window,
-            lanes=self.job.lanes,
-            switches=int(aggregates),
-            unicast=not aggregates,
-            release_on_ack=knobs.release == Release.ON_ACK,
-            timers=timers,
-        )
+        self.state = server_of_job(self.job)
         self.out, self.destination = words(BATCH, self.job.lanes), np.zeros(BATCH, np.int32)
 
 

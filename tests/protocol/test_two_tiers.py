@@ -8,8 +8,8 @@ import pytest
 from esa.job import Job
 from esa.policy import POLICIES
 from tests.p4.tree import leaf_spine, spread
-from tests.protocol.network import MS, Faults
-from tests.protocol.tree_network import TreeNetwork, TreeServer, TreeWorker
+from tests.protocol.network import MS, Faults, Worker
+from tests.protocol.tree_network import TreeNetwork, TreeServer
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles the switch and the protocol
 
@@ -39,7 +39,7 @@ class Run:
                 lanes = rng.integers(-(2**26), 2**26, fragments * made.lanes - 5, dtype=np.int32)
                 exponents, start = rng.integers(-128, 128, fragments, np.int8), int(rng.integers(start_ns + 1))
                 self.workers.append(
-                    TreeWorker(self.network, made, rank, lanes, exponents, start, FIRST_SEQ, priority=priority)
+                    Worker(self.network, made, rank, lanes, exponents, start, FIRST_SEQ, priority=priority)
                 )
 
     def check(self) -> Run:

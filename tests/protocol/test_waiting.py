@@ -14,7 +14,7 @@ from tests.protocol.exchange import EPOCH, JOB, LANES, MS, S, Server, Worker, pa
 from tests.protocol.network import Faults, Network
 from tests.protocol.network import Server as NetworkServer
 from tests.protocol.network import Worker as NetworkWorker
-from tests.protocol.tree_network import TreeNetwork, TreeServer, TreeWorker
+from tests.protocol.tree_network import TreeNetwork, TreeServer
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -311,10 +311,6 @@ def test_a_rank_that_never_answers_fails_the_others_although_one_computes():
     assert 2 * S <= int(waits.state.worker[0]["failed_ns"]) < 3 * S
 
 
-class TreeComputing(Computing, TreeWorker):
-    pass
-
-
 @pytest.mark.parametrize("policy", ["esa", "atp", "ps"])  # `switchml` has no PS over two tiers that hears of it
 def test_a_rank_that_computes_for_long_is_waited_for_over_two_tiers(policy: str):
     topology = leaf_spine(racks=3, spines=2)
@@ -325,8 +321,7 @@ def test_a_rank_that_computes_for_long_is_waited_for_over_two_tiers(policy: str)
     lanes = rng.integers(-(2**26), 2**26, (5, 6 * job.lanes), dtype=np.int32)
     starts = [0, 0, 1500 * MS, 0, 2 * S]  # one of each rack computes
     ranks = [
-        TreeComputing(network, job, r, lanes[r], no_exponents(job, lanes), starts[r], 0, give_up_s=0.5)
-        for r in range(5)
+        Computing(network, job, r, lanes[r], no_exponents(job, lanes), starts[r], 0, give_up_s=0.5) for r in range(5)
     ]
     network.run(60 * S)
     assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)

@@ -7,13 +7,11 @@ from ipaddress import IPv4Address
 
 import numpy as np
 
-from esa import wire
 from esa.entries.tiers import LeafSpine
 from esa.job import Job
-from esa.policy import Release, policy
-from esa.protocol import MULTICAST, NEVER, server_send, server_state, words
+from esa.protocol import MULTICAST, NEVER, server_send
 from tests.p4.tree import Tree
-from tests.protocol.network import OUT_PACKETS, TIMERS, Faults, Network, Server, Timer, Worker, frame_of
+from tests.protocol.network import Faults, Network, Server, frame_of
 
 
 class TreeNetwork(Network):
@@ -40,43 +38,17 @@ class TreeNetwork(Network):
                 self._link(lambda f, there=there: self._through(there, f), hop.frame)
 
 
-class TreeWorker(Worker):
-    """As `Worker`; its rank counts over all racks."""
+class TreeServer(Server):
+    """As `Server`; it reminds as many switches as the job has."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        rack, bit = self.job.place(self.rank)
-        me = self.state.worker[0]
-        me["bitmap0"], me["bitmap1"] = 1 << bit, 1 << rack
-
-
-class TreeServer(Server):
-    """As `Server`, with as many racks and switches as the job has."""
-
-    def __post_init__(self) -> None:
         job = self.job
-        self.state = server_state(
-            job=job.job,
-            epoch=job.epoch,
-            workers_per_rack=job.workers_per_rack,
-            window=job.window,
-            lanes=job.lanes,
-            switches=len(job.switches),
-            unicast=not job.switches,
-            release_on_ack=policy(job.policy).release == Release.ON_ACK,
-            give_up_s=self.give_up_s,
-            timers=TIMERS,
-            held_resends=self.held_resends,
-        )
-        self.out = words(OUT_PACKETS, job.lanes)
-        self.destination = np.zeros(OUT_PACKETS, np.int32)
-        self.timer = Timer(self.network, self.pump)
         topology = self.network.tree.network
         macs = {switch.ip: switch.mac for switch in (*topology.racks, *topology.spines)}
         here = [job.server.model_copy(update={"ip": ip, "mac": macs[ip]}) for ip in job.switches]
         self.receivers = [*job.workers, *here]
         self.members = {(m.ip.packed, m.udp_port): n for n, m in enumerate(self.receivers)}
-        self.network.hosts[job.server.ip.packed, wire.ESA_PORT] = self.receive
 
     def pump(self) -> None:
         more = True

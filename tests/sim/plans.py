@@ -26,6 +26,8 @@ TIMERS = Timers(
     patience_initial_ns=500_000,
     patience_floor_ns=50_000,
     patience_ceiling_ns=5_000_000,
+    unhurried_initial_ns=200_000,
+    unhurried_floor_ns=200_000,
 )
 
 

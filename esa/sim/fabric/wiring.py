@@ -80,6 +80,8 @@ class Control:
             pool=spec.pool,
             window=spec.window,
             ttl_us=spec.ttl_us,
+            give_up_s=self._plan.give_up_s,
+            wait_limit_s=self._plan.wait_limit_s,
         ).run(epoch=0)
         for ip, items in job_items(network, job, number + 1).items():
             apply(items, self._pipelines[ip])

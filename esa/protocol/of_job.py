@@ -1,0 +1,74 @@
+"""A job's knobs become the states of its workers and its PS: the one place, racks and policies included.
+
+    worker = worker_of_job(run, rank=1)
+    server = server_of_job(run, timers=Timers(rto_floor_ns=1_000_000))
+    server_change_policy(server, **policy_settings(run.model_copy(update={"policy": "atp"})))
+
+Sockets, virtual time and tests make their states here, so that none of them has rules of its own about a job. Nothing
+in it is compiled, and no compiled module imports it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from esa.job import Job, Run
+from esa.policy import Release, policy
+from esa.protocol.server_ring import ServerState, server_state
+from esa.protocol.timers import Timers
+from esa.protocol.worker_ring import WorkerState, worker_state
+
+_TIMERS = Timers()
+
+
+def worker_of_job(job: Run, rank: int, timers: Timers = _TIMERS, *, first_seq: int = 0) -> WorkerState:
+    """Worker `rank` of a run, which has sent nothing. ValueError: the job has no such rank."""
+    return worker_state(**worker_settings(job, rank, timers), first_seq=first_seq)
+
+
+def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | None = None) -> ServerState:
+    """The PS of a run, which has heard nothing. held_resends: as in `server_state`."""
+    return server_state(**server_settings(job, timers), held_resends=held_resends)
+
+
+def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, Any]:
+    """What `worker_state` is called with. Ranks count over all racks."""
+    rack, bit = job.place(rank)
+    return {**_both(job), "rank": bit, "rack": rack, "timers": timers}
+
+
+def server_settings(job: Run, timers: Timers = _TIMERS) -> dict[str, Any]:
+    """What `server_state` is called with. The PS's members are the workers, by rank, then the job's switches."""
+    return {**_both(job), "workers_per_rack": job.workers_per_rack, **policy_settings(job, timers)}
+
+
+def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
+    """What `server_change_policy` is called with: what a PS does differently under the job's policy."""
+    return {
+        "switches": len(job.switches),
+        "unicast": not job.switches,
+        "release_on_ack": policy(job.policy).release == Release.ON_ACK,
+        "timers": timers if job.switches else _unhurried(timers),
+    }
+
+
+def _both(job: Run) -> dict[str, Any]:
+    return {
+        "job": job.job,
+        "epoch": job.epoch,
+        "window": job.window,
+        "lanes": job.lanes,
+        "give_up_s": job.give_up_s,
+        "wait_limit_s": job.wait_limit_s,
+    }
+
+
+def _unhurried(timers: Timers) -> Timers:
+    """No switch holds a row for an incomplete fragment, and workers resend by themselves: nothing is urgent."""
+    return replace(
+        timers,
+        patience_initial_ns=max(timers.patience_initial_ns, timers.unhurried_initial_ns),
+        patience_floor_ns=max(timers.patience_floor_ns, timers.unhurried_floor_ns),
+        patience_ceiling_ns=max(timers.patience_ceiling_ns, timers.unhurried_floor_ns),
+    )

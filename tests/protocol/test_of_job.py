@@ -1,0 +1,58 @@
+"""What a job's knobs make of its workers and its PS, over one rack and over several."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from esa.job import Pool, Run
+from esa.policy import POLICIES
+from esa.protocol import Timers
+from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
+from tests.p4 import traffic
+from tests.p4.tree import leaf_spine, spread
+
+TIMERS = Timers(patience_initial_ns=7_000, patience_floor_ns=5_000, patience_ceiling_ns=9_000)
+WITHOUT_ROWS = replace(
+    TIMERS, patience_initial_ns=50_000_000, patience_floor_ns=20_000_000, patience_ceiling_ns=20_000_000
+)
+
+
+def one_rack(policy: str) -> Run:
+    return traffic.job(1, policy, workers=3, pool=Pool(base=0, size=8), ports=16)
+
+
+def two_racks(policy: str) -> Run:
+    return spread(leaf_spine(racks=3, spines=2), 1, policy, {0: (0, 1, 2), 1: (0, 1)}, (2, 1), window=4)
+
+
+@pytest.mark.parametrize(
+    ("make", "policy", "switches"),
+    [(one_rack, name, int(name != "ps")) for name in POLICIES]
+    + [(two_racks, name, 0 if name in ("ps", "switchml") else 3) for name in POLICIES],
+)
+def test_a_ps_reminds_the_jobs_switches_and_without_any_is_patient_and_answers_each_worker(make, policy, switches):
+    assert policy_settings(make(policy), TIMERS) == {
+        "switches": switches,
+        "unicast": switches == 0,
+        "release_on_ack": policy in ("atp", "esa-ack"),
+        "timers": TIMERS if switches else WITHOUT_ROWS,
+    }
+
+
+def test_ranks_count_over_all_racks_and_have_a_bit_within_theirs():
+    job = two_racks("esa")
+    states = [worker_of_job(job, rank).worker[0] for rank in range(job.fan_in)]
+    assert [(int(me["bitmap1"]), int(me["bitmap0"])) for me in states] == [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2)]
+    assert server_of_job(job).rack["full"].tolist() == [0b111, 0b11]
+    with pytest.raises(ValueError, match=r"ranks 0\.\.4"):
+        worker_of_job(job, 5)
+
+
+def test_windows_lanes_and_limits_are_the_jobs():
+    job = one_rack("esa").model_copy(update={"give_up_s": 3.0, "wait_limit_s": 5.0, "window": 2})
+    for state, me in ((s := worker_of_job(job, 0), s.worker[0]), (p := server_of_job(job), p.server[0])):
+        assert state.lane.shape[1] == job.lanes
+        assert (int(me["job"]), int(me["epoch"])) == (job.job, job.epoch)
+        assert (int(me["give_up_ns"]), int(me["limit_ns"])) == (3_000_000_000, 5_000_000_000)
