@@ -98,7 +98,7 @@ def byte_time(rate_bps: float, usual_bytes: int) -> int:
     length is off by a half and what its difference to the usual one adds, 2**-17 ps a byte.
     """
     exact = Fraction(8 * 10**12) / Fraction(rate_bps)
-    unit = round(exact * 2**BYTE_BITS)
+    unit: int = round(exact * 2**BYTE_BITS)
     wanted = round(usual_bytes * 8 * 1e12 / rate_bps)
     while (found := _rounded(unit, usual_bytes)) != wanted:  # at the border of a half
         unit += 1 if found < wanted else -1
