@@ -263,7 +263,7 @@ def _through_switch(world: World, which: int, port: int, row: int, now_ns: int) 
             pool.data[copy, b] = switches.out_data[k, b]
         transmit(lines, pool, world.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
         if numbers["mark_above"] != NONE:
-            at = switches.place[1] + out
+            at = switches.build.queue_depth + out
             noted = switches.m64[which, at]
             world.hot[which] += (waiting + 1 > numbers["mark_above"]) - (noted > numbers["mark_above"])
             switches.m64[which, at] = waiting + 1
@@ -274,7 +274,7 @@ def _note_queues(world: World, which: int, now_ns: int) -> None:
     """Bring the queues up to date that the program would take for long."""
     numbers, switches = world.numbers[0], world.switches
     for port in range(switches.line.shape[1]):
-        at = switches.place[1] + port
+        at = switches.build.queue_depth + port
         if switches.m64[which, at] > numbers["mark_above"]:
             waiting = queue_length(world.lines, world.pool, switches.line[which, port], now_ns)
             world.hot[which] -= waiting <= numbers["mark_above"]

@@ -1,30 +1,48 @@
 """Switches side by side: one compiled program, one row of memory each.
 
-The code that `esa/switch` generated is called straight from the event loop, packet by packet. A packet-free build and
-the build with 64 lanes are different programs; the loop contains both, and `lanes` says which one runs.
+The code that `esa/switch` generated is called straight from the event loop, packet by packet. Which build of the
+program runs is part of the type of `Switches`: the machine code of the loop is made, and kept on disk, for each build
+apart, when a simulation first asks for it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numba.extending import overload
 
 from esa.native import native_uncounted as native
 from esa.program import program
 from esa.switch.runtime.pipeline import Pipeline
 
-LANES = (0, 64)
 MAX_COPIES = 1024
 PORTS = 512
 
-# One of each for its code; the switches of a simulation are pipelines of their own, over the memory below.
-_SAMPLES = {lanes: Pipeline.load(program(lanes).json.read_text()) for lanes in LANES}
-_step_0: Any = _SAMPLES[0].step
-_step_64: Any = _SAMPLES[64].step
-_State0: Any = type(_SAMPLES[0].state)
-_State64: Any = type(_SAMPLES[64].state)
+
+class PayloadFree(NamedTuple):
+    """The build with 0 lanes."""
+
+    queue_depth: int  # where m64 has the depths of the queues
+
+
+class Lanes64(NamedTuple):
+    """The build with 64 lanes."""
+
+    queue_depth: int
+
+
+_BUILDS: dict[int, Callable[[int], PayloadFree | Lanes64]] = {0: PayloadFree, 64: Lanes64}
+_LANES = {build: lanes for lanes, build in _BUILDS.items()}
+
+
+@cache
+def loaded(lanes: int) -> Pipeline:
+    """The build with `lanes` lanes, for its code: a simulation's switches are pipelines of their own."""
+    return Pipeline.load(program(lanes).json.read_text())
 
 
 class Switches(NamedTuple):
@@ -42,12 +60,12 @@ class Switches(NamedTuple):
     out_data: npt.NDArray[np.uint8]  # (MAX_COPIES, bytes of a packet): what left last
     out_length: npt.NDArray[np.int32]
     out_port: npt.NDArray[np.int32]
-    place: npt.NDArray[np.int64]  # (2,): lanes; where m64 has the depths of the queues
+    build: PayloadFree | Lanes64
 
 
 def new_switches(count: int, lanes: int, packet_bytes: int) -> tuple[Switches, list[Pipeline]]:
     """Switches, and the same ones as pipelines: for the control plane, over the same memory."""
-    sample = _SAMPLES[lanes]
+    sample = loaded(lanes)
     empty = sample.state
     m32 = np.zeros((count, len(empty.m32)), np.uint32)
     m64 = np.tile(empty.m64, (count, 1))
@@ -63,9 +81,34 @@ def new_switches(count: int, lanes: int, packet_bytes: int) -> tuple[Switches, l
         out_data=np.zeros((MAX_COPIES, packet_bytes), np.uint8),
         out_length=np.zeros(MAX_COPIES, np.int32),
         out_port=np.zeros(MAX_COPIES, np.int32),
-        place=np.array([lanes, sample.layout.queue_depth]),
+        build=_BUILDS[lanes](sample.layout.queue_depth),
     )
     return switches, pipelines
+
+
+def _run_program(
+    build: Any, m32: Any, m64: Any, scratch: Any, data: Any, length: Any, port: Any, row: Any, now_us: Any, out: Any
+) -> Any:
+    """Run the packet in `row` through the program of that build; compiled only."""
+    raise NotImplementedError
+
+
+@overload(_run_program, jit_options={"nogil": True, "_nrt": False})  # type: ignore[untyped-decorator]
+def _program_of(
+    build: Any, m32: Any, m64: Any, scratch: Any, data: Any, length: Any, port: Any, row: Any, now_us: Any, out: Any
+) -> Callable[..., Any]:
+    sample = loaded(_LANES[build.instance_class])
+    step: Any = sample.step
+    state: Any = type(sample.state)
+
+    def run(
+        build: Any, m32: Any, m64: Any, scratch: Any, data: Any, length: Any, port: Any, row: Any, now_us: Any, out: Any
+    ) -> Any:
+        f, g, later, later_bytes, later_port = scratch
+        memory = state(f, g, m32, m64, later, later_bytes, later_port)
+        return step(memory, data, length, port, row, row + 1, now_us, *out)
+
+    return run
 
 
 @native
@@ -80,11 +123,6 @@ def switch_step(
 ) -> int:
     """Run the packet in `row` through a switch; the copies that leave are in `out_data` ...; return their number."""
     m32, m64 = switches.m32[which], switches.m64[which]
-    later, later_bytes, later_port = switches.later, switches.later_bytes, switches.later_port
+    scratch = (switches.f, switches.g, switches.later, switches.later_bytes, switches.later_port)
     out = (switches.out_data, switches.out_length, switches.out_port)
-    now_us = now_ns // 1000
-    if switches.place[0] == 0:
-        state_0 = _State0(switches.f, switches.g, m32, m64, later, later_bytes, later_port)
-        return int(_step_0(state_0, data, length, port, row, row + 1, now_us, *out))
-    state_64 = _State64(switches.f, switches.g, m32, m64, later, later_bytes, later_port)
-    return int(_step_64(state_64, data, length, port, row, row + 1, now_us, *out))
+    return int(_run_program(switches.build, m32, m64, scratch, data, length, port, row, now_ns // 1000, out))
