@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,9 +13,10 @@ from esa.sim.engine.events import MAX_SOURCES, new_events
 from esa.sim.engine.lines import NONE, PS_PER_NS, byte_time, new_lines, new_pool
 from esa.sim.fabric.addresses import FIRST_ADDRESS
 from esa.sim.fabric.switches import new_switches
+from esa.sim.job_programs import programs_of
 from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
 from esa.sim.plan import WIRE_OVERHEAD_BYTES, Link, Plan, SimulatedJob
-from esa.sim.training import BUCKET, JOB, TRAINER, Training
+from esa.sim.ranks import Ranks, join_ranks
 from esa.sim.transport.endpoints import join_servers, join_workers
 from esa.sim.transport.states import server_room, worker_room
 from esa.switch.runtime.pipeline import Pipeline
@@ -31,11 +31,6 @@ class Built(NamedTuple):
     world: World
     pipelines: list[Pipeline]  # racks' switches, then spines
     first_worker: list[int]  # by job
-
-
-def fragments_of(job: SimulatedJob, wire_lanes: int) -> npt.NDArray[np.int64]:
-    """Fragments of each bucket."""
-    return np.array([-(-bucket.bytes // (4 * wire_lanes)) for bucket in job.buckets], np.int64)
 
 
 def wire_bytes(plan: Plan) -> int:
@@ -84,7 +79,7 @@ def build(plan: Plan) -> Built:
             racks + 1,
             hosts + racks + spines,
         ),
-        training=_training(plan, first_worker),
+        ranks=_ranks(plan),
         faults=_faults(plan),
         timer_ns=np.full(workers + jobs, NEVER, np.int64),
         host_of=np.full(workers + jobs, NONE, np.int64),
@@ -150,37 +145,10 @@ def _lines(plan: Plan, line_of_port: npt.NDArray[np.int64], count: int, wire: in
     return lines
 
 
-def _training(plan: Plan, first_worker: Sequence[int]) -> Training:
-    """The jobs' work; how long each computation takes is drawn here, so it does not depend on what happens."""
-    trainer = np.zeros(first_worker[-1], TRAINER)
-    jobs = np.zeros(len(plan.jobs), JOB)
-    buckets, priorities, factors = [], [], []
-    first_bucket = first_priority = first_factor = 0
-    for k, job in enumerate(plan.jobs):
-        fragments = fragments_of(job, plan.lanes or plan.wire_lanes)
-        bucket = np.zeros(len(fragments), BUCKET)
-        bucket["end"] = np.cumsum(fragments[::-1])[::-1] if job.overlap else np.cumsum(fragments)
-        bucket["forward_ns"] = [b.forward_ns for b in job.buckets]
-        bucket["backward_ns"] = [b.backward_ns for b in job.buckets]
-        rng = np.random.Generator(np.random.PCG64([plan.seed, k]))
-        factor = rng.uniform(1.0 - job.jitter, 1.0 + job.jitter, (job.workers, job.iterations))
-        factor[rng.random(factor.shape) < job.straggle] *= job.slowdown
-        record = jobs[k]
-        record["id"], record["first_worker"], record["workers"] = k + 1, first_worker[k], job.workers
-        record["iterations"], record["buckets"], record["fragments"] = job.iterations, len(bucket), fragments.sum()
-        record["first_bucket"], record["first_priority"] = first_bucket, first_priority
-        record["first_factor"] = first_factor
-        record["overlap"], record["running"] = job.overlap, job.workers
-        mine = trainer[first_worker[k] : first_worker[k + 1]]
-        mine["job"], mine["bucket"] = k, len(bucket) - 1
-        mine["fed_bucket"] = len(bucket) - 1 if job.overlap else 0
-        buckets.append(bucket)
-        priorities.append(job.priority.ravel())
-        factors.append(factor.ravel())
-        first_bucket += len(bucket)
-        first_priority += job.priority.size
-        first_factor += factor.size
-    return Training(trainer, jobs, np.concatenate(buckets), np.concatenate(priorities), np.concatenate(factors))
+def _ranks(plan: Plan) -> Ranks:
+    """What the jobs' workers do; a sum's parts are fragments."""
+    programs = [programs_of(plan, k) for k in range(len(plan.jobs))]
+    return join_ranks(programs, [4 * (plan.lanes or plan.wire_lanes)] * len(programs))
 
 
 def _faults(plan: Plan) -> Faults:

@@ -52,7 +52,7 @@ class JobsOnHosts:
 
     def over(self, world: World, number: int) -> None:
         """A job has ended, or given up: its hosts are free."""
-        record = world.training.job[number]
+        record = world.ranks.job[number]
         record["open"] = 0
         now_ns = int(world.numbers["now_ns"][0])
         if not record["failed"]:
@@ -79,6 +79,6 @@ class JobsOnHosts:
         server = server_of_job(job, self._plan.timers)
         members = [*hosts[:-1], *self._control.switch_nodes(number)]
         put_server(world.servers, number, server, self._control.server_templates(number), members)
-        world.training.job[number]["open"] = 1
+        world.ranks.job[number]["open"] = 1
         for rank in range(job.fan_in):
             begin(world, first + rank, now_ns)

@@ -2,7 +2,7 @@
 
     packet at a line's end    a switch runs the program and sends what leaves; a host's worker or PS takes it in
     endpoint's timer          the state machine is asked what it has to send
-    worker has computed       what is ready is fed to its state machine, and the next computation begins
+    worker has computed       its program goes on; sums that it has begun are fed to its state machine
     packet held by a fault    goes on
 
 Everything that decides anything is elsewhere: the P4 program, `esa.protocol`, `esa.net.faults`. This file carries
@@ -45,7 +45,7 @@ from esa.sim.engine.lines import (
     transmit,
 )
 from esa.sim.fabric.switches import MAX_COPIES, Switches, switch_step
-from esa.sim.training import Training, is_next_possible, is_through, note_summed, proceed, to_feed
+from esa.sim.ranks import Ranks, can_go_on, is_over, note_summed, proceed, to_feed
 from esa.sim.transport.endpoints import Servers, Workers, server, worker
 from esa.sim.transport.payload import check_sum, fill_lanes
 from esa.wire import ENCAPSULATION_BYTES
@@ -99,7 +99,7 @@ class World(NamedTuple):
     hot: npt.NDArray[np.int64]  # (switches,): ports whose noted queue is above the mark
     workers: Workers
     servers: Servers
-    training: Training
+    ranks: Ranks
     faults: Faults  # lines 2 * host + direction
     timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs
     host_of: npt.NDArray[np.int64]  # (endpoints,)
@@ -139,7 +139,7 @@ def run(world: World, until_ns: int) -> int:
                     world.timer_ns[endpoint] = _NEVER
             elif source < numbers["held_source"]:
                 endpoint = source - numbers["compute_source"]
-                _compute(world, endpoint, now_ns)
+                _proceed(world, endpoint, now_ns)
             else:
                 endpoint = _go_on(world, source - numbers["held_source"], now_ns)
         if endpoint >= numbers["workers"]:
@@ -155,8 +155,10 @@ def run(world: World, until_ns: int) -> int:
 @native
 def begin(world: World, w: int, now_ns: int) -> None:
     """A worker begins its job."""
-    _compute(world, w, now_ns)
+    _proceed(world, w, now_ns)
     _work(world, w, now_ns)
+    if world.ranks.rank[w]["through"]:  # it had nothing to do that takes time
+        push(world.events, now_ns, world.numbers[0]["compute_source"] + w)
 
 
 # Cables
@@ -334,8 +336,8 @@ def _take_in(world: World, endpoint: int, row: int, now_ns: int) -> int:
 @native_inlined
 def _work(world: World, w: int, now_ns: int) -> None:
     """A worker takes sums out, is fed what is ready, sends what is to be sent; and its timer is set."""
-    training, pool, numbers = world.training, world.pool, world.numbers[0]
-    job = training.job[training.trainer[w]["job"]]
+    ranks, pool, numbers = world.ranks, world.pool, world.numbers[0]
+    job = ranks.job[ranks.rank[w]["job"]]
     if not job["open"]:
         return
     state = worker(world.workers, w)
@@ -351,47 +353,47 @@ def _work(world: World, w: int, now_ns: int) -> None:
     _set_timer(world, w, wake_ns)
     if state.worker[0]["failed"]:
         job["failed"] = 1
-        numbers["job_over"] = training.trainer[w]["job"]
+        numbers["job_over"] = ranks.rank[w]["job"]
 
 
 @native_inlined
 def _take_sums(world: World, state: WorkerState, w: int, ready: int, now_ns: int) -> None:
     """So many sums have come: perhaps the worker can go on computing, or is through."""
-    training, numbers = world.training, world.numbers[0]
-    me = training.trainer[w]
-    job = training.job[me["job"]]
+    ranks, numbers = world.ranks, world.numbers[0]
+    me = ranks.rank[w]
+    job = ranks.job[me["job"]]
     if len(world.lanes) == 0:
         worker_drain(state, world.lanes, 0, ready, world.exponents)
     else:
         for k in range(ready):
             worker_drain(state, world.lanes, 0, 1, world.exponents)
-            right = check_sum(world.lanes, numbers["seed"], job["id"], job["workers"], me["summed"] + k)
+            right = check_sum(world.lanes, numbers["seed"], job["id"], job["ranks"], me["summed"] + k)
             me["wrong"] += not right
-    note_summed(training, w, ready, now_ns)
-    if is_through(training, w):
-        job["running"] -= 1
-        if job["running"] == 0:
-            numbers["job_over"] = me["job"]
-    elif me["until_ns"] == 0 and is_next_possible(training, w):
-        _compute(world, w, now_ns)
+    note_summed(ranks, w, ready, now_ns)
+    if can_go_on(ranks, w):
+        _proceed(world, w, now_ns)
+    elif is_over(ranks, w):
+        numbers["job_over"] = me["job"]
 
 
 @native
-def _compute(world: World, w: int, now_ns: int) -> None:
-    """A worker has computed, or may begin to."""
-    if proceed(world.training, w, now_ns):
-        source = world.numbers[0]["compute_source"] + w
-        push(world.events, world.training.trainer[w]["until_ns"], source)
+def _proceed(world: World, w: int, now_ns: int) -> None:
+    """A rank has computed, or what it waited for has come."""
+    numbers = world.numbers[0]
+    if proceed(world.ranks, w, now_ns):
+        push(world.events, world.ranks.rank[w]["until_ns"], numbers["compute_source"] + w)
+    elif is_over(world.ranks, w):
+        numbers["job_over"] = world.ranks.rank[w]["job"]
 
 
 @native_inlined
 def _feed(world: World, state: WorkerState, w: int) -> None:
     """Give a worker's state machine as much of what is ready as it takes."""
-    training = world.training
-    me = training.trainer[w]
-    job = training.job[me["job"]]
+    ranks = world.ranks
+    me = ranks.rank[w]
+    job = ranks.job[me["job"]]
     while me["fed"] < me["ready"]:
-        count, priority = to_feed(training, w)
+        count, priority = to_feed(ranks, w)
         count = min(count, worker_room(state))
         if count <= 0:
             return
@@ -399,7 +401,7 @@ def _feed(world: World, state: WorkerState, w: int) -> None:
             worker_feed(state, world.lanes, 0, count, priority, world.exponents)
         else:
             for k in range(count):
-                fill_lanes(world.lanes, world.numbers[0]["seed"], job["id"], w - job["first_worker"], me["fed"] + k)
+                fill_lanes(world.lanes, world.numbers[0]["seed"], job["id"], w - job["first_rank"], me["fed"] + k)
                 worker_feed(state, world.lanes, 0, 1, priority, world.exponents)
         me["fed"] += count
 
@@ -408,7 +410,7 @@ def _feed(world: World, state: WorkerState, w: int) -> None:
 def _serve(world: World, k: int, now_ns: int) -> None:
     """A PS sends what it has to say; and its timer is set."""
     servers, numbers = world.servers, world.numbers[0]
-    if not world.training.job[k]["open"]:
+    if not world.ranks.job[k]["open"]:
         return
     endpoint = numbers["workers"] + k
     state = server(servers, k)

@@ -10,7 +10,8 @@ from esa.sim.engine.lines import NONE, queue_length
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
 from esa.sim.loop import World
-from esa.sim.plan import SERIES, JobOutcome, Plan
+from esa.sim.plan import SERIES, JobOutcome, Plan, SimulatedJob
+from esa.sim.ranks import marks_of, sums_come
 from esa.switch.runtime.pipeline import Pipeline
 
 _BITMAP = "EsaIngress.aggregation.row_bitmap"
@@ -75,11 +76,10 @@ class Sampler:
 
 def job_outcome(plan: Plan, world: World, jobs: JobsOnHosts, number: int) -> JobOutcome:
     """One job's figures; see JobOutcome."""
-    job, record = plan.jobs[number], world.training.job[number]
-    mine = slice(int(record["first_worker"]), int(record["first_worker"] + record["workers"]))
-    trainers, counter = world.training.trainer[mine], world.workers.state.counter[mine]
+    job, record = plan.jobs[number], world.ranks.job[number]
+    mine = range(int(record["first_rank"]), int(record["first_rank"] + record["ranks"]))
+    ranks, counter = world.ranks.rank[mine], world.workers.state.counter[mine]
     start_ns, end_ns = jobs.start_ns[number], jobs.end_ns[number]
-    finished = trainers["summed"] // record["fragments"]
     return JobOutcome(
         name=job.name,
         workers=job.workers,
@@ -87,11 +87,25 @@ def job_outcome(plan: Plan, world: World, jobs: JobsOnHosts, number: int) -> Job
         submit_s=job.submit_ns / 1e9,
         start_s=None if start_ns is None else start_ns / 1e9,
         jct_s=None if end_ns is None else (end_ns - job.submit_ns) / 1e9,
-        compute_s=float(trainers["compute_ns"].mean()) / 1e9,
-        comm_s=float(trainers["comm_ns"].mean()) / 1e9,
-        iterations=int(finished.min()),
+        compute_s=float(ranks["compute_ns"].mean()) / 1e9,
+        comm_s=float(ranks["comm_ns"].mean()) / 1e9,
+        iterations=min(_iterations(world, job, w) for w in mine),
         fragments=int(counter["fragments"].sum()),
         resends=int(counter["resends"].sum()),
         via_ps=int(counter["via_ps"].sum()),
         failed=bool(record["failed"]),
     )
+
+
+def _iterations(world: World, job: SimulatedJob, w: int) -> int:
+    """That worker w has finished."""
+    if job.programs is not None:
+        return len(marks_of(world.ranks, w))
+    return sums_come(world.ranks, w) // sum(bucket.bytes > 0 for bucket in job.buckets)
+
+
+def marks_ns(world: World, number: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+    """By worker of a job: tag and time of each MARK that it has come to."""
+    record = world.ranks.job[number]
+    mine = range(int(record["first_rank"]), int(record["first_rank"] + record["ranks"]))
+    return tuple(tuple((int(tag), int(ns)) for tag, ns in marks_of(world.ranks, w)) for w in mine)

@@ -14,6 +14,7 @@ from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
 from esa.workloads import Bucket
+from esa.workloads.program import Program
 
 WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
 
@@ -64,11 +65,14 @@ class SimulatedJob:
 
     buckets:    in the order of the backward pass: the layers at the back first
     priority:   uint8 (iterations, buckets), 1..255
-    overlap:    the front layers are sent first, once the backward pass is over, and the next forward pass starts with
-                their sums; otherwise buckets are sent as they are computed and it waits for all (PyTorch DDP)
+    order:      "ddp": buckets are sent as they are computed, and the next forward pass waits for all sums (PyTorch
+                DDP). "front-first": the front layers are sent first, once the backward pass is over, and the next
+                forward pass starts with their sums. See `esa.workloads.program.training`
     jitter:     each computation takes 1 - jitter to 1 + jitter times as long, by worker and iteration
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
     hosts:      the workers' hosts, then the PS's; None: whichever are free when the job's turn comes
+    programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
+                and slowdown then say nothing
     """
 
     name: str
@@ -80,12 +84,13 @@ class SimulatedJob:
     window: int
     pool: Pool
     submit_ns: int = 0
-    overlap: bool = False
+    order: str = "ddp"
     jitter: float = 0.0
     straggle: float = 0.0
     slowdown: float = 1.0
     ttl_us: int = 2_000_000
     hosts: tuple[int, ...] | None = None
+    programs: tuple[Program, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,7 +130,7 @@ class JobOutcome:
     jct_s: float | None
     compute_s: float
     comm_s: float
-    iterations: int  # finished by every worker
+    iterations: int  # finished by every worker; of programs of its own: MARKs that each has come to
     fragments: int
     resends: int
     via_ps: int
@@ -148,7 +153,7 @@ SERIES = np.dtype(
 @dataclass(frozen=True)
 class Outcome:
     """What came out. packet_hops: packets that reached the end of a link. dropped: by full queues. checked: fragments
-    whose sum was compared with the plain one, by each worker.
+    whose sum was compared with the plain one, by each worker. marks_ns: by job with MARKs and by worker, tag and time.
 
     `incomplete` says why a simulation did not end as it should.
     """
@@ -164,3 +169,4 @@ class Outcome:
     end_s: float
     checked: int = 0
     incomplete: str | None = None
+    marks_ns: dict[str, tuple[tuple[tuple[int, int], ...], ...]] = field(default_factory=dict)

@@ -19,8 +19,9 @@ from esa.sim.engine.lines import grown
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
 from esa.sim.loop import IDLE, JOB_OVER, NEEDS_ROOM, SPARE_EVENTS, SPARE_ROWS, World, run
-from esa.sim.measure import Sampler, job_outcome
+from esa.sim.measure import Sampler, job_outcome, marks_ns
 from esa.sim.plan import Outcome, Plan
+from esa.sim.ranks import rounds_of
 
 
 def simulate(
@@ -30,7 +31,7 @@ def simulate(
 ) -> Outcome:
     """Run a plan to its end. The same plan gives the same outcome, bit for bit.
 
-    progress: told the part of the iterations that are finished, 0..1, at every sample. should_stop: asked at every
+    progress: told the part of the loops' rounds that are finished, 0..1, at every sample. should_stop: asked at every
     sample; True ends the simulation, whose outcome then is incomplete.
     """
     built = build(plan)
@@ -38,7 +39,7 @@ def simulate(
     control = Control(plan, built.pipelines)
     jobs = JobsOnHosts(plan, control, built.first_worker)
     sampler = Sampler(plan, control, built.pipelines)
-    iterations = sum(job.workers * job.iterations for job in plan.jobs)
+    rounds = rounds_of(world.ranks)
     next_sample_ns = 0
     incomplete = None
     while not jobs.all_over:
@@ -48,7 +49,7 @@ def simulate(
             sampler.sample(world, now_ns, jobs.running)
             next_sample_ns = now_ns + plan.sample_ns
             if progress is not None:
-                progress(float(world.training.trainer["iteration"].sum()) / iterations)
+                progress(float(world.ranks.rank["rounds"].sum()) / rounds)
             if should_stop is not None and should_stop():
                 incomplete = "interrupted"
                 break
@@ -65,10 +66,10 @@ def simulate(
             raise RuntimeError("simulation: jobs are running and nothing will ever happen again")
     end_ns = int(world.numbers["now_ns"][0])
     sampler.sample(world, end_ns, jobs.running)
-    failed = [job.name for job, record in zip(plan.jobs, world.training.job, strict=True) if record["failed"]]
+    failed = [job.name for job, record in zip(plan.jobs, world.ranks.job, strict=True) if record["failed"]]
     if incomplete is None and failed:
         incomplete = f"job {failed[0]} gave up"
-    wrong = int(world.training.trainer["wrong"].sum())
+    wrong = int(world.ranks.rank["wrong"].sum())
     if wrong:
         incomplete = f"{wrong} fragments with a wrong sum"
     if progress is not None and incomplete is None:
@@ -90,8 +91,9 @@ def simulate(
             for host in sorted(plan.fabric.faults)
         },
         end_s=end_ns / 1e9,
-        checked=int(world.training.trainer["summed"].sum()) if plan.lanes else 0,
+        checked=int(world.ranks.rank["summed"].sum()) if plan.lanes else 0,
         incomplete=incomplete,
+        marks_ns={job.name: marks for k, job in enumerate(plan.jobs) if any(marks := marks_ns(world, k))},
     )
 
 

@@ -47,7 +47,7 @@ def _job(simulation: Simulation, job: JobSpec) -> SimulatedJob:
         window=simulation.window(job),
         pool=simulation.pools[job.name],
         submit_ns=round(job.submit_s * 1e9),
-        overlap=job.overlap,
+        order="front-first" if job.overlap else "ddp",
         jitter=job.jitter,
         straggle=job.straggle,
         slowdown=job.slowdown,

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from esa.sim import Bucket, Fabric, Link, simulate
 from esa.sim.build import build
+from esa.workloads.program import ORDERS
 from tests.sim.plans import DELAY_NS, FRAGMENT_BYTES, PACKET_NS, TIMERS, bucket, job, ns, only_job, plan
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -51,11 +52,10 @@ def test_iterations_follow_one_another() -> None:
     assert alone(TWO, window=64, iterations=7) == {name: 7 * value for name, value in once.items()}
 
 
-def test_with_overlap_the_front_layers_are_sent_first_and_computed_next() -> None:
+def test_with_front_layers_first_these_are_sent_first_and_computed_next() -> None:
     back, front = bucket(200, forward_ns=9_000, backward_ns=1_000), bucket(10, forward_ns=8_000, backward_ns=2_000)
-    second_ns = (
-        alone((back, front), window=256, iterations=2, overlap=True)["jct"] - 20_000 - 210 * PACKET_NS - ANSWER_NS
-    )
+    both_ns = alone((back, front), window=256, iterations=2, order="front-first")["jct"]
+    second_ns = both_ns - 20_000 - 210 * PACKET_NS - ANSWER_NS
     # The forward pass of the front layers, 8 us, is over before the back layers' sums are there.
     assert second_ns == 9_000 + 3_000 + 210 * PACKET_NS + ANSWER_NS
 
@@ -74,7 +74,7 @@ def test_a_million_packets_do_not_drift() -> None:
     assert result.resends == 0
 
 
-def by_hand(buckets: Sequence[Bucket], iterations: int, window: int, overlap: bool) -> dict[str, int]:
+def by_hand(buckets: Sequence[Bucket], iterations: int, window: int, order: str) -> dict[str, int]:
     """The same once more, fragment by fragment. Results come in the order of the fragments, each ANSWER_NS later."""
     now_ns = compute_ns = comm_ns = left_ns = 0
     results: list[int] = []
@@ -82,11 +82,11 @@ def by_hand(buckets: Sequence[Bucket], iterations: int, window: int, overlap: bo
     for iteration in range(iterations):
         earlier = iteration * sum(counts)
         for number in reversed(range(len(buckets))):
-            needed = earlier - sum(counts[:number]) if overlap else earlier
+            needed = earlier - sum(counts[:number]) if order == "front-first" else earlier
             now_ns = max([now_ns, *results[:needed]]) + buckets[number].forward_ns
             compute_ns += buckets[number].forward_ns
         sent = [(part.backward_ns, count) for part, count in zip(buckets, counts, strict=True)]
-        if overlap:  # all at once, front layers first
+        if order == "front-first":  # all at once, front layers first
             sent = [(sum(part.backward_ns for part in buckets), counts[-1]), *((0, n) for n in counts[-2::-1])]
         for backward_ns, count in sent:
             now_ns += backward_ns
@@ -108,13 +108,13 @@ parts = st.builds(bucket, st.integers(1, 30), st.integers(0, 5_000), st.integers
     buckets=st.lists(parts, min_size=1, max_size=5),
     iterations=st.integers(1, 4),
     window=st.sampled_from([1, 3, 16, 64]),
-    overlap=st.booleans(),
+    order=st.sampled_from(ORDERS),
 )
 def test_any_job_of_one_worker_takes_as_long_as_reckoned(
-    buckets: list[Bucket], iterations: int, window: int, overlap: bool
+    buckets: list[Bucket], iterations: int, window: int, order: str
 ) -> None:
-    expected = by_hand(buckets, iterations, window, overlap)
-    assert alone(buckets, iterations=iterations, window=window, overlap=overlap) == expected
+    expected = by_hand(buckets, iterations, window, order)
+    assert alone(buckets, iterations=iterations, window=window, order=order) == expected
 
 
 # Jitter and stragglers
@@ -123,7 +123,7 @@ SLOW = job(workers=4, iterations=50, jitter=0.25, straggle=0.1, slowdown=8.0)
 
 
 def factors(of, seed: int = 1) -> np.ndarray:
-    return build(plan(of, seed=seed)).world.training.factor.reshape(of.workers, of.iterations)
+    return build(plan(of, seed=seed)).world.ranks.pace.reshape(of.workers, of.iterations)
 
 
 def test_jitter_stays_within_its_bounds_and_stragglers_within_theirs() -> None:
@@ -138,7 +138,7 @@ def test_jitter_stays_within_its_bounds_and_stragglers_within_theirs() -> None:
 def test_each_worker_and_iteration_has_a_factor_of_its_own_that_repeats() -> None:
     assert len(np.unique(factors(replace(SLOW, straggle=0.0)))) == 200
     assert (factors(SLOW) == factors(SLOW)).all()
-    assert (factors(SLOW) == factors(replace(SLOW, policy="atp", overlap=True))).all()
+    assert (factors(SLOW) == factors(replace(SLOW, policy="atp", order="front-first"))).all()
     assert not (factors(SLOW) == factors(SLOW, seed=2)).any()
 
 
