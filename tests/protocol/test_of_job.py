@@ -45,7 +45,7 @@ def test_ranks_count_over_all_racks_and_have_a_bit_within_theirs():
     job = two_racks("esa")
     states = [worker_of_job(job, rank).worker[0] for rank in range(job.fan_in)]
     assert [(int(me["bitmap1"]), int(me["bitmap0"])) for me in states] == [(1, 1), (1, 2), (1, 4), (2, 1), (2, 2)]
-    assert server_of_job(job).rack["full"].tolist() == [0b111, 0b11]
+    assert server_of_job(job).rack["full_bitmap"].tolist() == [0b111, 0b11]
     with pytest.raises(ValueError, match=r"ranks 0\.\.4"):
         worker_of_job(job, 5)
 
@@ -55,4 +55,4 @@ def test_windows_lanes_and_limits_are_the_jobs():
     for state, me in ((s := worker_of_job(job, 0), s.worker[0]), (p := server_of_job(job), p.server[0])):
         assert state.lane.shape[1] == job.lanes
         assert (int(me["job"]), int(me["epoch"])) == (job.job, job.epoch)
-        assert (int(me["give_up_ns"]), int(me["limit_ns"])) == (3_000_000_000, 5_000_000_000)
+        assert (int(me["give_up_ns"]), int(me["wait_limit_ns"])) == (3_000_000_000, 5_000_000_000)
