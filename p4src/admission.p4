@@ -12,12 +12,12 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
     counter(8, CounterType.packets) denied_by_reason;
     counter(MAX_JOBS, CounterType.packets) denied;
 
-    action worker(bit<32> bitmap0, bit<32> bitmap1) {
+    action worker(bitmap_t bitmap0, bitmap_t bitmap1) {
         meta.role = Role.WORKER;
         meta.sender_bitmap0 = bitmap0;
         meta.sender_bitmap1 = bitmap1;
     }
-    action rack(bit<32> bitmap1) {
+    action rack(bitmap_t bitmap1) {
         meta.role = Role.RACK;
         meta.sender_bitmap1 = bitmap1;
     }
@@ -38,9 +38,10 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
         size = 4096;
     }
 
-    action aggregate(bit<16> job_index, bit<32> pool_base, bit<32> pool_mask, Preempt preempt, Aging aging,
-                     Release release, Emit emit, bit<32> full, bit<48> ttl_us, bit<16> group,
-                     bit<48> server_mac, bit<32> server_ip, bit<32> switch_ip) {
+    action aggregate(job_index_t job_index, aggregator_index_t pool_base, aggregator_index_t pool_mask,
+                     Preempt preempt, Aging aging, Release release, Emit emit, bitmap_t full, timestamp_us_t ttl_us,
+                     multicast_group_t group, mac_address_t server_mac, ipv4_address_t server_ip,
+                     ipv4_address_t switch_ip) {
         meta.policy.aggregates = 1;
         meta.policy.job_index = job_index;
         meta.policy.pool_base = pool_base;
@@ -57,7 +58,7 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
         meta.policy.switch_ip = switch_ip;
     }
     // No rows: the PS does all the work. Its results are still multicast if it asks for that.
-    action pass_through(bit<16> job_index, bit<16> group) {
+    action pass_through(job_index_t job_index, multicast_group_t group) {
         meta.policy.aggregates = 0;
         meta.policy.job_index = job_index;
         meta.policy.group = group;
@@ -85,9 +86,9 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
         size = 4096;
     }
 
-    action deny(bit<32> reason) {
+    action deny(counter_index_t reason) {
         denied_by_reason.count(reason);
-        denied.count((bit<32>)meta.policy.job_index);
+        denied.count((counter_index_t)meta.policy.job_index);
         mark_to_drop(standard);
         exit;
     }
@@ -104,7 +105,7 @@ control Admission(inout headers_t hdr, inout metadata_t meta, inout standard_met
             deny(DENY_UNKNOWN_JOB);
         }
 
-        bit<8> own_flags = hdr.esa.flags & ~FLAG_ECN;
+        flags_t own_flags = hdr.esa.flags & ~FLAG_ECN;
         if (meta.role == Role.WORKER) {
             if (hdr.esa.bitmap0 != meta.sender_bitmap0 || hdr.esa.bitmap1 != meta.sender_bitmap1) {
                 deny(DENY_BITMAP);

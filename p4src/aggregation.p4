@@ -2,12 +2,12 @@
 // Every register array is read at most once and written at most once, at one index, as a hardware pipeline could.
 
 control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_metadata_t standard) {
-    register<bit<64>>(AGGREGATORS) row_owner;
-    register<bit<32>>(AGGREGATORS) row_bitmap;
-    register<bit<8>>(AGGREGATORS)  row_priority;
-    register<bit<8>>(AGGREGATORS)  row_exponent;
-    register<bit<8>>(AGGREGATORS)  row_flags;
-    register<bit<48>>(AGGREGATORS) row_time_us;
+    register<fragment_id_t>(AGGREGATORS)   row_owner;
+    register<bitmap_t>(AGGREGATORS)        row_bitmap;
+    register<priority_t>(AGGREGATORS)      row_priority;
+    register<exponent_cell_t>(AGGREGATORS) row_exponent;
+    register<flags_t>(AGGREGATORS)         row_flags;
+    register<timestamp_us_t>(AGGREGATORS)  row_time_us;
 
     Ownership() ownership;
     Policy() policy;
@@ -20,12 +20,12 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         meta.contribution = hdr.esa.flags & FLAG_LEVEL1 == 0 ? hdr.esa.bitmap0 : hdr.esa.bitmap1;
     }
     action read_row() {
-        bit<8> exponent;
+        exponent_cell_t exponent;
         row_owner.read(meta.row.owner, meta.slot);
         row_bitmap.read(meta.row.bitmap, meta.slot);
         row_priority.read(meta.row.priority, meta.slot);
         row_exponent.read(exponent, meta.slot);
-        meta.row.exponent = (int<8>)exponent;  // BMv2 would not extend the sign
+        meta.row.exponent = (exponent_t)exponent;  // BMv2 would not extend the sign
         row_flags.read(meta.row.flags, meta.slot);
         row_time_us.read(meta.row.time_us, meta.slot);
     }
@@ -33,7 +33,7 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         row_owner.write(meta.slot, meta.next.owner);
         row_bitmap.write(meta.slot, meta.next.bitmap);
         row_priority.write(meta.slot, meta.next.priority);
-        row_exponent.write(meta.slot, (bit<8>)meta.next.exponent);
+        row_exponent.write(meta.slot, (exponent_cell_t)meta.next.exponent);
         row_flags.write(meta.slot, meta.next.flags);
         row_time_us.write(meta.slot, meta.next.time_us);
     }

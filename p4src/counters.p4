@@ -17,8 +17,8 @@ control JobCounters(in metadata_t meta) {
     counter(MAX_JOBS, CounterType.packets) released;
 
     apply {
-        bit<32> job = (bit<32>)meta.policy.job_index;
-        bit<32> owner = (bit<32>)meta.owner.job_index;
+        counter_index_t job = (counter_index_t)meta.policy.job_index;
+        counter_index_t owner = (counter_index_t)meta.owner.job_index;
 
         if (meta.kind == KIND_GRADIENT) {
             gradients.count(job);

@@ -16,8 +16,8 @@
 #include <v1model.p4>
 
 #define MAX_JOBS 256
-
 #include "for_each_lane.p4"
+#include "types.p4"
 #include "headers.p4"
 #include "parser.p4"
 #include "forwarding.p4"

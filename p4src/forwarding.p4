@@ -2,8 +2,8 @@
 // TCP, ICMP and other UDP see nothing else of this switch.
 
 control Forwarding(inout headers_t hdr, inout standard_metadata_t standard) {
-    action forward(bit<9> port) { standard.egress_spec = port; }
-    action flood(bit<16> group) { standard.mcast_grp = group; }
+    action forward(switch_port_t port) { standard.egress_spec = port; }
+    action flood(multicast_group_t group) { standard.mcast_grp = group; }
     action drop() { mark_to_drop(standard); }
 
     table destination {

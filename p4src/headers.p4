@@ -7,29 +7,29 @@ const bit<16> ETHERTYPE_SERVICE_VLAN = 0x88a8;
 const bit<16> ETHERTYPE_OLD_VLAN = 0x9100;
 const bit<8>  PROTOCOL_UDP   = 17;
 const bit<3>  IPV4_MORE_FRAGMENTS = 1;
-const bit<16> ESA_PORT       = 31780;
+const udp_port_t ESA_PORT    = 31780;
 const bit<4>  ESA_VERSION    = 1;
 const bit<16> ESA_UDP_LENGTH = 8 + 24 + 4 * LANES;
 
-const bit<4> KIND_GRADIENT = 1;
-const bit<4> KIND_PARTIAL  = 2;
-const bit<4> KIND_RESULT   = 3;
-const bit<4> KIND_REMINDER = 4;
-const bit<4> KIND_MISS     = 5;
-const bit<4> KIND_QUERY    = 6;
+const kind_t KIND_GRADIENT = 1;
+const kind_t KIND_PARTIAL  = 2;
+const kind_t KIND_RESULT   = 3;
+const kind_t KIND_REMINDER = 4;
+const kind_t KIND_MISS     = 5;
+const kind_t KIND_QUERY    = 6;
 
-const bit<8> FLAG_RESEND    = 0x01;
-const bit<8> FLAG_COLLISION = 0x02;
-const bit<8> FLAG_ECN       = 0x04;
-const bit<8> FLAG_RELEASE   = 0x08;
-const bit<8> FLAG_LEVEL1    = 0x10;
-const bit<8> FLAG_ANSWER    = 0x20;
-const bit<8> FLAG_ALIVE     = 0x40;
+const flags_t FLAG_RESEND    = 0x01;
+const flags_t FLAG_COLLISION = 0x02;
+const flags_t FLAG_ECN       = 0x04;
+const flags_t FLAG_RELEASE   = 0x08;
+const flags_t FLAG_LEVEL1    = 0x10;
+const flags_t FLAG_ANSWER    = 0x20;
+const flags_t FLAG_ALIVE     = 0x40;
 
 header ethernet_t {
-    bit<48> dst;
-    bit<48> src;
-    bit<16> type;
+    mac_address_t dst;
+    mac_address_t src;
+    bit<16>       type;
 }
 
 header ipv4_t {
@@ -43,33 +43,33 @@ header ipv4_t {
     bit<8>  ttl;
     bit<8>  protocol;
     bit<16> checksum;
-    bit<32> src;
-    bit<32> dst;
+    ipv4_address_t src;
+    ipv4_address_t dst;
 }
 
 header udp_t {
-    bit<16> src_port;
-    bit<16> dst_port;
-    bit<16> length;
-    bit<16> checksum;
+    udp_port_t src_port;
+    udp_port_t dst_port;
+    bit<16>    length;
+    bit<16>    checksum;
 }
 
 header esa_t {
-    bit<4>  version;
-    bit<4>  kind;
-    bit<8>  flags;
-    bit<8>  priority;
-    int<8>  exponent;
-    bit<16> job;
-    bit<16> epoch;
-    bit<32> seq;
-    bit<32> index;
-    bit<32> bitmap0;
-    bit<32> bitmap1;
+    bit<4>             version;
+    kind_t             kind;
+    flags_t            flags;
+    priority_t         priority;
+    exponent_t         exponent;
+    job_id_t           job;
+    epoch_t            epoch;
+    seq_t              seq;
+    aggregator_index_t index;
+    bitmap_t           bitmap0;
+    bitmap_t           bitmap1;
 }
 
 #if LANES > 0
-#define LANE_FIELD(n) int<32> v##n;
+#define LANE_FIELD(n) lane_t v##n;
 header lanes_t {
     FOR_EACH_LANE(LANE_FIELD)
 }
@@ -118,61 +118,61 @@ enum bit<8> Emit    { TO_WORKERS = 0, TO_SERVER = 1, TO_ROOT = 2 }
 
 // One aggregator's state next to its lanes.
 struct row_t {
-    bit<64> owner;     // job ++ epoch ++ seq
-    bit<32> bitmap;    // who is in the sum: workers at level 0, racks at level 1; 0 is empty
-    bit<8>  priority;
-    int<8>  exponent;
-    bit<8>  flags;     // FLAG_ECN if any contribution met a queue
-    bit<48> time_us;   // of the last contribution
+    fragment_id_t  owner;
+    bitmap_t       bitmap;    // who is in the sum: workers at level 0, racks at level 1; 0 is empty
+    priority_t     priority;
+    exponent_t     exponent;
+    flags_t        flags;     // FLAG_ECN if any contribution met a queue
+    timestamp_us_t time_us;   // of the last contribution
 }
 
 // The job's entry in the policy table: five knobs and where things are.
 struct policy_t {
-    bit<16> job_index;  // of the job's counters
-    bit<1>  aggregates; // 0: the PS does all the work
-    bit<32> pool_base;
-    bit<32> pool_mask;
-    Preempt preempt;
-    Aging   aging;
-    Release release;
-    Emit    emit;
-    bit<32> full;       // the bitmap of a complete sum at this switch
-    bit<48> ttl_us;     // 0: rows of others never expire
-    bit<16> group;      // multicast group of the job's receivers behind this switch
-    bit<48> server_mac;
-    bit<32> server_ip;
-    bit<32> switch_ip;  // this switch as a member of the job
+    job_index_t        job_index;
+    bit<1>             aggregates; // 0: the PS does all the work
+    aggregator_index_t pool_base;
+    aggregator_index_t pool_mask;
+    Preempt            preempt;
+    Aging              aging;
+    Release            release;
+    Emit               emit;
+    bitmap_t           full;       // the bitmap of a complete sum at this switch
+    timestamp_us_t     ttl_us;     // a duration; 0: rows of others never expire
+    multicast_group_t  group;      // of the job's receivers behind this switch
+    mac_address_t      server_mac;
+    ipv4_address_t     server_ip;
+    ipv4_address_t     switch_ip;  // this switch as a member of the job
 }
 
 // The run that owns a row.
 struct owner_t {
-    bit<1>  known;      // 0: it has ended
-    bit<16> job_index;  // of its counters; 0 for an ended run
-    bit<48> server_mac;
-    bit<32> server_ip;
-    bit<32> switch_ip;
-    bit<1>  level1;     // its rows here hold sums of racks
-    bit<32> bitmap1;
+    bit<1>         known;      // 0: it has ended
+    job_index_t    job_index;  // 0 for an ended run
+    mac_address_t  server_mac;
+    ipv4_address_t server_ip;
+    ipv4_address_t switch_ip;
+    bit<1>         level1;     // its rows here hold sums of racks
+    bitmap_t       bitmap1;
 }
 
 struct metadata_t {
-    bit<1>   claims_esa;   // is an ESA packet, or could be one to its receiver
-    bit<1>   well_formed;
-    Role     role;
-    bit<32>  sender_bitmap0;
-    bit<32>  sender_bitmap1;
-    policy_t policy;
-    bit<4>   kind;         // as the packet arrived; its header may leave as another
-    bit<8>   flags;
-    bit<64>  fragment;     // job ++ epoch ++ seq of the packet
-    bit<32>  contribution; // the packet's bits at this switch's level
-    bit<32>  slot;
-    row_t    row;          // as read
-    row_t    next;         // as written
-    Verdict  verdict;
-    bit<1>   complete;
-    bit<1>   expired;
-    bit<1>   aged;
-    owner_t  owner;        // of the row, where the verdict needs it
-    bit<1>   to_destination; // leaves by the destination's MAC address
+    bit<1>             claims_esa;   // is an ESA packet, or could be one to its receiver
+    bit<1>             well_formed;
+    Role               role;
+    bitmap_t           sender_bitmap0;
+    bitmap_t           sender_bitmap1;
+    policy_t           policy;
+    kind_t             kind;         // as the packet arrived; its header may leave as another
+    flags_t            flags;
+    fragment_id_t      fragment;     // of the packet
+    bitmap_t           contribution; // the packet's bits at this switch's level
+    aggregator_index_t slot;
+    row_t              row;          // as read
+    row_t              next;         // as written
+    Verdict            verdict;
+    bit<1>             complete;
+    bit<1>             expired;
+    bit<1>             aged;
+    owner_t            owner;        // of the row, where the verdict needs it
+    bit<1>             to_destination; // leaves by the destination's MAC address
 }

@@ -4,21 +4,21 @@
 
 #if LANES > 0
 
-#define LANE_REGISTER(n) register<bit<32>>(AGGREGATORS) lane_##n;
-#define LANE_SEAT(n)     lane_##n.write(meta.slot, (bit<32>)hdr.lanes.v##n);
-#define LANE_ADD(n)      lane_##n.read(held, meta.slot); hdr.lanes.v##n = hdr.lanes.v##n |+| (int<32>)held; \
-                         lane_##n.write(meta.slot, (bit<32>)hdr.lanes.v##n);
-#define LANE_SWAP(n)     lane_##n.read(held, meta.slot); lane_##n.write(meta.slot, (bit<32>)hdr.lanes.v##n); \
-                         hdr.lanes.v##n = (int<32>)held;
-#define LANE_FETCH(n)    lane_##n.read(held, meta.slot); hdr.lanes.v##n = (int<32>)held;
+#define LANE_REGISTER(n) register<lane_cell_t>(AGGREGATORS) lane_##n;
+#define LANE_SEAT(n)     lane_##n.write(meta.slot, (lane_cell_t)hdr.lanes.v##n);
+#define LANE_ADD(n)      lane_##n.read(held, meta.slot); hdr.lanes.v##n = hdr.lanes.v##n |+| (lane_t)held; \
+                         lane_##n.write(meta.slot, (lane_cell_t)hdr.lanes.v##n);
+#define LANE_SWAP(n)     lane_##n.read(held, meta.slot); lane_##n.write(meta.slot, (lane_cell_t)hdr.lanes.v##n); \
+                         hdr.lanes.v##n = (lane_t)held;
+#define LANE_FETCH(n)    lane_##n.read(held, meta.slot); hdr.lanes.v##n = (lane_t)held;
 
 control Lanes(inout headers_t hdr, inout metadata_t meta) {
     FOR_EACH_LANE(LANE_REGISTER)
 
     action seat() { FOR_EACH_LANE(LANE_SEAT) }
-    action add() { bit<32> held; FOR_EACH_LANE(LANE_ADD) }
-    action swap() { bit<32> held; FOR_EACH_LANE(LANE_SWAP) }
-    action fetch() { bit<32> held; FOR_EACH_LANE(LANE_FETCH) }
+    action add() { lane_cell_t held; FOR_EACH_LANE(LANE_ADD) }
+    action swap() { lane_cell_t held; FOR_EACH_LANE(LANE_SWAP) }
+    action fetch() { lane_cell_t held; FOR_EACH_LANE(LANE_FETCH) }
 
     apply {
         if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM) {

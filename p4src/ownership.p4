@@ -1,8 +1,8 @@
 // Whose a row is: where its content goes when another job takes it, or when its PS asks for it.
 
 control Ownership(inout metadata_t meta) {
-    action owner_is(bit<16> job_index, bit<48> server_mac, bit<32> server_ip, bit<32> switch_ip, bit<1> level1,
-                    bit<32> bitmap1) {
+    action owner_is(job_index_t job_index, mac_address_t server_mac, ipv4_address_t server_ip,
+                    ipv4_address_t switch_ip, bit<1> level1, bitmap_t bitmap1) {
         meta.owner.known = 1;
         meta.owner.job_index = job_index;
         meta.owner.server_mac = server_mac;

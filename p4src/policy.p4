@@ -35,7 +35,7 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
             bool reuse = own_job && meta.policy.release == Release.ON_REUSE;
             bit<32> coin;
             hash(coin, HashAlgorithm.crc32, 32w0, { meta.fragment, meta.row.owner, meta.contribution }, 32w2);
-            bit<48> age_us = standard.ingress_global_timestamp - meta.row.time_us;
+            timestamp_us_t age_us = standard.ingress_global_timestamp - meta.row.time_us;
 
             if (reuse) {
                 meta.verdict = newer ? Verdict.RESEAT : Verdict.DUPLICATE;

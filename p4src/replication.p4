@@ -3,7 +3,7 @@
 const bit<32> REPLICATED = 5;  // instance_type of a multicast copy in v1model
 
 control Replication(inout headers_t hdr, inout standard_metadata_t standard) {
-    action readdress(bit<48> mac, bit<32> ip, bit<16> port) {
+    action readdress(mac_address_t mac, ipv4_address_t ip, udp_port_t port) {
         hdr.ethernet.dst = mac;
         hdr.ipv4.dst = ip;
         hdr.udp.dst_port = port;

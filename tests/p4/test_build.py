@@ -61,9 +61,9 @@ def _constants(pattern: str) -> dict[str, int]:
 
 
 def test_constants_are_wires():
-    assert _constants(r"const bit<4> KIND_(\w+)\s*= (\w+);") == {kind.name: kind for kind in wire.Kind}
-    assert _constants(r"const bit<8> FLAG_(\w+)\s*= (\w+);") == {flag.name: flag for flag in wire.Flag}
-    assert _constants(r"const bit<\d+>\s+(ESA_(?:PORT|VERSION))\s*= (\w+);") == {
+    assert _constants(r"const kind_t KIND_(\w+)\s*= (\w+);") == {kind.name: kind for kind in wire.Kind}
+    assert _constants(r"const flags_t FLAG_(\w+)\s*= (\w+);") == {flag.name: flag for flag in wire.Flag}
+    assert _constants(r"const \S+\s+(ESA_(?:PORT|VERSION))\s*= (\w+);") == {
         "ESA_PORT": wire.ESA_PORT,
         "ESA_VERSION": wire.VERSION,
     }
