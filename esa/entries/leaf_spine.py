@@ -1,6 +1,6 @@
-"""A leaf-spine network as the control plane sees it: which port leads where, and plain forwarding.
+"""Table entries of a network's routes, and a leaf-spine network as jobs' entries see it.
 
-items = forwarding_items(network)   # by the switch's address
+items = forwarding_items(graph)   # by the switch's address
 """
 
 from __future__ import annotations
@@ -14,25 +14,16 @@ from typing import NamedTuple, TypeAlias
 from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group
 from esa.errors import BadInput
+from esa.fabric.graph import Graph
 
 Items: TypeAlias = list[Entry | Group]
 
-MAX_PORT = 510  # 511 drops
 
-
-@dataclass(frozen=True)
-class Switch:
+class Switch(NamedTuple):
     """A switch as others address it: sums and partials come from `ip`; REMINDERs go to it, in frames to `mac`."""
 
     ip: IPv4Address
     mac: str
-
-
-@dataclass(frozen=True)
-class RackSwitch(Switch):
-    """Spine s is behind port `first_uplink + s`."""
-
-    first_uplink: int
 
 
 class Host(NamedTuple):
@@ -46,43 +37,65 @@ class Host(NamedTuple):
 
 @dataclass(frozen=True)
 class LeafSpine:
-    """Every rack switch has a link to every spine; rack r is behind port r of each spine. One rack needs no spine.
+    """A graph of rack switches, each with a link to every spine; rack r is behind port r of each. One needs no spine.
 
-    Frames to rack switch r itself take spine r modulo the spines. BadInput if ports or addresses clash.
+    BadInput if the graph has another shape.
     """
 
-    racks: tuple[RackSwitch, ...]
-    spines: tuple[Switch, ...]
-    hosts: tuple[Host, ...]
+    graph: Graph
 
     def __post_init__(self) -> None:
-        if not self.racks or (len(self.racks) > 1 and not self.spines):
-            raise BadInput(f"spines: {len(self.racks)} racks and no spine; several racks need one")
-        check_distinct(
-            "mac", [*(switch.mac for switch in (*self.racks, *self.spines)), *(host.mac for host in self.hosts)]
-        )
-        check_distinct("ip", (switch.ip for switch in (*self.racks, *self.spines)))
-        for host in self.hosts:
-            if not 0 <= host.rack < len(self.racks) or not 0 <= host.spine < max(len(self.spines), 1):
+        graph = self.graph
+        if graph.tiers > 2:
+            raise BadInput(f"network: {graph.tiers} tiers of switches; sums are made over racks and spines alone")
+        if len(graph.tier(1)) > 1 and not graph.tier(2):
+            raise BadInput(f"spines: {len(graph.tier(1))} racks and no spine; several racks need one")
+        if set(graph.hosts_of) - set(graph.tier(1)):
+            raise BadInput("hosts: one hangs on a spine; allowed: on rack switches")
+        for spine in graph.tier(2):
+            below = [(port, peer.node) for port, peer in graph.ports(spine)]
+            if below != list(enumerate(graph.tier(1))):
                 raise BadInput(
-                    f"hosts: {host.mac} is in rack {host.rack}, behind spine {host.spine}: not in the network"
+                    f"network: {graph.nodes[spine].name} has not rack r, of {len(graph.tier(1))}, behind port r alone"
                 )
-        uplinks = [
-            (rack, self.uplink(rack, spine)) for rack in range(len(self.racks)) for spine in range(len(self.spines))
-        ]
-        ports = [*((host.rack, host.port) for host in self.hosts), *uplinks]
-        check_distinct("port: (rack, port)", ports)
-        for rack, port in ports:
-            if not 0 <= port <= MAX_PORT:
-                raise BadInput(f"port: rack switch {rack}: {port}; allowed: 0..{MAX_PORT}")
+
+    @cached_property
+    def racks(self) -> tuple[Switch, ...]:
+        return tuple(Switch(self.graph.nodes[rack].ip, self.graph.nodes[rack].mac) for rack in self.graph.tier(1))
+
+    @cached_property
+    def spines(self) -> tuple[Switch, ...]:
+        return tuple(Switch(self.graph.nodes[spine].ip, self.graph.nodes[spine].mac) for spine in self.graph.tier(2))
+
+    @cached_property
+    def hosts(self) -> tuple[Host, ...]:
+        graph, first = self.graph, self.graph.hosts
+        return tuple(
+            Host(graph.nodes[host].mac, graph.switch_of[host] - first, graph.port_to_host(host), self._spine_to(host))
+            for host in range(graph.hosts)
+        )
 
     def uplink(self, rack: int, spine: int) -> int:
         """The port of a rack switch that a spine is behind."""
-        return self.racks[rack].first_uplink + spine
+        return self._uplinks[rack, spine]
+
+    @cached_property
+    def _uplinks(self) -> dict[tuple[int, int], int]:
+        racks, first = self.graph.tier(1), self.graph.hosts
+        return {
+            (rack - first, peer.node - first - len(racks)): port
+            for rack in racks
+            for port, peer in self.graph.ports(rack)
+            if peer.node >= first
+        }
 
     def spine_to(self, rack: int) -> int:
         """The spine that frames to a rack switch itself take."""
-        return rack % len(self.spines)
+        return self._spine_to(self.graph.hosts + rack)
+
+    def _spine_to(self, node: int) -> int:
+        """The spine that frames to a node from other racks take: the same from each."""
+        return self.graph.nodes[node].spread % max(len(self.spines), 1)
 
     @cached_property
     def host(self) -> dict[str, Host]:
@@ -99,22 +112,14 @@ def check_distinct(what: str, values: Iterable[object]) -> None:
         seen.add(value)
 
 
-def forwarding_items(network: LeafSpine) -> dict[IPv4Address, Items]:
-    """By the switch's address: where frames to each host and switch go. Broadcasts take the first spine alone."""
-    items: dict[IPv4Address, Items] = {}
-    for rack, switch in enumerate(network.racks):
-        here = {host.mac: host.port for host in network.hosts if host.rack == rack}
-        above = {host.mac: host.spine for host in network.hosts if host.rack != rack}
-        above |= {other.mac: network.spine_to(r) for r, other in enumerate(network.racks) if r != rack}
-        above |= {spine.mac: number for number, spine in enumerate(network.spines)}
-        up = {mac: network.uplink(rack, spine) for mac, spine in above.items()}
-        first = [network.uplink(rack, 0)] if network.spines else []
-        items[switch.ip] = _forward(here | up, flood=[*here.values(), *first])
-    for number, spine in enumerate(network.spines):
-        below = {host.mac: host.rack for host in network.hosts}
-        below |= {switch.mac: rack for rack, switch in enumerate(network.racks)}
-        items[spine.ip] = _forward(below, flood=range(len(network.racks)) if number == 0 else [])
-    return items
+def forwarding_items(graph: Graph) -> dict[IPv4Address, Items]:
+    """By the switch's address: where frames to each host and switch go, and those that are for everybody."""
+    return {
+        graph.nodes[switch].ip: _forward(
+            {graph.nodes[to].mac: port for to, port in graph.routes[switch].items()}, graph.flood_ports(switch)
+        )
+        for switch in graph.switches
+    }
 
 
 def _forward(ports: Mapping[str, int], flood: Iterable[int]) -> Items:

@@ -1,8 +1,8 @@
 """Jobs over several racks: what each switch of a leaf-spine network gets, as pure functions.
 
-    for ip, items in forwarding_items(network).items():    # by the switch's address
+    for ip, items in forwarding_items(graph).items():    # by the switch's address
         apply(items, pipelines[ip])
-    for ip, items in job_items(network, job, index=1).items():
+    for ip, items in job_items(LeafSpine(graph), job, index=1).items():
         apply(items, pipelines[ip])
 
 Who does what. A rack switch adds its own workers (level 0); its complete sum, a GRADIENT with LEVEL1 from the rack
@@ -53,13 +53,13 @@ from ipaddress import IPv4Address
 
 from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group, InstalledJob, Replica
-from esa.entries.leaf_spine import Host, Items, LeafSpine, RackSwitch, Switch, check_distinct, forwarding_items
+from esa.entries.leaf_spine import Host, Items, LeafSpine, Switch, check_distinct, forwarding_items
 from esa.errors import BadInput
 from esa.job import Job, Member, Run
 from esa.policy import Emit, policy
 from esa.wire import ESA_PORT
 
-__all__ = ["Host", "Items", "LeafSpine", "RackSwitch", "Switch", "forwarding_items", "job_items"]
+__all__ = ["Host", "Items", "LeafSpine", "Switch", "forwarding_items", "job_items"]
 
 
 def job_items(network: LeafSpine, job: Run, index: int) -> dict[IPv4Address, Items]:
@@ -219,6 +219,8 @@ def _home_items(way: _Way) -> Items:
 def _arrivals(way: _Way) -> list[Entry]:
     """Who else comes in at the PS's rack switch, from above."""
     network = way.network
+    if not way.remote:
+        return []
     up = network.uplink(way.home, way.root)
     arrivals = [way.transit(worker, up) for bit, _ in way.remote for worker in way.members(bit)]
     for bit, rack in way.asked:

@@ -5,31 +5,30 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from esa.fabric import Graph
 from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, UNKNOWN_SENDER, words
 from esa.sim.engine.events import MAX_SOURCES, new_events
-from esa.sim.engine.lines import NONE, PS_PER_NS, byte_time, new_lines, new_pool
-from esa.sim.fabric.addresses import FIRST_ADDRESS
+from esa.sim.engine.lines import NONE, PS_PER_NS, new_pool
 from esa.sim.fabric.switches import new_switches
+from esa.sim.fabric.wiring import wire
 from esa.sim.job_programs import programs_of
 from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
-from esa.sim.plan import WIRE_OVERHEAD_BYTES, Link, Plan, SimulatedJob
+from esa.sim.plan import WIRE_OVERHEAD_BYTES, Plan, SimulatedJob
 from esa.sim.ranks import Ranks, join_ranks
 from esa.sim.transport.endpoints import join_servers, join_workers
 from esa.sim.transport.states import server_room, worker_room
 from esa.switch.runtime.pipeline import Pipeline
 from esa.wire import packet_bytes
 
-_UNLIMITED = 2**40
 _EVENTS = 4096
 _POOL = 2 * SPARE_ROWS
 
 
 class Built(NamedTuple):
     world: World
-    pipelines: list[Pipeline]  # racks' switches, then spines
+    pipelines: list[Pipeline]  # by switch, in the order of the graph
     first_worker: list[int]  # by job
 
 
@@ -41,26 +40,24 @@ def wire_bytes(plan: Plan) -> int:
 def build(plan: Plan) -> Built:
     """A world in which nothing has happened yet and no job has hosts."""
     fabric = plan.fabric
-    hosts, racks = fabric.hosts, len(fabric.racks)
-    spines = fabric.spines if racks > 1 else 0
-    switches, pipelines = new_switches(racks + spines, plan.lanes, packet_bytes(plan.lanes))
+    graph, hosts, racks = fabric.graph, fabric.hosts, len(fabric.racks)
+    switches, pipelines = new_switches(len(graph.switches), plan.lanes, packet_bytes(plan.lanes))
     first_worker = [0, *np.cumsum([job.workers for job in plan.jobs]).tolist()]
     workers, jobs = first_worker[-1], len(plan.jobs)
 
-    cables = 2 * hosts + 2 * racks * spines
-    processor = cables
-    endpoint_source = cables + hosts
+    processor = 2 * len(graph.cables)
+    endpoint_source = processor + hosts
     compute_source = endpoint_source + workers + jobs
     held_source = compute_source + workers
     if held_source + _POOL >= MAX_SOURCES:
         raise ValueError(f"network: {hosts} hosts and {workers} workers are more than {MAX_SOURCES} sources of events")
 
-    wire = wire_bytes(plan)
+    usual_bytes = wire_bytes(plan)
     numbers = np.zeros(1, NUMBERS)
     n = numbers[0]
     n["seed"], n["hosts"], n["workers"] = plan.seed, hosts, workers
     n["endpoint_source"], n["compute_source"], n["held_source"] = endpoint_source, compute_source, held_source
-    n["processor"], n["first_address"], n["wire_bytes"] = processor, FIRST_ADDRESS, wire
+    n["processor"], n["first_address"], n["wire_bytes"] = processor, _first_address(graph), usual_bytes
     n["send_ps"], n["receive_ps"] = fabric.costs.send_ns * PS_PER_NS, fabric.costs.receive_ns * PS_PER_NS
     n["server_ps"], n["switch_ps"] = fabric.costs.server_ns * PS_PER_NS, fabric.switch_ns * PS_PER_NS
     n["mark_above"] = NONE if fabric.ecn_packets is None else fabric.ecn_packets
@@ -69,15 +66,15 @@ def build(plan: Plan) -> Built:
     world = World(
         numbers=numbers,
         events=new_events(_EVENTS),
-        lines=_lines(plan, switches.line, cables + hosts, wire),
+        lines=wire(graph, switches.line, hosts, usual_bytes),
         pool=new_pool(_POOL, packet_bytes(plan.lanes)),
         switches=switches,
-        hot=np.zeros(racks + spines, np.int64),
+        hot=np.zeros(len(graph.switches), np.int64),
         workers=join_workers([worker_room(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)]),
         servers=join_servers(
             [server_room(plan, k, _any_racks(job, racks)) for k, job in enumerate(plan.jobs)],
             racks + 1,
-            hosts + racks + spines,
+            len(graph.nodes),
         ),
         ranks=_ranks(plan),
         faults=_faults(plan),
@@ -100,49 +97,13 @@ def _any_racks(job: SimulatedJob, racks: int) -> list[int]:
     return [job.workers // racks + (k < job.workers % racks) for k in range(racks)]
 
 
-def _lines(plan: Plan, line_of_port: npt.NDArray[np.int64], count: int, wire: int) -> npt.NDArray[np.void]:
-    """Lines 2 h and 2 h + 1 of host h, up and down; those between racks and spines; the hosts' processors.
-
-    Port k of a rack's switch is its k-th host, behind them the spines; port k of a spine is rack k.
-    """
-    fabric = plan.fabric
-    lines = new_lines(count)
-    lines["room"] = _UNLIMITED
-
-    def cable(line: np.void, link: Link, *, queue: bool) -> None:
-        line["byte_time"] = byte_time(link.rate_bps, wire)
-        line["delay_ns"] = link.delay_ns
-        if queue:
-            line["room"] = link.queue_packets
-
-    def leaves(number: int, switch: int, port: int) -> None:
-        lines[number]["from_switch"], lines[number]["from_port"] = switch, port
-        line_of_port[switch, port] = number
-
-    host = 0
-    number = 2 * fabric.hosts
-    for rack, size in enumerate(fabric.racks):
-        for port in range(size):
-            up, down = lines[2 * host], lines[2 * host + 1]
-            cable(up, fabric.host_link, queue=False)
-            cable(down, fabric.host_link, queue=True)
-            up["switch"], up["port"], down["host"] = rack, port, host
-            leaves(2 * host + 1, rack, port)
-            host += 1
-        if fabric.spine_link is None or len(fabric.racks) == 1:
-            continue
-        for spine in range(fabric.spines):
-            up, down = lines[number], lines[number + 1]
-            cable(up, fabric.spine_link, queue=True)
-            cable(down, fabric.spine_link, queue=True)
-            up["switch"], up["port"] = len(fabric.racks) + spine, rack
-            down["switch"], down["port"] = rack, size + spine
-            leaves(number, rack, size + spine)
-            leaves(number + 1, len(fabric.racks) + spine, rack)
-            number += 2
-    for host in range(fabric.hosts):
-        lines[number + host]["host"] = host
-    return lines
+def _first_address(graph: Graph) -> int:
+    """The IPv4 address of node 0; those of the others follow, so that a packet's source says which node sent it."""
+    first = graph.nodes[0].ip
+    for number, node in enumerate(graph.nodes):
+        if node.ip != first + number:
+            raise ValueError(f"network: {node.name} is {node.ip}; allowed: {first + number}, after the nodes before it")
+    return int(first)
 
 
 def _ranks(plan: Plan) -> Ranks:

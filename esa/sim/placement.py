@@ -1,6 +1,7 @@
 """Where a job goes: one rack if one has room for its workers, else rack after rack; its PS where the program allows it.
 
-The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why).
+The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why). On
+a network of more tiers a job is in one rack, its PS too: nobody makes sums of sums of sums.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ def place(fabric: Fabric, job: SimulatedJob, free: Collection[int]) -> list[int]
     whole = [rack for rack in racks if len(rack) > job.workers]
     if whole:
         return whole[0][: job.workers + 1]
+    if fabric.graph.tiers > 2:
+        return None
     return _one_rack(racks, job) or _several_racks(racks, job)
 
 
@@ -56,6 +59,11 @@ def check_places(fabric: Fabric, jobs: Sequence[SimulatedJob]) -> None:
     of = rack_of(fabric)
     for job in jobs:
         hosts = place(fabric, job, range(fabric.hosts))
+        if fabric.graph.tiers > 2 and (hosts is None or len({of[host] for host in hosts}) > 1):
+            raise ValueError(
+                f"job {job.name}: {job.workers} workers and a PS, not all in one rack, on a network of "
+                f"{fabric.graph.tiers} tiers of switches; sums over several racks need a leaf-spine"
+            )
         if hosts is None:
             raise ValueError(
                 f"job {job.name}: no place for {job.workers} workers and a PS on {fabric.hosts} hosts in racks of "

@@ -10,22 +10,26 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from esa.fabric import Graph, Link
 from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
 from esa.workloads import Bucket
 from esa.workloads.program import Program
 
+__all__ = [
+    "SERIES",
+    "WIRE_OVERHEAD_BYTES",
+    "Fabric",
+    "HostCosts",
+    "JobOutcome",
+    "Link",
+    "Outcome",
+    "Plan",
+    "SimulatedJob",
+]
+
 WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
-
-
-@dataclass(frozen=True)
-class Link:
-    """Both directions of a cable. `queue_packets` may wait at a switch's end; one more is lost. Hosts do not drop."""
-
-    rate_bps: float
-    delay_ns: int
-    queue_packets: int
 
 
 @dataclass(frozen=True)
@@ -39,16 +43,14 @@ class HostCosts:
 
 @dataclass(frozen=True)
 class Fabric:
-    """Hosts and switches. One rack is one switch; several racks hang on spines, and a job's root is a spine.
+    """The network, and what its switches and hosts do to packets.
 
+    graph: any shape carries frames; a job runs in one rack, or in several of a leaf-spine, where its root is a spine.
     ecn_packets: switches mark ESA packets that find more than that waiting. switch_ns: a packet's way through a switch.
     faults: of hosts' links, by host number.
     """
 
-    racks: tuple[int, ...]  # hosts per rack
-    host_link: Link
-    spine_link: Link | None = None
-    spines: int = 1
+    graph: Graph
     switch_ns: int = 0
     ecn_packets: int | None = None
     costs: HostCosts = HostCosts()
@@ -56,7 +58,12 @@ class Fabric:
 
     @property
     def hosts(self) -> int:
-        return sum(self.racks)
+        return self.graph.hosts
+
+    @property
+    def racks(self) -> tuple[int, ...]:
+        """Hosts per rack."""
+        return tuple(map(len, self.graph.hosts_of.values()))
 
 
 @dataclass(frozen=True)

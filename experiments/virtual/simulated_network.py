@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from esa.fabric import leaf_spine
 from esa.job import MAX_FAN_IN, Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import policy
@@ -33,10 +34,12 @@ def fabric_of(network: Network, costs: HostCosts, faults: dict[int, LinkFaults])
         return Link(gbps * 1e9, round(delay_us * _US), network.queue_packets)
 
     return Fabric(
-        racks=network.rack_sizes,
-        host_link=link(network.gbps, network.delay_us),
-        spine_link=link(*network.spine_cable) if network.leaf_spine else None,
-        spines=network.spines,
+        leaf_spine(
+            network.rack_sizes,
+            link(network.gbps, network.delay_us),
+            link(*network.spine_cable),
+            spines=network.spines,
+        ),
         switch_ns=network.switch_ns,
         ecn_packets=network.ecn_packets,
         costs=Costs(costs.send_ns, costs.receive_ns, costs.server_ns),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import IPv4Address
 from typing import Any
@@ -12,8 +13,10 @@ from pydantic import ValidationError
 from esa.entries import job_entries as e
 from esa.entries.direct import apply, remove
 from esa.entries.job_entries import InstalledJob
-from esa.entries.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
+from esa.entries.tiers import LeafSpine, forwarding_items, job_items
 from esa.errors import BadInput
+from esa.fabric import Cable, End, Graph, Link, Node, fat_tree
+from esa.fabric import leaf_spine as leaf_spine_graph
 from esa.job import Job, Member, Pool, Rack, Run
 from esa.policy import POLICIES, Emit
 from esa.program import program
@@ -66,7 +69,7 @@ def test_one_rack_with_its_server_is_as_ever(policy: str) -> None:
     installed = InstalledJob.of(there, 3)
     assert job_items(NETWORK, there, 3) == {RACKS[1]: [e.job_group(installed), *e.job_entries(installed)]}
     alone = leaf_spine(racks=1, spines=0)
-    assert set(forwarding_items(alone)) == set(job_items(alone, spread(alone, 1, policy, {0: (1,)}, (0, 0)), 1))
+    assert set(forwarding_items(alone.graph)) == set(job_items(alone, spread(alone, 1, policy, {0: (1,)}, (0, 0)), 1))
 
 
 @pytest.mark.parametrize("policy", sorted(name for name, p in POLICIES.items() if p.pool != "none"))
@@ -88,7 +91,7 @@ def test_racks_and_root_read_back_as_what_they_are(policy: str) -> None:
 
 
 def test_one_spine_alone_floods() -> None:
-    flooding = {ip for ip, items in forwarding_items(NETWORK).items() if e.broadcast_entry() in items}
+    flooding = {ip for ip, items in forwarding_items(NETWORK.graph).items() if e.broadcast_entry() in items}
     assert flooding == {*RACKS, SPINES[0]}
 
 
@@ -104,23 +107,18 @@ def test_names_and_shapes_are_those_of_the_program() -> None:
     tables = {table.preamble.name: len(table.match_fields) for table in p4info().tables}
     actions = {action.preamble.name: len(action.params) for action in p4info().actions}
     for policy in ("esa", "ps"):
-        for items in (*job_items(NETWORK, job(policy), 1).values(), *forwarding_items(NETWORK).values()):
+        for items in (*job_items(NETWORK, job(policy), 1).values(), *forwarding_items(NETWORK.graph).values()):
             for entry in parts(items)[0]:
                 assert len(entry.match) == tables[entry.table]
                 assert len(entry.params) == actions[entry.action]
 
 
 def test_32_racks_of_32_workers_fit() -> None:
-    def address(rack: int, port: int) -> str:
-        return f"02:00:00:01:{rack:02x}:{port:02x}"
-
-    racks = tuple(RackSwitch(IPv4Address(f"10.2.0.{r}"), address(r, 250), 40) for r in range(33))
-    spine = Switch(IPv4Address("10.3.0.0"), address(99, 99))
-    hosts = [Host(address(r, port), r, port) for r in range(32) for port in range(32)] + [Host(address(32, 0), 32, 0)]
-    network = LeafSpine(racks, (spine,), tuple(hosts))
+    network = LeafSpine(leaf_spine_graph((32,) * 32 + (1,), Link(1e9)))
+    racks, (spine,) = network.racks, network.spines
     members = [
-        Member(ip=f"10.1.{h.rack}.{h.port}", mac=h.mac, udp_port=ESA_PORT, switch_port=h.port)  # type: ignore[arg-type]
-        for h in hosts
+        Member(ip=node.ip, mac=node.mac, udp_port=ESA_PORT, switch_port=host.port)
+        for node, host in zip(network.graph.nodes, network.hosts, strict=False)
     ]
     made = Job(
         name="all",
@@ -138,7 +136,7 @@ def test_32_racks_of_32_workers_fit() -> None:
     assert len(items) == 34
     pipeline = Pipeline.load(program(0).json.read_text(), compiled=False)
     for switch in (racks[0], racks[32], spine):
-        apply([*forwarding_items(network)[switch.ip], *items[switch.ip]], pipeline)
+        apply([*forwarding_items(network.graph)[switch.ip], *items[switch.ip]], pipeline)
         pipeline.reset()
 
 
@@ -242,23 +240,25 @@ def test_counters_go_from_1_to_255(index: int) -> None:
         job_items(NETWORK, job(), index)
 
 
-HERE, THERE = NETWORK.hosts[0], NETWORK.hosts[1]
+def graph_of(tiers: Sequence[int], cables: Sequence[tuple[int, int, int, int]]) -> Graph:
+    """Nodes of these tiers; cables (node, port, node, port)."""
+    nodes = [Node(f"n{k}", mac(k + 1), IPv4Address(f"10.9.0.{k + 1}"), tier) for k, tier in enumerate(tiers)]
+    return Graph(tuple(nodes), tuple(Cable(End(a, p), End(b, q), Link(1e9)) for a, p, b, q in cables))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("graph", "said"),
     [
-        ({"spines": ()}, "spines: 4 racks and no spine"),
-        ({"hosts": (HERE, HERE)}, "mac: .* given twice"),
-        ({"hosts": (HERE, THERE._replace(port=HERE.port))}, "port: .* given twice"),
-        ({"hosts": (HERE._replace(port=40),)}, "port: .* given twice"),
-        ({"hosts": (HERE._replace(port=511),)}, r"port: rack switch 0: 511; allowed: 0\.\.510"),
-        ({"hosts": (HERE._replace(rack=4),)}, "hosts: .* rack 4"),
-        ({"hosts": (HERE._replace(spine=2),)}, "hosts: .* spine 2"),
-        ({"spines": (Switch(RACKS[0], mac(99)),)}, "ip: 10.0.0.200 is given twice"),
+        (fat_tree(4, Link(1e9)), "network: 3 tiers of switches; sums are made over racks and spines alone"),
+        (graph_of((0, 0, 1, 1), [(0, 0, 2, 0), (1, 0, 3, 0)]), "spines: 2 racks and no spine"),
+        (graph_of((0, 0, 1, 2), [(0, 0, 2, 0), (1, 0, 3, 1), (2, 1, 3, 0)]), "hosts: one hangs on a spine"),
+        (
+            graph_of((0, 0, 1, 1, 2), [(0, 0, 2, 0), (1, 0, 3, 0), (2, 1, 4, 1), (3, 1, 4, 0)]),
+            "network: n4 has not rack r, of 2, behind port r alone",
+        ),
+        (graph_of((0, 0, 1, 1, 2), [(0, 0, 2, 0), (1, 0, 3, 0), (2, 1, 4, 0)]), "network: n4 has not rack r"),
     ],
 )
-def test_a_network_that_makes_no_sense_is_refused(changes: dict[str, Any], said: str) -> None:
-    parts = {"racks": NETWORK.racks, "spines": NETWORK.spines, "hosts": NETWORK.hosts}
+def test_a_network_of_another_shape_is_refused(graph: Graph, said: str) -> None:
     with pytest.raises(BadInput, match=said):
-        LeafSpine(**{**parts, **changes})
+        LeafSpine(graph)

@@ -87,8 +87,8 @@ def test_a_twin_has_the_jobs_the_network_and_the_timers_of_its_run(tmp_path: Pat
     assert (b.iterations, b.submit_ns) == (4, 500_000_000)
     # A frame of 322 bytes takes 8 * 322 / 5e6 s.
     wire_bits = 8 * (322 + 24)
-    assert wire_bits / plan.fabric.host_link.rate_bps == pytest.approx(8 * 322 / 5e6)
-    assert plan.fabric.host_link.delay_ns == 5_000_000
+    assert wire_bits / plan.fabric.graph.cables[0].link.rate_bps == pytest.approx(8 * 322 / 5e6)
+    assert plan.fabric.graph.cables[0].link.delay_ns == 5_000_000
     assert plan.timers.rto_floor_ns == plan.timers.rto_initial_ns == RESEND_FLOOR_NS
 
 

@@ -379,10 +379,12 @@ def test_racks_become_a_fabric(tmp_path: Path) -> None:
     simulation = load(tmp_path, text)
     assert simulation.topology == "leaf-spine"
     fabric = plan_of(simulation).fabric
-    assert (fabric.racks, fabric.spines, fabric.ecn_packets) == ((4, 4), 2, 9)
-    assert fabric.spine_link is not None
-    assert (fabric.host_link.rate_bps, fabric.spine_link.rate_bps) == (10e9, 40e9)
-    assert (fabric.host_link.delay_ns, fabric.spine_link.delay_ns) == (1000, 1000)
-    assert fabric.spine_link.queue_packets == 77
+    graph = fabric.graph
+    assert (fabric.racks, len(graph.tier(2)), fabric.ecn_packets) == ((4, 4), 2, 9)
+    host_link, spine_link = graph.cables[0].link, graph.cables[-1].link
+    assert {cable.link for cable in graph.cables} == {host_link, spine_link}
+    assert (host_link.rate_bps, spine_link.rate_bps) == (10e9, 40e9)
+    assert (host_link.delay_ns, spine_link.delay_ns) == (1000, 1000)
+    assert spine_link.queue_packets == 77
     assert load(tmp_path, GOOD).topology == "single-rack"
-    assert plan_of(load(tmp_path, GOOD)).fabric.spine_link is None
+    assert plan_of(load(tmp_path, GOOD)).fabric.graph.tiers == 1

@@ -13,7 +13,8 @@ import numpy as np
 from esa import wire
 from esa.entries import job_entries as entries
 from esa.entries.direct import apply
-from esa.entries.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
+from esa.entries.tiers import LeafSpine, forwarding_items, job_items
+from esa.fabric import Cable, End, Graph, Link, Node
 from esa.job import Job, Member, Pool, Rack, Run
 from esa.policy import policy
 from esa.program import program
@@ -31,16 +32,19 @@ def host_number(rack: int, port: int) -> int:
 
 def leaf_spine(racks: int, spines: int) -> LeafSpine:
     """Hosts `host_number(rack, port)`, whose frames take spines in turn; rack switch r is 10.0.0.200 + r."""
-    hosts = [
-        Host(mac(host_number(r, port)), r, port, (r + port) % max(spines, 1))
-        for r in range(racks)
-        for port in range(HOSTS)
+    places = [(r, port) for r in range(racks) for port in range(HOSTS)]
+    first_rack, first_spine = len(places), len(places) + racks
+    nodes = [_node(host_number(r, port), 0, r + port) for r, port in places]
+    nodes += [_node(200 + r, 1, r) for r in range(racks)] + [_node(220 + s, 2) for s in range(spines)]
+    cables = [(End(h, 0), End(first_rack + r, port)) for h, (r, port) in enumerate(places)]
+    cables += [
+        (End(first_rack + r, FIRST_UPLINK + s), End(first_spine + s, r)) for r in range(racks) for s in range(spines)
     ]
-    return LeafSpine(
-        tuple(RackSwitch(IPv4Address(ip(200 + r)), mac(200 + r), FIRST_UPLINK) for r in range(racks)),
-        tuple(Switch(IPv4Address(ip(220 + s)), mac(220 + s)) for s in range(spines)),
-        tuple(hosts),
-    )
+    return LeafSpine(Graph(tuple(nodes), tuple(Cable(*ends, Link(1e9)) for ends in cables)))
+
+
+def _node(number: int, tier: int, spread: int = 0) -> Node:
+    return Node(f"node-{number}", mac(number), IPv4Address(ip(number)), tier, spread)
 
 
 def spread(
@@ -104,7 +108,7 @@ class Tree:
         self.pipelines = {switch.ip: _loaded(lanes, n) for n, switch in enumerate(switches)}
         for pipeline in self.pipelines.values():
             pipeline.reset()
-        for address, items in forwarding_items(network).items():
+        for address, items in forwarding_items(network.graph).items():
             apply(items, self.pipelines[address])
         for n, job in enumerate(jobs):
             for address, items in job_items(network, job, n + 1).items():

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from esa.fabric import shapes
 from esa.job import Pool
 from esa.net.impairment import Impairment, LinkFaults
 from esa.policy import policy
@@ -17,7 +18,6 @@ WIRE_BYTES = 346  # of a packet with 64 lanes: preamble, Ethernet, IPv4, UDP, ES
 FRAGMENT_BYTES = 256
 DELAY_NS = 1000
 LINK = Link(WIRE_BYTES * 8e9 / PACKET_NS, DELAY_NS, queue_packets=1024)
-RACK = Fabric(racks=(8,), host_link=LINK)
 TIMERS = Timers(
     rto_initial_ns=1_000_000,
     rto_floor_ns=200_000,
@@ -29,6 +29,13 @@ TIMERS = Timers(
     unhurried_initial_ns=200_000,
     unhurried_floor_ns=200_000,
 )
+
+
+def rack(hosts: int, link: Link = LINK, **settings: Any) -> Fabric:
+    return Fabric(shapes.rack([link] * hosts), **settings)
+
+
+RACK = rack(8)
 
 
 def bucket(fragments: int, forward_ns: int = 0, backward_ns: int = 0) -> Bucket:
@@ -58,7 +65,7 @@ def plan(*jobs: SimulatedJob, fabric: Fabric = RACK, timers: Timers = TIMERS, **
 
 
 def leaf_spine(racks: Sequence[int], spines: int = 1, link: Link = LINK, **settings: Any) -> Fabric:
-    return Fabric(tuple(racks), link, link, spines, **settings)
+    return Fabric(shapes.leaf_spine(racks, link, spines=spines), **settings)
 
 
 def fragments(job: SimulatedJob) -> int:

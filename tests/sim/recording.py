@@ -13,7 +13,7 @@ from esa.entries.tiers import forwarding_items, job_items
 from esa.job import Run
 from esa.sim import Outcome, Plan
 from esa.sim.engine.lines import NONE
-from esa.sim.fabric.wiring import Control, network_of
+from esa.sim.fabric.wiring import Control
 from esa.sim.loop import World
 from esa.switch.runtime.pipeline import Pipeline
 from tests.sim.tap import SIMULATE, arrivals, simulate_tapped
@@ -44,9 +44,9 @@ class Recording:
     """
 
     def __init__(self, plan: Plan) -> None:
-        network = network_of(plan.fabric)
-        self._network = network
-        self._switch_of = {switch.ip: number for number, switch in enumerate((*network.racks, *network.spines))}
+        graph = plan.fabric.graph
+        self._graph = graph
+        self._switch_of = {graph.nodes[switch].ip: number for number, switch in enumerate(graph.switches)}
         self.switches = range(len(self._switch_of))
         self.steps: list[list[Step]] = [[] for _ in self.switches]
         self.left: list[dict[int, list[bytes]]] = [defaultdict(list) for _ in self.switches]
@@ -73,16 +73,16 @@ class Recording:
             def __init__(self, plan: Plan, pipelines: list[Pipeline]) -> None:
                 super().__init__(plan, pipelines)
                 recording.pipelines = pipelines
-                recording._tell(True, forwarding_items(recording._network))
+                recording._tell(True, forwarding_items(recording._graph))
 
             def add(self, number: int, hosts: Sequence[int]) -> Run:
                 job = super().add(number, hosts)
-                recording._tell(True, job_items(recording._network, job, number + 1))
+                recording._tell(True, job_items(self._networks[number], job, number + 1))
                 return job
 
             def remove(self, number: int) -> None:
                 super().remove(number)
-                recording._tell(False, job_items(recording._network, self._jobs[number], number + 1))
+                recording._tell(False, job_items(self._networks[number], self._jobs[number], number + 1))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SIMULATE, "Control", Recorded)

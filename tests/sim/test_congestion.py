@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from esa.fabric import leaf_spine
 from esa.sim import Fabric, HostCosts, Link, Plan, simulate
-from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, bucket, job, ns, only_job, plan
+from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, bucket, job, ns, only_job, plan, rack
 from tests.sim.tap import final_world
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -19,9 +20,8 @@ BEFORE_TIMERS_NS = 14_000  # the queue is empty again; a first result came after
 
 def incast(queue_packets: int, ecn_packets: int | None = None, costs: HostCosts | None = None, **given) -> Plan:
     """Five workers send to one PS, whose link takes a fifth of it."""
-    fabric = Fabric(
-        (8,), replace(LINK, queue_packets=queue_packets), ecn_packets=ecn_packets, costs=costs or HostCosts()
-    )
+    link = LINK._replace(queue_packets=queue_packets)
+    fabric = rack(8, link, ecn_packets=ecn_packets, costs=costs or HostCosts())
     common = {"workers": WORKERS, "buckets": [bucket(BURST)], "window": 64, **given}
     return plan(job(policy_name="ps", **common), fabric=fabric, lanes=64, sample_ns=PACKET_NS // 2)
 
@@ -92,7 +92,7 @@ def jct_ns(asked: Plan) -> int:
 
 
 def one_worker(costs: HostCosts) -> int:
-    fabric = Fabric((2,), LINK, costs=costs)
+    fabric = rack(2, costs=costs)
     return jct_ns(plan(job(workers=1, buckets=[bucket(BURST)], window=64), fabric=fabric))
 
 
@@ -120,6 +120,6 @@ def test_a_server_is_what_everybody_waits_for_if_it_is_slow() -> None:
 def test_other_links_for_hosts_and_spines() -> None:
     """Two racks; a worker's way to its PS goes over one spine, whose cables are ten times as slow."""
     fast, slow = LINK, Link(LINK.rate_bps / 10, 5_000, 1024)
-    fabric = Fabric((2, 2), fast, slow)
+    fabric = Fabric(leaf_spine((2, 2), fast, slow))
     alone = plan(job(policy_name="ps", workers=1, buckets=[bucket(1)], hosts=(0, 2)), fabric=fabric)
     assert jct_ns(alone) == 2 * (2 * HOP_NS + 2 * (10 * PACKET_NS + 5_000))

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from esa.net.impairment import Impairment, LinkFaults
-from esa.sim import Fabric, Outcome, SimulatedJob, simulate
-from tests.sim.plans import LINK, TIMERS, bucket, job, ns, plan
+from esa.sim import Outcome, SimulatedJob, simulate
+from tests.sim.plans import TIMERS, bucket, job, ns, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -17,7 +17,7 @@ CUT = {0: LinkFaults(to_switch=Impairment(loss=1.0))}  # what host 0 sends is lo
 
 
 def with_a_dead_link(*jobs, **given) -> Outcome:
-    return simulate(plan(*jobs, fabric=Fabric((8,), LINK, faults=CUT), give_up_s=GIVE_UP_S, **{"lanes": 64, **given}))
+    return simulate(plan(*jobs, fabric=rack(8, faults=CUT), give_up_s=GIVE_UP_S, **{"lanes": 64, **given}))
 
 
 @pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps"])

@@ -12,15 +12,15 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from esa.policy import POLICIES
-from esa.sim import Fabric, HostCosts, Outcome, Plan, simulate
-from tests.sim.plans import LINK, bad_links, bucket, fragments, job, leaf_spine, plan
+from esa.sim import HostCosts, Outcome, Plan, simulate
+from tests.sim.plans import LINK, bad_links, bucket, fragments, job, leaf_spine, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
 SPREAD = ((0, 1, 3, 6), (2, 4, 5, 7))  # both in racks 0 and 1, their PSs in rack 2
 # Where the network is, and each job's hosts; None: those that it finds.
 FABRICS = {
-    "rack": (Fabric(racks=(8,), host_link=LINK), (None, None)),
+    "rack": (rack(8), (None, None)),
     "2 racks, PSs across": (leaf_spine((4, 4)), ((0, 1, 2, 4), (5, 6, 7, 3))),
     "3 racks, one root": (leaf_spine((3, 3, 2)), SPREAD),
     "3 racks, two roots": (leaf_spine((3, 3, 2), spines=2), SPREAD),
@@ -106,11 +106,10 @@ rates = st.sampled_from([0.0, 0.0, 0.01, 0.1])
 )
 def test_any_two_jobs_sum_exactly(policies, where, rows, window, queue, ecn, costs, ttl_us, faults, seed) -> None:
     fabric, _ = FABRICS[where]
-    link = replace(LINK, queue_packets=queue)
+    link = LINK._replace(queue_packets=queue)
     fabric = replace(
         fabric,
-        host_link=link,
-        spine_link=fabric.spine_link and link,
+        graph=replace(fabric.graph, cables=tuple(cable._replace(link=link) for cable in fabric.graph.cables)),
         ecn_packets=ecn,
         costs=costs,
         faults=bad_links(fabric.hosts, seed % 1000, **faults),

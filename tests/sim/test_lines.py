@@ -28,8 +28,8 @@ from esa.sim.engine.lines import (
     take_row,
     transmit,
 )
-from esa.sim.plan import Fabric, Link
-from tests.sim.plans import WIRE_BYTES, job, plan
+from esa.sim.plan import Link
+from tests.sim.plans import WIRE_BYTES, job, plan, rack
 
 PACKET_PS = 27_680  # 346 bytes at 100 Gb/s
 
@@ -87,7 +87,7 @@ def test_a_packet_takes_as_long_as_its_bits_and_many_do_not_drift() -> None:
     [(64, 64, 100e9, 27_680), (0, 64, 100e9, 27_680), (0, 256, 100e9, 89_120), (64, 64, 1e6, 2_768_000_000)],
 )
 def test_a_cable_is_as_fast_as_asked_for(lanes: int, wire_lanes: int, rate_bps: float, packet_ps: int) -> None:
-    fabric = Fabric((2,), Link(rate_bps, 7, 5))
+    fabric = rack(2, Link(rate_bps, 7, 5))
     world = build(plan(job(workers=1), fabric=fabric, lanes=lanes, wire_lanes=wire_lanes)).world
     cables = world.lines[:4]
     wire_bytes = WIRE_BYTES + 4 * (wire_lanes - 64)

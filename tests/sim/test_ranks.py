@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esa.sim import Fabric, Outcome, SimulatedJob, simulate
+from esa.sim import Outcome, SimulatedJob, simulate
 from esa.workloads.program import compute, loop, mark, program, reduce, send, wait
-from tests.sim.plans import DELAY_NS, FRAGMENT_BYTES, LINK, PACKET_NS, job, ns, only_job, plan
+from tests.sim.plans import DELAY_NS, FRAGMENT_BYTES, PACKET_NS, job, ns, only_job, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -19,7 +19,7 @@ def of(*programs, **given) -> SimulatedJob:
 
 
 def run(*jobs: SimulatedJob) -> Outcome:
-    outcome = simulate(plan(*jobs, fabric=Fabric((8,), LINK)))
+    outcome = simulate(plan(*jobs, fabric=rack(8)))
     assert outcome.incomplete is None
     return outcome
 

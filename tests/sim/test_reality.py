@@ -16,11 +16,10 @@ from esa.entries.direct import apply, remove
 from esa.entries.job_entries import COUNTERS, host_entry
 from esa.policy import POLICIES
 from esa.program import program
-from esa.sim import Fabric
 from esa.switch.runtime.pipeline import Pipeline
 from tests.net.veth import can_make_veth
 from tests.p4 import bmv2, traffic
-from tests.sim.plans import LINK, bad_links, bucket, job, leaf_spine, plan
+from tests.sim.plans import bad_links, bucket, job, leaf_spine, plan, rack
 from tests.sim.recording import Entering, Recording
 from tests.sim.running import COMMAND, Embedded
 
@@ -41,7 +40,7 @@ def everything(ttl_us: int):
         job(name, name, first_row=32 * n, priority=10 + n, submit_ns=n, ttl_us=ttl_us, **common)
         for n, name in enumerate(POLICIES)
     ]
-    return plan(*jobs, fabric=Fabric((8,), LINK, faults=bad_links(8, 1, **BAD)), lanes=64, sample_ns=10**9)
+    return plan(*jobs, fabric=rack(8, faults=bad_links(8, 1, **BAD)), lanes=64, sample_ns=10**9)
 
 
 def spread(ttl_us: int):

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from esa.sim import Fabric, Outcome, Plan, build, simulate
-from tests.sim.plans import LINK, bad_links, bucket, job, leaf_spine, plan
+from esa.sim import Outcome, Plan, build, simulate
+from tests.sim.plans import bad_links, bucket, job, leaf_spine, plan, rack
 from tests.sim.tap import final_world
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -82,7 +82,7 @@ def test_gradients_cost_no_time() -> None:
 
 def test_memory_that_grows_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sixteen workers send whole windows at once: more packets than there is room for at first, some held by faults."""
-    fabric = Fabric((17,), LINK, faults=bad_links(17, 1, delay_ms=0.5, reorder=0.3, reorder_ms=1.0))
+    fabric = rack(17, faults=bad_links(17, 1, delay_ms=0.5, reorder=0.3, reorder_ms=1.0))
     large = plan(job("large", workers=16, buckets=[bucket(600)], window=512, rows=1024), fabric=fabric)
     small_at_first, world = final_world(large)
     assert len(world.pool.data) > build._POOL

@@ -7,7 +7,7 @@ import pytest
 
 from esa.policy import POLICIES
 from esa.sim import Fabric, Outcome, SimulatedJob, simulate
-from tests.sim.plans import LINK, WIRE_BYTES, bad_links, bucket, fragments, job, leaf_spine, ns, plan
+from tests.sim.plans import WIRE_BYTES, bad_links, bucket, fragments, job, leaf_spine, ns, plan, rack
 from tests.sim.tap import final_world
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -29,7 +29,7 @@ def jobs_of(*names: str, **given) -> list[SimulatedJob]:
 
 
 def run(*jobs: SimulatedJob, fabric: Fabric | None = None) -> Outcome:
-    outcome = simulate(plan(*jobs, fabric=fabric or Fabric((8,), LINK), sample_ns=SAMPLE_NS))
+    outcome = simulate(plan(*jobs, fabric=fabric or rack(8), sample_ns=SAMPLE_NS))
     assert outcome.incomplete is None
     return outcome
 
@@ -100,7 +100,7 @@ def test_queues_are_those_of_switches() -> None:
 def test_counts_fit_together() -> None:
     """Fragments, hops, resends: counted at both ends."""
     jobs = [job("one", workers=3), job("other", "atp", workers=2)]
-    outcome, world = final_world(plan(*jobs, fabric=Fabric((8,), LINK, faults=bad_links(8, 3, loss=0.05)), lanes=64))
+    outcome, world = final_world(plan(*jobs, fabric=rack(8, faults=bad_links(8, 3, loss=0.05)), lanes=64))
     for asked, result in zip(jobs, outcome.jobs, strict=True):
         assert result.fragments == fragments(asked)
         counters = outcome.switch_counters[asked.name]

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.sim import Bucket, Fabric, Link, simulate
+from esa.sim import Bucket, Link, simulate
 from esa.sim.build import build
 from esa.workloads.program import ORDERS
-from tests.sim.plans import DELAY_NS, FRAGMENT_BYTES, PACKET_NS, TIMERS, bucket, job, ns, only_job, plan
+from tests.sim.plans import DELAY_NS, FRAGMENT_BYTES, PACKET_NS, TIMERS, bucket, job, ns, only_job, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -62,13 +62,13 @@ def test_with_front_layers_first_these_are_sent_first_and_computed_next() -> Non
 
 def test_a_switch_takes_its_time() -> None:
     settings = {"workers": 1, "window": 64, "buckets": TWO}
-    slow = plan(job(**settings), fabric=Fabric((8,), plan().fabric.host_link, switch_ns=400))
+    slow = plan(job(**settings), fabric=rack(8, switch_ns=400))
     assert ns(only_job(simulate(slow)).jct_s) == alone(TWO, window=64)["jct"] + 400
 
 
 def test_a_million_packets_do_not_drift() -> None:
     fragments, packet_ns = 1_000_000, 27.68  # 100 Gb/s
-    fabric = Fabric((2,), Link(100e9, 1000, 4096))
+    fabric = rack(2, Link(100e9, 1000, 4096))
     result = only_job(simulate(plan(job(workers=1, buckets=[bucket(fragments)], window=512), fabric=fabric)))
     assert ns(result.jct_s) == pytest.approx((fragments + 1) * packet_ns + 2 * 1000, abs=packet_ns)
     assert result.resends == 0

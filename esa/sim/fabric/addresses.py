@@ -1,30 +1,18 @@
-"""Who is who on the simulated network. Nodes: hosts in the order of the racks, then racks' switches, then spines."""
+"""Members of jobs on the simulated network, and what precedes the ESA header in their packets."""
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
-
+from esa.fabric import Node
 from esa.job import Member
 from esa.wire import ESA_PORT, packet_bytes
 
-FIRST_ADDRESS = int(IPv4Address("10.0.0.1"))
 _WORKER_PORT = 20000
 _PROTOCOL_UDP = b"\x40\x11"  # time to live, protocol
 
 
-def ip_of(node: int) -> IPv4Address:
-    return IPv4Address(FIRST_ADDRESS + node)
-
-
-def mac_of(node: int) -> str:
-    return (0x020000000000 + node).to_bytes(6, "big").hex(":")
-
-
-def member(node: int, switch_port: int, *, server: bool) -> Member:
+def member(node: Node, switch_port: int, *, server: bool) -> Member:
     """A job's worker or PS on a host, behind a port of its rack's switch."""
-    return Member(
-        ip=ip_of(node), mac=mac_of(node), udp_port=ESA_PORT if server else _WORKER_PORT, switch_port=switch_port
-    )
+    return Member(ip=node.ip, mac=node.mac, udp_port=ESA_PORT if server else _WORKER_PORT, switch_port=switch_port)
 
 
 def encapsulation(source: Member, destination: Member, lanes: int) -> bytes:

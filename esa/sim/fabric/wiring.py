@@ -1,43 +1,59 @@
-"""The network of a simulation and its control plane: the controller's own entries, applied to the pipelines directly.
-
-Port k of a rack's switch is its k-th host, behind them the spines; port r of a spine is rack r.
-"""
+"""The network of a simulation, and its control plane: the controller's own entries, applied to pipelines directly."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+import numpy.typing as npt
+
 from esa.entries import job_entries as entries
 from esa.entries.direct import apply, remove
-from esa.entries.tiers import Host, LeafSpine, RackSwitch, Switch, forwarding_items, job_items
-from esa.job import Job, Member, Rack, Run
-from esa.sim.fabric.addresses import encapsulation, ip_of, mac_of, member
+from esa.entries.tiers import LeafSpine, forwarding_items, job_items
+from esa.fabric import Graph
+from esa.job import Job, Rack, Run
+from esa.sim.engine.lines import byte_time, new_lines
+from esa.sim.fabric.addresses import encapsulation, member
 from esa.sim.plan import Fabric, Plan
 from esa.switch.runtime.pipeline import Pipeline
+
+_UNLIMITED = 2**40
 
 
 def rack_of(fabric: Fabric) -> list[int]:
     """The rack of each host."""
-    return [rack for rack, size in enumerate(fabric.racks) for _ in range(size)]
+    rack = {switch: number for number, switch in enumerate(fabric.graph.hosts_of)}
+    return [rack[switch] for switch in fabric.graph.switch_of]
 
 
 def network_of(fabric: Fabric) -> LeafSpine:
-    """Hosts and switches with their addresses. Frames to host h take spine h modulo the spines."""
-    spines = fabric.spines if len(fabric.racks) > 1 else 0
-    first_spine = fabric.hosts + len(fabric.racks)
-    racks = [
-        RackSwitch(ip_of(fabric.hosts + rack), mac_of(fabric.hosts + rack), first_uplink=size)
-        for rack, size in enumerate(fabric.racks)
-    ]
-    hosts = [
-        Host(mac_of(host), rack, host - sum(fabric.racks[:rack]), host % max(spines, 1))
-        for host, rack in enumerate(rack_of(fabric))
-    ]
-    return LeafSpine(
-        racks=tuple(racks),
-        spines=tuple(Switch(ip_of(first_spine + k), mac_of(first_spine + k)) for k in range(spines)),
-        hosts=tuple(hosts),
-    )
+    """The network as entries of jobs over several racks see it; BadInput if it is no leaf-spine."""
+    return LeafSpine(fabric.graph)
+
+
+def wire(graph: Graph, line_of_port: npt.NDArray[np.int64], processors: int, usual_bytes: int) -> npt.NDArray[np.void]:
+    """Lines 2 c and 2 c + 1 of the c-th cable, up and down, those of host h's cable at 2 h; then hosts' processors.
+
+    line_of_port (switches, ports) is filled in. usual_bytes: of a packet whose time is exact to the picosecond.
+    """
+    cables = sorted(graph.cables)
+    lines = new_lines(2 * len(cables) + processors)
+    lines["room"] = _UNLIMITED
+    for number, cable in enumerate(cables):
+        for line, (start, end) in enumerate(((cable.lower, cable.upper), (cable.upper, cable.lower)), 2 * number):
+            record = lines[line]
+            record["byte_time"] = byte_time(cable.link.rate_bps, usual_bytes)
+            record["delay_ns"] = cable.link.delay_ns
+            if start.node >= graph.hosts:
+                record["room"] = cable.link.queue_packets
+                record["from_switch"], record["from_port"] = start.node - graph.hosts, start.port
+                line_of_port[start.node - graph.hosts, start.port] = line
+            if end.node < graph.hosts:
+                record["host"] = end.node
+            else:
+                record["switch"], record["port"] = end.node - graph.hosts, end.port
+    lines["host"][2 * len(cables) :] = np.arange(processors) % graph.hosts
+    return lines
 
 
 class Control:
@@ -45,12 +61,11 @@ class Control:
 
     def __init__(self, plan: Plan, pipelines: list[Pipeline]) -> None:
         self._plan = plan
-        self._network = network_of(plan.fabric)
-        self._rack_of = rack_of(plan.fabric)
-        self._switches = [*self._network.racks, *self._network.spines]
-        self._pipelines = {switch.ip: pipeline for switch, pipeline in zip(self._switches, pipelines, strict=True)}
+        self._graph = graph = plan.fabric.graph
+        self._pipelines = {graph.nodes[k].ip: pipeline for k, pipeline in zip(graph.switches, pipelines, strict=True)}
         self._jobs: dict[int, Run] = {}
-        for ip, items in forwarding_items(self._network).items():
+        self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
+        for ip, items in forwarding_items(graph).items():
             apply(items, self._pipelines[ip])
         if plan.fabric.ecn_packets is not None:
             for pipeline in pipelines:
@@ -59,12 +74,14 @@ class Control:
     def add(self, number: int, hosts: Sequence[int]) -> Run:
         """Add a job whose workers, rack by rack, then PS, are on `hosts`; return it as the end hosts know it."""
         spec = self._plan.jobs[number]
-        network = self._network
-        racks = [self._rack_of[host] for host in hosts[:-1]]
-        places = [network.hosts[host] for host in hosts]
+        switches = {self._graph.switch_of[host] for host in hosts}
+        network = LeafSpine(self._graph if len(switches) > 1 else self._graph.under(switches.pop()))
+        nodes = [self._graph.nodes[host] for host in hosts]
+        places = [network.host[node.mac] for node in nodes]
+        racks = [place.rack for place in places[:-1]]
         members = [
-            member(host, place.port, server=k == len(hosts) - 1)
-            for k, (host, place) in enumerate(zip(hosts, places, strict=True))
+            member(node, place.port, server=k == len(hosts) - 1)
+            for k, (node, place) in enumerate(zip(nodes, places, strict=True))
         ]
         several = sorted(set(racks), key=racks.index) if len(set(racks)) > 1 else []
         root = network.spines[places[-1].spine] if several else network.racks[racks[0]]
@@ -85,34 +102,31 @@ class Control:
         ).run(epoch=0)
         for ip, items in job_items(network, job, number + 1).items():
             apply(items, self._pipelines[ip])
-        self._jobs[number] = job
+        self._jobs[number], self._networks[number] = job, network
         return job
 
     def remove(self, number: int) -> None:
         """Take a job's entries away; what its rows still hold goes with whoever takes them."""
-        for ip, items in job_items(self._network, self._jobs[number], number + 1).items():
+        for ip, items in job_items(self._networks[number], self._jobs[number], number + 1).items():
             remove(items, self._pipelines[ip])
 
     def server_templates(self, number: int) -> list[bytes]:
         """What precedes the ESA header in a PS's packets to each member: workers in order, then switches."""
         job = self._jobs[number]
-        switches = [self._member_of(node) for node in self.switch_nodes(number)]
+        switches = [member(self._graph.nodes[node], 0, server=True) for node in self.switch_nodes(number)]
         return [encapsulation(job.server, to, job.lanes) for to in (*job.workers, *switches)]
 
     def switch_nodes(self, number: int) -> list[int]:
         """Nodes of the switches that are members of the job, in the order of the members."""
-        node_of = {switch.ip: self._plan.fabric.hosts + k for k, switch in enumerate(self._switches)}
+        node_of = {self._graph.nodes[switch].ip: switch for switch in self._graph.switches}
         return [node_of[ip] for ip in self._jobs[number].switches]
-
-    def _member_of(self, node: int) -> Member:
-        return member(node, 0, server=True)
 
     def complete_bitmap(self, number: int, which: int) -> int:
         """The bitmap of a complete row of a job on a switch; 0 where it has no rows, or is not running yet."""
         job = self._jobs.get(number)
         if job is None:
             return 0
-        ip = self._switches[which].ip
+        ip = self._graph.nodes[self._graph.switches[which]].ip
         if not job.racks:
             return entries.full_bitmap(job.fan_in) if ip == job.switch_ip else 0
         below = {rack.switch_ip: rack.workers for rack in job.racks} | {job.switch_ip: len(job.racks)}

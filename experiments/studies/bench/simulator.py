@@ -68,6 +68,7 @@ def _in_own_process() -> dict[str, Any]:
 
 def main() -> None:
     """Simulate once, compiled, and print what it took as JSON."""
+    from esa.fabric import leaf_spine
     from esa.job import Pool
     from esa.sim import Bucket, Fabric, Link, Plan, SimulatedJob, Timers, simulate
 
@@ -83,9 +84,7 @@ def main() -> None:
         jitter=0.1,
     )
     plan = Plan(
-        fabric=Fabric(
-            racks=(JOBS * (WORKERS + 1),), host_link=Link(RATE_BPS, DELAY_NS, queue_packets=1000), switch_ns=400
-        ),
+        fabric=Fabric(leaf_spine([JOBS * (WORKERS + 1)], Link(RATE_BPS, DELAY_NS, queue_packets=1000)), switch_ns=400),
         jobs=tuple(replace(job, name=f"job-{k}", priority=job.priority + k) for k in range(JOBS)),
         timers=Timers(1_000_000, 200_000, 20_000_000, 5_000, 500_000, 50_000, 5_000_000),
         wire_lanes=WIRE_LANES,
