@@ -1,8 +1,9 @@
-"""A single rack: one P4 switch, N hosts, a bandwidth per link."""
+"""A single rack on Mininet: one P4 switch, N hosts, a bandwidth per link, as a graph says."""
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from esa.fabric import Graph, Link, rack
 from esa.signals import uninterrupted
 from topologies.interfaces import OFFLOADS, SWITCH_MAC, NotRootError
 from topologies.p4switch import P4Switch
@@ -47,6 +49,38 @@ def require_root() -> None:
         )
 
 
+def rack_graph(hosts: int, bandwidth_mbps: float | Sequence[float] | None = None) -> Graph:
+    """The graph of a rack whose switch is at SWITCH_IP. bandwidth_mbps: of all links, of each, or None: unshaped.
+
+    Host i (from 0) is at 10.0.0.(i+1), MAC 02:00:00:00:00:(i+1) in hexadecimal, behind switch port i+1.
+    """
+    if not 1 <= hosts <= MAX_HOSTS:
+        raise ValueError(f"hosts: {hosts}; allowed: 1 to {MAX_HOSTS}")
+    rates = list(bandwidth_mbps) if isinstance(bandwidth_mbps, Sequence) else [bandwidth_mbps] * hosts
+    if len(rates) != hosts:
+        raise ValueError(f"bandwidth_mbps: {len(rates)} numbers for {hosts} hosts")
+    for rate in rates:
+        if rate is not None and not 0 < rate <= MAX_BANDWIDTH_MBPS:
+            raise ValueError(f"bandwidth_mbps: {rate}; allowed: above 0, at most {MAX_BANDWIDTH_MBPS:.0f}")
+    graph = rack([Link(math.inf if rate is None else rate * 1e6) for rate in rates], first_port=1)
+    switch = graph.nodes[-1]._replace(ip=SWITCH_IP, mac=SWITCH_MAC)
+    return Graph((*graph.nodes[:-1], switch), graph.cables)
+
+
+def _check(graph: Graph) -> None:
+    """ValueError where this machine cannot build the graph."""
+    if len(graph.switches) != 1:
+        raise ValueError(f"graph: {len(graph.switches)} switches; allowed: 1")
+    if graph.hosts > MAX_HOSTS:
+        raise ValueError(f"graph: {graph.hosts} hosts; allowed: 1 to {MAX_HOSTS}")
+    for lower, _, link in graph.cables:
+        name, mbps = graph.nodes[lower.node].name, link.rate_bps / 1e6
+        if mbps > MAX_BANDWIDTH_MBPS and not math.isinf(mbps):
+            raise ValueError(f"graph: {name}: {mbps:g} Mb/s; allowed: at most {MAX_BANDWIDTH_MBPS:.0f}, or unshaped")
+        if link.delay_ns:
+            raise ValueError(f"graph: {name}: a delay of {link.delay_ns} ns; allowed: 0, cables here have none")
+
+
 class SingleRack:
     """N hosts behind one P4 switch, gone when the block is left, however it is left.
 
@@ -54,10 +88,10 @@ class SingleRack:
             controller(net.switch.grpc_address, net.switch.device_id)
             net.popen(0, ["ping", "-c1", "10.0.0.2"]).wait()
 
-    Host i (from 0) is at 10.0.0.(i+1), MAC 02:00:00:00:00:(i+1) in hexadecimal, behind switch port i+1; its interface
-    is `eth0`. ARP and everything else passes the switch, as far as its program forwards it.
+    Addresses and ports are the graph's; a host's interface is `eth0`. ARP and everything else passes the switch, as far
+    as its program forwards it. Each end of a shaped link queues QUEUE_BYTES, whatever the graph says.
 
-    bandwidth_mbps: one number for all links, one per host, or None for unshaped; both directions of a link
+    hosts:          how many, with `bandwidth_mbps`, as in `rack_graph`; or a graph of one switch
     switch:         "embedded" or "bmv2"
     static_arp:     give every host all addresses beforehand (SWITCH_IP is always given: no machine answers for it)
     faults:         the embedded switch's file of faults of its ports (`esa-switch --faults`)
@@ -68,7 +102,7 @@ class SingleRack:
 
     def __init__(
         self,
-        hosts: int,
+        hosts: int | Graph,
         *,
         bandwidth_mbps: float | Sequence[float] | None = None,
         switch: str = "embedded",
@@ -77,16 +111,11 @@ class SingleRack:
         pcap_dir: Path | None = None,
         faults: Path | None = None,
     ) -> None:
-        if not 1 <= hosts <= MAX_HOSTS:
-            raise ValueError(f"hosts: {hosts}; allowed: 1 to {MAX_HOSTS}")
-        rates = list(bandwidth_mbps) if isinstance(bandwidth_mbps, Sequence) else [bandwidth_mbps] * hosts
-        if len(rates) != hosts:
-            raise ValueError(f"bandwidth_mbps: {len(rates)} numbers for {hosts} hosts")
-        for rate in rates:
-            if rate is not None and not 0 < rate <= MAX_BANDWIDTH_MBPS:
-                raise ValueError(f"bandwidth_mbps: {rate}; allowed: above 0, at most {MAX_BANDWIDTH_MBPS:.0f}")
+        if isinstance(hosts, Graph) and bandwidth_mbps is not None:
+            raise ValueError("bandwidth_mbps: a graph has rates of its own")
+        self.graph = hosts if isinstance(hosts, Graph) else rack_graph(hosts, bandwidth_mbps)
+        _check(self.graph)
         require_root()
-        self._rates = rates
         self._switch_kind = switch
         self._static_arp = static_arp
         self._log_dir = log_dir
@@ -98,14 +127,14 @@ class SingleRack:
         self.switch: P4Switch
 
     def ip(self, host: int) -> IPv4Address:
-        return IPv4Address(f"10.0.0.{host + 1}")
+        return self.graph.nodes[host].ip
 
     def mac(self, host: int) -> str:
-        return f"02:00:00:00:00:{host + 1:02x}"
+        return self.graph.nodes[host].mac
 
     def port(self, host: int) -> int:
         """Return the switch port that host `host` is behind."""
-        return host + 1
+        return self.graph.port_to_host(host)
 
     def __enter__(self) -> SingleRack:
         try:
@@ -135,7 +164,7 @@ class SingleRack:
         )
         self._cleanup.callback(_stop, net)
         self.switch = net.addSwitch("s1")
-        for host, rate in enumerate(self._rates):
+        for (host, _), _, link in sorted(self.graph.cables):
             # The name shows in `ip netns`-like tools and in `ps`; the interfaces' names are our own.
             node = net.addHost(f"h{host + 1}", ip=f"{self.ip(host)}/24", mac=self.mac(host))
             self.hosts.append(node)
@@ -149,8 +178,7 @@ class SingleRack:
                 intfName2=self.interface,
                 addr1=f"02:00:00:00:01:{host + 1:02x}",
                 addr2=self.mac(host),
-                # TBF: HTB's own quantum arithmetic warns below 100 Mb/s.
-                **({} if rate is None else {"bw": rate, "use_tbf": True, "latency_ms": QUEUE_BYTES * 8e-3 / rate}),
+                **_shape(link),
             )
         net.build()
         for host, node in enumerate(self.hosts):
@@ -158,7 +186,7 @@ class SingleRack:
             _settle_interface(self.switch, _interface_name(self.port(host)))
             # The root namespace is no member of this network: it must not answer ARP for an address it happens to own.
             self.switch.cmd(f"ip link set dev {_interface_name(self.port(host))} arp off")
-            node.setARP(str(SWITCH_IP), SWITCH_MAC)
+            node.setARP(str(self.graph.nodes[-1].ip), self.graph.nodes[-1].mac)
         if self._static_arp:
             net.staticArp()
         self.switch.start(())
@@ -199,6 +227,15 @@ class SingleRack:
             self._processes.clear()
             self._cleanup.close()
             self.hosts.clear()
+
+
+def _shape(link: Link) -> dict[str, Any]:
+    """What Mininet is told of a link."""
+    if math.isinf(link.rate_bps):
+        return {}
+    mbps = link.rate_bps / 1e6
+    # TBF: HTB's own quantum arithmetic warns below 100 Mb/s.
+    return {"bw": mbps, "use_tbf": True, "latency_ms": QUEUE_BYTES * 8e-3 / mbps}
 
 
 def _interface_name(port: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from controller import Controller, Switch
+from esa.fabric import Graph, Link, leaf_spine, rack
 from topologies import leftovers
 from topologies.p4switch import P4SwitchError
 from topologies.single_rack import NotRootError, SingleRack, require_root
@@ -59,6 +61,34 @@ def test_without_root_one_line_says_what_needs_it(monkeypatch: pytest.MonkeyPatc
 def test_wrong_bandwidths_are_refused_before_anything_starts(rates: list[float]) -> None:
     with pytest.raises(ValueError, match="bandwidth_mbps"):
         SingleRack(2, bandwidth_mbps=rates)
+
+
+@pytest.mark.parametrize(
+    ("graph", "said"),
+    [
+        (leaf_spine((1, 1), Link(1e7)), "graph: 3 switches; allowed: 1"),
+        (rack([Link(1e7), Link(2e9)]), "graph: host-1: 2000 Mb/s; allowed: at most 1000, or unshaped"),
+        (rack([Link(1e7, delay_ns=5)]), "graph: host-0: a delay of 5 ns; allowed: 0"),
+        (rack([Link(1e7)] * 254), "graph: 254 hosts; allowed: 1 to 253"),
+    ],
+)
+def test_a_graph_that_cannot_be_built_is_refused_before_anything_starts(graph: Graph, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        SingleRack(graph)
+
+
+def test_a_graph_is_built_as_it_says(root: None) -> None:
+    """Ports from 3 on, one link shaped: addresses, ports and rates are the graph's."""
+    graph = rack([Link(5e6), Link(math.inf)], first_port=3)
+    with SingleRack(graph) as net, connect(net):
+        assert [net.port(host) for host in range(2)] == [3, 4]
+        assert f"esa{os.getpid()}p3" in esa_interfaces()
+        assert net.mac(1) in net.hosts[1].cmd("ip link show eth0")
+        ping = net.popen(0, ["ping", "-c1", "-W3", str(graph.nodes[1].ip)], stdout=subprocess.DEVNULL)
+        assert ping.wait(timeout=10) == 0
+        shaped = [net.hosts[host].cmd("tc qdisc show dev eth0") for host in range(2)]
+        assert "rate 5Mbit" in shaped[0]
+        assert "rate" not in shaped[1]
 
 
 def test_unknown_switch_is_refused_by_name(root: None) -> None:
