@@ -89,11 +89,12 @@ class SingleRack:
             net.popen(0, ["ping", "-c1", "10.0.0.2"]).wait()
 
     Addresses and ports are the graph's; a host's interface is `eth0`. ARP and everything else passes the switch, as far
-    as its program forwards it. Each end of a shaped link queues QUEUE_BYTES, whatever the graph says.
+    as its program forwards it. Each end of a shaped link queues `queue_bytes`, whatever the graph says.
 
     hosts:          how many, with `bandwidth_mbps`, as in `rack_graph`; or a graph of one switch
     switch:         "embedded" or "bmv2"
     static_arp:     give every host all addresses beforehand (SWITCH_IP is always given: no machine answers for it)
+    queue_bytes:    that may wait at each end of a shaped link
     faults:         the embedded switch's file of faults of its ports (`esa-switch --faults`)
     log_dir:        the switch's log; without it, in a temporary folder that goes with the network
     """
@@ -105,6 +106,7 @@ class SingleRack:
         hosts: int | Graph,
         *,
         bandwidth_mbps: float | Sequence[float] | None = None,
+        queue_bytes: int = QUEUE_BYTES,
         switch: str = "embedded",
         static_arp: bool = False,
         log_dir: Path | None = None,
@@ -116,6 +118,7 @@ class SingleRack:
         self.graph = hosts if isinstance(hosts, Graph) else rack_graph(hosts, bandwidth_mbps)
         _check(self.graph)
         require_root()
+        self._queue_bytes = queue_bytes
         self._switch_kind = switch
         self._static_arp = static_arp
         self._log_dir = log_dir
@@ -178,7 +181,7 @@ class SingleRack:
                 intfName2=self.interface,
                 addr1=f"02:00:00:00:01:{host + 1:02x}",
                 addr2=self.mac(host),
-                **_shape(link),
+                **_shape(link, self._queue_bytes),
             )
         net.build()
         for host, node in enumerate(self.hosts):
@@ -229,13 +232,13 @@ class SingleRack:
             self.hosts.clear()
 
 
-def _shape(link: Link) -> dict[str, Any]:
+def _shape(link: Link, queue_bytes: int) -> dict[str, Any]:
     """What Mininet is told of a link."""
     if math.isinf(link.rate_bps):
         return {}
     mbps = link.rate_bps / 1e6
     # TBF: HTB's own quantum arithmetic warns below 100 Mb/s.
-    return {"bw": mbps, "use_tbf": True, "latency_ms": QUEUE_BYTES * 8e-3 / mbps}
+    return {"bw": mbps, "use_tbf": True, "latency_ms": queue_bytes * 8e-3 / mbps}
 
 
 def _interface_name(port: int) -> str:

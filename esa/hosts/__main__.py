@@ -12,16 +12,18 @@ import sys
 import threading
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from esa.errors import EsaError
 from esa.hosts.serving import JobServer
 from esa.hosts.warm import warm
 from esa.job import Job
 from esa.net.impairment import LinkFaults
+from esa.protocol.timers import Timers
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 0.5  # how often to see whether the engine lives
+_TIMERS = TypeAdapter(Timers)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -34,6 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     server.add_argument("--controller", help="where runs are started, HOST:PORT or unix:PATH; default: ESA_CONTROLLER")
     server.add_argument("--stats", type=Path, help="where to write what happened, at the end")
     server.add_argument("--faults", type=Path, help="what its link does to packets on purpose: a JSON file")
+    server.add_argument(
+        "--timers", type=Path, help="when it asks again: a JSON file, the fields of esa.protocol.Timers"
+    )
     options = parser.parse_args(arguments)
     return _warm() if options.command == "warm" else _serve(options)
 
@@ -63,7 +68,8 @@ def _serve(options: argparse.Namespace) -> int:
 def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> int:
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
-        endpoint = JobServer(Job.load(options.job), options.controller, faults=faults)
+        timers = None if options.timers is None else _TIMERS.validate_json(options.timers.read_text())
+        endpoint = JobServer(Job.load(options.job), options.controller, faults=faults, timers=timers)
     except (OSError, ValidationError, EsaError) as error:
         print(f"esa.hosts: {' '.join(str(error).split())}", file=sys.stderr)
         return 2

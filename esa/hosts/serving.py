@@ -15,6 +15,7 @@ from esa.hosts.warm import say_compiling, warm
 from esa.job import Job
 from esa.net import open_udp_socket
 from esa.net.impairment import LinkFaults
+from esa.protocol.timers import Timers
 
 
 class JobServer:
@@ -24,9 +25,12 @@ class JobServer:
     cannot go on, such as that the coordinator refuses it.
     """
 
-    def __init__(self, job: Job, controller: str | None = None, *, faults: LinkFaults | None = None) -> None:
+    def __init__(
+        self, job: Job, controller: str | None = None, *, faults: LinkFaults | None = None, timers: Timers | None = None
+    ) -> None:
         self.job = job
         self._faults = faults
+        self._timers = timers
         self._lock = threading.Lock()
         self._endpoint: ServerEndpoint | None = None
         self._counted: Counter[str] = Counter()  # of the runs before
@@ -95,5 +99,5 @@ class JobServer:
                     self._endpoint.close()
                     self._endpoint = None
                 run = self.job.model_copy(update={"policy": start.policy}).run(start.epoch)
-                self._endpoint = ServerEndpoint(run, faults=self._faults)
+                self._endpoint = ServerEndpoint(run, timers=self._timers, faults=self._faults)
         self._membership.ready(start.epoch)

@@ -17,17 +17,17 @@ class _Frozen(BaseModel):
 class Impairment(_Frozen):
     """Rates are parts of the packets, 0..1; `esa.net.faults` says what each does."""
 
-    loss: Rate = 0.0
-    duplicate: Rate = 0.0
-    reorder: Rate = 0.0
-    reorder_ms: Milliseconds = 2.0  # a reordered packet is held back for up to that long
-    delay_ms: Milliseconds = 0.0
-    jitter_ms: Milliseconds = 0.0  # added to the delay: uniform from 0 to that
-    burst_enter: Rate = 0.0  # per packet, from good to burst
+    loss: Rate = Field(default=0.0, description="the part of the packets that is lost")
+    duplicate: Rate = Field(default=0.0, description="the part that arrives twice")
+    reorder: Rate = Field(default=0.0, description="the part that is held back, so that others overtake it")
+    reorder_ms: Milliseconds = Field(default=2.0, description="for how long at most")
+    delay_ms: Milliseconds = Field(default=0.0, description="by which every packet is late")
+    jitter_ms: Milliseconds = Field(default=0.0, description="added to the delay: uniform from 0 to that")
+    burst_enter: Rate = Field(default=0.0, description="per packet, from good to burst")
     burst_leave: float = Field(
-        gt=0, le=1, default=0.25
-    )  # per packet, back: bursts are 1 / burst_leave packets long on average
-    burst_loss: Rate = 1.0  # in a burst, in place of `loss`
+        gt=0, le=1, default=0.25, description="per packet, back: bursts are 1 / burst_leave packets long on average"
+    )
+    burst_loss: Rate = Field(default=1.0, description="in a burst, in place of `loss`")
 
 
 class LinkFaults(_Frozen):

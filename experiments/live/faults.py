@@ -7,13 +7,32 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from esa.net.impairment import PortFaults
+from esa.net.impairment import Impairment, LinkFaults, PortFaults
+from experiments.live.places import places
+from experiments.specs.faults import link_seed
 from experiments.specs.scenario import Scenario
 
 Injected = dict[str, dict[str, dict[str, int]]]
 """Counters by link, direction and kind."""
 
 _REPORT = "switch.faults.counted.json"
+
+
+def host_faults(scenario: Scenario, host: str) -> LinkFaults | None:
+    """What a host does to ESA's packets on purpose: its link's faults, and the delay of its cable. None: nothing."""
+    faults = scenario.link_faults(host, "hosts")
+    delay_ms = (scenario.network.delay_us or 0.0) / 1e3
+    if delay_ms == 0.0:
+        return faults
+    faults = faults or LinkFaults(seed=link_seed(scenario.seed, host, "hosts"))
+    return faults.model_copy(
+        update={"to_switch": _later(faults.to_switch, delay_ms), "from_switch": _later(faults.from_switch, delay_ms)}
+    )
+
+
+def _later(impairment: Impairment | None, delay_ms: float) -> Impairment:
+    impairment = impairment or Impairment()
+    return impairment.model_copy(update={"delay_ms": impairment.delay_ms + delay_ms})
 
 
 def write_port_faults(scenario: Scenario, folder: Path) -> Path | None:
@@ -35,16 +54,17 @@ def injected(scenario: Scenario, ends: Iterable[dict[str, Any]], folder: Path) -
     """
     if not scenario.faults:
         return None
-    counted: Injected = {f"{end['job']}-{end['rank']}": end.get("faults", {}) for end in ends}
-    for job in scenario.jobs:
-        counted[f"{job.name}-ps"] = _read(folder / f"{job.name}.ps.json").get("faults", {})
+    hosts, of_job = scenario.host_names(), places(scenario)
+    counted: Injected = {hosts[of_job[end["job"]][end["rank"]]]: end.get("faults", {}) for end in ends}
+    for job in scenario.job_specs:
+        counted[hosts[of_job[job.name][-1]]] = _read(folder / f"{job.name}.ps.json").get("faults", {})
     at_switch = _read(folder / _REPORT)
-    for port, host in enumerate(scenario.host_names(), start=1):
+    for port, host in enumerate(hosts, start=1):
         for direction, counters in at_switch.get(str(port), {}).items():
             ours = counted.setdefault(host, {}).setdefault(direction, {})
             for kind, count in counters.items():
                 ours[kind] = ours.get(kind, 0) + count
-    return {host: counted[host] for host in scenario.host_names() if counted.get(host)}
+    return {host: counted[host] for host in hosts if counted.get(host)}
 
 
 def _read(path: Path) -> dict[str, Any]:

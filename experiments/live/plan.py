@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from esa.job import Job, Member
 from esa.wire import ESA_PORT
+from experiments.live.faults import host_faults
+from experiments.live.places import places
 from experiments.live.task import TrainingTask
-from experiments.specs.scenario import GLOO, JobSpec, Scenario
+from experiments.live.timers import server_timers, worker_timers
+from experiments.specs.jobs import INA, JobSpec
+from experiments.specs.scenario import Scenario
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 WORKER_PORT = ESA_PORT + 1
@@ -26,6 +30,7 @@ class JobPlan:
     job: Job | None
     task: TrainingTask
     server_faults: Path | None  # the file of what the PS's link does to packets on purpose
+    server_timers: Path
 
     @property
     def name(self) -> str:
@@ -33,20 +38,23 @@ class JobPlan:
 
 
 def plan(scenario: Scenario, net: SingleRack, folder: Path, controller: str) -> list[JobPlan]:
-    """Place the jobs on the hosts in the order of `scenario.host_names()` and write their files into `folder`."""
+    """Put the jobs on their hosts and write their files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    hosts = iter(range(len(scenario.host_names())))
-    return [_place(scenario, i, spec, net, hosts, folder, controller) for i, spec in enumerate(scenario.jobs)]
+    hosts = places(scenario)
+    return [
+        _place(scenario, i, spec, net, hosts[spec.name], folder, controller)
+        for i, spec in enumerate(scenario.job_specs)
+    ]
 
 
 def _place(
-    scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: Iterator[int], folder: Path, controller: str
+    scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: tuple[int, ...], folder: Path, controller: str
 ) -> JobPlan:
-    workers = tuple(next(hosts) for _ in range(spec.workers))
-    server = next(hosts)
+    *workers, server = hosts
+    names = scenario.host_names()
     job = None
     aggregation = None
-    if scenario.policy_of(spec) != GLOO:
+    if scenario.transport_of(spec) == INA:
         job = Job(
             name=spec.name,
             job=i + 1,
@@ -55,11 +63,13 @@ def _place(
             workers=tuple(_member(net, host, WORKER_PORT) for host in workers),
             server=_member(net, server, ESA_PORT),
             switch_ip=SWITCH_IP,
-            pool=scenario.pools()[spec.name],
+            pool=scenario.pools[spec.name],
             window=scenario.window(spec),
             quantisation=spec.quantisation,
             fraction_bits=spec.fraction_bits,
-            give_up_s=scenario.give_up_s,
+            ttl_us=spec.ttl_us,
+            give_up_s=scenario.timers.give_up_s,
+            wait_limit_s=scenario.timers.wait_limit_s,
         )
         aggregation = folder / f"{spec.name}.job.json"
         job.save(aggregation)
@@ -75,15 +85,18 @@ def _place(
         rendezvous=f"{net.ip(workers[0])}:{RENDEZVOUS_PORT}",
         controller=controller,
         aggregation=aggregation,
-        faults=tuple(scenario.link_faults(f"{spec.name}-{rank}", "hosts") for rank in range(spec.workers)),
+        faults=tuple(host_faults(scenario, names[host]) for host in workers),
+        timers=worker_timers(scenario.timers),
     )
     (folder / f"{spec.name}.task.json").write_text(task.model_dump_json(indent=2) + "\n")
     server_faults = None
-    faults = scenario.link_faults(f"{spec.name}-ps", "hosts")
+    faults = host_faults(scenario, names[server])
     if faults is not None:
         server_faults = folder / f"{spec.name}-ps.faults.json"
         server_faults.write_text(faults.model_dump_json(indent=2) + "\n")
-    return JobPlan(spec, workers, server, job, task, server_faults)
+    timers = folder / f"{spec.name}-ps.timers.json"
+    timers.write_text(json.dumps(asdict(server_timers(scenario.timers)), indent=2) + "\n")
+    return JobPlan(spec, tuple(workers), server, job, task, server_faults, timers)
 
 
 def _member(net: SingleRack, host: int, udp_port: int) -> Member:

@@ -1,6 +1,6 @@
 """One run: network, switch, controller, PSs and workers; then its folder of results.
 
-    summary = run(Scenario.load(path), Path("results"), console)
+    summary = run(Scenario.load(path, check_live), Path("results"), console)
 
 Whatever ends the run, every process and namespace is gone afterwards and what was measured until then lies in the
 folder; a run that did not end as it should says so in its summary.
@@ -33,6 +33,7 @@ from esa.report.records import RECORDS, JobSummary, Summary
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.live.faults import injected, write_port_faults
+from experiments.live.links import link_rates_mbps, queue_bytes
 from experiments.live.plan import JobPlan, plan
 from experiments.live.progress import RunProgress
 from experiments.specs.scenario import Scenario
@@ -93,14 +94,14 @@ class Measured:
 def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = False) -> tuple[Summary, Path]:
     """Run one scenario; returns its summary and folder. What ends a run early leaves the folder all the same."""
     require_root()
-    folder = new_folder(results, f"{scenario.name}-{scenario.policy}")
+    folder = new_folder(results, f"{scenario.name}-{scenario.method}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
     measured = Measured()
     problem: str | None = "ended early"
     try:
         with (
             ending_interrupts(),
-            RunProgress(console, {j.name: j.iterations for j in scenario.jobs}) as shown,
+            RunProgress(console, {j.name: j.iterations for j in scenario.job_specs}) as shown,
         ):
             _Run(scenario, folder, measured, shown, pcap).execute()
         problem = None
@@ -139,9 +140,9 @@ class _Run:
 
     def execute(self) -> None:
         scenario, say = self.scenario, self.progress.say
-        say(f"{scenario.name}: policy {scenario.policy}, switch {scenario.switch}, results in {self.folder}")
+        say(f"{scenario.name}: policy {scenario.method}, switch {scenario.live.switch}, results in {self.folder}")
         self.logs.mkdir()
-        bandwidth = [scenario.bandwidth_mbps(host) for host in scenario.host_names()]
+        bandwidth = link_rates_mbps(scenario)
         with contextlib.ExitStack() as stack:
             self.records = stack.enter_context((self.folder / RECORDS).open("w"))
             stack.callback(self._close_pipes)  # once the network, and with it every worker, is gone
@@ -150,7 +151,8 @@ class _Run:
                 SingleRack(
                     len(bandwidth),
                     bandwidth_mbps=bandwidth,
-                    switch=scenario.switch,
+                    queue_bytes=queue_bytes(scenario),
+                    switch=scenario.live.switch,
                     log_dir=self.logs,
                     pcap_dir=self.pcap_dir,
                     faults=write_port_faults(scenario, self.folder / "jobs"),
@@ -258,6 +260,8 @@ class _Run:
                     self.meeting,
                     "--stats",
                     stats,
+                    "--timers",
+                    job.server_timers,
                     *faults,
                 ],
                 stdout=log,
@@ -293,7 +297,7 @@ class _Run:
                 last_sign = now
             if heard:
                 last_sign = now
-            elif now - last_sign > SILENCE_LIMIT_S + self.scenario.give_up_s and not to_submit:
+            elif now - last_sign > SILENCE_LIMIT_S + self.scenario.timers.give_up_s and not to_submit:
                 unfinished = [worker.name for worker in self.measured.workers if worker.end is None]
                 raise RunError(f"nothing from {', '.join(unfinished)} for {now - last_sign:.0f} s; see {self.logs}")
             if now - last_sample >= SAMPLE_INTERVAL_S:
@@ -391,7 +395,7 @@ class _Run:
         if job in self.failing_until:
             return
         self.measured.failures[job] = problem
-        self.failing_until[job] = time.monotonic() + self.scenario.give_up_s + FAILING_LIMIT_S
+        self.failing_until[job] = time.monotonic() + self.scenario.timers.give_up_s + FAILING_LIMIT_S
         self.progress.say(f"  {problem.splitlines()[0]}\n  the job's other workers give up; other jobs go on")
 
     def _end_failed(self, now: float) -> None:
@@ -506,7 +510,7 @@ class _Run:
 def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Summary:
     """What a run has shown, whole or not."""
     jobs = []
-    for spec in scenario.jobs:
+    for spec in scenario.job_specs:
         workers = [worker for worker in measured.workers if worker.plan.name == spec.name]
         ends = [worker.end for worker in workers if worker.end is not None]
         job = JobSummary(
@@ -527,8 +531,8 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
     whole = len(times) == len(jobs)
     return Summary(
         scenario=scenario.name,
-        policy=scenario.policy,
-        switch=scenario.switch,
+        policy=scenario.method,
+        switch=scenario.live.switch,
         topology=scenario.topology,
         seed=scenario.seed,
         jobs=jobs,

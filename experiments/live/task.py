@@ -6,6 +6,7 @@ from pathlib import Path
 
 from esa.job import Frozen
 from esa.net.impairment import LinkFaults
+from esa.protocol.timers import Timers
 
 
 class TrainingTask(Frozen):
@@ -17,9 +18,10 @@ class TrainingTask(Frozen):
     iterations: int
     batch_size: int
     learning_rate: float
-    bucket_cap_mb: float
+    bucket_cap_mb: float | None
     seed: int
     rendezvous: str  # host:port of rank 0
     controller: str  # where runs are started
     aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo
+    timers: Timers
     faults: tuple[LinkFaults | None, ...] = ()  # by rank: what its link does to packets on purpose

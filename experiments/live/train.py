@@ -31,7 +31,6 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.nn.parallel import DistributedDataParallel
 
 from esa.job import Job
-from esa.protocol import Timers
 from esa.torch import EsaState, Statistics, Timeline, esa_hook
 from experiments.live.models import MODELS, batches, load_data
 from experiments.live.task import TrainingTask
@@ -39,9 +38,6 @@ from experiments.live.task import TrainingTask
 GLOO_TIMEOUT = timedelta(seconds=120)
 WARM_UP_ITERATIONS = 2  # DDP rebuilds its buckets after the first
 MOMENTUM = 0.9
-# Workers share this machine's cores: a peer that computes a little longer must not look like a lost packet, and what is
-# resent needlessly the PS has to sum.
-RESEND_FLOOR_NS = 100_000_000
 NETWORK_COUNTS = ("fragments", "resends", "via_ps", "ecn", "duplicates", "queries", "answers")
 
 
@@ -64,7 +60,7 @@ class Aggregation:
                 rank=rank,
                 size=task.workers,
                 faults=task.faults[rank] if task.faults else None,
-                timers=Timers(rto_initial_ns=RESEND_FLOOR_NS, rto_floor_ns=RESEND_FLOOR_NS),
+                timers=task.timers,
             )
         else:
             wait_for("join")

@@ -1,203 +1,266 @@
-"""What a run is made of: a TOML file, validated at the door.
+"""What is run, live on Mininet or in virtual time: a TOML file, validated at the door. docs/scenario.md has every key.
 
-    scenario = Scenario.load(Path("experiments/scenarios/default.toml"))
+    scenario = Scenario.load(Path("experiments/scenarios/default.toml"), check_live)
 
-A wrong file is a ScenarioError of one line that names the key and what is allowed.
+A wrong file is a ScenarioError of one line that names the key and what is allowed. What describes the experiment is
+said once, for both backends; where one of them cannot do it, its check refuses it. What only one of them can use has a
+section of its own, which the other disregards. `to_toml` gives the scenario as resolved: one text that holds all.
 """
 
 from __future__ import annotations
 
-import shutil
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import field_validator, model_validator
 
-from esa.job import MAX_FAN_IN, Frozen, Pool
+from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
-from experiments.specs.fault_specs import FaultSpec, dump_faults, link_faults
+from experiments.specs.arrivals import Arrivals, drawn_jobs, jobs_of_trace
+from experiments.specs.backends import Live, Virtual
+from experiments.specs.faults import FaultSpec, dump_faults, link_faults
+from experiments.specs.former_keys import check_former_keys
+from experiments.specs.jobs import INA, TRANSPORTS, JobSettings, JobSpec, known_policy, known_transport
+from experiments.specs.keys import MAX_JOBS, Finite, Name, key
+from experiments.specs.models import KNOWN_MODELS, ModelSpec
+from experiments.specs.network import Network
 from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window
-from experiments.specs.toml_files import ScenarioError, dump_toml, one_of, read_toml, validated
+from experiments.specs.timers import TimerSpec
+from experiments.specs.toml_files import ScenarioError, dump_toml, parse_toml, read_toml, validated
 
-GLOO = "gloo"  # the same training with the ordinary all-reduce: a plain run, no policy of the switch
-RUN_POLICIES = (*POLICIES, GLOO)
-SWITCHES = ("embedded", "bmv2")
-MODELS = ("mlp", "cnn")
-MAX_HOSTS = 253
-TRAINING_SAMPLES = 1347  # of the 1,797 digits; a test compares it with the data
-
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-Bandwidth = Annotated[float, Field(gt=0, le=1000)]
+SOURCES = ("jobs", "arrivals", "trace")  # where jobs come from: one of them
+LANES = (64, 256)
 
 
-def policy_kind(name: str) -> str:
-    """Whose rows a job takes: "shared", "slice" or "none"."""
-    return "none" if name == GLOO else policy(name).pool
+class Scenario(Finite):
+    """Jobs, the network between them, and the switches' memory that they share."""
 
+    name: Name = key("what runs and folders are called")
+    seed: int = key("of weights, samples, arrivals, faults and whatever else is drawn", 1, ge=0, lt=2**32)
+    transport: str = key(
+        "how gradients are summed: ina, in the network and by PSs; gloo, by PyTorch's own all-reduce, live alone",
+        INA,
+        allowed=", ".join(TRANSPORTS),
+    )
+    policy: str = key("of `ina`: how rows are scheduled", "esa", allowed=", ".join(POLICIES))
+    lanes: int = key("int32 values in a fragment", 64, allowed=", ".join(map(str, LANES)))
+    aggregators: int | None = key(
+        "rows that the jobs share, of each switch; a power of two",
+        None,
+        unit="rows",
+        absent="all that a switch has",
+        ge=1,
+    )
+    network: Network = key("hosts, switches and cables")
+    timers: TimerSpec = key("when to ask again, when to give up", TimerSpec())
+    live: Live = key("what live runs alone can use", Live())
+    virtual: Virtual = key("what virtual time alone can use", Virtual())
+    faults: tuple[FaultSpec, ...] = key("what links do to packets on purpose", ())
+    models: tuple[ModelSpec, ...] = key("models of the scenario's own", ())
+    job_defaults: JobSettings = key("what jobs have in common", JobSettings())
+    arrivals: Arrivals | None = key("jobs that come by chance", None, absent="none")
+    trace: str | None = key(
+        "a CSV file from this file's folder, a job a line: name,workers,iterations,submit_s,model", None, absent="none"
+    )
+    jobs: tuple[JobSpec, ...] = key("jobs, one by one", (), max_length=MAX_JOBS)
 
-class Links(Frozen):
-    """Bandwidth in Mb/s, both directions: of workers, of PSs, and of single hosts by name (`mlp-0`, `mlp-ps`)."""
-
-    worker_mbps: Bandwidth = 20.0
-    server_mbps: Bandwidth = 20.0
-    hosts: dict[str, Bandwidth] = Field(default={})
-
-
-class JobSpec(Frozen):
-    """One training job. Batch size is per worker; a learning rate is SGD's, with momentum 0.9."""
-
-    name: Name
-    model: str
-    workers: int = Field(ge=1, le=MAX_FAN_IN, default=2)
-    iterations: int = Field(ge=1, le=1_000_000)
-    batch_size: int = Field(ge=1, le=1024, default=32)
-    learning_rate: float = Field(gt=0, le=10, default=0.05)
-    bucket_cap_mb: float = Field(gt=0, le=1024, default=1.0)
-    window: int = Field(ge=1, le=16384, default=256)
-    quantisation: Literal["fixed", "adaptive"] = "adaptive"
-    fraction_bits: int = Field(ge=-64, le=64, default=24)  # of `fixed`; with two workers: gradients up to 64
-    policy: str | None = None  # in place of the run's
-    pool: Pool | None = None  # in place of what the policy takes
-    submit_s: float = Field(ge=0, le=3600, default=0.0)  # after the run's start
-
-    @field_validator("model")
+    @model_validator(mode="before")
     @classmethod
-    def _known_model(cls, model: str) -> str:
-        return one_of("model", model, MODELS)
-
-    @field_validator("policy")
-    @classmethod
-    def _known_policy(cls, name: str | None) -> str | None:
-        return None if name is None else one_of("policy", name, RUN_POLICIES)
-
-    @model_validator(mode="after")
-    def _enough_samples(self) -> JobSpec:
-        if self.workers * self.batch_size > TRAINING_SAMPLES:
-            raise ValueError(
-                f"batch_size: {self.workers} workers x {self.batch_size} samples; allowed: {TRAINING_SAMPLES} together"
-            )
-        return self
-
-
-class Scenario(Frozen):
-    """Jobs, the network between them, and the switch's memory that they share."""
-
-    name: Name
-    seed: int = Field(ge=0, lt=2**32, default=1)
-    policy: str = "esa"
-    switch: str = "embedded"
-    lanes: int = 64
-    topology: Literal["single-rack"] = "single-rack"
-    aggregators: int | None = None  # the rows that the jobs share; all there are
-    give_up_s: float = Field(gt=0, le=3600, default=30.0)  # without progress an all-reduce then fails, and its job
-    links: Links = Links()
-    faults: tuple[FaultSpec, ...] = ()
-    jobs: tuple[JobSpec, ...] = Field(min_length=1, max_length=64)
+    def _with_defaults(cls, data: Any) -> Any:
+        """Every job gets what it does not say itself."""
+        if not isinstance(data, dict) or not isinstance(data.get("job_defaults"), dict):
+            return data
+        if not isinstance(data.get("jobs"), (list, tuple)):
+            return data
+        common = {name: value for name, value in data["job_defaults"].items() if name in JobSettings.model_fields}
+        return data | {"jobs": [common | job if isinstance(job, dict) else job for job in data["jobs"]]}
 
     @field_validator("policy")
     @classmethod
     def _known_policy(cls, name: str) -> str:
-        return one_of("policy", name, RUN_POLICIES)
+        return known_policy(name)
 
-    @field_validator("switch")
+    @field_validator("transport")
     @classmethod
-    def _known_switch(cls, name: str) -> str:
-        one_of("switch", name, SWITCHES)
-        if name == "bmv2" and shutil.which("simple_switch_grpc") is None:
-            raise ValueError("'bmv2' needs simple_switch_grpc on the PATH; 'embedded' needs nothing")
-        return name
+    def _known_transport(cls, name: str) -> str:
+        return known_transport(name)
 
     @field_validator("lanes")
     @classmethod
-    def _built(cls, lanes: int) -> int:
-        # The payload-free build is for virtual time: it carries no gradients.
-        if lanes == 0:
-            raise ValueError("a run needs a build that carries lanes; allowed: 64, 256")
-        try:
-            program(lanes)
-        except ValueError:
-            raise ValueError(f"no build with {lanes} lanes; allowed: 64, 256") from None
+    def _known_lanes(cls, lanes: int) -> int:
+        if lanes not in LANES:
+            raise ValueError(f"{lanes}; allowed: {', '.join(map(str, LANES))}")
         return lanes
 
     @model_validator(mode="after")
     def _consistent(self) -> Scenario:
-        names = [job.name for job in self.jobs]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"jobs: two jobs are called '{name}'; a name may occur once")
+        given = [source for source in SOURCES if getattr(self, source)]
+        if len(given) != 1:
+            what = f"{' and '.join(given)} together" if given else "none"
+            raise ValueError(f"jobs: {what}; allowed: one of {', '.join(SOURCES)}")
+        if self.trace is not None:
+            raise ValueError("trace: only a scenario that is a file can name another; allowed: jobs, arrivals")
+        self._check_models()
+        names: set[str] = set()
+        for i, job in enumerate(self.job_specs):
+            if job.name in names:
+                raise ValueError(f"jobs[{i}].name: there is a job '{job.name}' already")
+            if job.hosts is not None and self.own_hosts:
+                raise ValueError(
+                    f"jobs[{i}].hosts: every worker and PS has its own; allowed: with network.hosts or racks"
+                )
+            names.add(job.name)
+        self._check_links()
+        return self
+
+    def _check_models(self) -> None:
+        names = [model.name for model in self.models]
+        for i, name in enumerate(names):
+            if name in names[:i] or name in KNOWN_MODELS:
+                raise ValueError(f"models[{i}].name: there is a model '{name}' already")
+            if not any(self.models[i].bytes):
+                raise ValueError(f"models[{i}].bytes: no gradients; allowed: some layer with 4 or more")
+        asked = [(f"jobs[{i}].model", job.model) for i, job in enumerate(self.jobs)]
+        asked += [(f"arrivals.models.{name}", name) for name in (self.arrivals.models if self.arrivals else ())]
+        for where, name in asked:
+            if name not in (*KNOWN_MODELS, *names):
+                raise ValueError(f"{where}: unknown model '{name}'; allowed: {', '.join((*KNOWN_MODELS, *names))}")
+
+    def _check_links(self) -> None:
         hosts = self.host_names()
-        if len(hosts) > MAX_HOSTS:
-            raise ValueError(f"jobs: {len(hosts)} workers and PSs; allowed: {MAX_HOSTS} hosts in one rack")
-        for host in self.links.hosts:
+        allowed = ", ".join(hosts) if self.own_hosts else f"{hosts[0]} to {hosts[-1]}"
+        for host in self.network.rates:
             if host not in hosts:
-                raise ValueError(f"links.hosts.{host}: no such host; allowed: {', '.join(hosts)}")
+                raise ValueError(f"network.rates.{host}: no such host; allowed: {allowed}")
         for i, fault in enumerate(self.faults):
             if fault.link not in ("all", *hosts):
-                raise ValueError(f"faults[{i}].link: no link '{fault.link}'; allowed: all, {', '.join(hosts)}")
-            if fault.where == "switch" and self.switch != "embedded":
-                raise ValueError(
-                    f"faults[{i}].where: '{self.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
-                )
-        check_rows(self.aggregators, program(self.lanes).aggregators, self.lanes)
-        self.pools()
-        return self
+                raise ValueError(f"faults[{i}].link: no link '{fault.link}'; allowed: all, {allowed}")
+
+    def check_memory(self, rows_of_switch: int, lanes: int) -> None:
+        """ValueError unless the jobs' rows are some of those that a switch has whose program carries `lanes`."""
+        check_rows(self.aggregators, rows_of_switch, lanes)
+        assign_pools(self._wishes(), self.rows, rows_of_switch)
+
+    @property
+    def topology(self) -> str:
+        return "leaf-spine" if self.network.leaf_spine else "single-rack"
+
+    @property
+    def own_hosts(self) -> bool:
+        """Whether every worker and PS has a host of its own, called after it."""
+        return self.network.rack_sizes is None
 
     @property
     def rows(self) -> int:
-        """The rows that the jobs share."""
+        """The rows of each switch that the jobs share."""
         return self.aggregators or program(self.lanes).aggregators
+
+    @property
+    def method(self) -> str:
+        """How gradients are summed, in a word for tables and folders: the policy, or another transport."""
+        return self.policy if self.transport == INA else self.transport
+
+    @cached_property
+    def job_specs(self) -> tuple[JobSpec, ...]:
+        """Every job, those too that come by chance."""
+        return self.jobs if self.arrivals is None else drawn_jobs(self.arrivals, self.job_defaults, self.seed)
+
+    @cached_property
+    def pools(self) -> dict[str, Pool]:
+        """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order."""
+        return assign_pools(self._wishes(), self.rows, program(0).aggregators)
+
+    def _wishes(self) -> list[RowWish]:
+        return [RowWish(job.name, self.policy_of(job), self.pool_kind(job), job.pool) for job in self.job_specs]
 
     def policy_of(self, job: JobSpec) -> str:
         return job.policy or self.policy
 
-    def host_names(self) -> list[str]:
-        """Every host of the run: each job's workers by rank, then its PS."""
-        return [
-            host for job in self.jobs for host in (*(f"{job.name}-{r}" for r in range(job.workers)), f"{job.name}-ps")
-        ]
+    def transport_of(self, job: JobSpec) -> str:
+        return job.transport or self.transport
 
-    def bandwidth_mbps(self, host: str) -> float:
-        default = self.links.server_mbps if host.endswith("-ps") else self.links.worker_mbps
-        return self.links.hosts.get(host, default)
-
-    def link_faults(self, host: str, where: str) -> LinkFaults | None:
-        """What the host's link does to packets on purpose, at its end or at the switch's; None: nothing."""
-        return link_faults(self.faults, self.seed, host, where)
-
-    def pools(self) -> dict[str, Pool]:
-        """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order.
-
-        ValueError where a pool exceeds the memory or overlaps a slice.
-        """
-        wishes = [
-            RowWish(job.name, self.policy_of(job), policy_kind(self.policy_of(job)), job.pool) for job in self.jobs
-        ]
-        return assign_pools(wishes, self.rows, program(self.lanes).aggregators)
+    def pool_kind(self, job: JobSpec) -> str:
+        """Whose rows a job takes: "shared", "slice" or "none"."""
+        return policy(self.policy_of(job)).pool if self.transport_of(job) == INA else "none"
 
     def window(self, job: JobSpec) -> int:
         """Fragments in flight per worker: the job's window, or what its pool has room for."""
-        return fitting_window(job.window, policy_kind(self.policy_of(job)), self.pools()[job.name])
+        return fitting_window(job.window, self.pool_kind(job), self.pools[job.name])
+
+    def host_names(self) -> list[str]:
+        """Every host, by number."""
+        sizes = self.network.rack_sizes
+        if sizes is not None:
+            return [f"host-{number}" for number in range(sum(sizes))]
+        return [f"{job.name}-{member}" for job in self.job_specs for member in (*map(str, range(job.workers)), "ps")]
+
+    def link_faults(self, host: str, where: str = "hosts") -> LinkFaults | None:
+        """What the host's link does to packets on purpose, at its end or at the switch's; None: nothing."""
+        return link_faults(self.faults, self.seed, host, where)
 
     @classmethod
-    def load(cls, path: Path, *, loss: float | None = None, **overrides: Any) -> Scenario:
-        """Read and validate a TOML file; `overrides` (those that are not None) replace its top-level keys.
+    def load(cls, path: Path, check: Check | None = None, *, loss: float | None = None, **overrides: Any) -> Scenario:
+        """Read and validate a TOML file.
 
-        loss: of every link, both directions, whatever else the file asks of them.
+        check: of the backend that is to run it. loss: of every link, both directions, whatever else the file asks of
+        them. overrides: those that are not None replace top-level keys, or keys of a section.
         """
         if loss is not None and not 0 <= loss <= 1:
             raise ScenarioError(f"loss: {loss:g}; allowed: 0 to 1")
         data = read_toml(path)
-        data |= {key: value for key, value in overrides.items() if value is not None}
+        for name, value in overrides.items():
+            if value is not None:
+                both = isinstance(value, dict) and isinstance(data.get(name), dict)
+                data[name] = data[name] | value if both else value
         if loss is not None and isinstance(data.get("faults", []), list):
             data["faults"] = [*data.get("faults", []), {"link": "all", "loss": loss}]
-        return validated(cls, data, str(path))
+        return cls.of_table(data, path.parent, str(path), check)
+
+    @classmethod
+    def parse(cls, text: str, check: Check | None = None) -> Scenario:
+        """What `to_toml` wrote."""
+        return cls.of_table(parse_toml(text, "scenario"), None, "scenario", check)
+
+    @classmethod
+    def of_table(
+        cls, data: Mapping[str, Any], folder: Path | None, source: str, check: Check | None = None
+    ) -> Scenario:
+        """Validate a file's table. folder: where its trace is; source: what an error calls it."""
+        data = dict(data)
+        trace = data.get("trace")
+        if isinstance(trace, str) and folder is not None and not (data.get("jobs") or data.get("arrivals")):
+            del data["trace"]
+            data["jobs"] = jobs_of_trace(folder / trace, data.get("models"))
+        try:
+            check_former_keys(data)
+            scenario = validated(cls, data, source)
+            if check is not None:
+                check(scenario)
+        except ScenarioError:
+            raise
+        except ValueError as error:
+            raise ScenarioError(f"{source}: {error}") from None
+        return scenario
 
     def to_toml(self) -> str:
-        """The scenario as resolved: a file that gives the same run."""
+        """The scenario as resolved: a text that gives the same scenario anywhere."""
         data = self.model_dump(mode="json", exclude_none=True)
-        del data["faults"]
-        if self.faults:
-            data["faults"] = dump_faults(self.faults)
-        return dump_toml(data)
+        if not self.network.rates:
+            del data["network"]["rates"]
+        data["faults"] = dump_faults(self.faults)
+        data["jobs"] = [{"name": job["name"], **job} for job in data["jobs"]]
+        return dump_toml({name: value for name, value in data.items() if value not in ([], {})})
+
+
+Check = Callable[[Scenario], None]
+
+
+def sums_by(name: str | None) -> dict[str, str | None]:
+    """What `Scenario.load` is to replace so that gradients are summed by this policy, or by this transport."""
+    if name is None:
+        return {}
+    return {"transport": name} if name in TRANSPORTS else {"transport": INA, "policy": name}

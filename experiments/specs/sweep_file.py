@@ -24,8 +24,8 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, field_validator
 
-from experiments.specs.simulation import Simulation
-from experiments.specs.simulation_specs import Finite, Name
+from experiments.specs.keys import Finite, Name
+from experiments.specs.scenario import Check, Scenario
 from experiments.specs.toml_files import ScenarioError, read_toml, validated
 
 MAX_POINTS = 100_000
@@ -34,11 +34,11 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 class Point(NamedTuple):
-    """One simulation of a grid: where it is on the axes, its seed, and the scenario."""
+    """One place in a grid: where it is on the axes, its seed, and the scenario."""
 
     axes: dict[str, Any]
     seed: int
-    simulation: Simulation
+    scenario: Scenario
 
 
 class SweepFile(Finite):
@@ -76,8 +76,11 @@ class SweepFile(Finite):
         return axes
 
 
-def load_sweep(path: Path) -> tuple[str, list[Point]]:
-    """The sweep's name and its grid; ScenarioError, one line, names what is wrong with the file or with a point."""
+def load_sweep(path: Path, check: Check) -> tuple[str, list[Point]]:
+    """The sweep's name and its grid, each point checked.
+
+    ScenarioError, one line, names what is wrong with the file or with a point.
+    """
     file = validated(SweepFile, read_toml(path, "sweep"), str(path))
     base_path = path.parent / file.scenario
     base = read_toml(base_path)
@@ -98,7 +101,8 @@ def load_sweep(path: Path) -> tuple[str, list[Point]]:
                 raise ScenarioError(f"{path}: axes.{key}: {error.args[0]}") from None
         source = f"{path}: {axes_text(axes)}: {base_path}" if axes else str(base_path)
         for seed in seeds:
-            points.append(Point(axes, seed, Simulation.of_table(table | {"seed": seed}, base_path.parent, source)))
+            scenario = Scenario.of_table(table | {"seed": seed}, base_path.parent, source, check)
+            points.append(Point(axes, seed, scenario))
     return file.name, points
 
 
@@ -119,7 +123,7 @@ def value_text(value: Any) -> str:
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`network.gbps = [..]` and `"network.gbps" = [..]` are the same to a person, and here."""
+    """`network.rate = [..]` and `"network.rate" = [..]` are the same to a person, and here."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}

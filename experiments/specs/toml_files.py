@@ -59,7 +59,10 @@ def validated(model: type[Model], data: dict[str, Any], source: str) -> Model:
 
 def _first_error(error: ValidationError, model: type[BaseModel]) -> str:
     """The first thing wrong, in one line: the key, what is wrong with it, what is allowed."""
-    first = error.errors()[0]
+    errors = error.errors()
+    first = errors[0]
+    if first["type"] == "missing":  # perhaps because it is misspelt
+        first = next((each for each in errors if each["type"] == "extra_forbidden"), first)
     key = _key(first["loc"])
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.wire import ENCAPSULATION_BYTES, ESA_PORT, packet_bytes, packet_dtype
+from experiments.live.places import places
 from experiments.specs.scenario import Scenario
 
 CAPTURES = "pcaps"  # in a run's folder
@@ -50,9 +51,9 @@ def calibration(folder: Path, scenario: Scenario, job: int, fragments: int) -> M
     CalibrationError where the captures do not hold all of the training.
     """
     spec = scenario.jobs[job]
-    first_port = 1 + sum(before.workers + 1 for before in scenario.jobs[:job])
     each_s, priorities = [], []
-    for port in range(first_port, first_port + spec.workers):
+    for host in places(scenario)[spec.name][:-1]:
+        port = host + 1
         sent, results = (_by_iteration(folder, port, way, scenario.lanes, fragments) for way in ("in", "out"))
         last = max(sent, default=-1)
         training = range(last - spec.iterations + 1, last + 1)  # warming up came before it

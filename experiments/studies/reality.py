@@ -36,13 +36,15 @@ from rich.table import Table
 from controller import SwitchError
 from esa.report import Summary
 from esa.report.records import RECORDS
+from esa.sim import simulate
 from experiments.common.folders import FolderError, give_to_caller, new_folder
+from experiments.live.check import check_live
 from experiments.live.run import RunError, run
 from experiments.specs.scenario import Scenario
 from experiments.specs.toml_files import ScenarioError
+from experiments.studies.calibrated import calibrated, calibrated_plan
 from experiments.studies.calibration import CAPTURES, CalibrationError, Measured, calibration
-from experiments.studies.twin import twin
-from experiments.virtual.simulate import records_text
+from experiments.virtual.run import records_text, summarise
 from topologies.p4switch import P4SwitchError
 from topologies.single_rack import NotRootError, require_root
 
@@ -131,7 +133,7 @@ def disagreements(mininet: Mapping[str, float], virtual: Mapping[str, float], wi
 
 def calibrate(path: Path, folder: Path, console: Console) -> dict[str, Measured]:
     """By job, from a run of its own whose switch captures every packet."""
-    scenario = Scenario.load(path, policy=CALIBRATION)
+    scenario = Scenario.load(path, check_live, policy=CALIBRATION)
     summary, of_run = run(scenario, folder / "calibration", console, pcap=True)
     try:
         mean_jct_s(summary)
@@ -151,7 +153,7 @@ def compare(
     """
     rows = []
     for policy in policies:
-        scenario = Scenario.load(path, policy=policy)
+        scenario = Scenario.load(path, check_live, policy=policy)
         virtual, draws_s = _in_virtual_time(scenario, measured, folder)
         runs: list[tuple[Summary, Load]] = []
         for _ in range(repeats):
@@ -168,15 +170,16 @@ def compare(
 def _in_virtual_time(
     scenario: Scenario, measured: Mapping[str, Measured], folder: Path
 ) -> tuple[Summary, tuple[float, ...]]:
-    """The median twin, whose folder lies beside that of the run, and every twin's mean JCT."""
-    twins = [twin(scenario.model_copy(update={"seed": scenario.seed + k}), measured) for k in range(DRAWS)]
-    outcomes = [one.evaluate() for one in twins]
-    draws_s = tuple(mean_jct_s(summary) for summary, _ in outcomes)
+    """The run with the median mean JCT, whose folder lies beside that of the live run, and every run's mean JCT."""
+    drawn = [calibrated(scenario.model_copy(update={"seed": scenario.seed + k}), measured) for k in range(DRAWS)]
+    outcomes = [simulate(calibrated_plan(each, measured)) for each in drawn]
+    summaries = [summarise(each, outcome) for each, outcome in zip(drawn, outcomes, strict=True)]
+    draws_s = tuple(map(mean_jct_s, summaries))
     middle = sorted(range(DRAWS), key=draws_s.__getitem__)[DRAWS // 2]
-    summary, outcome = outcomes[middle]
-    results = folder / f"{summary.scenario}-{scenario.policy}"
+    summary, outcome = summaries[middle], outcomes[middle]
+    results = folder / f"{summary.scenario}-{scenario.method}"
     results.mkdir()
-    (results / "scenario.toml").write_text(twins[middle].simulation.to_toml())
+    (results / "scenario.toml").write_text(drawn[middle].to_toml())
     (results / RECORDS).write_text(records_text(outcome))
     summary.save(results)
     return summary, draws_s
@@ -296,8 +299,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         for path in paths:  # all of them before the first one starts
             for policy in (CALIBRATION, *policies):
-                scenario = Scenario.load(path, policy=policy)
-                twin(scenario, {job.name: Measured(0.001, 0.0, (1,) * job.iterations) for job in scenario.jobs})
+                scenario = Scenario.load(path, check_live, policy=policy)
+                trial = {job.name: Measured(0.001, 0.0, (1,) * job.iterations) for job in scenario.job_specs}
+                calibrated_plan(calibrated(scenario, trial), trial)
         require_root()
         folder = new_folder(options.results, "reality")
     except (ScenarioError, NotRootError, FolderError) as error:

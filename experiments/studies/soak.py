@@ -29,6 +29,7 @@ from esa.job import Pool
 from esa.net.impairment import Impairment
 from esa.policy import POLICIES
 from esa.report import load_run
+from experiments.live.check import check_live
 from experiments.live.rig import LoopJob, Rig
 from experiments.live.run import RunError, run
 from experiments.specs.scenario import Scenario
@@ -41,11 +42,11 @@ DRAIN_ROWS = 256
 KILLS = ("switch", "PS", "controller", "worker", "again")  # again: a rank, and then the same job starts anew
 TRAINING = """
 name = "soak"
-give_up_s = 30.0
 aggregators = 64
-[links]
-worker_mbps = 200.0
-server_mbps = 200.0
+[network]
+rate = "200 Mb/s"
+[timers]
+give_up_s = 30.0
 [[jobs]]
 name = "mlp"
 model = "mlp"
@@ -267,7 +268,7 @@ class Trainings:
         folder.mkdir(parents=True)
         path = folder / "scenario.toml"
         path.write_text(TRAINING)
-        scenario = Scenario.load(path, policy=policy)
+        scenario = Scenario.load(path, check_live, policy=policy)
         over = threading.Event()
         killer = threading.Thread(target=_kill_now_and_then, args=(rng, folder, over, done), daemon=True)
         if rng is not None:

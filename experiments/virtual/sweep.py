@@ -23,9 +23,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from experiments.common.folders import write_whole
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
+from experiments.virtual.check import check_virtual
 from experiments.virtual.fingerprint import code_fingerprint
-from experiments.virtual.simulate import evaluate, records_text
+from experiments.virtual.run import evaluate, records_text
 
 POINTS = "points"
 EXECUTORS = ("local", "dask")
@@ -44,13 +45,13 @@ class Result(NamedTuple):
 
 
 def run_point(text: str) -> Result:
-    """Simulate a resolved scenario (`Simulation.to_toml`); the same text gives the same result anywhere."""
-    summary, outcome = evaluate(Simulation.parse(text))
+    """Simulate a resolved scenario (`Scenario.to_toml`); the same text gives the same result anywhere."""
+    summary, outcome = evaluate(Scenario.parse(text, check_virtual))
     return Result(summary.as_dict(), records_text(outcome), code_fingerprint())
 
 
 def sweep(
-    points: Sequence[Simulation],
+    points: Sequence[Scenario],
     executor: Executor,
     folder: Path,
     progress: Callable[[int], None] | None = None,
@@ -84,7 +85,7 @@ def sweep(
     return [done[text] for text in texts]
 
 
-def finished_points(points: Sequence[Simulation], folder: Path) -> list[Result | None]:
+def finished_points(points: Sequence[Scenario], folder: Path) -> list[Result | None]:
     """What `folder` holds of them; None: not run."""
     return [_read(folder, point.to_toml()) for point in points]
 
@@ -104,13 +105,13 @@ def _read(folder: Path, text: str) -> Result | None:
     return result if result.code == code_fingerprint() else None
 
 
-def _finished(future: Future[Result], point: Simulation) -> Result:
+def _finished(future: Future[Result], point: Scenario) -> Result:
     try:
         result = future.result()
     except BrokenExecutor:
         raise
     except Exception as error:
-        raise SweepError(f"{point.name}, {point.policy}, seed {point.seed}: {type(error).__name__}: {error}") from error
+        raise SweepError(f"{point.name}, {point.method}, seed {point.seed}: {type(error).__name__}: {error}") from error
     if result.code != code_fingerprint():
         raise SweepError("a worker of the cluster runs other code than this machine; install the same on both")
     return result

@@ -20,7 +20,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from esa.report.records import JobSummary, Summary
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
 from experiments.studies.figures import __main__ as command
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.catalogue import FIGURES
@@ -55,7 +55,7 @@ class Made(Executor):
 
     @staticmethod
     def _made_up(text: str, cut: bool) -> Result:
-        simulation = Simulation.parse(text)
+        simulation = Scenario.parse(text)
         jct_s = 0.001 + int(hashlib.sha256(text.encode()).hexdigest()[:4], 16) * 1e-8
         jobs = [JobSummary(name=job.name, workers=job.workers, fragments=100) for job in simulation.job_specs]
         summary = Summary(
@@ -170,7 +170,7 @@ def test_all_figures_can_be_simulated_in_the_time_there_is(quick: bool) -> None:
     for figure in FIGURES.values():
         places = defaultdict(list)
         for point in figure.points(Effort(quick)):
-            places[tuple(point.axes.items())].append(point.simulation)
+            places[tuple(point.axes.items())].append(point.scenario)
         for place, simulations in places.items():
             seeds = [simulation.seed for simulation in simulations]
             assert len(set(seeds)) == len(seeds) >= LEAST_SEEDS[quick], (figure.name, place)
@@ -185,8 +185,8 @@ def test_a_simulation_costs_about_what_is_reckoned() -> None:
         point = next(
             point for point in FIGURES["jct_memory"].points(Tiny(quick=True)) if point.axes["policy"] == policy
         )
-        measured = cell_of(point, run_point(point.simulation.to_toml())).measured["packet_hops"]
-        assert measured == pytest.approx(estimated_hops(point.simulation), rel=0.3)
+        measured = cell_of(point, run_point(point.scenario.to_toml())).measured["packet_hops"]
+        assert measured == pytest.approx(estimated_hops(point.scenario), rel=0.3)
 
 
 # Files

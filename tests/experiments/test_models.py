@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from experiments.live.models import MODELS, batches, load_data
-from experiments.specs.scenario import MODELS as MODEL_NAMES
-from experiments.specs.scenario import TRAINING_SAMPLES
+from experiments.specs.models import TRAINED, TRAINING_SAMPLES
 
 
 def test_split_is_the_seed_s() -> None:
@@ -19,7 +18,7 @@ def test_split_is_the_seed_s() -> None:
 
 
 def test_scenarios_know_the_models_and_the_data() -> None:
-    assert tuple(MODELS) == MODEL_NAMES
+    assert tuple(MODELS) == TRAINED
     assert len(load_data(1).train_labels) == TRAINING_SAMPLES
 
 

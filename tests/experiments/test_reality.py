@@ -8,22 +8,24 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from esa.sim.plan import Plan
 from esa.switch.process.pcap import PcapWriter
 from esa.wire import ENCAPSULATION_BYTES, ESA_PORT, packet_dtype
-from experiments.live.train import RESEND_FLOOR_NS
+from experiments.live.check import check_live
+from experiments.live.places import places
+from experiments.live.timers import RESEND_FLOOR_NS
 from experiments.specs.scenario import Scenario
 from experiments.specs.toml_files import ScenarioError
 from experiments.studies import reality
+from experiments.studies.calibrated import calibrated, calibrated_plan
 from experiments.studies.calibration import CAPTURES, CalibrationError, Measured, calibration, read_capture
 from experiments.studies.reality import BURST_BYTES, disagreements, misordered, shallow_buckets
-from experiments.studies.twin import twin
 
 TWO = """
 name = "two"
 aggregators = 32
-[links]
-worker_mbps = 5.0
-server_mbps = 5.0
+[network]
+rate = "5 Mb/s"
 [[jobs]]
 name = "a"
 model = "mlp"
@@ -39,18 +41,14 @@ iterations = 4
 window = 16
 submit_s = 0.5
 """
-DELAY = """
-[[faults]]
-link = "all"
-delay_ms = 5.0
-"""
+DELAY = 'rate = "5 Mb/s"\ndelay_us = 5000.0'
 MEASURED = {"a": Measured(0.012, 0.5, (1, 2, 3)), "b": Measured(0.03, 0.25, (9, 8, 7, 6))}
 
 
 def load(tmp_path: Path, text: str = TWO, **overrides: object) -> Scenario:
     path = tmp_path / "two.toml"
     path.write_text(text)
-    return Scenario.load(path, **overrides)
+    return Scenario.load(path, check_live, **overrides)
 
 
 # Verdict
@@ -73,16 +71,20 @@ def test_what_is_too_far_off_or_misordered_is_said_in_a_line_each() -> None:
     ]
 
 
-# Twin
+# Calibrated
+
+
+def twin(scenario: Scenario, measured: dict[str, Measured] = MEASURED) -> Plan:
+    return calibrated_plan(calibrated(scenario, measured), measured)
 
 
 def test_a_twin_has_the_jobs_the_network_and_the_timers_of_its_run(tmp_path: Path) -> None:
-    scenario = load(tmp_path, TWO + DELAY, policy="switchml")
-    plan = twin(scenario, MEASURED).plan
+    scenario = load(tmp_path, TWO.replace('rate = "5 Mb/s"', DELAY), policy="switchml")
+    plan = twin(scenario)
     a, b = plan.jobs
-    assert [job.hosts for job in plan.jobs] == [(0, 1, 2), (3, 4, 5, 6)]
+    assert [job.hosts for job in plan.jobs] == list(places(scenario).values()) == [(0, 1, 2), (3, 4, 5, 6)]
     assert [job.window for job in plan.jobs] == [scenario.window(spec) for spec in scenario.jobs] == [8, 8]
-    assert [job.pool for job in plan.jobs] == list(scenario.pools().values())
+    assert [job.pool for job in plan.jobs] == list(scenario.pools.values())
     assert [bucket.bytes for bucket in a.buckets] == [4 * 167_178]
     assert (b.iterations, b.submit_ns) == (4, 500_000_000)
     # A frame of 322 bytes takes 8 * 322 / 5e6 s.
@@ -93,7 +95,7 @@ def test_a_twin_has_the_jobs_the_network_and_the_timers_of_its_run(tmp_path: Pat
 
 
 def test_a_twin_computes_as_long_and_is_as_urgent_as_was_measured(tmp_path: Path) -> None:
-    a, b = twin(load(tmp_path), MEASURED).plan.jobs
+    a, b = twin(load(tmp_path)).jobs
     assert a.buckets[0].forward_ns + a.buckets[0].backward_ns == pytest.approx(12e6, abs=10)
     assert a.buckets[0].backward_ns == pytest.approx(2 * a.buckets[0].forward_ns, rel=0.01)
     assert (a.jitter, b.jitter) == (0.5, 0.25)
@@ -104,27 +106,27 @@ def test_a_twin_computes_as_long_and_is_as_urgent_as_was_measured(tmp_path: Path
 @pytest.mark.parametrize(
     ("before", "after", "said"),
     [
-        ("server_mbps = 5.0", "server_mbps = 6.0", "links of 5, 6 Mb/s; allowed: the same rate for all"),
+        (
+            'rate = "5 Mb/s"',
+            'rate = "5 Mb/s"\nserver_rate = "6 Mb/s"',
+            "network.server_rate: virtual time has one rate for all",
+        ),
         (
             'model = "cnn"\nquantisation = "fixed"',
             'model = "cnn"',
             "job b: quantisation: 'adaptive'; allowed: fixed",
         ),
-        ('model = "cnn"', 'model = "cnn"\npolicy = "gloo"', "job b: policy: 'gloo'; allowed: policies of the switch"),
+        ('model = "cnn"', 'model = "cnn"\ntransport = "gloo"', "job b: transport: 'gloo'; allowed: ina"),
         ("iterations = 3", "iterations = 1", "job a: iterations: 1; allowed: 2 and more"),
         ('model = "mlp"', 'model = "mlp"\nbucket_cap_mb = 0.1', "job a: 2 buckets; allowed: one"),
-        ("[[jobs]]", '[[faults]]\nlink = "all"\nloss = 0.1\n[[jobs]]', "faults: allowed: one delay_ms, of link 'all'"),
-        (
-            "[[jobs]]",
-            '[[faults]]\nlink = "a-0"\ndelay_ms = 1.0\n[[jobs]]',
-            "faults: allowed: one delay_ms, of link 'all'",
-        ),
+        ("[[jobs]]", '[[faults]]\nlink = "all"\nwhere = "switch"\nloss = 0.1\n[[jobs]]', "faults[0].where: 'switch'"),
+        ('rate = "5 Mb/s"', 'rate = "5 Mb/s"\nrates = { a-0 = "1 Mb/s" }', "network.rates: virtual time has one rate"),
     ],
 )
 def test_what_has_no_counterpart_in_virtual_time_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:
     scenario = load(tmp_path, TWO.replace(before, after, 1))
-    with pytest.raises(ScenarioError, match="two: ") as refused:
-        twin(scenario, MEASURED)
+    with pytest.raises(ScenarioError, match=r"two(: | in virtual time: |-virtual: )") as refused:
+        twin(scenario)
     assert said in str(refused.value)
 
 
@@ -132,7 +134,7 @@ def test_the_experiments_own_scenarios_have_twins() -> None:
     paths = sorted(reality.SCENARIOS.glob("*.toml"))
     assert [path.stem for path in paths] == ["contended", "crowded", "roomy"]
     for path in paths:
-        scenario = Scenario.load(path)
+        scenario = Scenario.load(path, check_live)
         assert scenario.name == path.stem
         twin(scenario, {job.name: Measured(0.01, 0.1, (1,) * job.iterations) for job in scenario.jobs})
 
@@ -209,10 +211,13 @@ def test_links_save_two_frames_in_the_block_and_mininets_own_burst_after_it() ->
 
 def test_bad_input_is_refused_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "two.toml"
-    path.write_text(TWO.replace("server_mbps = 5.0", "server_mbps = 6.0"))
+    path.write_text(TWO.replace('"5 Mb/s"', '"5 Mb/s"\nserver_rate = "6 Mb/s"'))
     results = tmp_path / "results"
     assert reality.main([str(path), "--results", str(results)]) == 2
-    assert capsys.readouterr().err == "reality: two: links of 5, 6 Mb/s; allowed: the same rate for all\n"
+    assert capsys.readouterr().err == (
+        "reality: two in virtual time: network.server_rate: virtual time has one rate for all hosts; "
+        "allowed: in live runs\n"
+    )
     path.write_text(TWO)
     assert reality.main([str(path), "--results", str(results), "--policy", "esa,fast"]) == 2
     assert "unknown policy 'fast'" in capsys.readouterr().err
@@ -223,7 +228,7 @@ def test_bad_input_is_refused_before_anything_starts(tmp_path: Path, capsys: pyt
 def test_a_scenario_in_both_worlds(root: None, tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(
-        'name = "small"\n[links]\nworker_mbps = 50.0\nserver_mbps = 50.0\n'
+        'name = "small"\n[network]\nrate = "50 Mb/s"\n'
         '[[jobs]]\nname = "mlp"\nmodel = "mlp"\niterations = 3\nwindow = 64\nquantisation = "fixed"\n'
     )
     # So wide that only what was not computed at all fails: how fast this machine is, is not the question.

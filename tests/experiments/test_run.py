@@ -17,14 +17,14 @@ import pytest
 from rich.console import Console
 
 from esa.report import Summary, load_run
+from experiments.live.check import check_live
 from experiments.live.run import run
-from experiments.specs.scenario import Scenario
+from experiments.specs.scenario import Scenario, sums_by
 
 SHORT = """
 name = "short"
-[links]
-worker_mbps = 100.0
-server_mbps = 100.0
+[network]
+rate = "100 Mb/s"
 [[jobs]]
 name = "mlp"
 model = "mlp"
@@ -44,7 +44,7 @@ submit_s = 0.5
 def load(tmp_path: Path, text: str = SHORT, **overrides: object) -> Scenario:
     path = tmp_path / "short.toml"
     path.write_text(text)
-    return Scenario.load(path, **overrides)
+    return Scenario.load(path, check_live, **overrides)
 
 
 def run_quietly(scenario: Scenario, results: Path, **options: bool) -> tuple[Summary, Path]:
@@ -60,9 +60,9 @@ def leftovers(pid: int, tmp_path: Path) -> list[str]:
 
 def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None:
     esa, folder = run_quietly(load(tmp_path, policy="esa"), tmp_path, pcap=True)
-    gloo, _ = run_quietly(load(tmp_path, policy="gloo"), tmp_path)
+    gloo, _ = run_quietly(load(tmp_path, **sums_by("gloo")), tmp_path)
     assert esa.incomplete is gloo.incomplete is None
-    for ours, theirs in zip(esa.workloads, gloo.jobs, strict=True):
+    for ours, theirs in zip(esa.jobs, gloo.jobs, strict=True):
         assert ours.final_loss == pytest.approx(theirs.final_loss, rel=0.01)
         assert ours.jct_s is not None
         assert ours.jct_s > 0
@@ -84,7 +84,7 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
 
 @pytest.mark.skipif(shutil.which("simple_switch_grpc") is None, reason="needs BMv2: simple_switch_grpc on the PATH")
 def test_the_same_run_on_bmv2(root: None, tmp_path: Path) -> None:
-    summary, _ = run_quietly(load(tmp_path, switch="bmv2"), tmp_path)
+    summary, _ = run_quietly(load(tmp_path, live={"switch": "bmv2"}), tmp_path)
     assert summary.incomplete is None
     assert summary.total("completed") > 0
 
@@ -121,7 +121,7 @@ def nothing_goes_on() -> Iterator[None]:
 
 def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
     path = tmp_path / "cut.toml"
-    text = text.replace('name = "short"', 'name = "short"\ngive_up_s = 2.0')
+    text = text.replace('name = "short"', 'name = "short"\ntimers.give_up_s = 2.0')
     path.write_text(text.replace("iterations = 6", "iterations = 5000"))
     process = subprocess.Popen(
         [*COMMAND, str(path), "--results", str(tmp_path / "results")],

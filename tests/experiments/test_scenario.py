@@ -1,4 +1,4 @@
-"""A scenario that cannot be run is refused with one line that names the key and what is allowed."""
+"""A scenario that cannot be run live is refused with one line that names the key and what is allowed."""
 
 from __future__ import annotations
 
@@ -9,15 +9,23 @@ import pytest
 
 from esa.job import Pool
 from esa.net.impairment import Impairment
-from experiments.specs.scenario import Scenario, ScenarioError
+from experiments.live.check import check_live
+from experiments.live.faults import host_faults
+from experiments.live.links import link_rates_mbps, queue_bytes
+from experiments.live.places import places
+from experiments.live.timers import RESEND_FLOOR_NS, server_timers, worker_timers
+from experiments.specs.scenario import Scenario, sums_by
+from experiments.specs.toml_files import ScenarioError
+from experiments.virtual.check import check_virtual
+from experiments.virtual.translate import plan_of
 
 SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios"
 
 GOOD = """
 name = "two"
 aggregators = 64
-[links]
-worker_mbps = 20.0
+[network]
+rate = "20 Mb/s"
 [[jobs]]
 name = "a"
 model = "mlp"
@@ -34,33 +42,55 @@ window = 16
 def load(tmp_path: Path, text: str, **overrides: object) -> Scenario:
     path = tmp_path / "scenario.toml"
     path.write_text(text)
-    return Scenario.load(path, **overrides)
+    return Scenario.load(path, check_live, **overrides)
 
 
 def test_the_scenarios_here_are_good() -> None:
-    files = sorted(SCENARIOS.glob("*.toml"))
-    assert {file.stem for file in files} >= {"default", "contention"}
+    files = [*SCENARIOS.glob("*.toml"), *SCENARIOS.glob("reality/*.toml")]
+    assert {file.stem for file in files} >= {"default", "contention", "lossy", "lossy-short", "roomy", "contended"}
     for file in files:
-        for policy in ("esa", "atp", "switchml", "ps", "gloo"):
-            Scenario.load(file, policy=policy)
+        for policy in ("esa", "atp", "switchml", "ps"):
+            Scenario.load(file, check_live, policy=policy)
+            plan_of(Scenario.load(file, check_virtual, policy=policy))
+        if file.stem != "contended":  # delayed links are not gloo's
+            Scenario.load(file, check_live, **sums_by("gloo"))
 
 
 @pytest.mark.parametrize(
     ("old", "new", "key", "allowed"),
     [
-        ('name = "two"', 'name = "two"\ncolour = 1', "colour", "policy, switch"),
+        ('name = "two"', 'name = "two"\ncolour = 1', "colour", "policy, lanes"),
         ("window = 48", "windows = 48", "jobs[0].windows", "window"),
-        ("worker_mbps = 20.0", "worker_mpbs = 20.0", "links.worker_mpbs", "worker_mbps"),
-        ("worker_mbps = 20.0", "worker_mbps = 2000.0", "links.worker_mbps", "1000"),
-        ("worker_mbps = 20.0", "hosts = { a-9 = 5.0 }", "links.hosts.a-9", "a-0, a-1, a-ps"),
+        ("rate =", "raet =", "network.raet", "rate, hosts"),
+        ("20 Mb/s", "2 Gb/s", "network.rate", "at most 1 Gb/s"),
+        ('rate = "20 Mb/s"', 'rate = "1 Mb/s"\nrates = { a-9 = "5 Mb/s" }', "network.rates.a-9", "a-0, a-1, a-ps"),
+        ('"20 Mb/s"', "20.0", "network.rate", 'as "25 Mb/s"'),
+        ('"20 Mb/s"', '"20 MB/s"', "network.rate", 'as "25 Mb/s"'),
+        ('rate = "20 Mb/s"', "", "network.rate", "missing"),
+        ('rate = "20 Mb/s"', 'rate = "20 Mb/s"\nracks = [4, 4]', "network.racks", "one rack"),
+        ('rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 5', "network.hosts", "a host for each"),
+        ('rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 300', "network.hosts", "253"),
+        ('rate = "20 Mb/s"', 'rate = "20 Mb/s"\necn_packets = 9', "network.ecn_packets", "virtual time"),
+        (
+            'rate = "20 Mb/s"',
+            'rate = "20 Mb/s"\ndelay_us = 5000.0\n[job_defaults]\ntransport = "gloo"',
+            "network.delay_us",
+            "ina",
+        ),
+        ("[network]", "[timers]\nrto_floor_us = 2e6\n[network]", "timers.rto_initial_us", "from rto_floor_us, 2e+06"),
+        ('name = "two"', 'name = "two"\ntransport = "mpi"', "transport", "ina, gloo"),
+        ('name = "two"', 'name = "two"\npolicy = "gloo"', "policy", 'transport = "gloo"'),
         ('name = "two"', 'name = "two"\npolicy = "best"', "policy", "esa, atp, switchml, ps"),
-        ('name = "two"', 'name = "two"\nswitch = "tofino"', "switch", "embedded, bmv2"),
+        ("[network]", '[live]\nswitch = "tofino"\n[network]', "live.switch", "embedded, bmv2"),
         ('name = "two"', 'name = "two"\nlanes = 128', "lanes", "64, 256"),
         ('name = "two"', 'name = "two"\nlanes = 0', "lanes", "64, 256"),
-        ('name = "two"', 'name = "two"\ntopology = "ring"', "topology", "single-rack"),
         ('model = "mlp"', 'model = "gpt"', "jobs[0].model", "mlp, cnn"),
+        ('model = "mlp"', 'model = "vgg16"', "jobs[0].model", "mlp, cnn"),
+        ("window = 48", "scale = 0.5", "jobs[0].scale", "1.0 live"),
+        ("window = 48", 'order = "front-first"', "jobs[0].order", "'ddp' live"),
+        ("window = 48", "hosts = [0, 1, 2]", "jobs[0].hosts", "network.hosts"),
         ("window = 48", 'policy = "best"', "jobs[0].policy", "esa, atp, switchml, ps"),
-        ("window = 48", "workers = 33", "jobs[0].workers", "32"),
+        ("window = 48", "workers = 33\nbatch_size = 1", "jobs[0].workers", "32"),
         ("window = 48", "workers = 0", "jobs[0].workers", "1"),
         ("window = 48", "batch_size = 1000", "jobs[0].batch_size", "1347"),
         ("window = 48", 'quantisation = "float"', "jobs[0].quantisation", "fixed"),
@@ -68,7 +98,7 @@ def test_the_scenarios_here_are_good() -> None:
         ("window = 48", "pool = { base = 8192, size = 64 }", "jobs[0].pool", "8192 rows"),
         ("aggregators = 64", "aggregators = 100", "aggregators", "powers of two"),
         ("aggregators = 64", "aggregators = 16384", "aggregators", "1 to 8192"),
-        ('name = "b"', 'name = "a"', "jobs", "once"),
+        ('name = "b"', 'name = "a"', "jobs[1].name", "already"),
         ('name = "two"', "", "name", "missing"),
     ],
 )
@@ -115,9 +145,10 @@ def test_faults_that_cannot_be_are_refused(tmp_path: Path, old: str, new: str, k
 
 def test_bmv2_has_no_faults_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
-    load(tmp_path, GOOD + FAULT, switch="bmv2")
+    bmv2 = {"switch": "bmv2"}
+    load(tmp_path, GOOD + FAULT, live=bmv2)
     with pytest.raises(ScenarioError, match=r"faults\[0\]\.where: 'bmv2' has no faults; allowed: 'hosts'"):
-        load(tmp_path, GOOD + FAULT + 'where = "switch"\n', switch="bmv2")
+        load(tmp_path, GOOD + FAULT + 'where = "switch"\n', live=bmv2)
 
 
 def test_later_faults_replace_the_keys_they_set(tmp_path: Path) -> None:
@@ -155,26 +186,26 @@ def test_missing_file_and_broken_toml_are_named(tmp_path: Path) -> None:
 
 def test_bmv2_that_is_not_installed_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
-    with pytest.raises(ScenarioError, match=r"switch: 'bmv2' needs simple_switch_grpc on the PATH"):
-        load(tmp_path, GOOD, switch="bmv2")
+    with pytest.raises(ScenarioError, match=r"live.switch: 'bmv2' needs simple_switch_grpc on the PATH"):
+        load(tmp_path, GOOD, live={"switch": "bmv2"})
 
 
 def test_command_line_overrides_the_file(tmp_path: Path) -> None:
-    scenario = load(tmp_path, GOOD, policy="atp", seed=7, switch=None)
-    assert (scenario.policy, scenario.seed, scenario.switch) == ("atp", 7, "embedded")
+    scenario = load(tmp_path, GOOD, policy="atp", seed=7, live=None)
+    assert (scenario.policy, scenario.seed, scenario.live.switch) == ("atp", 7, "embedded")
 
 
 def test_the_resolved_file_gives_the_same_scenario(tmp_path: Path) -> None:
-    text = GOOD.replace("worker_mbps = 20.0", "hosts = { a-0 = 5.0 }")
+    text = GOOD.replace('rate = "20 Mb/s"', 'rate = "20 Mb/s"\nrates = { a-0 = "5 Mb/s" }')
     scenario = load(tmp_path, text.replace("window = 48", "pool = { base = 64, size = 64 }"))
     assert load(tmp_path, scenario.to_toml()) == scenario
 
 
 def test_shared_pools_are_one_and_slices_share_its_rows(tmp_path: Path) -> None:
     esa = load(tmp_path, GOOD, policy="esa")
-    assert esa.pools() == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=64)}
+    assert esa.pools == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=64)}
     switchml = load(tmp_path, GOOD, policy="switchml")
-    assert switchml.pools() == {"a": Pool(base=0, size=32), "b": Pool(base=32, size=32)}
+    assert switchml.pools == {"a": Pool(base=0, size=32), "b": Pool(base=32, size=32)}
 
 
 def test_a_window_fits_its_pool(tmp_path: Path) -> None:
@@ -185,3 +216,126 @@ def test_a_window_fits_its_pool(tmp_path: Path) -> None:
         for scenario in [load(tmp_path, GOOD.replace("aggregators = 64", "aggregators = 32"), policy=policy)]
     }
     assert windows == {"esa": [32, 16], "switchml": [8, 8], "ps": [48, 16]}
+
+
+def test_gloo_takes_no_rows(tmp_path: Path) -> None:
+    scenario = load(tmp_path, GOOD, **sums_by("gloo"))
+    assert scenario.method == "gloo"
+    assert [scenario.window(job) for job in scenario.jobs] == [48, 16]
+    assert load(tmp_path, GOOD, **sums_by("atp")).method == "atp"
+    one = load(tmp_path, GOOD.replace("window = 48", 'transport = "gloo"'))
+    assert [scenario.pool_kind(job) for scenario in [one] for job in one.jobs] == ["none", "shared"]
+
+
+def test_links_have_the_rates_that_are_asked_of_them(tmp_path: Path) -> None:
+    text = GOOD.replace("[network]", '[network]\nserver_rate = "40 Mb/s"\nrates = { a-0 = "5 Mb/s", b-ps = "6 Mb/s" }')
+    scenario = load(tmp_path, text)
+    assert scenario.host_names() == ["a-0", "a-1", "a-ps", "b-0", "b-1", "b-ps"]
+    assert link_rates_mbps(scenario) == [5.0, 20.0, 40.0, 20.0, 20.0, 6.0]
+    assert queue_bytes(scenario) == 512 * 1024
+    assert queue_bytes(load(tmp_path, GOOD.replace("[network]", "[network]\nqueue_packets = 10"))) == 3220
+
+
+def test_jobs_on_hosts_that_are_counted_take_what_is_free(tmp_path: Path) -> None:
+    text = GOOD.replace("[network]", "[network]\nhosts = 8").replace("window = 16", "hosts = [5, 1, 2]")
+    assert places(load(tmp_path, text)) == {"a": (0, 3, 4), "b": (5, 1, 2)}
+    assert load(tmp_path, text).host_names()[-1] == "host-7"
+    with pytest.raises(ScenarioError, match=r"jobs\[1\]\.hosts: 8; allowed: 0 to 7"):
+        load(tmp_path, text.replace("[5, 1, 2]", "[8, 1, 2]"))
+    with pytest.raises(ScenarioError, match=r"jobs\[1\]\.hosts: 1 is another job's"):
+        load(tmp_path, text.replace("window = 48", "hosts = [0, 1, 3]"))
+
+
+def test_a_delay_of_cables_is_the_hosts_faults_and_its_own(tmp_path: Path) -> None:
+    scenario = load(tmp_path, GOOD.replace("[network]", "[network]\ndelay_us = 5000.0") + FAULT + "delay_ms = 2.0\n")
+    a0, a1 = host_faults(scenario, "a-0"), host_faults(scenario, "a-1")
+    assert a0 is not None
+    assert a1 is not None
+    assert a0.to_switch == Impairment(loss=0.1, delay_ms=7.0)
+    assert a0.from_switch == a1.to_switch == a1.from_switch == Impairment(delay_ms=5.0)
+    assert a0.seed != a1.seed
+    assert host_faults(load(tmp_path, GOOD), "a-0") is None
+
+
+def test_timers_are_the_real_endpoints_unless_the_file_says_otherwise(tmp_path: Path) -> None:
+    text = GOOD.replace(
+        "[network]", "[timers]\nrto_ceiling_us = 5e6\npatience_floor_us = 3000.0\nask_ahead = 2\n[network]"
+    )
+    spec = load(tmp_path, text).timers
+    workers, server = worker_timers(spec), server_timers(spec)
+    assert (workers.rto_floor_ns, workers.rto_initial_ns, workers.rto_ceiling_ns) == (
+        RESEND_FLOOR_NS, RESEND_FLOOR_NS, 5_000_000_000,
+    )  # fmt: skip
+    assert (server.patience_floor_ns, server.ask_ahead) == (3_000_000, 2)
+
+
+def test_large_scenarios_are_refused_live_with_the_reason() -> None:
+    refused = {
+        "contention": "network.rate: 100 Gb/s; allowed: at most 1 Gb/s live",
+        "leaf-spine": "network.racks: live runs have one rack; allowed: network.hosts, or virtual time",
+    }
+    for name, reason in refused.items():
+        path = SCENARIOS / "sim" / f"{name}.toml"
+        with pytest.raises(ScenarioError) as found:
+            Scenario.load(path, check_live)
+        assert str(found.value) == f"{path}: {reason}"
+
+
+FORMER = {
+    "former-live": 'name = "x"\ngive_up_s = 30.0\n[links]\nworker_mbps = 5.0\n[[jobs]]\nname = "a"\nmodel = "mlp"\n',
+    "former-virtual": 'name = "x"\nsample_us = 5.0\n[network]\nhosts = 3\n[[jobs]]\nname = "a"\nmodel = "vgg16"\n',
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ("", "", "links.worker_mbps: is no key any more; replaced by network.rate"),
+        ("worker_mbps = 5.0", "", "give_up_s: is no key any more; replaced by timers.give_up_s"),
+        ("give_up_s = 30.0", 'switch = "bmv2"', "links.worker_mbps"),
+        (
+            "worker_mbps = 5.0",
+            "server_mbps = 5.0",
+            "links.server_mbps: is no key any more; replaced by network.server_rate",
+        ),
+        ("worker_mbps = 5.0", "hosts = { a-0 = 1.0 }", "links.hosts: is no key any more; replaced by network.rates"),
+    ],
+)
+def test_keys_of_former_live_runs_are_refused_with_what_replaced_them(
+    tmp_path: Path, old: str, new: str, refused: str
+) -> None:
+    with pytest.raises(ScenarioError) as found:
+        load(tmp_path, FORMER["former-live"].replace(old, new, 1) if old else FORMER["former-live"])
+    assert "\n" not in str(found.value)
+    assert f"scenario.toml: {refused}" in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "refused"),
+    [
+        ("", "", "sample_us: is no key any more; replaced by virtual.sample_us"),
+        ("sample_us = 5.0", "limit_s = 1.0", "limit_s: is no key any more; replaced by virtual.limit_s"),
+        ("sample_us = 5.0", "wire_lanes = 256", "wire_lanes: is no key any more; replaced by lanes"),
+        ("sample_us = 5.0", "lanes = 0", "lanes: 0; replaced by virtual.carry_gradients"),
+        ("hosts = 3", "gbps = 10.0", "network.gbps: is no key any more; replaced by network.rate"),
+        ("hosts = 3", "switch_ns = 10", "network.switch_ns: is no key any more; replaced by virtual.switch_ns"),
+        (
+            "[network]",
+            "[hosts]\nsend_ns = 1\n[network]",
+            "hosts.send_ns: is no key any more; replaced by virtual.send_ns",
+        ),
+        ('name = "a"', 'name = "a"\noverlap = true', "jobs[0].overlap: is no key any more; replaced by order"),
+        (
+            "[network]",
+            "[job_defaults]\noverlap = false\n[network]",
+            "job_defaults.overlap: is no key any more; replaced",
+        ),
+    ],
+)
+def test_keys_of_former_simulations_are_refused_with_what_replaced_them(
+    tmp_path: Path, old: str, new: str, refused: str
+) -> None:
+    with pytest.raises(ScenarioError) as found:
+        load(tmp_path, FORMER["former-virtual"].replace(old, new, 1))
+    assert "\n" not in str(found.value)
+    assert f"scenario.toml: {refused}" in str(found.value)

@@ -14,9 +14,10 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments import cli
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
 from experiments.specs.sweep_file import Point, load_sweep
 from experiments.specs.toml_files import ScenarioError
+from experiments.virtual.check import check_virtual
 from experiments.virtual.sweep import (
     POINTS,
     SweepError,
@@ -36,9 +37,11 @@ SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios" / "sim"
 BASE = """
 name = "base"
 aggregators = 16
+[virtual]
 sample_us = 20.0
 [network]
 hosts = 6
+rate = "100 Gb/s"
 [job_defaults]
 workers = 2
 iterations = 2
@@ -88,9 +91,9 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("sweep.toml").write_text(SWEEP)
 
 
-def grid() -> tuple[list[Point], list[Simulation]]:
-    _, points = load_sweep(Path("sweep.toml"))
-    return points, [point.simulation for point in points]
+def grid() -> tuple[list[Point], list[Scenario]]:
+    _, points = load_sweep(Path("sweep.toml"), check_virtual)
+    return points, [point.scenario for point in points]
 
 
 def swept(folder: str, executor: Executor) -> Path:
@@ -109,7 +112,7 @@ def test_the_sweeps_here_are_good() -> None:
     files = sorted((SCENARIOS / "sweeps").glob("*.toml"))
     assert "memory" in {file.stem for file in files}
     for file in files:
-        assert len(load_sweep(file)[1]) > 1
+        assert len(load_sweep(file, check_virtual)[1]) > 1
 
 
 def test_the_grid_is_the_product_in_the_order_of_the_file() -> None:
@@ -130,24 +133,24 @@ def test_the_grid_is_the_product_in_the_order_of_the_file() -> None:
 @pytest.mark.parametrize(
     ("axes", "expected"),
     [
-        ("[axes.network]\ngbps = [10.0, 40.0]", [10.0, 40.0]),
-        ("[axes]\nnetwork.gbps = [10.0, 40.0]", [10.0, 40.0]),
-        ('[axes]\n"network.gbps" = [10.0, 40.0]', [10.0, 40.0]),
+        ("[axes.network]\nrate = ['10 Gb/s', '40 Gb/s']", [10e9, 40e9]),
+        ("[axes]\nnetwork.rate = ['10 Gb/s', '40 Gb/s']", [10e9, 40e9]),
+        ('[axes]\n"network.rate" = ["10 Gb/s", "40 Gb/s"]', [10e9, 40e9]),
     ],
 )
 def test_an_axis_may_be_in_a_table(axes: str, expected: list[float]) -> None:
     Path("sweep.toml").write_text(f'name = "x"\nscenario = "base.toml"\n{axes}\n')
-    _, points = load_sweep(Path("sweep.toml"))
-    assert [point.simulation.network.gbps for point in points] == expected
-    assert [point.axes for point in points] == [{"network.gbps": gbps} for gbps in expected]
+    _, points = load_sweep(Path("sweep.toml"), check_virtual)
+    assert [point.scenario.network.rate for point in points] == expected
+    assert [point.axes for point in points] == [{"network.rate": rate} for rate in ("10 Gb/s", "40 Gb/s")]
 
 
 def test_an_axis_may_be_of_one_job_and_seeds_a_number() -> None:
     text = 'name = "x"\nscenario = "base.toml"\nseeds = 3\n[axes]\n"jobs.1.window" = [4]\n'
     Path("sweep.toml").write_text(text)
-    _, points = load_sweep(Path("sweep.toml"))
+    _, points = load_sweep(Path("sweep.toml"), check_virtual)
     assert [point.seed for point in points] == [1, 2, 3]
-    assert [[job.window for job in point.simulation.jobs] for point in points] == [[16, 4]] * 3
+    assert [[job.window for job in point.scenario.jobs] for point in points] == [[16, 4]] * 3
 
 
 @pytest.mark.parametrize(
@@ -178,7 +181,7 @@ def test_bad_sweeps_are_refused_before_anything_starts(old: str, new: str, messa
     assert old in SWEEP
     Path("sweep.toml").write_text(SWEEP.replace(old, new, 1))
     with pytest.raises(ScenarioError) as refused:
-        load_sweep(Path("sweep.toml"))
+        load_sweep(Path("sweep.toml"), check_virtual)
     assert "\n" not in str(refused.value)
     assert message in str(refused.value)
 

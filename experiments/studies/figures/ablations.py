@@ -1,8 +1,8 @@
 """What each of ESA's mechanisms brings: taken away one at a time.
 
-A ratio above 1 is what is lost without the mechanism, below 1 what it costs. With overlap the front layers are sent
-first and the next forward pass starts with their sums, which the layer's factor is for. Jobs that are all alike have
-priorities that are often equal.
+A ratio above 1 is what is lost without the mechanism, below 1 what it costs. Where the condition says overlap, the
+order is front-first: front layers are sent first and the next forward pass starts with their sums, which the layer's
+factor is for. Jobs that are all alike have priorities that are often equal.
 """
 
 from __future__ import annotations
@@ -53,12 +53,16 @@ def _points(effort: Effort) -> list[Point]:
     return [
         Point(
             {"variant": name, "condition": condition},
-            simulation(effort, policy, seed, job={"priority": priority, "overlap": condition == _OVERLAP}, **changed),
+            simulation(effort, policy, seed, job={"priority": priority, "order": _order(condition)}, **changed),
         )
         for name, (policy, priority) in VARIANTS.items()
         for condition, changed in CONDITIONS.items()
         for seed in effort.many_seeds
     ]
+
+
+def _order(condition: str) -> str:
+    return "front-first" if condition == _OVERLAP else "ddp"
 
 
 def _jct(cells: Cells, variant: str, condition: str) -> npt.NDArray[np.float64]:

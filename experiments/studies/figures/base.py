@@ -18,7 +18,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
+from experiments.virtual.check import check_virtual
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 HEAVY, LIGHT = "communication-heavy", "computation-heavy"
@@ -28,7 +29,8 @@ WORKERS = 4
 ITERATIONS = 4
 JITTER = 0.1
 SUBMITTED_WITHIN_S = 0.015  # at full size, where an iteration of a communication-heavy job takes 16 ms
-NETWORK: Mapping[str, Any] = {"gbps": 100.0, "delay_us": 1.0, "switch_ns": 400, "queue_packets": 4096}
+NETWORK: Mapping[str, Any] = {"rate": "100 Gb/s", "delay_us": 1.0, "queue_packets": 4096}
+VIRTUAL: Mapping[str, Any] = {"switch_ns": 400}
 
 FULL_SCALE = 0.02  # of the models, unless quick
 
@@ -73,14 +75,15 @@ def simulation(
     places: Sequence[Sequence[int]] | None = None,
     submitted_within_s: float = SUBMITTED_WITHIN_S,
     network: Mapping[str, Any] | None = None,
+    virtual: Mapping[str, Any] | None = None,
     job: Mapping[str, Any] | None = None,
     **others: Any,
-) -> Simulation:
+) -> Scenario:
     """One simulation. What is not said is as in the setting above.
 
     models: of the jobs, in place of `heavy` and `light` ones; places: by job, hosts of the workers and then of the PS.
-    submitted_within_s: of the models at full size. network, job: further keys of the scenario's `network` and
-    `job_defaults`; others: of the scenario itself.
+    submitted_within_s: of the models at full size. network, virtual, job: further keys of the scenario's `network`,
+    `virtual` and `job_defaults`; others: of the scenario itself.
     """
     scale = effort.scale if scale is None else scale
     names = [HEAVY] * heavy + [LIGHT] * light if models is None else models
@@ -102,13 +105,14 @@ def simulation(
         "jitter": JITTER,
         **(job or {}),
     }
-    scenario: dict[str, Any] = {
+    table: dict[str, Any] = {
         "name": "figure",
         "seed": seed,
         "policy": policy,
         "aggregators": rows,
         "network": whole_network,
+        "virtual": {**VIRTUAL, **(virtual or {})},
         "job_defaults": settings,
         "jobs": jobs,
     }
-    return Simulation(**(scenario | others))
+    return Scenario.of_table(table | others, None, "figure", check_virtual)

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.report.records import Summary
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
 from experiments.virtual.sweep import Result
 
 _LANE_BYTES = 4
@@ -20,10 +20,10 @@ Place = str | int | float
 
 
 class Point(NamedTuple):
-    """A simulation and where it is on the axes; its seed is no axis."""
+    """What is simulated and where it is on the axes; its seed is no axis."""
 
     axes: dict[str, Place]
-    simulation: Simulation
+    scenario: Scenario
 
 
 class Cell(NamedTuple):
@@ -44,7 +44,7 @@ def cell_of(point: Point, result: Result) -> Cell:
     """What one simulation showed."""
     summary = Summary.model_validate(result.summary)
     fragments = sum(job.fragments for job in summary.jobs) or math.nan
-    gradient_bytes = fragments * _LANE_BYTES * point.simulation.wire_lanes
+    gradient_bytes = fragments * _LANE_BYTES * point.scenario.lanes
     measured = {
         "jct_ms": math.nan if summary.mean_jct_s is None else 1e3 * summary.mean_jct_s,
         "taken": math.nan if summary.occupancy_mean is None else summary.occupancy_mean,
@@ -90,7 +90,7 @@ class Cells:
 
     @property
     def seeds(self) -> list[int]:
-        return sorted({cell.point.simulation.seed for cell in self.cells})
+        return sorted({cell.point.scenario.seed for cell in self.cells})
 
 
 def _is_at(axes: Mapping[str, Place], asked: Mapping[str, Place]) -> bool:

@@ -14,11 +14,11 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure as Canvas
 
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.cells import Cells, Place, Point
 from experiments.studies.figures.statistics import Interval
-from experiments.virtual.simulation_plan import plan_of
+from experiments.virtual.translate import plan_of
 
 Row = dict[str, Place | Interval]  # of a CSV file; an interval is three columns
 
@@ -61,9 +61,9 @@ def ratio_text(interval: Interval) -> str:
     return f"{interval.centre:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 
 
-def estimated_hops(simulation: Simulation) -> float:
+def estimated_hops(scenario: Scenario) -> float:
     """About how many packet-hops a simulation takes: what it costs. Lost packets are not reckoned with."""
-    plan = plan_of(simulation)
+    plan = plan_of(scenario)
     hops = 0.0
     for job in plan.jobs:
         per_iteration = sum(math.ceil(bucket.bytes / (4 * plan.wire_lanes)) for bucket in job.buckets)

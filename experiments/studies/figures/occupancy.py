@@ -21,7 +21,7 @@ SAMPLE_US = 5.0
 
 def _points(effort: Effort) -> list[Point]:
     return [
-        Point({"policy": policy}, simulation(effort, policy, seed, sample_us=SAMPLE_US))
+        Point({"policy": policy}, simulation(effort, policy, seed, virtual={"sample_us": SAMPLE_US}))
         for policy in POLICIES
         for seed in effort.seeds
     ]

@@ -49,7 +49,7 @@ def points_text(cells: Cells) -> str:
     lines: list[dict[str, object]] = [
         {
             **cell.point.axes,
-            "seed": cell.point.simulation.seed,
+            "seed": cell.point.scenario.seed,
             **{name: _number(value) for name, value in cell.measured.items()},
             "incomplete": cell.incomplete or "",
         }

@@ -30,7 +30,7 @@ class Made(NamedTuple):
         """Simulations that did not end as they should, each in a line."""
         return [
             f"{self.figure.name}, {', '.join(f'{key} {value}' for key, value in cell.point.axes.items())}, "
-            f"seed {cell.point.simulation.seed}: {cell.incomplete}"
+            f"seed {cell.point.scenario.seed}: {cell.incomplete}"
             for cell in self.cells.cells
             if cell.incomplete is not None
         ]
@@ -51,8 +51,8 @@ def make_figure(
     began = time.monotonic()
     points = figure.points(effort)
     # The largest first, so that no core is left with one of them at the end.
-    order = sorted(range(len(points)), key=lambda k: -estimated_hops(points[k].simulation))
-    simulations = [points[k].simulation for k in order]
+    order = sorted(range(len(points)), key=lambda k: -estimated_hops(points[k].scenario))
+    simulations = [points[k].scenario for k in order]
     to_run = sum(found is None for found in finished_points(simulations, points_folder))
     results = sweep(simulations, executor, points_folder, lambda count: progress(count / len(points)))
     found = dict(zip(order, results, strict=True))

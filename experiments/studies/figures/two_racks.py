@@ -22,10 +22,10 @@ from experiments.studies.figures.statistics import mean_interval, ratio_interval
 JOBS, PER_RACK = 8, 2  # workers of a job in each of its racks
 ONE_RACK = "one rack"
 _HOSTS = JOBS * PER_RACK  # of a rack with workers
-_SPINES: dict[str, tuple[int, float]] = {
-    "two racks, 1 spine": (1, 400.0),
-    "two racks, 2 spines": (2, 400.0),
-    "two racks, 1 spine, 100 Gb/s": (1, 100.0),
+_SPINES: dict[str, tuple[int, str]] = {
+    "two racks, 1 spine": (1, "400 Gb/s"),
+    "two racks, 2 spines": (2, "400 Gb/s"),
+    "two racks, 1 spine, 100 Gb/s": (1, "100 Gb/s"),
 }
 LAYOUTS = (ONE_RACK, *_SPINES)
 
@@ -33,12 +33,12 @@ LAYOUTS = (ONE_RACK, *_SPINES)
 def _layout(name: str) -> Mapping[str, Any]:
     if name == ONE_RACK:
         return {}
-    spines, gbps = _SPINES[name]
+    spines, rate = _SPINES[name]
     places = [
         (*(rack * _HOSTS + PER_RACK * job + k for rack in range(2) for k in range(PER_RACK)), 2 * _HOSTS + job)
         for job in range(JOBS)
     ]
-    return {"places": places, "network": {"racks": (_HOSTS, _HOSTS, JOBS), "spines": spines, "spine_gbps": gbps}}
+    return {"places": places, "network": {"racks": (_HOSTS, _HOSTS, JOBS), "spines": spines, "spine_rate": rate}}
 
 
 def _points(effort: Effort) -> list[Point]:

@@ -1,4 +1,4 @@
-"""A simulation that cannot be is refused with one line that names the key and what is allowed; others become plans."""
+"""A scenario that virtual time cannot have is refused with one line that names the key; others become plans."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from esa.net.impairment import Impairment
 from esa.policy import POLICIES
 from esa.workloads import DDP_CAP_BYTES, MODELS, priorities, profile
 from esa.workloads import buckets as buckets_of
-from experiments.specs.simulation import Simulation
+from experiments.specs.scenario import Scenario
 from experiments.specs.toml_files import ScenarioError
-from experiments.virtual.simulation_plan import plan_of
+from experiments.virtual.check import check_virtual
+from experiments.virtual.translate import plan_of
 
 SCENARIOS = Path(__file__).parents[2] / "experiments" / "scenarios" / "sim"
 
@@ -23,7 +24,7 @@ name = "two"
 aggregators = 64
 [network]
 hosts = 8
-gbps = 10.0
+rate = "10 Gb/s"
 [job_defaults]
 workers = 3
 window = 48
@@ -42,6 +43,7 @@ ARRIVALS = """
 name = "many"
 [network]
 hosts = 8
+rate = "100 Gb/s"
 [job_defaults]
 scale = 0.001
 [arrivals]
@@ -60,10 +62,10 @@ backward_ms = [3.0, 4.0]
 """
 
 
-def load(tmp_path: Path, text: str, **overrides: object) -> Simulation:
+def load(tmp_path: Path, text: str, **overrides: object) -> Scenario:
     path = tmp_path / "scenario.toml"
     path.write_text(text)
-    return Simulation.load(path, **overrides)
+    return Scenario.load(path, check_virtual, **overrides)
 
 
 def refusal(tmp_path: Path, text: str) -> str:
@@ -79,7 +81,7 @@ def test_the_scenarios_here_are_good() -> None:
     assert {file.stem for file in files} >= {"contention", "arrivals", "lossy"}
     for file in files:
         for policy in ("esa", "atp", "switchml", "ps"):
-            plan_of(Simulation.load(file, policy=policy))
+            plan_of(Scenario.load(file, check_virtual, policy=policy))
 
 
 @pytest.mark.parametrize(
@@ -87,34 +89,34 @@ def test_the_scenarios_here_are_good() -> None:
     [
         ('name = "two"', 'name = "two"\ncolour = 1', "colour", "policy, lanes"),
         ('name = "two"', "", "name", "missing"),
-        ('name = "two"', 'name = "two"\npolicy = "gloo"', "policy", "esa, atp, switchml, ps"),
-        ('name = "two"', 'name = "two"\nlanes = 256', "lanes", "0, 64"),
-        ('name = "two"', 'name = "two"\nwire_lanes = 128', "wire_lanes", "64, 256"),
-        ('name = "two"', 'name = "two"\nlanes = 64\nwire_lanes = 256', "wire_lanes", "allowed: 64"),
+        ('name = "two"', 'name = "two"\ntransport = "gloo"', "transport", "ina"),
+        ('name = "two"', 'name = "two"\nlanes = 128', "lanes", "64, 256"),
+        ('name = "two"', 'name = "two"\nlanes = 256\nvirtual.carry_gradients = true', "lanes", "allowed: 64"),
         ('name = "two"', 'name = "two"\nseed = -1', "seed", "0"),
-        ('name = "two"', 'name = "two"\nsample_us = 0', "sample_us", "greater than 0"),
-        ('name = "two"', 'name = "two"\nlimit_s = 10000', "limit_s", "3600"),
-        ('name = "two"', 'name = "two"\nlimit_s = 0.25', "jobs[1].submit_s", "less than limit_s, 0.25"),
+        ('name = "two"', 'name = "two"\nvirtual.sample_us = 0', "virtual.sample_us", "greater than 0"),
+        ('name = "two"', 'name = "two"\nvirtual.limit_s = 10000', "virtual.limit_s", "3600"),
+        ('name = "two"', 'name = "two"\nvirtual.limit_s = 0.25', "jobs[1].submit_s", "less than virtual.limit_s, 0.25"),
         ("aggregators = 64", "aggregators = 100", "aggregators", "powers of two"),
         ("aggregators = 64", "aggregators = 131072", "aggregators", "1 to 65536"),
-        ("aggregators = 64", "lanes = 64\naggregators = 16384", "aggregators", "1 to 8192"),
+        ("aggregators = 64", "aggregators = 16384\nvirtual.carry_gradients = true", "aggregators", "1 to 8192"),
         ("hosts = 8", "hosts = 1", "network.hosts", "2"),
-        ("hosts = 8", "", "network.hosts", "'racks', hosts by rack"),
         ("hosts = 8", "hosts = 8\nracks = [4, 4]", "network.hosts", "either"),
         ("hosts = 8", "racks = []", "network.racks", "1"),
         ("hosts = 8", "racks = [4, 0]", "network.racks[1]", "1"),
         ("hosts = 8", "hosts = 8\nspines = 2", "network.spines", "two or more racks"),
-        ("hosts = 8", "hosts = 8\nspine_gbps = 10.0", "network.spine_gbps", "two or more racks"),
+        ("hosts = 8", "hosts = 8\nspine_rate = '10 Gb/s'", "network.spine_rate", "two or more racks"),
         ("hosts = 8", "racks = [490, 4]\nspines = 32", "network.racks", "500 ports"),
         ("hosts = 8", "hosts = 8\nqueue_packets = 0", "network.queue_packets", "1"),
         ("hosts = 8", "hosts = 8\necn_packets = 0", "network.ecn_packets", "1"),
-        ("hosts = 8", "hosts = 8\nswitch_ns = -1", "network.switch_ns", "0"),
+        ("[network]", "[virtual]\nswitch_ns = -1\n[network]", "virtual.switch_ns", "0"),
         ("hosts = 8", "hosts = 8\ndelay_us = -1.0", "network.delay_us", "0"),
         ("hosts = 8", "hosts = 8\ndelay_us = nan", "network.delay_us", "finite"),
-        ("gbps = 10.0", "gbps = 0.0", "network.gbps", "greater than 0"),
-        ("gbps = 10.0", "gbps = inf", "network.gbps", "finite"),
-        ("gbps = 10.0", "gpbs = 10.0", "network.gpbs", "gbps"),
-        ("[job_defaults]", "[hosts]\nsend_ns = -5\n[job_defaults]", "hosts.send_ns", "0"),
+        ("10 Gb/s", "0 Gb/s", "network.rate", "above 0"),
+        ("10 Gb/s", "100 Tb/s", "network.rate", "at most 10 Tb/s"),
+        ("10 Gb/s", "inf", "network.rate", "a text with its unit"),
+        ("rate =", "server_rate = '5 Gb/s'\nrate =", "network.server_rate", "live runs"),
+        ("rate =", "rates = { host-1 = '5 Gb/s' }\nrate =", "network.rates", "live runs"),
+        ("[job_defaults]", "[virtual]\nsend_ns = -5\n[job_defaults]", "virtual.send_ns", "0"),
         ("[job_defaults]", "[timers]\nrto_floor_us = 0.0\n[job_defaults]", "timers.rto_floor_us", "0"),
         (
             "[job_defaults]",
@@ -164,7 +166,8 @@ def test_bad_keys_are_named_with_what_is_allowed(tmp_path: Path, old: str, new: 
         ("count = 5", "count = 0", "arrivals.count", "1"),
         ("count = 5", "count = 300", "arrivals.count", "255"),
         ("= 0.01\nm", "= 0.0\nm", "arrivals.mean_interval_s", "greater than 0"),
-        ("= 0.01\nm", "= 3000.0\nm", "arrivals", "before limit_s, 3600"),
+        ("= 0.01\nm", "= 3000.0\nm", "arrivals", "before 3600 s"),
+        ('name = "many"', 'name = "many"\nvirtual.limit_s = 0.001', "arrivals", "before virtual.limit_s, 0.001"),
         ("vgg16 = 1.0", "vgg61 = 1.0", "arrivals.models.vgg61", "vgg16, vgg19"),
         ("vgg16 = 1.0", "vgg16 = 0.0", "arrivals.models.vgg16", "greater than 0"),
         ("models = { vgg16 = 1.0, resnet50 = 3.0 }", "models = {}", "arrivals.models", "1"),
@@ -258,7 +261,7 @@ def test_a_trace_is_read_from_beside_the_scenario(tmp_path: Path) -> None:
     simulation = load(tmp_path, text)
     jobs = [(job.name, job.model, job.workers, job.iterations, job.submit_s, job.window) for job in simulation.jobs]
     assert jobs == [("first", "vgg16", 2, 5, 0.0, 48), ("late", "own", 3, 7, 0.5, 48)]
-    assert Simulation.parse(simulation.to_toml()) == simulation  # the text holds the trace
+    assert Scenario.parse(simulation.to_toml()) == simulation  # the text holds the trace
 
 
 @pytest.mark.parametrize(
@@ -273,19 +276,19 @@ def test_a_trace_is_read_from_beside_the_scenario(tmp_path: Path) -> None:
 )
 def test_a_bad_trace_is_refused_with_its_line(tmp_path: Path, line: str, problem: str) -> None:
     (tmp_path / "jobs.csv").write_text(f"name,model,workers,iterations,submit_s\na,vgg16,2,5,0.0\n{line}\n")
-    message = refusal(tmp_path, 'name = "t"\ntrace = "jobs.csv"\n[network]\nhosts = 8\n')
+    message = refusal(tmp_path, 'name = "t"\ntrace = "jobs.csv"\n[network]\nhosts = 8\nrate = "1 Gb/s"\n')
     assert f"trace: {tmp_path / 'jobs.csv'}: {problem}" in message
 
 
 def test_a_trace_that_is_not_there_is_named(tmp_path: Path) -> None:
-    message = refusal(tmp_path, 'name = "t"\ntrace = "absent.csv"\n[network]\nhosts = 8\n')
+    message = refusal(tmp_path, 'name = "t"\ntrace = "absent.csv"\n[network]\nhosts = 8\nrate = "1 Gb/s"\n')
     assert "absent.csv: cannot read the trace: No such file" in message
 
 
 @pytest.mark.parametrize("text", [GOOD, ARRIVALS, GOOD + MODEL + '[[faults]]\nlink = "host-3"\nloss = 0.1\n'])
 def test_the_resolved_text_gives_the_same_scenario(tmp_path: Path, text: str) -> None:
     simulation = load(tmp_path, text, policy="atp", seed=7)
-    again = Simulation.parse(simulation.to_toml())
+    again = Scenario.parse(simulation.to_toml())
     assert again == simulation
     assert again.to_toml() == simulation.to_toml()
     assert (again.policy, again.seed) == ("atp", 7)
@@ -357,13 +360,13 @@ def test_faults_are_those_of_the_hosts_they_name(tmp_path: Path) -> None:
 
 
 def test_timers_follow_the_network_unless_the_file_says_otherwise(tmp_path: Path) -> None:
-    fast = plan_of(load(tmp_path, GOOD.replace("gbps = 10.0", "gbps = 100.0"))).timers
+    fast = plan_of(load(tmp_path, GOOD.replace("10 Gb/s", "100 Gb/s"))).timers
     # Four cables of 1 us and 27.68 ns, twice through the switch: 4.9 us.
     assert fast.overtaken_floor_ns == 4911
     assert (fast.rto_initial_ns, fast.rto_floor_ns, fast.rto_ceiling_ns) == (1_000_000, 200_000, 20_000_000)
     patience = (fast.patience_initial_ns, fast.patience_floor_ns, fast.patience_ceiling_ns)
     assert patience == (500_000, 50_000, 5_000_000)
-    slow = plan_of(load(tmp_path, GOOD.replace("gbps = 10.0", "delay_us = 500.0"))).timers
+    slow = plan_of(load(tmp_path, GOOD.replace('10 Gb/s"', '100 Gb/s"\ndelay_us = 500.0'))).timers
     assert slow.rto_floor_ns == 20 * slow.overtaken_floor_ns
     assert slow.rto_floor_ns == slow.rto_initial_ns == slow.rto_ceiling_ns / 4
     plan = plan_of(load(tmp_path, GOOD + "[timers]\nrto_ceiling_us = 100.0\ngive_up_s = 1.0\n"))
@@ -374,7 +377,7 @@ def test_timers_follow_the_network_unless_the_file_says_otherwise(tmp_path: Path
 
 def test_racks_become_a_fabric(tmp_path: Path) -> None:
     text = GOOD.replace(
-        "hosts = 8", "racks = [4, 4]\nspines = 2\nspine_gbps = 40.0\necn_packets = 9\nqueue_packets = 77"
+        "hosts = 8", "racks = [4, 4]\nspines = 2\nspine_rate = '40 Gb/s'\necn_packets = 9\nqueue_packets = 77"
     )
     simulation = load(tmp_path, text)
     assert simulation.topology == "leaf-spine"
@@ -388,3 +391,34 @@ def test_racks_become_a_fabric(tmp_path: Path) -> None:
     assert spine_link.queue_packets == 77
     assert load(tmp_path, GOOD).topology == "single-rack"
     assert plan_of(load(tmp_path, GOOD)).fabric.graph.tiers == 1
+
+
+def test_without_hosts_every_worker_and_ps_has_its_own(tmp_path: Path) -> None:
+    scenario = load(tmp_path, GOOD.replace("hosts = 8\n", ""))
+    plan = plan_of(scenario)
+    assert plan.fabric.racks == (8,)
+    assert [job.hosts for job in plan.jobs] == [(0, 1, 2, 3), (4, 5, 6, 7)]
+    assert scenario.host_names() == ["a-0", "a-1", "a-2", "a-ps", "b-0", "b-1", "b-2", "b-ps"]
+    many = GOOD.replace("hosts = 8\n", "").replace("workers = 3", "workers = 30") + "".join(
+        f'[[jobs]]\nname = "j{i}"\nmodel = "cnn"\n' for i in range(15)
+    )
+    assert "jobs: 527 workers and PSs; allowed: 500 hosts of their own" in refusal(tmp_path, many)
+
+
+def test_order_says_when_buckets_are_sent(tmp_path: Path) -> None:
+    jobs = plan_of(load(tmp_path, GOOD.replace("window = 16", 'order = "front-first"'))).jobs
+    assert [job.order for job in jobs] == ["ddp", "front-first"]
+
+
+def test_a_rate_may_leave_out_what_frames_a_packet(tmp_path: Path) -> None:
+    frames = plan_of(load(tmp_path, GOOD.replace("[job_defaults]", "[virtual]\nframing_bytes = 0\n[job_defaults]")))
+    # A frame of 322 bytes takes 8 * 322 / 10e9 s; on the wire are 24 bytes more.
+    assert 8 * (322 + 24) / frames.fabric.graph.cables[0].link.rate_bps == pytest.approx(8 * 322 / 10e9)
+    assert plan_of(load(tmp_path, GOOD)).fabric.graph.cables[0].link.rate_bps == 10e9
+
+
+def test_models_that_live_runs_train_compute_by_the_sample(tmp_path: Path) -> None:
+    text = GOOD.replace('model = "vgg16"\nscale = 0.01', 'model = "cnn"\nbatch_size = 64')
+    (bucket,) = plan_of(load(tmp_path, text)).jobs[0].buckets
+    assert bucket.bytes == 4 * 7466
+    assert bucket.forward_ns + bucket.backward_ns == pytest.approx(64 * 0.424e6, rel=0.001)

@@ -4,23 +4,49 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from esa.workloads import DDP_CAP_BYTES, DDP_FIRST_CAP_BYTES, Bucket, LayerGroup, Profile, buckets, profile
-from experiments.specs.simulation_specs import JobSpec, ModelSpec
+from esa.workloads import (
+    DDP_CAP_BYTES,
+    DDP_FIRST_CAP_BYTES,
+    Bucket,
+    LayerGroup,
+    Profile,
+    buckets,
+    layers,
+    measured_profile,
+    profile,
+)
+from experiments.specs.jobs import JobSpec
+from experiments.specs.models import MS_PER_SAMPLE, ModelSpec
 
 _MIB = 2**20
 MAX_COMPUTING_S = 1000.0  # without a pause: event times have 43 bits of nanoseconds
+BACKWARD_PART = 2 / 3  # of computing: it multiplies twice for each multiplication of the forward pass
 
 
 def own_profile(model: ModelSpec) -> Profile:
     """A scenario's own model; ValueError if it has no gradients."""
-    layers = enumerate(zip(model.bytes, model.forward_ms, model.backward_ms, strict=True), start=1)
+    groups = enumerate(zip(model.bytes, model.forward_ms, model.backward_ms, strict=True), start=1)
     return Profile(
         model.name,
         tuple(
             LayerGroup(f"layer.{i}", size, round(forward_ms * 1e6), round(backward_ms * 1e6))
-            for i, (size, forward_ms, backward_ms) in layers
+            for i, (size, forward_ms, backward_ms) in groups
         ),
     )
+
+
+def trained_profile(name: str, computing_s: float) -> Profile:
+    """A model that live runs train, a step of which takes a worker so many seconds."""
+    return measured_profile(name, layers(name), computing_s * (1 - BACKWARD_PART), computing_s * BACKWARD_PART)
+
+
+def _profile(job: JobSpec, own_models: Sequence[ModelSpec]) -> Profile:
+    for model in own_models:
+        if model.name == job.model:
+            return own_profile(model)
+    if job.model in MS_PER_SAMPLE:
+        return trained_profile(job.model, MS_PER_SAMPLE[job.model] / 1e3 * job.batch_size)
+    return profile(job.model)
 
 
 def job_buckets(job: JobSpec, own_models: Sequence[ModelSpec]) -> tuple[Bucket, ...]:
@@ -28,10 +54,8 @@ def job_buckets(job: JobSpec, own_models: Sequence[ModelSpec]) -> tuple[Bucket, 
 
     ValueError, its first word the job's key, where nothing is left of the model or computing takes too long.
     """
-    own = {model.name: own_profile(model) for model in own_models}
-    model = own.get(job.model) or profile(job.model)
     try:
-        model = model.scaled(job.scale, job.time_scale)
+        model = _profile(job, own_models).scaled(job.scale, job.time_scale)
     except ValueError as error:
         raise ValueError(f"scale: {str(error).removeprefix('size: ')}") from None
     caps = (DDP_CAP_BYTES, DDP_FIRST_CAP_BYTES) if job.bucket_cap_mb is None else (job.bucket_cap_mb * _MIB,) * 2

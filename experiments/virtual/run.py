@@ -1,9 +1,9 @@
-"""One simulation: its figures, and its folder of results.
+"""One run in virtual time: its figures, and its folder of results.
 
-    summary, folder = run_simulation(Simulation.load(path), Path("results"), console)
+    summary, folder = run_virtual(Scenario.load(path, check_virtual), Path("results"), console)
 
 `evaluate` is the run itself, a pure function of the scenario; what it returns holds no time of the machine's, so equal
-scenarios give equal bytes. The folder holds them, and is there however the simulation ends.
+scenarios give equal bytes. The folder holds them, and is there however the scenario ends.
 """
 
 from __future__ import annotations
@@ -24,34 +24,32 @@ from esa.sim import simulate
 from esa.sim.plan import JobOutcome, Outcome
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
-from experiments.specs.simulation import Simulation
-from experiments.virtual.simulation_plan import plan_of
+from experiments.specs.scenario import Scenario
+from experiments.virtual.translate import plan_of
 
 SERIES_FILE = "series.csv"
 INTERRUPTED = "interrupted"  # what the simulator calls it
 
 
 def evaluate(
-    simulation: Simulation,
+    scenario: Scenario,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[Summary, Outcome]:
-    """Run a simulation. progress: called with the part that is done; should_stop: asked at every sample."""
-    outcome = simulate(plan_of(simulation), progress, should_stop)
-    return summarise(simulation, outcome), outcome
+    """Run a scenario. progress: called with the part that is done; should_stop: asked at every sample."""
+    outcome = simulate(plan_of(scenario), progress, should_stop)
+    return summarise(scenario, outcome), outcome
 
 
-def run_simulation(simulation: Simulation, results: Path, console: Console) -> tuple[Summary, Path]:
-    """Run one simulation; returns its summary and folder. Asked to end, it ends early, and its summary says so."""
-    folder = new_folder(results, f"{simulation.name}-{simulation.policy}")
-    (folder / "scenario.toml").write_text(simulation.to_toml())
-    summary = _unfinished(simulation, "ended early")
-    console.print(
-        f"{simulation.name}: policy {simulation.policy}, results in {folder}", highlight=False, soft_wrap=True
-    )
+def run_virtual(scenario: Scenario, results: Path, console: Console) -> tuple[Summary, Path]:
+    """Run one scenario; returns its summary and folder. Asked to end, it ends early, and its summary says so."""
+    folder = new_folder(results, f"{scenario.name}-{scenario.method}")
+    (folder / "scenario.toml").write_text(scenario.to_toml())
+    summary = _unfinished(scenario, "ended early")
+    console.print(f"{scenario.name}: policy {scenario.method}, results in {folder}", highlight=False, soft_wrap=True)
     try:
-        with ending_asks() as asked, PartProgress(console, f"{simulation.name}: {simulation.policy}") as shown:
-            summary, outcome = evaluate(simulation, shown.part, asked)
+        with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.method}") as shown:
+            summary, outcome = evaluate(scenario, shown.part, asked)
         (folder / RECORDS).write_text(records_text(outcome))
         (folder / SERIES_FILE).write_text(series_text(outcome))
     finally:
@@ -60,29 +58,29 @@ def run_simulation(simulation: Simulation, results: Path, console: Console) -> t
     return summary, folder
 
 
-def _unfinished(simulation: Simulation, problem: str) -> Summary:
+def _unfinished(scenario: Scenario, problem: str) -> Summary:
     return Summary(
-        scenario=simulation.name,
-        policy=simulation.policy,
+        scenario=scenario.name,
+        policy=scenario.method,
         switch=VIRTUAL,
-        topology=simulation.topology,
-        seed=simulation.seed,
-        jobs=[JobSummary(name=job.name, workers=job.workers) for job in simulation.job_specs],
+        topology=scenario.topology,
+        seed=scenario.seed,
+        jobs=[JobSummary(name=job.name, workers=job.workers) for job in scenario.job_specs],
         incomplete=problem,
     )
 
 
-def summarise(simulation: Simulation, outcome: Outcome) -> Summary:
-    """A simulation's figures in the words of a run's."""
+def summarise(scenario: Scenario, outcome: Outcome) -> Summary:
+    """What virtual time has shown, in the words of a live run."""
     times = [job.jct_s for job in outcome.jobs if job.jct_s is not None]
     ends = [job.submit_s + job.jct_s for job in outcome.jobs if job.jct_s is not None]
     whole = len(times) == len(outcome.jobs)
     return Summary(
-        scenario=simulation.name,
-        policy=simulation.policy,
+        scenario=scenario.name,
+        policy=scenario.method,
         switch=VIRTUAL,
-        topology=simulation.topology,
-        seed=simulation.seed,
+        topology=scenario.topology,
+        seed=scenario.seed,
         jobs=[_job_summary(job) for job in outcome.jobs],
         mean_jct_s=sum(times) / len(times) if whole else None,
         makespan_s=max(ends) - min(job.submit_s for job in outcome.jobs) if whole else None,
@@ -91,8 +89,8 @@ def summarise(simulation: Simulation, outcome: Outcome) -> Summary:
         useful_mean=outcome.useful_mean,
         dropped=outcome.dropped,
         packet_hops=outcome.packet_hops,
-        checked=outcome.checked if simulation.lanes else None,
-        faults=outcome.faults if simulation.faults else None,
+        checked=outcome.checked if scenario.virtual.carry_gradients else None,
+        faults=outcome.faults if scenario.faults else None,
         incomplete=outcome.incomplete,
     )
 

@@ -7,17 +7,17 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from esa.net.impairment import Impairment, LinkFaults
+from experiments.specs.keys import key
 
 
 class FaultSpec(Impairment):
-    """What a link does to packets on purpose, in one direction or both; later entries replace the keys they set.
+    """What a link does to packets on purpose, in one direction or both; later entries replace the keys they set."""
 
-    where: "hosts" (ESA's packets, at the host's end, any switch) or "switch" (every frame, at the embedded switch's).
-    """
-
-    link: str  # a host's name, or "all"
-    direction: Literal["to_switch", "from_switch", "both"] = "both"
-    where: Literal["hosts", "switch"] = "hosts"
+    link: str = key("a host's name, or all", allowed="all, or a host's name ([network])")
+    direction: Literal["to_switch", "from_switch", "both"] = key("of the packets", "both")
+    where: Literal["hosts", "switch"] = key(
+        "hosts: ESA's packets, at the host's end; switch: every frame, at the embedded switch's, live", "hosts"
+    )
 
 
 def link_faults(faults: Iterable[FaultSpec], seed: int, host: str, where: str) -> LinkFaults | None:
@@ -31,8 +31,12 @@ def link_faults(faults: Iterable[FaultSpec], seed: int, host: str, where: str) -
                     asked[way] = asked.get(way, {}) | keys
     if not asked:
         return None
-    own_seed = int.from_bytes(hashlib.sha256(f"{seed} {host} {where}".encode()).digest()[:6], "big")
-    return LinkFaults(seed=own_seed, **{way: Impairment(**keys) for way, keys in asked.items()})
+    return LinkFaults(seed=link_seed(seed, host, where), **{way: Impairment(**keys) for way, keys in asked.items()})
+
+
+def link_seed(seed: int, host: str, where: str) -> int:
+    """Of one link's faults, from the scenario's."""
+    return int.from_bytes(hashlib.sha256(f"{seed} {host} {where}".encode()).digest()[:6], "big")
 
 
 def dump_faults(faults: Iterable[FaultSpec]) -> list[dict[str, Any]]:

@@ -16,18 +16,21 @@ from esa.report import load_run
 from esa.signals import ending_asks
 from esa.sim.plan import SERIES
 from experiments import cli
-from experiments.specs.simulation import Simulation
-from experiments.virtual.simulate import evaluate, records_text, run_simulation, series_text
+from experiments.specs.scenario import Scenario
+from experiments.virtual.check import check_virtual
+from experiments.virtual.run import evaluate, records_text, run_virtual, series_text
 
 pytestmark = pytest.mark.timeout(600)  # on a cold machine the first test compiles the simulator
 
 SMALL = """
 name = "small"
-lanes = 64
 aggregators = 16
+[virtual]
+carry_gradients = true
 sample_us = 20.0
 [network]
 hosts = 6
+rate = "100 Gb/s"
 [job_defaults]
 workers = 2
 iterations = 2
@@ -52,8 +55,8 @@ def esa(*arguments: str) -> Result:
     return CliRunner().invoke(cli.app, list(arguments))
 
 
-def small(**overrides: Any) -> Simulation:
-    return Simulation.load(Path("small.toml"), **overrides)
+def small(**overrides: Any) -> Scenario:
+    return Scenario.load(Path("small.toml"), check_virtual, **overrides)
 
 
 def test_figures_are_those_of_a_run() -> None:
@@ -77,13 +80,13 @@ def test_figures_are_those_of_a_run() -> None:
 
 
 def _buckets() -> Any:
-    from experiments.virtual.simulation_plan import plan_of
+    from experiments.virtual.translate import plan_of
 
     return plan_of(small()).jobs[0].buckets
 
 
 def test_equal_scenarios_give_equal_bytes() -> None:
-    (summary, outcome), (again, repeated) = evaluate(small()), evaluate(Simulation.parse(small().to_toml()))
+    (summary, outcome), (again, repeated) = evaluate(small()), evaluate(Scenario.parse(small().to_toml()))
     assert again == summary
     assert records_text(repeated) == records_text(outcome)
     assert series_text(repeated) == series_text(outcome)
@@ -113,9 +116,22 @@ def test_a_simulation_leaves_its_folder() -> None:
     assert {path.name for path in folder.iterdir()} == {
         "scenario.toml", "summary.json", "records.jsonl", "series.csv",
     }  # fmt: skip
-    assert Simulation.parse((folder / "scenario.toml").read_text()) == small(seed=3)
+    assert Scenario.parse((folder / "scenario.toml").read_text()) == small(seed=3)
     assert load_run(folder).summary == evaluate(small(seed=3))[0]
     assert "small: esa on virtual, seed 3" in result.output
+
+
+def test_run_with_virtual_is_sim() -> None:
+    result = esa("run", "--virtual", "small.toml", "--seed", "3", "--loss", "0.01")
+    assert result.exit_code == 0, result.output
+    (folder,) = Path("results").iterdir()
+    found = load_run(folder).summary
+    assert found == evaluate(small(seed=3, loss=0.01))[0]
+    assert found.faults is not None
+    refused = esa("run", "--virtual", "small.toml", "--switch", "bmv2")
+    assert (refused.exit_code, refused.stderr) == (
+        2, "esa: switch: virtual time has switches of its own; allowed: without --virtual\n",
+    )  # fmt: skip
 
 
 def test_several_policies_are_compared_and_reported() -> None:
@@ -136,7 +152,7 @@ def test_several_policies_are_compared_and_reported() -> None:
     [
         (["absent.toml"], "cannot read absent.toml"),
         (["small.toml", "--policy", "esa,best"], "policy: unknown policy 'best'; allowed: esa, atp"),
-        (["small.toml", "--policy", "gloo"], "policy: unknown policy 'gloo'"),
+        (["small.toml", "--policy", "gloo"], "transport: 'gloo' is for live runs alone; allowed: ina"),
         (["small.toml", "--seed", "-1"], "seed: -1: input should be greater than or equal to 0"),
         (["small.toml", "--results", "small.toml"], "results: cannot make the folder small.toml"),
     ],
@@ -150,7 +166,7 @@ def test_bad_options_are_refused_before_anything_starts(arguments: list[str], me
 
 
 def test_a_simulation_that_ends_too_late_says_so() -> None:
-    Path("small.toml").write_text("limit_s = 0.00003\n" + SMALL)
+    Path("small.toml").write_text(SMALL.replace("[virtual]", "[virtual]\nlimit_s = 0.00003"))
     result = esa("sim", "small.toml")
     assert result.exit_code == 1
     assert "esa: small, esa: not over after 3e-05 s of virtual time" in result.stderr
@@ -162,13 +178,13 @@ def test_a_simulation_that_ends_too_late_says_so() -> None:
 
 
 def test_an_interrupted_simulation_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments.virtual import simulate
+    from experiments.virtual import run
 
     def interrupted(*arguments: Any) -> Any:
         signal.raise_signal(signal.SIGINT)
         return evaluate(*arguments)
 
-    monkeypatch.setattr(simulate, "evaluate", interrupted)
+    monkeypatch.setattr(run, "evaluate", interrupted)
     result = esa("sim", "small.toml", "--policy", "esa,ps")
     assert result.exit_code == 130
     assert "esa: interrupted; what was simulated until then is kept" in result.stderr
@@ -178,14 +194,14 @@ def test_an_interrupted_simulation_keeps_what_it_has(monkeypatch: pytest.MonkeyP
 
 
 def test_a_simulation_that_breaks_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    from experiments.virtual import simulate
+    from experiments.virtual import run
 
     def broken(*_arguments: Any) -> Any:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr(simulate, "evaluate", broken)
+    monkeypatch.setattr(run, "evaluate", broken)
     with pytest.raises(RuntimeError, match="a bug"):
-        run_simulation(small(), Path("results"), Console(quiet=True))
+        run_virtual(small(), Path("results"), Console(quiet=True))
     (folder,) = Path("results").iterdir()
     assert load_run(folder).summary.incomplete == "ended early"
     assert [job.name for job in load_run(folder).summary.jobs] == ["a", "b"]

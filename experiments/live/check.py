@@ -1,0 +1,78 @@
+"""What Mininet cannot do of a scenario, refused in one line that names the key and what is allowed."""
+
+from __future__ import annotations
+
+from esa.job import MAX_FAN_IN
+from esa.program import program
+from experiments.live.places import places
+from experiments.live.timers import check_order
+from experiments.specs.jobs import GLOO, JobSettings, JobSpec
+from experiments.specs.models import TRAINED, TRAINING_SAMPLES
+from experiments.specs.rate import rate_text
+from experiments.specs.scenario import Scenario
+
+MAX_HOSTS = 253  # of a rack; `topologies.single_rack`, which root alone can use, has the same
+MAX_BPS = 1e9  # of a link that Mininet shapes
+_WHOLE_MODELS = ("scale", "time_scale", "order", "priority")  # what a live run has one of
+
+
+def check_live(scenario: Scenario) -> None:
+    """ValueError, its first word the key, unless the scenario can run on Mininet."""
+    scenario.live.check_installed()
+    _check_network(scenario)
+    for i, job in enumerate(scenario.job_specs):
+        try:
+            _check_job(job)
+        except ValueError as error:
+            raise ValueError(f"{f'jobs[{i}]' if scenario.jobs else 'arrivals'}.{error}") from None
+    _check_hosts(scenario)
+    _check_delay(scenario)
+    for i, fault in enumerate(scenario.faults):
+        if fault.where == "switch" and scenario.live.switch != "embedded":
+            raise ValueError(
+                f"faults[{i}].where: '{scenario.live.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
+            )
+    check_order(scenario.timers)
+    scenario.check_memory(program(scenario.lanes).aggregators, scenario.lanes)
+
+
+def _check_network(scenario: Scenario) -> None:
+    network = scenario.network
+    if network.leaf_spine:
+        raise ValueError("network.racks: live runs have one rack; allowed: network.hosts, or virtual time")
+    rates = {"rate": network.rate, "server_rate": network.server_rate or network.rate}
+    for name, rate in (rates | {f"rates.{host}": rate for host, rate in network.rates.items()}).items():
+        if rate > MAX_BPS:
+            raise ValueError(f"network.{name}: {rate_text(rate)}; allowed: at most {rate_text(MAX_BPS)} live")
+    if network.ecn_packets is not None:
+        raise ValueError("network.ecn_packets: Mininet's links mark nothing; allowed: in virtual time")
+
+
+def _check_job(job: JobSpec) -> None:
+    if job.model not in TRAINED:
+        raise ValueError(f"model: '{job.model}' is for virtual time; allowed: {', '.join(TRAINED)}")
+    if job.workers > MAX_FAN_IN:
+        raise ValueError(f"workers: {job.workers}; allowed: 1 to {MAX_FAN_IN} behind one switch")
+    if job.workers * job.batch_size > TRAINING_SAMPLES:
+        raise ValueError(
+            f"batch_size: {job.workers} workers x {job.batch_size} samples; allowed: {TRAINING_SAMPLES} together"
+        )
+    for name in _WHOLE_MODELS:
+        default = JobSettings.model_fields[name].default
+        if getattr(job, name) != default:
+            raise ValueError(f"{name}: is for virtual time; allowed: {default!r} live")
+
+
+def _check_hosts(scenario: Scenario) -> None:
+    count = len(scenario.host_names())
+    if count > MAX_HOSTS:
+        raise ValueError(
+            f"{'jobs' if scenario.own_hosts else 'network.hosts'}: {count} hosts; allowed: {MAX_HOSTS} in one rack"
+        )
+    places(scenario)
+
+
+def _check_delay(scenario: Scenario) -> None:
+    """Hosts delay ESA's packets, not TCP's."""
+    if scenario.network.delay_us and any(scenario.transport_of(job) == GLOO for job in scenario.job_specs):
+        raise ValueError(f"network.delay_us: live, '{GLOO}' is not delayed; allowed: with transport 'ina'")

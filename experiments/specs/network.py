@@ -1,0 +1,88 @@
+"""[network]: hosts, switches and the cables between them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from experiments.specs.keys import MAX_PORTS, MAX_RACKS, Finite, key
+from experiments.specs.rate import Rate
+
+_RackSize = Annotated[int, Field(ge=1, le=MAX_PORTS)]
+_DELAY = {"unit": "us", "ge": 0, "le": 1_000_000}
+
+
+class Network(Finite):
+    """One rack of `hosts`, or `racks` of hosts under spines. Rates and delays are those of each direction of a cable.
+
+    Where neither is said, every worker and every PS has a host of its own in one rack, which is called after it:
+    `mlp-0`, `mlp-1`, `mlp-ps`. Otherwise hosts are called `host-0`, `host-1` and so on, and jobs share them.
+    """
+
+    rate: Rate = key("of the hosts' links")
+    hosts: int | None = key("hosts behind one switch", None, absent="one for each worker and PS", ge=2, le=MAX_PORTS)
+    racks: tuple[_RackSize, ...] | None = key(
+        "hosts behind each rack's switch, in place of `hosts`; live runs have one rack",
+        None,
+        backend="virtual",
+        absent="one rack",
+        min_length=1,
+        max_length=MAX_RACKS,
+    )
+    spines: int = key("switches that connect the racks", 1, backend="virtual", ge=1, le=MAX_RACKS)
+    server_rate: Rate | None = key(
+        "of the links of PSs; virtual time has one rate for all hosts", None, backend="live", absent="`rate`"
+    )
+    rates: dict[str, Rate] = key(
+        "of single hosts' links, by the host's name; virtual time has one rate for all hosts", {}, backend="live"
+    )
+    delay_us: float | None = key(
+        "of a host's cable; live, ESA's packets wait as long at the hosts' ends",
+        None,
+        absent="1 in virtual time, nothing beyond the machine's own live",
+        **_DELAY,
+    )
+    queue_packets: int | None = key(
+        "packets that may wait at a switch's port; one more is lost",
+        None,
+        unit="packets",
+        absent="4096 in virtual time, 512 KiB live",
+        ge=1,
+        le=1_000_000,
+    )
+    ecn_packets: int | None = key(
+        "switches mark packets that find more than that waiting; Mininet's links mark none",
+        None,
+        backend="virtual",
+        unit="packets",
+        absent="never",
+        ge=1,
+        le=1_000_000,
+    )
+    spine_rate: Rate | None = key("of the cables between racks and spines", None, backend="virtual", absent="`rate`")
+    spine_delay_us: float | None = key(
+        "of the cables between racks and spines", None, backend="virtual", absent="`delay_us`", **_DELAY
+    )
+
+    @model_validator(mode="after")
+    def _one_shape(self) -> Network:
+        if self.hosts is not None and self.racks is not None:
+            raise ValueError("hosts: either 'hosts', the number behind one switch, or 'racks', hosts by rack")
+        if not self.leaf_spine:
+            for name in ("spines", "spine_rate", "spine_delay_us"):
+                if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
+                    raise ValueError(f"{name}: one rack has no spines; allowed: with two or more racks")
+        elif max(self.rack_sizes or ()) + self.spines > MAX_PORTS:
+            widest = max(self.rack_sizes or ())
+            raise ValueError(f"racks: {widest} hosts and {self.spines} spines; allowed: {MAX_PORTS} ports")
+        return self
+
+    @property
+    def rack_sizes(self) -> tuple[int, ...] | None:
+        """Hosts by rack; None: as many in one rack as workers and PSs need."""
+        return self.racks or (None if self.hosts is None else (self.hosts,))
+
+    @property
+    def leaf_spine(self) -> bool:
+        return self.racks is not None and len(self.racks) > 1

@@ -1,0 +1,176 @@
+"""The reference of every key, made from the schema: `python -m experiments.specs.reference` writes docs/scenario.md."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from experiments.specs.arrivals import Arrivals
+from experiments.specs.backends import Live, Virtual
+from experiments.specs.faults import FaultSpec
+from experiments.specs.jobs import JobSettings, JobSpec
+from experiments.specs.models import ModelSpec
+from experiments.specs.network import Network
+from experiments.specs.rate import MAX_BPS, rate_text
+from experiments.specs.scenario import Scenario
+from experiments.specs.timers import TimerSpec
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "scenario.md"
+HEAD = """# Scenarios
+
+<!-- Made by `python -m experiments.specs.reference` from the schema in experiments/specs; a test holds it to that. -->
+
+A scenario is a TOML file: jobs, the network between them, the switches' memory, faults, timers. `esa run X.toml` runs
+it live, PyTorch processes on Mininet; `esa run --virtual X.toml`, or `esa sim X.toml`, runs the same file in virtual
+time. What describes the experiment is said once, for both; where a backend cannot do what a file asks for, it refuses
+the file with one line. What only one of them can use stands in its own section, `[live]` or `[virtual]`, or is marked
+below; the other disregards it, unless the key says otherwise. Samples are in
+[`experiments/scenarios`](../experiments/scenarios).
+
+A key's unit is in its name: `_ns`, `_us`, `_ms`, `_s`, `_bytes`, `_packets`, `_mb` (MiB). Rates alone are texts with
+their unit, `"25 Mb/s"`, `"100 Gb/s"`: links on one machine have some Mb/s, those of a data centre thousands of times
+as much. k, M, G and T are powers of 1000.
+"""
+# Heading, model, what comes before its table.
+SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
+    ("Top level", Scenario, "Exactly one of `[[jobs]]`, `[arrivals]` and `trace` says which jobs there are."),
+    ("[network]", Network, ""),
+    ("[[jobs]]", JobSpec, "One table per job; besides these keys, all of `[job_defaults]`, whose values it replaces."),
+    ("[job_defaults]", JobSettings, ""),
+    ("[arrivals]", Arrivals, ""),
+    ("[[models]]", ModelSpec, ""),
+    ("[[faults]]", FaultSpec, "Rates are parts of the packets, 0 to 1."),
+    ("[timers]", TimerSpec, ""),
+    ("[live]", Live, ""),
+    ("[virtual]", Virtual, ""),
+)
+COLUMNS = ("key", "type", "unit", "default", "allowed", "counts", "meaning")
+_UNITS = {"_ns": "ns", "_us": "us", "_ms": "ms", "_s": "s", "_bytes": "bytes", "_packets": "packets", "_mb": "MiB"}
+_LOWEST = {"minimum": "from", "exclusiveMinimum": "above"}
+_HIGHEST = {"maximum": "to", "exclusiveMaximum": "below"}
+_OTHERS = {
+    "multipleOf": "a multiple of {}",
+    "minItems": "{} or more",
+    "maxItems": "at most {}",
+    "minProperties": "{} or more",
+    "maxLength": "at most {} characters",
+}
+
+
+def page() -> str:
+    """docs/scenario.md as the schema has it."""
+    return "\n".join([HEAD, *(_section(*section) for section in SECTIONS)])
+
+
+def _section(heading: str, model: type[BaseModel], before: str) -> str:
+    words = [] if model is Scenario else [" ".join((model.__doc__ or "").split())]
+    inherited = JobSettings.model_fields.keys() - {"model"} if model is JobSpec else set()
+    rows = sorted((row for row in rows_of(model) if row[0] not in inherited), key=lambda row: row[0] != "name")
+    lines = [
+        f"## {heading if heading[0] != '[' else f'`{heading}`'}",
+        "",
+        *filter(None, [" ".join([*words, before]).strip()]),
+        "",
+    ]
+    lines += [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
+    lines += [_line([f"`{row[0]}`", *row[1:]]) for row in rows]
+    return "\n".join([*lines, ""])
+
+
+def _line(cells: Any) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def rows_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
+    """A row of `COLUMNS` for each key of a model."""
+    schema = model.model_json_schema(by_alias=True)
+    definitions = schema.get("$defs", {})
+    for name, field in model.model_fields.items():
+        found = _plain(schema["properties"][name], definitions)
+        default = field.default
+        if default is PydanticUndefined:
+            shown = "must be given"
+        elif default is None or default == () or default == {}:
+            shown = found.get("absent", "none")
+        elif isinstance(default, BaseModel):
+            shown = "every key's own"
+        else:
+            shown = _value(default)
+        unit = found.get("unit") or next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
+        allowed = found.get("allowed") or ", ".join(_bounds(found))
+        yield name, _type(found), unit, shown, allowed, found.get("backend", "both"), field.description or ""
+
+
+def _plain(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    """A key's schema with what it refers to, and without "or null": a key that is left out."""
+    found = dict(schema)
+    if "$ref" in found:
+        found = {**definitions[found.pop("$ref").rsplit("/", 1)[1]], **found}
+    for part in found.pop("allOf", []):
+        found = {**_plain(part, definitions), **found}
+    options = [_plain(each, definitions) for each in found.pop("anyOf", []) if each.get("type") != "null"]
+    if len(options) == 1:
+        return {**options[0], **found}
+    return found | ({"options": options} if options else {})
+
+
+def _type(schema: Mapping[str, Any]) -> str:
+    if "options" in schema:
+        return " or ".join(map(_type, schema["options"]))
+    if schema.get("kind") == "rate":
+        return "rate"
+    kind = schema.get("type", "text" if "enum" in schema or "const" in schema else "table")
+    if kind == "array":
+        of = schema.get("items", {})
+        return "tables" if "$ref" in of else f"list of {_type(of)}s"
+    return {
+        "string": "text",
+        "number": "number",
+        "integer": "whole number",
+        "boolean": "true or false",
+        "object": "table",
+    }[kind]
+
+
+def _bounds(schema: Mapping[str, Any]) -> Iterator[str]:
+    if schema.get("kind") == "rate":
+        yield f"above 0 b/s to {rate_text(MAX_BPS)}"
+        return
+    values = schema.get("enum") or ([schema["const"]] if "const" in schema else [])
+    yield from (str(value) for value in values)
+    if "pattern" in schema:
+        yield "letters, digits, `_`, `.`, `-`, a letter or digit first"
+    ends = {**_LOWEST, **_HIGHEST}
+    within = " ".join(f"{word} {_number(schema[name])}" for name, word in ends.items() if name in schema)
+    yield from filter(None, [within])
+    yield from (text.format(_number(schema[name])) for name, text in _OTHERS.items() if name in schema)
+    parts = schema.get({"array": "items", "object": "additionalProperties"}.get(schema.get("type", ""), ""))
+    inner = list(_bounds(parts)) if isinstance(parts, Mapping) and "$ref" not in parts else []
+    if inner:
+        yield f"each {', '.join(inner)}"
+
+
+def _number(value: float) -> str:
+    return f"{int(value):,}" if value == int(value) else f"{value:g}"
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, (int, float)):
+        return _number(value)
+    return ", ".join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+
+def main() -> int:
+    PAGE.write_text(page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""What virtual time cannot do of a scenario, refused in one line that names the key and what is allowed."""
+
+from __future__ import annotations
+
+from esa.program import program
+from experiments.specs.jobs import INA, JobSpec
+from experiments.specs.keys import MAX_PORTS
+from experiments.specs.scenario import Scenario
+from experiments.virtual.fabric import fabric_of
+from experiments.virtual.job_buckets import job_buckets
+from experiments.virtual.places import check_place
+from experiments.virtual.timers import base_round_trip_ns, timers_of
+
+CARRIED_LANES = 64
+
+
+def check_virtual(scenario: Scenario) -> None:
+    """ValueError, its first word the key, unless the scenario can run in virtual time."""
+    carried = scenario.lanes if scenario.virtual.carry_gradients else 0
+    if carried not in (0, CARRIED_LANES):
+        raise ValueError(f"lanes: {carried} with virtual.carry_gradients; allowed: {CARRIED_LANES}, or none carried")
+    _check_links(scenario)
+    if scenario.own_hosts and len(scenario.host_names()) > MAX_PORTS:
+        raise ValueError(
+            f"jobs: {len(scenario.host_names())} workers and PSs; allowed: {MAX_PORTS} hosts of their own, or fewer "
+            "that they share, network.hosts"
+        )
+    fabric = fabric_of(scenario)
+    for i, job in enumerate(scenario.job_specs):
+        where = f"jobs[{i}]" if scenario.jobs else "arrivals"
+        _check_job(scenario, job, where)
+        try:
+            check_place(fabric, job, scenario.policy_of(job))
+            job_buckets(job, scenario.models)
+        except ValueError as error:
+            raise ValueError(f"{where}.{error}") from None
+    scenario.check_memory(program(carried).aggregators, carried)
+    timers_of(scenario.timers, base_round_trip_ns(scenario))
+
+
+def _check_links(scenario: Scenario) -> None:
+    network = scenario.network
+    for name, rates in (("server_rate", [network.server_rate or network.rate]), ("rates", network.rates.values())):
+        if set(rates) - {network.rate}:
+            raise ValueError(f"network.{name}: virtual time has one rate for all hosts; allowed: in live runs")
+    for i, fault in enumerate(scenario.faults):
+        if fault.where != "hosts":
+            raise ValueError(f"faults[{i}].where: '{fault.where}' is for real switches; allowed: 'hosts'")
+
+
+def _check_job(scenario: Scenario, job: JobSpec, where: str) -> None:
+    if scenario.transport_of(job) != INA:
+        key = "transport" if job.transport is None else f"{where}.transport"
+        raise ValueError(f"{key}: '{scenario.transport_of(job)}' is for live runs alone; allowed: {INA}")
+    if job.submit_s >= scenario.virtual.limit_s:
+        limit_s = f"virtual.limit_s, {scenario.virtual.limit_s:g}"
+        if scenario.arrivals is not None:
+            last_s = max(job.submit_s for job in scenario.job_specs)
+            raise ValueError(f"arrivals: the last job comes after {last_s:.0f} s; allowed: before {limit_s}")
+        raise ValueError(f"{where}.submit_s: {job.submit_s:g}; allowed: less than {limit_s}")

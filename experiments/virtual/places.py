@@ -1,0 +1,42 @@
+"""Whether the jobs of a scenario find hosts in its simulated network."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from esa.job import MAX_FAN_IN, Pool
+from esa.policy import policy
+from esa.sim.fabric.wiring import rack_of
+from esa.sim.placement import check_places
+from esa.sim.plan import Fabric, SimulatedJob
+from experiments.specs.jobs import JobSpec
+
+
+def check_place(fabric: Fabric, job: JobSpec, policy_name: str) -> None:
+    """ValueError, its first word the job's key, unless the job would find hosts if it were alone."""
+    hosts = fabric.hosts
+    if job.workers + 1 > hosts:
+        wanted = f"{job.workers} workers and a PS need a host each"
+        raise ValueError(f"workers: {wanted}; allowed: 1 to {hosts - 1} on {hosts} hosts")
+    if job.workers > MAX_FAN_IN and max(fabric.racks) > MAX_FAN_IN:
+        allowed = f"{MAX_FAN_IN} workers of a job in a rack"
+        raise ValueError(f"workers: {job.workers}, and a rack of {max(fabric.racks)} hosts; allowed: {allowed}")
+    if job.hosts is None:
+        shape = SimulatedJob(
+            job.name, policy_name, job.workers, 1, (), np.zeros((1, 0), np.uint8), 1, Pool(base=0, size=1)
+        )
+        try:
+            check_places(fabric, [shape])
+        except ValueError as error:
+            raise ValueError(f"workers: {error}") from None
+        return
+    if max(job.hosts) >= hosts:
+        raise ValueError(f"hosts: {max(job.hosts)}; allowed: 0 to {hosts - 1}")
+    racks = [rack_of(fabric)[host] for host in job.hosts]
+    of_workers = racks[:-1]
+    if any(of_workers[k] != of_workers[k - 1] and of_workers[k] in of_workers[:k] for k in range(1, len(of_workers))):
+        raise ValueError(f"hosts: workers in racks {', '.join(map(str, of_workers))}; allowed: rack by rack")
+    if len(set(of_workers)) > 1 and racks[-1] in of_workers and policy(policy_name).pool != "none":
+        raise ValueError(
+            f"hosts: the PS in rack {racks[-1]}; allowed: a rack without the job's workers, which fill several"
+        )

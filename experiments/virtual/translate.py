@@ -1,0 +1,74 @@
+"""A scenario as the plain values that the simulator takes.
+
+outcome = simulate(plan_of(Scenario.load(path, check_virtual)))
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.priority import Priority
+from esa.sim.plan import Plan, SimulatedJob
+from esa.workloads import Bucket, priorities
+from experiments.specs.jobs import FACTORS, JobSpec
+from experiments.specs.scenario import Scenario
+from experiments.virtual.fabric import fabric_of, own_places, wire_bytes, wire_rate_bps
+from experiments.virtual.job_buckets import job_buckets
+from experiments.virtual.timers import base_round_trip_ns, timers_of
+
+_LANE_BYTES = 4
+
+
+def plan_of(scenario: Scenario) -> Plan:
+    """The plan of a scenario, which has been checked."""
+    places = own_places(scenario)
+    virtual = scenario.virtual
+    return Plan(
+        fabric=fabric_of(scenario),
+        jobs=tuple(_job(scenario, job, places.get(job.name, job.hosts)) for job in scenario.job_specs),
+        timers=timers_of(scenario.timers, base_round_trip_ns(scenario)),
+        give_up_s=scenario.timers.give_up_s,
+        wait_limit_s=scenario.timers.wait_limit_s,
+        seed=scenario.seed,
+        lanes=scenario.lanes if virtual.carry_gradients else 0,
+        wire_lanes=scenario.lanes,
+        sample_ns=max(1, round(virtual.sample_us * 1e3)),
+        limit_ns=round(virtual.limit_s * 1e9),
+    )
+
+
+def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> SimulatedJob:
+    parts = job_buckets(job, scenario.models)
+    return SimulatedJob(
+        name=job.name,
+        policy=scenario.policy_of(job),
+        workers=job.workers,
+        iterations=job.iterations,
+        buckets=parts,
+        priority=_priority(scenario, job, parts),
+        window=scenario.window(job),
+        pool=scenario.pools[job.name],
+        submit_ns=round(job.submit_s * 1e9),
+        order=job.order,
+        jitter=job.jitter,
+        straggle=job.straggle,
+        slowdown=job.slowdown,
+        ttl_us=job.ttl_us,
+        hosts=hosts,
+    )
+
+
+def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> npt.NDArray[np.uint8]:
+    """By bucket and iteration; one of a model that is scaled down is that of the model itself."""
+    if isinstance(job.priority, int):
+        return np.full((job.iterations, len(parts)), job.priority, np.uint8)
+    return priorities(
+        parts,
+        job.iterations,
+        rate_bps=wire_rate_bps(scenario, scenario.network.rate),
+        fragment_bytes=_LANE_BYTES * scenario.lanes,
+        wire_bytes=wire_bytes(scenario.lanes),
+        time_scale=job.scale if job.time_scale is None else job.time_scale,
+        formula=Priority(**{factor: factor in job.priority for factor in FACTORS}),
+    )
