@@ -1,4 +1,4 @@
-"""What is simulated, as plain values. Whoever makes them has checked them (`experiments/specs/simulation.py` does).
+"""What is simulated, as plain values. Whoever makes them has checked them (`experiments/virtual/check.py` does).
 
 Times are integer nanoseconds, sizes bytes, rates bits per second.
 """
