@@ -60,6 +60,7 @@ def build(plan: Plan) -> Built:
     n["processor"], n["first_address"], n["wire_bytes"] = processor, _first_address(graph), usual_bytes
     n["send_ps"], n["receive_ps"] = fabric.costs.send_ns * PS_PER_NS, fabric.costs.receive_ns * PS_PER_NS
     n["server_ps"], n["switch_ps"] = fabric.costs.server_ns * PS_PER_NS, fabric.switch_ns * PS_PER_NS
+    n["cores"] = fabric.costs.cores
     n["mark_above"] = NONE if fabric.ecn_packets is None else fabric.ecn_packets
     n["faulty"], n["job_over"] = bool(fabric.faults), NONE
 

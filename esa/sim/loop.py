@@ -69,7 +69,8 @@ NUMBERS = np.dtype(
         ("endpoint_source", np.int64),  # number of the first event source of each sort; lines begin at 0
         ("compute_source", np.int64),
         ("held_source", np.int64),
-        ("processor", np.int64),  # the line that is host 0's processor for what it receives
+        ("processor", np.int64),  # the line that is host 0's processor, for what it receives
+        ("cores", np.int64),  # 2: another one sends
         ("first_address", np.int64),  # IPv4 address of node 0
         ("send_ps", np.int64),
         ("receive_ps", np.int64),
@@ -445,7 +446,12 @@ def _send(world: World, host: int, template: npt.NDArray[np.uint8], t: int, i: i
         pool.data[row, ENCAPSULATION_BYTES + b] = octets[i, b]
     pool.length[row], pool.wire_bytes[row] = pool.data.shape[1], world.numbers[0]["wire_bytes"]
     if cost_ps > 0:
-        world.sending_ps[host] = max(world.sending_ps[host], now_ns * PS_PER_NS) + cost_ps
+        processor = world.lines[world.numbers[0]["processor"] + host]
+        one = world.numbers[0]["cores"] == 1
+        busy_ps = processor["free_ps"] if one else world.sending_ps[host]
+        world.sending_ps[host] = max(busy_ps, now_ns * PS_PER_NS) + cost_ps
+        if one:
+            processor["free_ps"] = world.sending_ps[host]
     if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:
         _hold_copies(world, 2 * host, row, now_ns)
     else:

@@ -34,11 +34,16 @@ WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
 
 @dataclass(frozen=True)
 class HostCosts:
-    """What a host's processor needs for a packet that a worker sends, one that it receives, and any of a PS."""
+    """What a host's processor needs for a packet that a worker sends, one that it receives, and any of a PS.
+
+    cores: 1: what is sent and what is received waits for one processor, in the order in which it comes. 2: a processor
+    for each direction.
+    """
 
     send_ns: int = 0
     receive_ns: int = 0
     server_ns: int = 0
+    cores: int = 1
 
 
 @dataclass(frozen=True)

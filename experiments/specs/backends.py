@@ -50,6 +50,13 @@ class Virtual(Finite):
     send_ns: int = key("a worker's processor, for a packet that it sends", 0, backend="virtual", **_NS)
     receive_ns: int = key("a worker's processor, for a packet that it receives", 0, backend="virtual", **_NS)
     server_ns: int = key("a PS's processor, for a packet, both ways", 0, backend="virtual", **_NS)
+    cores: int = key(
+        "processors of a host: 1 for all that it sends and receives, or 2, one for each direction",
+        1,
+        backend="virtual",
+        ge=1,
+        le=2,
+    )
     framing_bytes: int = key(
         "of a link's rate, what goes beside each Ethernet frame: preamble, FCS and gap; 0 counts frames alone, as "
         "Mininet's links do",

@@ -37,6 +37,7 @@ MACHINE: Mapping[str, Any] = {
     "send_ns": HOST_NS,
     "receive_ns": HOST_NS,
     "server_ns": HOST_NS,
+    "cores": 2,  # an endpoint sends while it receives
     "framing_bytes": 0,  # Mininet's shaper counts Ethernet frames
 }
 

@@ -117,6 +117,7 @@ def test_the_scenarios_here_are_good() -> None:
         ("rate =", "server_rate = '5 Gb/s'\nrate =", "network.server_rate", "live runs"),
         ("rate =", "rates = { host-1 = '5 Gb/s' }\nrate =", "network.rates", "live runs"),
         ("[job_defaults]", "[virtual]\nsend_ns = -5\n[job_defaults]", "virtual.send_ns", "0"),
+        ("[job_defaults]", "[virtual]\ncores = 3\n[job_defaults]", "virtual.cores", "2"),
         ("[job_defaults]", "[timers]\nrto_floor_us = 0.0\n[job_defaults]", "timers.rto_floor_us", "0"),
         (
             "[job_defaults]",

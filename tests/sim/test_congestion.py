@@ -109,12 +109,27 @@ def test_a_worker_receives_no_faster_than_its_processor() -> None:
     assert one_worker(HostCosts(server_ns=700)) == one_worker(HostCosts())
 
 
+def test_one_core_sends_and_receives_in_turn_and_two_at_once() -> None:
+    """A burst is queued at once; its results, of which the first comes meanwhile, wait behind it, or do not."""
+    cost_ns = 700
+    costs = HostCosts(send_ns=cost_ns, receive_ns=cost_ns)
+    assert 2 * HOP_NS + cost_ns < BURST * cost_ns
+    assert one_worker(costs) == 2 * BURST * cost_ns  # never idle
+    assert one_worker(replace(costs, cores=2)) == BURST * cost_ns + 2 * HOP_NS + cost_ns
+
+
 def test_a_server_is_what_everybody_waits_for_if_it_is_slow() -> None:
-    # Under `ps` it receives every worker's packet and sends as many, each way one after the other.
-    cost_ns = 1_000
-    received_ns = 2 * HOP_NS + WORKERS * BURST * cost_ns
-    last_results_sent_ns = received_ns + WORKERS * cost_ns
-    assert jct_ns(incast(1024, costs=HostCosts(server_ns=cost_ns))) == last_results_sent_ns + 2 * HOP_NS
+    # Under `ps` it receives every worker's packet and sends as many: with one core all of them one after the other,
+    # with two each way, so that the last results follow on the last gradient.
+    cost_ns, packets = 1_000, WORKERS * BURST
+    for cores, costs_paid in ((1, 2 * packets), (2, packets + WORKERS)):
+        slow = HostCosts(server_ns=cost_ns, cores=cores)
+        assert jct_ns(incast(1024, costs=slow)) == 2 * HOP_NS + costs_paid * cost_ns + 2 * HOP_NS
+
+
+def test_what_is_sent_does_not_wait_for_a_processor_that_it_costs_nothing() -> None:
+    once = one_worker(HostCosts(receive_ns=700))
+    assert once == one_worker(HostCosts(receive_ns=700, cores=2)) == 2 * HOP_NS + BURST * 700
 
 
 def test_other_links_for_hosts_and_spines() -> None:

@@ -90,7 +90,7 @@ rates = st.sampled_from([0.0, 0.0, 0.01, 0.1])
     window=st.sampled_from([1, 8, 32]),
     queue=st.sampled_from([8, 1024]),
     ecn=st.sampled_from([None, 4]),
-    costs=st.sampled_from([HostCosts(), HostCosts(send_ns=50, receive_ns=150, server_ns=300)]),
+    costs=st.sampled_from([HostCosts(), HostCosts(50, 150, 300), HostCosts(50, 150, 300, cores=2)]),
     ttl_us=st.sampled_from([0, 20, 2_000_000]),
     faults=st.fixed_dictionaries(
         {
