@@ -1,10 +1,12 @@
-"""What is simulated, as plain values. Whoever makes them has checked them (`experiments/virtual/check.py` does).
+"""What is simulated, as plain values that check themselves: a ValueError of one line says what is wrong.
 
 Times are integer nanoseconds, sizes bytes, rates bits per second.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,9 +15,11 @@ import numpy.typing as npt
 from esa.fabric import Graph, Link
 from esa.job import Pool
 from esa.net.impairment import LinkFaults
+from esa.policy import POLICIES
 from esa.protocol.timers import Timers
+from esa.sim.engine.lines import MIN_RATE_BPS
 from esa.workloads import Bucket
-from esa.workloads.program import Program
+from esa.workloads.program import ORDERS, Program
 
 __all__ = [
     "SERIES",
@@ -32,6 +36,16 @@ __all__ = [
 WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
 
 
+def _at_least(name: str, value: int, least: int) -> None:
+    if value < least:
+        raise ValueError(f"{name}: {value}; allowed: {least} or more")
+
+
+def _one_of(name: str, value: object, allowed: Collection[object]) -> None:
+    if value not in allowed:
+        raise ValueError(f"{name}: {value}; allowed: {', '.join(map(str, allowed))}")
+
+
 @dataclass(frozen=True)
 class HostCosts:
     """What a host's processor needs for a packet that a worker sends, one that it receives, and any of a PS.
@@ -44,6 +58,11 @@ class HostCosts:
     receive_ns: int = 0
     server_ns: int = 0
     cores: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("send_ns", "receive_ns", "server_ns"):
+            _at_least(f"costs.{name}", getattr(self, name), 0)
+        _one_of("costs.cores", self.cores, (1, 2))
 
 
 @dataclass(frozen=True)
@@ -60,6 +79,18 @@ class Fabric:
     ecn_packets: int | None = None
     costs: HostCosts = HostCosts()
     faults: dict[int, LinkFaults] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _at_least("switch_ns", self.switch_ns, 0)
+        if self.ecn_packets is not None:
+            _at_least("ecn_packets", self.ecn_packets, 0)
+        for lower, upper, link in self.graph.cables:
+            if not MIN_RATE_BPS <= link.rate_bps < math.inf:
+                ends = f"{self.graph.nodes[lower.node].name} to {self.graph.nodes[upper.node].name}"
+                raise ValueError(f"cables: {ends}: {link.rate_bps} b/s; allowed: {MIN_RATE_BPS:g} or more, finite")
+        for host in self.faults:
+            if not 0 <= host < self.hosts:
+                raise ValueError(f"faults: host {host}; allowed: 0 to {self.hosts - 1}")
 
     @property
     def hosts(self) -> int:
@@ -123,6 +154,59 @@ class Plan:
     wire_lanes: int = 64
     sample_ns: int = 1_000_000  # between two lines of the time series
     limit_ns: int = 3_600_000_000_000  # of virtual time; a simulation that is not over by then is incomplete
+
+    def __post_init__(self) -> None:
+        if not self.jobs:
+            raise ValueError("jobs: none; allowed: 1 or more")
+        _one_of("lanes", self.lanes, (0, 64))
+        _at_least("wire_lanes", self.wire_lanes, 1)
+        _at_least("seed", self.seed, 0)
+        _at_least("sample_ns", self.sample_ns, 1)
+        _at_least("limit_ns", self.limit_ns, 0)
+        for name in ("give_up_s", "wait_limit_s"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name}: {getattr(self, name)}; allowed: more than 0")
+        seen: set[str] = set()
+        for job in self.jobs:
+            if job.name in seen:
+                raise ValueError(f"jobs: {job.name} is given twice")
+            seen.add(job.name)
+            try:
+                _check_job(job)
+            except ValueError as error:
+                raise ValueError(f"job {job.name}: {error}") from None
+
+
+def _check_job(job: SimulatedJob) -> None:
+    _one_of("policy", job.policy, tuple(POLICIES))
+    for name, least in (("workers", 1), ("window", 1), ("submit_ns", 0), ("ttl_us", 0)):
+        _at_least(name, getattr(job, name), least)
+    if job.programs is None:
+        _check_training(job)
+    if job.hosts is None:
+        return
+    if len(job.hosts) != job.workers + 1 or len(set(job.hosts)) != len(job.hosts):
+        raise ValueError(f"hosts: {list(job.hosts)}; allowed: {job.workers + 1} different ones, the last for the PS")
+
+
+def _check_training(job: SimulatedJob) -> None:
+    _one_of("order", job.order, ORDERS)
+    _at_least("iterations", job.iterations, 1)
+    if not any(bucket.bytes > 0 for bucket in job.buckets):
+        raise ValueError("buckets: none with bytes; allowed: some with more than 0")
+    for bucket in job.buckets:
+        for name, value in vars(bucket).items():
+            _at_least(f"buckets: {name}", value, 0)
+    shape = (job.iterations, len(job.buckets))
+    if job.priority.shape != shape or job.priority.dtype != np.uint8 or not job.priority.all():
+        found = f"{job.priority.dtype} {job.priority.shape}, from {job.priority.min(initial=255)}"
+        raise ValueError(f"priority: {found}; allowed: uint8 {shape}, from 1")
+    if not 0 <= job.jitter < 1:
+        raise ValueError(f"jitter: {job.jitter}; allowed: 0 or more, less than 1")
+    if not 0 <= job.straggle <= 1:
+        raise ValueError(f"straggle: {job.straggle}; allowed: 0 to 1")
+    if not 1 <= job.slowdown < math.inf:
+        raise ValueError(f"slowdown: {job.slowdown}; allowed: 1 or more, finite")
 
 
 @dataclass(frozen=True)
