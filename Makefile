@@ -29,6 +29,7 @@ help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
 
 # Debian's mininet lives with the system's Python, so the environment is made from it and sees its packages.
+# p4runtime-shell without what it asks for: it pins a protobuf of 2022, and runs with today's (esa/p4runtime.py).
 # The CPU build of torch: where pip would take another (PyPI's wheel brings CUDA along), uv knows where it is kept.
 $(VENV)/.ready: pyproject.toml Makefile
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -47,6 +48,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 		$(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend=cpu torch==2.13.0; \
 	fi
 	@$(BIN)/pip install -q -e '.[dev]'
+	@$(BIN)/pip install -q --no-deps p4runtime-shell==0.0.6
 	@touch $@
 
 setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages

@@ -8,31 +8,25 @@ with Switch.connect("127.0.0.1:9559") as switch:
 
 from __future__ import annotations
 
-import queue
 import random
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from ipaddress import IPv4Address
-from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from google.protobuf import text_format
 from google.rpc import code_pb2, status_pb2
-from p4.config.v1 import p4info_pb2
-from p4.v1 import p4runtime_pb2
-from p4runtime_sh.context import Context, P4Type
-from p4runtime_sh.p4runtime import P4RuntimeClient, SSLOptions
 
+from controller.connection import RPC_TIMEOUT_S, Connection
+from controller.p4names import P4Names
 from controller.tls import Tls, speaks_tls, why_no_handshake
 from esa.entries.job_entries import Entry, Group, Replica, mac_text
 from esa.errors import AlreadyExists, BadInput, NotPrimary, Refused, SwitchError, Unreachable
+from esa.p4runtime import p4runtime_pb2
 from esa.program import Program
 
-RPC_TIMEOUT_S = 10.0
 # An embedded switch translates the program to native code when it is loaded.
 LOAD_TIMEOUT_S = 300.0
 WRITE_ATTEMPTS = 20  # against others who write at the same time
@@ -48,72 +42,6 @@ class Loaded(NamedTuple):
     aggregators: int
 
 
-class _Client(P4RuntimeClient):  # type: ignore[misc]
-    """p4runtime-shell's client without its process-wide habits.
-
-    Reading needs no arbitration, so the stream is opened by the first write only; failures raise instead of printing
-    and ending the process; the receiving thread never keeps a process alive. (The shell's own `setup` holds one switch
-    in module globals; a controller may have several.)
-    """
-
-    _stream: Any = None
-    _replies: queue.Queue[Any]
-    _requests: queue.Queue[Any]
-
-    def set_up_stream(self) -> None:
-        """Called by the constructor: not yet."""
-
-    def arbitrate(self, election_id: tuple[int, int]) -> tuple[bool, tuple[int, int]]:
-        """Ask to be primary; returns whether we are, and the primary's election id."""
-        self.election_id = election_id
-        if self._stream is None or not self._stream.is_active():
-            self._open_stream()
-        while not self._replies.empty():  # news of earlier elections
-            self._replies.get()
-        request = p4runtime_pb2.StreamMessageRequest()
-        request.arbitration.device_id = self.device_id
-        request.arbitration.election_id.high, request.arbitration.election_id.low = election_id
-        self._requests.put(request)
-        deadline = time.monotonic() + RPC_TIMEOUT_S
-        while True:
-            try:
-                reply = self._replies.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise Unreachable("the switch does not answer the arbitration") from None
-            if isinstance(reply, grpc.RpcError):
-                if reply.code() == grpc.StatusCode.INVALID_ARGUMENT:  # somebody has this very id
-                    return False, election_id
-                raise reply
-            primary = reply.arbitration.election_id.high, reply.arbitration.election_id.low
-            if reply.arbitration.status.code == code_pb2.OK:
-                return True, primary
-            if primary >= election_id:
-                return False, primary
-
-    def _open_stream(self) -> None:
-        # The receiving thread keeps its own queue, so the end of an old stream cannot disturb a new one.
-        requests: queue.Queue[Any] = queue.Queue()
-        replies: queue.Queue[Any] = queue.Queue()
-        self._requests, self._replies = requests, replies
-        self._stream = stream = self.stub.StreamChannel(iter(requests.get, None))
-
-        def receive() -> None:
-            try:
-                for message in stream:
-                    if message.HasField("arbitration"):
-                        replies.put(message)
-            except grpc.RpcError as error:
-                replies.put(error)
-
-        threading.Thread(target=receive, name="p4runtime-stream", daemon=True).start()
-
-    def tear_down(self) -> None:
-        if self._stream is not None:
-            self._requests.put(None)
-            self._stream.cancel()
-        self.channel.close()
-
-
 class Switch:
     """A P4Runtime switch. Reads at any time; becomes primary when it first writes.
 
@@ -121,12 +49,12 @@ class Switch:
     id (the time of day). Controllers keep nothing that could grow stale, so taking turns is safe.
     """
 
-    def __init__(self, client: _Client, address: str, election_id: tuple[int, int] | None) -> None:
+    def __init__(self, connection: Connection, address: str, election_id: tuple[int, int] | None) -> None:
         self.address = address
-        self._client = client
+        self._connection = connection
         self._fixed_election_id = election_id
         self._is_primary = False
-        self._context: Context | None = None
+        self._names: P4Names | None = None
 
     @classmethod
     def connect(
@@ -144,10 +72,6 @@ class Switch:
             raise BadInput(f"address: '{address}' is neither HOST:PORT nor unix:PATH")
         if tls is not None:
             tls.check()
-            files = (str(path) if path else None for path in (tls.cacert, tls.cert, tls.key))
-            options = SSLOptions(False, *files)
-        else:
-            options = SSLOptions(True)
         deadline = time.monotonic() + wait_s
         # gRPC backs off for a second and more after a connection that failed, so a plain socket does the waiting.
         while not _listens(address) and time.monotonic() < deadline:
@@ -156,22 +80,22 @@ class Switch:
             refusal = why_no_handshake(address, tls)
             if refusal is not None:
                 raise Unreachable(f"no TLS with the switch at {address}: {refusal}")
-        client = _Client(device_id, address, election_id or (0, 0), ssl_options=options)
+        connection = Connection(address, device_id, tls)
         try:
             while True:
-                problem = _probe(client)
+                problem = _probe(connection)
                 if problem is None:
-                    return cls(client, address, election_id)
+                    return cls(connection, address, election_id)
                 if time.monotonic() >= deadline:
                     advice = speaks_tls(address) if tls is None else None
                     raise Unreachable(f"no switch answers at {address}: {advice or problem}")
                 time.sleep(0.1)
         except BaseException:
-            client.tear_down()
+            connection.close()
             raise
 
     def close(self) -> None:
-        self._client.tear_down()
+        self._connection.close()
 
     def __enter__(self) -> Switch:
         return self
@@ -183,7 +107,7 @@ class Switch:
 
     @property
     def device_id(self) -> int:
-        return int(self._client.device_id)
+        return self._connection.device_id
 
     # The program
 
@@ -194,49 +118,48 @@ class Switch:
                 raise BadInput(f"lanes: the {program.lanes}-lane build is missing: there is no file {path}")
         request = p4runtime_pb2.SetForwardingPipelineConfigRequest(device_id=self.device_id)
         request.action = p4runtime_pb2.SetForwardingPipelineConfigRequest.VERIFY_AND_COMMIT
-        context = _context_of_file(program.p4info)
-        request.config.p4info.CopyFrom(context.p4info)
+        names = P4Names.of_file(program.p4info)
+        request.config.p4info.CopyFrom(names.p4info)
         request.config.p4_device_config = program.json.read_bytes()
         request.config.cookie.cookie = time.time_ns()  # tells this load from every other, see `generation`
 
         def send() -> None:
-            request.election_id.high, request.election_id.low = self._client.election_id
-            self._call(lambda: self._client.stub.SetForwardingPipelineConfig(request, timeout=LOAD_TIMEOUT_S))
+            request.election_id.high, request.election_id.low = self._connection.election_id
+            self._call(lambda: self._connection.stub.SetForwardingPipelineConfig(request, timeout=LOAD_TIMEOUT_S))
 
         self._as_primary(send)
-        self._context = context
+        self._names = names
 
     @property
     def loaded(self) -> Loaded:
         """Which build the switch runs; Refused if it runs none of ours."""
-        rows = [register for register in self._p4info.p4info.registers if register.preamble.alias == "row_owner"]
+        rows = [register for register in self._loaded_names.p4info.registers if register.preamble.alias == "row_owner"]
         if not rows:
             raise Refused(f"the switch at {self.address} runs another program: load ours first (esactl load)")
-        names = (register.preamble.name for register in self._p4info.p4info.registers)
+        names = (register.preamble.name for register in self._loaded_names.p4info.registers)
         return Loaded(sum(".lanes.lane_" in name for name in names), rows[0].size)
 
     def generation(self) -> int:
         """A number that every load of a program changes; Refused where the switch runs none, as after a restart."""
         request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self.device_id)
         request.response_type = p4runtime_pb2.GetForwardingPipelineConfigRequest.COOKIE_ONLY
-        stub = self._client.stub
+        stub = self._connection.stub
         reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
         if not reply.HasField("config"):
             raise Refused(_no_program(self.address, self.device_id))
         return int(reply.config.cookie.cookie)
 
     @property
-    def _p4info(self) -> Context:
-        if self._context is None:
+    def _loaded_names(self) -> P4Names:
+        if self._names is None:
             request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self.device_id)
             request.response_type = p4runtime_pb2.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE
-            stub = self._client.stub
+            stub = self._connection.stub
             reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
             if not reply.config.p4info.tables:
                 raise Refused(_no_program(self.address, self.device_id))
-            self._context = Context()
-            self._context.set_p4info(reply.config.p4info)
-        return self._context
+            self._names = P4Names(reply.config.p4info)
+        return self._names
 
     # Entries and groups
 
@@ -255,7 +178,7 @@ class Switch:
         entities = []
         for name in tables:
             entity = p4runtime_pb2.Entity()
-            table = self._object(P4Type.table, name)
+            table = self._object("table", name)
             entity.table_entry.table_id = table.preamble.id
             entity.table_entry.is_default_action = not table.match_fields
             entities.append(entity)
@@ -278,7 +201,7 @@ class Switch:
         entities = []
         for name, index in cells:
             entity = p4runtime_pb2.Entity()
-            entity.counter_entry.counter_id = self._object(P4Type.counter, name).preamble.id
+            entity.counter_entry.counter_id = self._object("counter", name).preamble.id
             entity.counter_entry.index.index = index
             entities.append(entity)
         ids = [(entity.counter_entry.counter_id, entity.counter_entry.index.index) for entity in entities]
@@ -294,7 +217,7 @@ class Switch:
 
     def read_registers(self, name: str, index: int | None = None) -> list[int]:
         """Cells of a register array, all or one, as unsigned numbers. BMv2 does not support it (Refused)."""
-        registers = self._p4info.p4info.registers
+        registers = self._loaded_names.p4info.registers
         found = [register for register in registers if name in (register.preamble.name, register.preamble.alias)]
         if not found:
             raise BadInput(f"register: the program has no register '{name}'")
@@ -308,18 +231,18 @@ class Switch:
 
     # Messages
 
-    def _object(self, kind: P4Type, name: str) -> Any:
-        found = self._p4info.get_obj(kind, name)
+    def _object(self, kind: str, name: str) -> Any:
+        found = self._loaded_names.find(kind, name)
         if found is None:
-            raise Refused(f"the switch at {self.address} runs another program: it has no {kind.pretty_name} {name}")
+            raise Refused(f"the switch at {self.address} runs another program: it has no {kind} {name}")
         return found
 
     def _entry(self, message: Any) -> Entry:
-        table = self._p4info.get_obj_by_id(message.table_id)
+        table = self._loaded_names.with_id(message.table_id)
         given = {match.field_id: _number(match.exact.value) for match in message.match}
         action = message.action.action
         values = {param.param_id: _number(param.value) for param in action.params}
-        info = self._p4info.get_obj_by_id(action.action_id)
+        info = self._loaded_names.with_id(action.action_id)
         return Entry(
             table.preamble.name,
             tuple(given[field.id] for field in table.match_fields),
@@ -337,19 +260,19 @@ class Switch:
             self._fill_entry(entity.table_entry, item, key_only=key_only)
         else:
             name, index, count = item
-            entity.counter_entry.counter_id = self._object(P4Type.counter, name).preamble.id
+            entity.counter_entry.counter_id = self._object("counter", name).preamble.id
             entity.counter_entry.index.index = index
             entity.counter_entry.data.packet_count = count
 
     def _fill_entry(self, message: Any, entry: Entry, *, key_only: bool) -> None:
-        table = self._object(P4Type.table, entry.table)
+        table = self._object("table", entry.table)
         message.table_id = table.preamble.id
         message.is_default_action = not table.match_fields
         for field, value in zip(table.match_fields, entry.match, strict=True):
             message.match.add(field_id=field.id).exact.value = _bytes(value, field, entry.table)
         if key_only:
             return
-        action = self._object(P4Type.action, entry.action)
+        action = self._object("action", entry.action)
         message.action.action.action_id = action.preamble.id
         for param, value in zip(action.params, entry.params, strict=True):
             message.action.action.params.add(param_id=param.id, value=_bytes(value, param, entry.action))
@@ -360,7 +283,7 @@ class Switch:
             return f"multicast group {item.id}"
         if not isinstance(item, Entry):
             return f"counter {item[0]}[{item[1]}]"
-        fields = self._object(P4Type.table, item.table).match_fields
+        fields = self._object("table", item.table).match_fields
         key = ", ".join(f"{field.name}={_text(value, field)}" for field, value in zip(fields, item.match, strict=True))
         return f"entry {item.table.rpartition('.')[2]}({key})"
 
@@ -375,10 +298,11 @@ class Switch:
             self._fill(request.updates.add(type=kind).entity, item, key_only=kind == Update.DELETE)
 
         def send() -> None:
-            request.election_id.high, request.election_id.low = self._client.election_id
+            request.election_id.high, request.election_id.low = self._connection.election_id
             try:
                 self._call(
-                    lambda: self._client.stub.Write(request, timeout=RPC_TIMEOUT_S), passing=(grpc.StatusCode.UNKNOWN,)
+                    lambda: self._connection.stub.Write(request, timeout=RPC_TIMEOUT_S),
+                    passing=(grpc.StatusCode.UNKNOWN,),
                 )
             except grpc.RpcError as error:
                 raise self._refusal(error, [item for _, item in updates]) from None
@@ -386,7 +310,6 @@ class Switch:
         self._as_primary(send)
 
     def _refusal(self, error: grpc.RpcError, items: Sequence[Entry | Group | tuple[str, int, int]]) -> Refused:
-        # The shell's own iterator over these details never ends once one of several updates succeeded.
         refused, codes = [], set()
         metadata: Any = error.trailing_metadata() or ()
         for key, value in metadata:
@@ -411,7 +334,7 @@ class Switch:
         request.entities.extend(entities)
 
         def send() -> list[Any]:
-            replies = self._client.stub.Read(request, timeout=RPC_TIMEOUT_S)
+            replies = self._connection.stub.Read(request, timeout=RPC_TIMEOUT_S)
             return [entity for reply in replies for entity in reply.entities]
 
         return self._call(send)
@@ -432,10 +355,10 @@ class Switch:
     def _become_primary(self) -> None:
         # p4runtime-shell's default is 1,0: ours are above.
         wanted = self._fixed_election_id or (1, time.time_ns() // 1000)
-        self._is_primary, primary = self._call(lambda: self._client.arbitrate(wanted))
+        self._is_primary, primary = self._call(lambda: self._connection.arbitrate(wanted))
         if not self._is_primary and self._fixed_election_id is None:
             wanted = (primary[0], primary[1] + 1)
-            self._is_primary, primary = self._call(lambda: self._client.arbitrate(wanted))
+            self._is_primary, primary = self._call(lambda: self._connection.arbitrate(wanted))
         if not self._is_primary:
             high, low = primary
             raise NotPrimary(
@@ -474,10 +397,10 @@ def _listens(address: str) -> bool:
     return True
 
 
-def _probe(client: _Client) -> str | None:
+def _probe(connection: Connection) -> str | None:
     """Why the server does not answer; None when it does."""
     try:
-        client.stub.Capabilities(p4runtime_pb2.CapabilitiesRequest(), timeout=RPC_TIMEOUT_S)
+        connection.stub.Capabilities(p4runtime_pb2.CapabilitiesRequest(), timeout=RPC_TIMEOUT_S)
     except grpc.RpcError as error:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             return _one_line(error.details()).rpartition("Failed to connect to remote host: ")[2]
@@ -486,12 +409,6 @@ def _probe(client: _Client) -> str | None:
 
 def _no_program(address: str, device_id: int) -> str:
     return f"the switch at {address} (device {device_id}) runs no program: load one first (esactl load)"
-
-
-def _context_of_file(p4info: Path) -> Context:
-    context = Context()
-    context.set_p4info(text_format.Parse(p4info.read_text(), p4info_pb2.P4Info()))
-    return context
 
 
 def _one_line(details: str | None) -> str:

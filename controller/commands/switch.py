@@ -11,6 +11,7 @@ import typer
 
 from controller.commands.common import JsonOption, Options, open_controller, open_switch, print_json
 from controller.job_files import read_job
+from esa.errors import BadInput
 
 
 def load(
@@ -57,10 +58,14 @@ def registers(
 def shell(context: typer.Context) -> None:
     """Open p4runtime-shell on the switch."""
     options: Options = context.obj
+    try:  # IPython takes half a second to import
+        from p4runtime_sh import shell as p4runtime_shell
+    except ModuleNotFoundError as error:
+        raise BadInput(
+            f"shell: {error.name} is not installed: pip install ipython && pip install --no-deps p4runtime-shell"
+        ) from None
     with open_switch(options) as switch:
         _ = switch.loaded  # the shell needs a program for its names
-    # IPython takes half a second to import.
-    from p4runtime_sh import shell as p4runtime_shell
 
     high, low = options.election_id or (1, time.time_ns() // 1000)
     arguments = ["--grpc-addr", options.address, "--device-id", str(options.device_id)]

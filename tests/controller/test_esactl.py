@@ -151,6 +151,11 @@ def test_the_shell_has_the_program(esactl: Esactl) -> None:
     assert "EsaIngress.admission.policy" in done.stdout
 
 
+def test_where_the_shell_is_missing_it_says_what_to_install(esactl: Esactl, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "p4runtime_sh", None)
+    assert "p4runtime_sh is not installed: pip install" in esactl.fails(2, "shell")
+
+
 @pytest.mark.parametrize(
     ("arguments", "part"),
     [

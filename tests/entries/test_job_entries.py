@@ -10,11 +10,11 @@ import pytest
 from google.protobuf import text_format
 from hypothesis import given
 from hypothesis import strategies as st
-from p4.config.v1 import p4info_pb2
 
 from esa.entries import job_entries as e
 from esa.entries.job_entries import InstalledJob
 from esa.job import Run
+from esa.p4runtime import p4info_pb2
 from esa.policy import POLICIES, Aging, Emit, Policy, Preempt, Release
 from esa.program import program
 from tests.controller.jobs import make_job, make_run, member

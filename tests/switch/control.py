@@ -11,10 +11,9 @@ from pathlib import Path
 import grpc
 from google.protobuf import text_format
 from google.rpc import status_pb2
-from p4.config.v1 import p4info_pb2
-from p4.v1 import p4runtime_pb2 as p4
-from p4.v1 import p4runtime_pb2_grpc
 
+from esa.p4runtime import p4info_pb2, p4runtime_pb2_grpc
+from esa.p4runtime import p4runtime_pb2 as p4
 from esa.switch.p4runtime.service import start_server
 
 PROGRAMS = Path(__file__).parent / "programs"

@@ -36,7 +36,7 @@ def _messages(message: Message) -> list[Message]:
     for field, value in message.ListFields():
         if field.cpp_type != FieldDescriptor.CPPTYPE_MESSAGE or _is_map(field):
             continue
-        for part in value if field.label == FieldDescriptor.LABEL_REPEATED else (value,):
+        for part in value if field.is_repeated else (value,):
             found += _messages(part)
     return found
 
@@ -55,7 +55,7 @@ def mutate_message(message: Message, rng: random.Random) -> None:
     field = rng.choice(there if there and rng.random() < 0.7 else fields)
     if rng.random() < 0.15:
         target.ClearField(field.name)
-    elif field.label == FieldDescriptor.LABEL_REPEATED:
+    elif field.is_repeated:
         values = getattr(target, field.name)
         if len(values) and rng.random() < 0.3:
             del values[rng.randrange(len(values))]

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 
+from esa.switch.p4runtime.arrays import read_register
+from esa.switch.p4runtime.p4info import ArrayInfo
 from esa.switch.runtime.device import Device
+from esa.switch.runtime.stateful import Register
 from tests.switch.control import (
     Client,
     counter,
@@ -74,11 +80,37 @@ def test_counters_are_written_one_or_all(client: Client) -> None:
     assert read == [counter("port_counter", i, *((1, 2) if i == 3 else (7, 70))) for i in range(8)]
 
 
+def test_counts_beyond_a_signed_number_wrap(served) -> None:
+    client, device = served
+    array = next(array for name, array in device.pipeline.counters.items() if name.endswith("port_counter"))
+    array.packets[1] = 2**64 - 1  # P4Runtime has an int64
+    assert client.read(counter("port_counter", 1)) == [counter("port_counter", 1, -1, 0)]
+
+
 def test_registers_hold_what_the_program_wrote(served) -> None:
     client, device = served
     inject(device, 1, FRAME)
     assert client.read(register("narrow", 0)) == [register("narrow", 0, b"\x21")]
     assert client.read(register("wide", 0)) == [register("wide", 0, DST)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "read"),
+    [
+        ("bit", {"bitstring": b"\xff"}),
+        ("int", {"bitstring": b"\xff"}),  # -1
+        ("bool", {"bool": True}),
+    ],
+)
+def test_a_cell_is_read_as_what_it_holds(kind: str, read: dict[str, Any]) -> None:
+    info = ArrayInfo(7, "r", 2, kind, Register("r", 8, np.zeros(2, np.uint32)))
+    info.array.write(1, 255)
+    found = list(read_register(info, p4.RegisterEntry(), nullcontext))
+    zero = {"bool": False} if kind == "bool" else {"bitstring": b"\0"}
+    assert [cell.register_entry for cell in found] == [
+        p4.RegisterEntry(register_id=7, index=p4.Index(index=index), data=data)
+        for index, data in enumerate((zero, read))
+    ]
 
 
 def test_registers_are_written_one_or_all_and_read_back(client: Client) -> None:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from p4.v1 import p4runtime_pb2 as p4
 
 from esa.switch.p4runtime.bytestrings import decode, encode
 from esa.switch.p4runtime.device_config import program_json
 from esa.switch.p4runtime.status import Code, P4RuntimeError
-from esa.switch.p4runtime.wire_format import counter_entity, read_response, register_entity
 
 
 @pytest.mark.parametrize(
@@ -61,34 +59,6 @@ def test_encode_is_shortest_and_decode_undoes_it(bits: int, data: st.DataObject)
     assert len(encoded) == 1 or encoded[0] != 0
     signed = data.draw(st.integers(-(2 ** (bits - 1)), 2 ** (bits - 1) - 1))
     assert decode(encode(signed, signed=True), bits, "x", signed=True) == signed
-
-
-INT64 = st.integers(-(2**63), 2**63 - 1)
-UINT32 = st.integers(1, 2**32 - 1)
-INDEX = st.integers(0, 2**40)
-
-
-@given(UINT32, INDEX, INT64, INT64)
-def test_counter_cells_are_read_back_by_protobuf(id_: int, index: int, packets: int, octets: int) -> None:
-    expected = p4.Entity()
-    expected.counter_entry.counter_id = id_
-    expected.counter_entry.index.index = index
-    expected.counter_entry.data.packet_count, expected.counter_entry.data.byte_count = packets, octets
-    encoded = counter_entity(id_, index, packets % 2**64, octets % 2**64)
-    assert encoded == expected.SerializeToString()
-    assert list(p4.ReadResponse.FromString(read_response([encoded] * 3)).entities) == [expected] * 3
-
-
-@given(UINT32, INDEX, st.one_of(st.booleans(), st.binary(min_size=1, max_size=200)))
-def test_register_cells_are_read_back_by_protobuf(id_: int, index: int, value: bytes | bool) -> None:
-    expected = p4.Entity()
-    expected.register_entry.register_id = id_
-    expected.register_entry.index.index = index
-    if isinstance(value, bool):
-        expected.register_entry.data.bool = value
-    else:
-        expected.register_entry.data.bitstring = value
-    assert register_entity(id_, index, value) == expected.SerializeToString()
 
 
 def test_the_program_is_found_bare_or_wrapped() -> None:

@@ -12,6 +12,7 @@ from tests.switch.served import CPU_PORT, load
 
 SESSION = """
 import sys
+import esa.p4runtime  # for a current protobuf, as esactl shell does
 import p4runtime_sh.shell as sh
 port, p4info, program = sys.argv[1:]
 sh.setup(device_id=1, grpc_addr="127.0.0.1:" + port, election_id=(0, 1), config=sh.FwdPipeConfig(p4info, program))

@@ -6,8 +6,7 @@ import queue
 import threading
 from typing import Any
 
-from p4.v1 import p4runtime_pb2
-
+from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.status import Code, P4RuntimeError, code_number
 
 MAX_SESSIONS = 32

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
-from p4.v1 import p4runtime_pb2
 
+from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.bytestrings import decode, encode
 from esa.switch.p4runtime.p4info import ArrayInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError
-from esa.switch.p4runtime.wire_format import counter_entity, register_entity
 
 Freeze = Callable[[], AbstractContextManager[None]]
 """Holds the data plane still: values of one array are copied together, and turned into messages afterwards."""
@@ -56,14 +55,22 @@ def write_counter(info: ArrayInfo, update_type: int, entry: Any) -> None:
     info.array.bytes[cells] = entry.data.byte_count % _COUNTER_MODULUS
 
 
-def read_counter(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[bytes]:
-    """Copy the cells now; return an iterator over their encoded entities."""
+def read_counter(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[Any]:
+    """Copy the cells now; return an iterator over their entities."""
     indices = _indices(info, entry)
     cells = slice(indices.start, indices.stop)
     with frozen():
         packets, octets = info.array.packets[cells].copy(), info.array.bytes[cells].copy()
-    counts = zip(indices, packets.tolist(), octets.tolist(), strict=True)
-    return (counter_entity(info.id, index, packet_count, byte_count) for index, packet_count, byte_count in counts)
+    return _counter_entities(info.id, zip(indices, packets.tolist(), octets.tolist(), strict=True))
+
+
+def _counter_entities(counter_id: int, cells: Iterable[tuple[int, int, int]]) -> Iterator[Any]:
+    for index, packets, octets in cells:
+        entity = p4runtime_pb2.Entity()
+        entry = entity.counter_entry
+        entry.counter_id, entry.index.index = counter_id, index
+        entry.data.packet_count, entry.data.byte_count = wrapped_int64(packets), wrapped_int64(octets)
+        yield entity
 
 
 def write_register(info: ArrayInfo, update_type: int, entry: Any) -> None:
@@ -88,21 +95,26 @@ def _register_value(info: ArrayInfo, data: Any) -> int:
     )
 
 
-def read_register(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[bytes]:
-    """Copy the cells now; return an iterator over their encoded entities."""
+def read_register(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[Any]:
+    """Copy the cells now; return an iterator over their entities."""
     indices = _indices(info, entry)
     with frozen():
         values = [info.array.read(indices.start)] if len(indices) == 1 else info.array.read_all().tolist()
-    cells = zip(indices, values, strict=True)
-    return (register_entity(info.id, index, _cell(info, value)) for index, value in cells)
+    return _register_entities(info, zip(indices, values, strict=True))
 
 
-def _cell(info: ArrayInfo, pattern: int) -> bytes | bool:
-    if info.kind == "bool":
-        return bool(pattern)
-    if info.kind == "int" and pattern >> (info.array.width - 1):
-        return encode(pattern - (1 << info.array.width), signed=True)
-    return encode(pattern, signed=info.kind == "int")
+def _register_entities(info: ArrayInfo, cells: Iterable[tuple[int, int]]) -> Iterator[Any]:
+    signed, negative = info.kind == "int", 1 << (info.array.width - 1)
+    for index, pattern in cells:
+        entity = p4runtime_pb2.Entity()
+        entry = entity.register_entry
+        entry.register_id, entry.index.index = info.id, index
+        if info.kind == "bool":
+            entry.data.bool = bool(pattern)
+        else:
+            value = pattern - 2 * negative if signed and pattern & negative else pattern
+            entry.data.bitstring = encode(value, signed=signed)
+        yield entity
 
 
 def copy_counters(source: Mapping[str, Any], target: Mapping[str, Any]) -> None:

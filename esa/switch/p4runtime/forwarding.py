@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import Any
 
-from p4.v1 import p4runtime_pb2
-
+from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime import arrays
 from esa.switch.p4runtime.arrays import Freeze
 from esa.switch.p4runtime.device_config import program_json
@@ -76,8 +75,8 @@ class ForwardingConfig:
         else:
             _refuse(kind)
 
-    def read(self, entity: Any, frozen: Freeze) -> Iterator[bytes]:
-        """Copy now what `entity` asks for, while `frozen()` is held; return an iterator over the encoded entities."""
+    def read(self, entity: Any, frozen: Freeze) -> Iterator[Any]:
+        """Copy now what `entity` asks for, while `frozen()` is held; return an iterator over the entities."""
         kind = entity.WhichOneof("entity")
         if kind == "counter_entry":
             entry = entity.counter_entry
@@ -87,8 +86,7 @@ class ForwardingConfig:
             entry = entity.register_entry
             found = [self.info.register(entry.register_id)] if entry.register_id else self.info.registers.values()
             return chain.from_iterable([arrays.read_register(array, entry, frozen) for array in found])
-        messages = list(self._messages(entity, kind, frozen))
-        return (message.SerializeToString() for message in messages)
+        return iter(list(self._messages(entity, kind, frozen)))
 
     def _messages(self, entity: Any, kind: str | None, frozen: Freeze) -> Iterator[Any]:
         if kind == "table_entry":

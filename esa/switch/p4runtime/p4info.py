@@ -6,8 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from p4.config.v1 import p4info_pb2
-
+from esa.p4runtime import p4info_pb2
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.tables import Table

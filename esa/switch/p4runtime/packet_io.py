@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from p4.v1 import p4runtime_pb2
-
+from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.bytestrings import decode, encode
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 

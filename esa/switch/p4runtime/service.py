@@ -14,13 +14,12 @@ from itertools import chain, islice
 from typing import Any
 
 import grpc
-from p4.v1 import p4runtime_pb2
 
+from esa.p4runtime import p4runtime_pb2, p4runtime_pb2_grpc
 from esa.switch.p4runtime.arbitration import MAX_SESSIONS, Arbitration, Session
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.packet_io import pack_packet_out, unpack_packet_in
 from esa.switch.p4runtime.status import Code, P4RuntimeError, abort, abort_batch, code_number
-from esa.switch.p4runtime.wire_format import read_response
 from esa.switch.runtime.device import Device
 
 API_VERSION = "1.4.1"
@@ -144,10 +143,9 @@ class P4RuntimeServicer:
             return error
         return None
 
-    def Read(self, request: Any, context: Any) -> Iterator[bytes]:  # noqa: N802
-        """Yield encoded ReadResponses."""
+    def Read(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         errors: list[P4RuntimeError | None] = []
-        found: list[Iterator[bytes]] = []
+        found: list[Iterator[Any]] = []
         try:
             self._arbitration.check_device(request.device_id)
             with self._lock:
@@ -163,7 +161,7 @@ class P4RuntimeServicer:
         # Everything is copied by now: a slow client holds nothing up.
         entities = chain.from_iterable(found)
         while some := list(islice(entities, _ENTITIES_PER_RESPONSE)):
-            yield read_response(some)
+            yield p4runtime_pb2.ReadResponse(entities=some)
         if any(errors):
             abort_batch(context, errors, f"{sum(map(bool, errors))} of {len(errors)} reads failed")
 
@@ -262,26 +260,6 @@ def _check_atomicity(atomicity: int) -> None:
     raise P4RuntimeError(Code.UNIMPLEMENTED, f"{kinds.Name(atomicity)} is not supported by this target")
 
 
-def _handlers(servicer: P4RuntimeServicer) -> grpc.GenericRpcHandler:
-    """Return the service as p4runtime.proto declares it, but for Read, whose answers come encoded."""
-    methods = {}
-    for name in ("Write", "SetForwardingPipelineConfig", "GetForwardingPipelineConfig", "Capabilities"):
-        methods[name] = grpc.unary_unary_rpc_method_handler(
-            getattr(servicer, name),
-            request_deserializer=getattr(p4runtime_pb2, f"{name}Request").FromString,
-            response_serializer=getattr(p4runtime_pb2, f"{name}Response").SerializeToString,
-        )
-    methods["Read"] = grpc.unary_stream_rpc_method_handler(
-        servicer.Read, request_deserializer=p4runtime_pb2.ReadRequest.FromString
-    )
-    methods["StreamChannel"] = grpc.stream_stream_rpc_method_handler(
-        servicer.StreamChannel,
-        request_deserializer=p4runtime_pb2.StreamMessageRequest.FromString,
-        response_serializer=p4runtime_pb2.StreamMessageResponse.SerializeToString,
-    )
-    return grpc.method_handlers_generic_handler("p4.v1.P4Runtime", methods)
-
-
 class BindError(OSError):
     """The server's address cannot be had."""
 
@@ -304,7 +282,7 @@ def start_server(
             ("grpc.max_send_message_length", _MAX_MESSAGE_BYTES),
         ),
     )
-    server.add_generic_rpc_handlers((_handlers(servicer),))
+    p4runtime_pb2_grpc.add_P4RuntimeServicer_to_server(servicer, server)
     try:
         if credentials is None:
             port = server.add_insecure_port(address)

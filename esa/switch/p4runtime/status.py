@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 import grpc
 from google.protobuf import any_pb2
 from google.rpc import status_pb2
-from p4.v1 import p4runtime_pb2
+
+from esa.p4runtime import p4runtime_pb2
 
 Code = grpc.StatusCode
 _MAX_DETAILS_BYTES = 5500  # base64 makes a third more of it, and the message comes on top

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from p4.v1 import p4runtime_pb2
-
+from esa.p4runtime import p4runtime_pb2
 from esa.switch.errors import BadEntry, DuplicateEntry, NoSuchEntry, TableError, TableFull
 from esa.switch.p4runtime.arrays import Freeze, require_modify, wrapped_int64
 from esa.switch.p4runtime.bytestrings import decode, encode

@@ -1,0 +1,36 @@
+"""A P4Info's tables, actions and counters, by name and by id."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import text_format
+
+from esa.p4runtime import p4info_pb2
+
+KINDS = {"table": "tables", "action": "actions", "counter": "counters"}  # a kind's name, its field in P4Info
+
+
+class P4Names:
+    """`p4info`, a P4Info message, as a dictionary. Names are the compiler's, whole: `ingress.admission.policy`."""
+
+    def __init__(self, p4info: Any) -> None:
+        self.p4info = p4info
+        self._by_name = {
+            (kind, found.preamble.name): found for kind, field in KINDS.items() for found in getattr(p4info, field)
+        }
+        self._by_id = {found.preamble.id: found for found in self._by_name.values()}
+
+    @classmethod
+    def of_file(cls, path: Path) -> P4Names:
+        """The P4Info that the compiler wrote as text."""
+        return cls(text_format.Parse(path.read_text(), p4info_pb2.P4Info()))
+
+    def find(self, kind: str, name: str) -> Any:
+        """The object of this kind with this name, None if there is none."""
+        return self._by_name.get((kind, name))
+
+    def with_id(self, id_: int) -> Any:
+        """The object with this id; KeyError."""
+        return self._by_id[id_]
