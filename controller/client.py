@@ -23,7 +23,7 @@ from controller.connection import RPC_TIMEOUT_S, Connection
 from controller.p4names import P4Names
 from controller.tls import Tls, speaks_tls, why_no_handshake
 from esa.entries.job_entries import Entry, Group, Replica, mac_text
-from esa.errors import AlreadyExists, BadInput, NotPrimary, Refused, SwitchError, Unreachable
+from esa.errors import AlreadyExists, BadInput, NotPrimary, Refused, RefusedItem, SwitchError, Unreachable
 from esa.p4runtime import p4runtime_pb2
 from esa.program import Program
 
@@ -79,7 +79,7 @@ class Switch:
         if tls is not None:
             refusal = why_no_handshake(address, tls)
             if refusal is not None:
-                raise Unreachable(f"no TLS with the switch at {address}: {refusal}")
+                raise Unreachable(f"no TLS with the switch at {address}: {refusal}", details=refusal, address=address)
         connection = Connection(address, device_id, tls)
         try:
             while True:
@@ -88,7 +88,8 @@ class Switch:
                     return cls(connection, address, election_id)
                 if time.monotonic() >= deadline:
                     advice = speaks_tls(address) if tls is None else None
-                    raise Unreachable(f"no switch answers at {address}: {advice or problem}")
+                    text = f"no switch answers at {address}: {advice or problem}"
+                    raise Unreachable(text, details=problem, address=address)
                 time.sleep(0.1)
         except BaseException:
             connection.close()
@@ -135,7 +136,8 @@ class Switch:
         """Which build the switch runs; Refused if it runs none of ours."""
         rows = [register for register in self._loaded_names.p4info.registers if register.preamble.alias == "row_owner"]
         if not rows:
-            raise Refused(f"the switch at {self.address} runs another program: load ours first (esactl load)")
+            text = f"the switch at {self.address} runs another program: load ours first (esactl load)"
+            raise Refused(text, address=self.address)
         names = (register.preamble.name for register in self._loaded_names.p4info.registers)
         return Loaded(sum(".lanes.lane_" in name for name in names), rows[0].size)
 
@@ -146,7 +148,7 @@ class Switch:
         stub = self._connection.stub
         reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
         if not reply.HasField("config"):
-            raise Refused(_no_program(self.address, self.device_id))
+            raise self._no_program()
         return int(reply.config.cookie.cookie)
 
     @property
@@ -157,7 +159,7 @@ class Switch:
             stub = self._connection.stub
             reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
             if not reply.config.p4info.tables:
-                raise Refused(_no_program(self.address, self.device_id))
+                raise self._no_program()
             self._names = P4Names(reply.config.p4info)
         return self._names
 
@@ -234,7 +236,8 @@ class Switch:
     def _object(self, kind: str, name: str) -> Any:
         found = self._loaded_names.find(kind, name)
         if found is None:
-            raise Refused(f"the switch at {self.address} runs another program: it has no {kind} {name}")
+            text = f"the switch at {self.address} runs another program: it has no {kind} {name}"
+            raise Refused(text, address=self.address)
         return found
 
     def _entry(self, message: Any) -> Entry:
@@ -305,12 +308,12 @@ class Switch:
                     passing=(grpc.StatusCode.UNKNOWN,),
                 )
             except grpc.RpcError as error:
-                raise self._refusal(error, [item for _, item in updates]) from None
+                raise self._refusal(error, [item for _, item in updates]) from error
 
         self._as_primary(send)
 
     def _refusal(self, error: grpc.RpcError, items: Sequence[Entry | Group | tuple[str, int, int]]) -> Refused:
-        refused, codes = [], set()
+        refused: list[RefusedItem] = []
         metadata: Any = error.trailing_metadata() or ()
         for key, value in metadata:
             if key == "grpc-status-details-bin":
@@ -318,14 +321,15 @@ class Switch:
                     problem = p4runtime_pb2.Error()
                     detail.Unpack(problem)
                     if problem.canonical_code != code_pb2.OK:
-                        code = code_pb2.Code.Name(problem.canonical_code)
-                        codes.add(code)
-                        refused.append(f"{self.describe(item)}: {code}: {problem.message}")
+                        refused.append(RefusedItem(item, code_pb2.Code.Name(problem.canonical_code), problem.message))
+        code, details = error.code().name, _one_line(error.details())
+        said: dict[str, Any] = {"code": code, "details": details, "address": self.address}
         if not refused:
-            return Refused(f"the switch refused the write: {error.details() or 'no reason given'}")
+            return Refused(f"the switch refused the write: {error.details() or 'no reason given'}", **said)
+        first = f"{self.describe(refused[0].item)}: {refused[0].code}: {refused[0].message}"
         more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        kind = AlreadyExists if codes == {"ALREADY_EXISTS"} else Refused
-        return kind(f"the switch refused {refused[0]}{more}")
+        kind = AlreadyExists if all(item.code == "ALREADY_EXISTS" for item in refused) else Refused
+        return kind(f"the switch refused {first}{more}", items=tuple(refused), **said)
 
     def _read(self, entities: Sequence[Any]) -> list[Any]:
         if not entities:
@@ -361,9 +365,8 @@ class Switch:
             self._is_primary, primary = self._call(lambda: self._connection.arbitrate(wanted))
         if not self._is_primary:
             high, low = primary
-            raise NotPrimary(
-                f"not primary: another client holds the switch at {self.address} with election id {high},{low}"
-            )
+            text = f"not primary: another client holds the switch at {self.address} with election id {high},{low}"
+            raise NotPrimary(text, address=self.address)
 
     def _call(self, send: Callable[[], Result], passing: tuple[grpc.StatusCode, ...] = ()) -> Result:
         """Run one RPC; its failure in one line. Codes in `passing` are left to the caller."""
@@ -372,17 +375,23 @@ class Switch:
         except grpc.RpcError as error:
             if error.code() in passing:
                 raise
-            raise self._error(error) from None
+            raise self._error(error) from error
 
     def _error(self, error: grpc.RpcError) -> SwitchError:
         code, details = error.code(), _one_line(error.details())
+        said: dict[str, Any] = {"code": code.name, "details": details, "address": self.address}
         if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return Unreachable(f"the switch at {self.address} does not answer: {details}")
+            return Unreachable(f"the switch at {self.address} does not answer: {details}", **said)
         if code == grpc.StatusCode.PERMISSION_DENIED:
-            return NotPrimary(f"not primary: the switch at {self.address} takes no writes from us: {details}")
+            return NotPrimary(f"not primary: the switch at {self.address} takes no writes from us: {details}", **said)
         if code == grpc.StatusCode.FAILED_PRECONDITION:
-            return Refused(_no_program(self.address, self.device_id))
-        return Refused(f"the switch at {self.address} (device {self.device_id}) refused: {code.name}: {details}")
+            return self._no_program(details)
+        text = f"the switch at {self.address} (device {self.device_id}) refused: {code.name}: {details}"
+        return Refused(text, **said)
+
+    def _no_program(self, details: str | None = None) -> Refused:
+        text = f"the switch at {self.address} (device {self.device_id}) runs no program: load one first (esactl load)"
+        return Refused(text, code="FAILED_PRECONDITION", details=details, address=self.address)
 
 
 def _listens(address: str) -> bool:
@@ -405,10 +414,6 @@ def _probe(connection: Connection) -> str | None:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
             return _one_line(error.details()).rpartition("Failed to connect to remote host: ")[2]
     return None
-
-
-def _no_program(address: str, device_id: int) -> str:
-    return f"the switch at {address} (device {device_id}) runs no program: load one first (esactl load)"
 
 
 def _one_line(details: str | None) -> str:

@@ -2,19 +2,22 @@
 
     EsaError
       BadInput              the request itself is wrong; nothing was started or sent
-      SwitchError           the switch did not do what it was asked
+      SwitchError           the switch did not do what it was asked: code, details, address
         Unreachable         no P4Runtime server answers at the address
         NotPrimary          another client holds the switch with a higher election id
-        Refused             the switch refused an entry or does not support the request
+        Refused             the switch refused entries (items) or does not support the request
           AlreadyExists     what was to be inserted is there already
       JoinError             a run did not start: what its members, PS and switch do not agree on
-      AllReduceError        an all-reduce ended without a sum
+      AllReduceError        an all-reduce ended without a sum: job, rank, seq, missing, computing
         MemberLeft          because a member of the run ended
 
-Everything that this project raises for its user to read is one of these.
+Everything that this project raises for its user to read is one of these. The text says all of it to a person; a
+program reads the attributes. What a library raised is the `__cause__`.
 """
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 
 class EsaError(Exception):
@@ -26,7 +29,19 @@ class BadInput(EsaError, ValueError):  # noqa: N818 - reads as what it is
 
 
 class SwitchError(EsaError, RuntimeError):
-    """The switch did not do what it was asked."""
+    """The switch did not do what it was asked.
+
+    code: the name of its gRPC status, as `UNAVAILABLE`; None where the switch was not asked, or said nothing.
+    details: what it said, in one line; address: where it is. None where they are not known.
+    """
+
+    def __init__(
+        self, text: str, *, code: str | None = None, details: str | None = None, address: str | None = None
+    ) -> None:
+        super().__init__(text)
+        self.code = code
+        self.details = details
+        self.address = address
 
 
 class Unreachable(SwitchError):  # noqa: N818
@@ -37,8 +52,31 @@ class NotPrimary(SwitchError):  # noqa: N818
     """Another client holds the switch with a higher election id."""
 
 
+class RefusedItem(NamedTuple):
+    """One item of a write that the switch did not take.
+
+    item: as it was given, an `Entry`, a `Group` or a (counter, index, count). code: P4Runtime's, as `NOT_FOUND`.
+    """
+
+    item: Any
+    code: str
+    message: str
+
+
 class Refused(SwitchError):  # noqa: N818
-    """The switch refused an entry or does not support the request."""
+    """The switch refused entries or does not support the request; `items`: those of a write that it did not take."""
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        code: str | None = None,
+        details: str | None = None,
+        address: str | None = None,
+        items: tuple[RefusedItem, ...] = (),
+    ) -> None:
+        super().__init__(text, code=code, details=details, address=address)
+        self.items = items
 
 
 class AlreadyExists(Refused):

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 from controller import BadInput, Controller, Entry, Group, NotPrimary, Refused, Replica, Switch, Tls, Unreachable
@@ -91,6 +92,9 @@ def test_an_entry_twice_is_refused_by_name_and_the_others_are_done(loaded: Switc
         loaded.insert([HOST, other])
     assert "entry destination(hdr.ethernet.dst=00:00:0a:00:00:01): ALREADY_EXISTS" in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert [(refused.item, refused.code) for refused in caught.value.items] == [(HOST, "ALREADY_EXISTS")]
+    assert (caught.value.code, caught.value.address) == ("UNKNOWN", loaded.address)
+    assert isinstance(caught.value.__cause__, grpc.RpcError)
     assert set(loaded.read_entries([e.DESTINATION])) == {HOST, other}
 
 
@@ -172,8 +176,9 @@ def test_a_switch_without_a_program_and_one_that_dies(own_process: SwitchProcess
         switch.insert([HOST])
         own_process.process.terminate()
         own_process.process.wait(10)
-        with pytest.raises(Unreachable, match=f"the switch at {own_process.address} does not answer"):
+        with pytest.raises(Unreachable, match=f"the switch at {own_process.address} does not answer") as caught:
             switch.insert([HOST])
+        assert (caught.value.code, caught.value.address) == ("UNAVAILABLE", own_process.address)
         with pytest.raises(Unreachable):
             switch.read_groups()
 
