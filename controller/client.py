@@ -12,18 +12,19 @@ import random
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
-from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Any, NamedTuple, TypeVar
 
 import grpc
-from google.rpc import code_pb2, status_pb2
 
+from controller import refusals
 from controller.connection import RPC_TIMEOUT_S, Connection
+from controller.messages import Item, Messages, group_of
 from controller.p4names import P4Names
+from controller.refusals import one_line
 from controller.tls import Tls, speaks_tls, why_no_handshake
-from esa.entries.job_entries import Entry, Group, Replica, mac_text
-from esa.errors import AlreadyExists, BadInput, NotPrimary, Refused, RefusedItem, SwitchError, Unreachable
+from esa.entries.job_entries import Entry, Group
+from esa.errors import BadInput, NotPrimary, Refused, Unreachable
 from esa.p4runtime import p4runtime_pb2
 from esa.program import Program
 
@@ -54,7 +55,7 @@ class Switch:
         self._connection = connection
         self._fixed_election_id = election_id
         self._is_primary = False
-        self._names: P4Names | None = None
+        self._known_messages: Messages | None = None
 
     @classmethod
     def connect(
@@ -129,16 +130,18 @@ class Switch:
             self._call(lambda: self._connection.stub.SetForwardingPipelineConfig(request, timeout=LOAD_TIMEOUT_S))
 
         self._as_primary(send)
-        self._names = names
+        self._known_messages = Messages(names, self.address)
 
     @property
     def loaded(self) -> Loaded:
         """Which build the switch runs; Refused if it runs none of ours."""
-        rows = [register for register in self._loaded_names.p4info.registers if register.preamble.alias == "row_owner"]
+        rows = [
+            register for register in self._messages.names.p4info.registers if register.preamble.alias == "row_owner"
+        ]
         if not rows:
             text = f"the switch at {self.address} runs another program: load ours first (esactl load)"
             raise Refused(text, address=self.address)
-        names = (register.preamble.name for register in self._loaded_names.p4info.registers)
+        names = (register.preamble.name for register in self._messages.names.p4info.registers)
         return Loaded(sum(".lanes.lane_" in name for name in names), rows[0].size)
 
     def generation(self) -> int:
@@ -148,20 +151,21 @@ class Switch:
         stub = self._connection.stub
         reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
         if not reply.HasField("config"):
-            raise self._no_program()
+            raise refusals.no_program(self.address, self.device_id)
         return int(reply.config.cookie.cookie)
 
     @property
-    def _loaded_names(self) -> P4Names:
-        if self._names is None:
+    def _messages(self) -> Messages:
+        """Of the program that the switch runs, as it says itself."""
+        if self._known_messages is None:
             request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self.device_id)
             request.response_type = p4runtime_pb2.GetForwardingPipelineConfigRequest.P4INFO_AND_COOKIE
             stub = self._connection.stub
             reply = self._call(lambda: stub.GetForwardingPipelineConfig(request, timeout=RPC_TIMEOUT_S))
             if not reply.config.p4info.tables:
-                raise self._no_program()
-            self._names = P4Names(reply.config.p4info)
-        return self._names
+                raise refusals.no_program(self.address, self.device_id)
+            self._known_messages = Messages(P4Names(reply.config.p4info), self.address)
+        return self._known_messages
 
     # Entries and groups
 
@@ -180,21 +184,17 @@ class Switch:
         entities = []
         for name in tables:
             entity = p4runtime_pb2.Entity()
-            table = self._object("table", name)
+            table = self._messages.find("table", name)
             entity.table_entry.table_id = table.preamble.id
             entity.table_entry.is_default_action = not table.match_fields
             entities.append(entity)
-        return [self._entry(found.table_entry) for found in self._read(entities)]
+        return [self._messages.entry_of(found.table_entry) for found in self._read(entities)]
 
     def read_groups(self) -> list[Group]:
         entity = p4runtime_pb2.Entity()
         entity.packet_replication_engine_entry.multicast_group_entry.multicast_group_id = 0  # all
-        groups = []
-        for found in self._read([entity]):
-            group = found.packet_replication_engine_entry.multicast_group_entry
-            replicas = (Replica(_replica_port(replica), replica.instance) for replica in group.replicas)
-            groups.append(Group(group.multicast_group_id, tuple(replicas)))
-        return groups
+        found = self._read([entity])
+        return [group_of(each.packet_replication_engine_entry.multicast_group_entry) for each in found]
 
     # Counters and registers
 
@@ -203,7 +203,7 @@ class Switch:
         entities = []
         for name, index in cells:
             entity = p4runtime_pb2.Entity()
-            entity.counter_entry.counter_id = self._object("counter", name).preamble.id
+            entity.counter_entry.counter_id = self._messages.find("counter", name).preamble.id
             entity.counter_entry.index.index = index
             entities.append(entity)
         ids = [(entity.counter_entry.counter_id, entity.counter_entry.index.index) for entity in entities]
@@ -219,7 +219,7 @@ class Switch:
 
     def read_registers(self, name: str, index: int | None = None) -> list[int]:
         """Cells of a register array, all or one, as unsigned numbers. BMv2 does not support it (Refused)."""
-        registers = self._loaded_names.p4info.registers
+        registers = self._messages.names.p4info.registers
         found = [register for register in registers if name in (register.preamble.name, register.preamble.alias)]
         if not found:
             raise BadInput(f"register: the program has no register '{name}'")
@@ -231,74 +231,19 @@ class Switch:
             entity.register_entry.index.index = index
         return [int.from_bytes(reply.register_entry.data.bitstring, "big") for reply in self._read([entity])]
 
-    # Messages
-
-    def _object(self, kind: str, name: str) -> Any:
-        found = self._loaded_names.find(kind, name)
-        if found is None:
-            text = f"the switch at {self.address} runs another program: it has no {kind} {name}"
-            raise Refused(text, address=self.address)
-        return found
-
-    def _entry(self, message: Any) -> Entry:
-        table = self._loaded_names.with_id(message.table_id)
-        given = {match.field_id: _number(match.exact.value) for match in message.match}
-        action = message.action.action
-        values = {param.param_id: _number(param.value) for param in action.params}
-        info = self._loaded_names.with_id(action.action_id)
-        return Entry(
-            table.preamble.name,
-            tuple(given[field.id] for field in table.match_fields),
-            info.preamble.name,
-            tuple(values[param.id] for param in info.params),
-        )
-
-    def _fill(self, entity: Any, item: Entry | Group | tuple[str, int, int], *, key_only: bool) -> None:
-        if isinstance(item, Group):
-            group = entity.packet_replication_engine_entry.multicast_group_entry
-            group.multicast_group_id = item.id
-            for port, instance in () if key_only else item.replicas:
-                group.replicas.add(egress_port=port, instance=instance)
-        elif isinstance(item, Entry):
-            self._fill_entry(entity.table_entry, item, key_only=key_only)
-        else:
-            name, index, count = item
-            entity.counter_entry.counter_id = self._object("counter", name).preamble.id
-            entity.counter_entry.index.index = index
-            entity.counter_entry.data.packet_count = count
-
-    def _fill_entry(self, message: Any, entry: Entry, *, key_only: bool) -> None:
-        table = self._object("table", entry.table)
-        message.table_id = table.preamble.id
-        message.is_default_action = not table.match_fields
-        for field, value in zip(table.match_fields, entry.match, strict=True):
-            message.match.add(field_id=field.id).exact.value = _bytes(value, field, entry.table)
-        if key_only:
-            return
-        action = self._object("action", entry.action)
-        message.action.action.action_id = action.preamble.id
-        for param, value in zip(action.params, entry.params, strict=True):
-            message.action.action.params.add(param_id=param.id, value=_bytes(value, param, entry.action))
-
-    def describe(self, item: Entry | Group | tuple[str, int, int]) -> str:
+    def describe(self, item: Item) -> str:
         """Name an item as a person would."""
-        if isinstance(item, Group):
-            return f"multicast group {item.id}"
-        if not isinstance(item, Entry):
-            return f"counter {item[0]}[{item[1]}]"
-        fields = self._object("table", item.table).match_fields
-        key = ", ".join(f"{field.name}={_text(value, field)}" for field, value in zip(fields, item.match, strict=True))
-        return f"entry {item.table.rpartition('.')[2]}({key})"
+        return self._messages.describe(item)
 
     # Calls
 
-    def _write(self, updates: Sequence[tuple[int, Entry | Group | tuple[str, int, int]]]) -> None:
+    def _write(self, updates: Sequence[tuple[int, Item]]) -> None:
         """Send all updates in one request; Refused names those that the switch did not take, the others are done."""
         if not updates:
             return
         request = p4runtime_pb2.WriteRequest(device_id=self.device_id)
         for kind, item in updates:
-            self._fill(request.updates.add(type=kind).entity, item, key_only=kind == Update.DELETE)
+            self._messages.fill(request.updates.add(type=kind).entity, item, key_only=kind == Update.DELETE)
 
         def send() -> None:
             request.election_id.high, request.election_id.low = self._connection.election_id
@@ -308,28 +253,9 @@ class Switch:
                     passing=(grpc.StatusCode.UNKNOWN,),
                 )
             except grpc.RpcError as error:
-                raise self._refusal(error, [item for _, item in updates]) from error
+                raise refusals.of_write(error, [item for _, item in updates], self._messages) from error
 
         self._as_primary(send)
-
-    def _refusal(self, error: grpc.RpcError, items: Sequence[Entry | Group | tuple[str, int, int]]) -> Refused:
-        refused: list[RefusedItem] = []
-        metadata: Any = error.trailing_metadata() or ()
-        for key, value in metadata:
-            if key == "grpc-status-details-bin":
-                for item, detail in zip(items, status_pb2.Status.FromString(value).details, strict=False):
-                    problem = p4runtime_pb2.Error()
-                    detail.Unpack(problem)
-                    if problem.canonical_code != code_pb2.OK:
-                        refused.append(RefusedItem(item, code_pb2.Code.Name(problem.canonical_code), problem.message))
-        code, details = error.code().name, _one_line(error.details())
-        said: dict[str, Any] = {"code": code, "details": details, "address": self.address}
-        if not refused:
-            return Refused(f"the switch refused the write: {error.details() or 'no reason given'}", **said)
-        first = f"{self.describe(refused[0].item)}: {refused[0].code}: {refused[0].message}"
-        more = f" (and {len(refused) - 1} more)" if len(refused) > 1 else ""
-        kind = AlreadyExists if all(item.code == "ALREADY_EXISTS" for item in refused) else Refused
-        return kind(f"the switch refused {first}{more}", items=tuple(refused), **said)
 
     def _read(self, entities: Sequence[Any]) -> list[Any]:
         if not entities:
@@ -375,23 +301,7 @@ class Switch:
         except grpc.RpcError as error:
             if error.code() in passing:
                 raise
-            raise self._error(error) from error
-
-    def _error(self, error: grpc.RpcError) -> SwitchError:
-        code, details = error.code(), _one_line(error.details())
-        said: dict[str, Any] = {"code": code.name, "details": details, "address": self.address}
-        if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return Unreachable(f"the switch at {self.address} does not answer: {details}", **said)
-        if code == grpc.StatusCode.PERMISSION_DENIED:
-            return NotPrimary(f"not primary: the switch at {self.address} takes no writes from us: {details}", **said)
-        if code == grpc.StatusCode.FAILED_PRECONDITION:
-            return self._no_program(details)
-        text = f"the switch at {self.address} (device {self.device_id}) refused: {code.name}: {details}"
-        return Refused(text, **said)
-
-    def _no_program(self, details: str | None = None) -> Refused:
-        text = f"the switch at {self.address} (device {self.device_id}) runs no program: load one first (esactl load)"
-        return Refused(text, code="FAILED_PRECONDITION", details=details, address=self.address)
+            raise refusals.of_call(error, self.address, self.device_id) from error
 
 
 def _listens(address: str) -> bool:
@@ -412,32 +322,5 @@ def _probe(connection: Connection) -> str | None:
         connection.stub.Capabilities(p4runtime_pb2.CapabilitiesRequest(), timeout=RPC_TIMEOUT_S)
     except grpc.RpcError as error:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-            return _one_line(error.details()).rpartition("Failed to connect to remote host: ")[2]
+            return one_line(error.details()).rpartition("Failed to connect to remote host: ")[2]
     return None
-
-
-def _one_line(details: str | None) -> str:
-    return " ".join((details or "no reason given").split())
-
-
-def _number(value: bytes) -> int:
-    return int.from_bytes(value, "big")
-
-
-def _bytes(value: int, field: Any, owner: str) -> bytes:
-    """The shortest big-endian form, which is P4Runtime's canonical one."""
-    if not 0 <= value < 1 << field.bitwidth:
-        raise BadInput(f"{owner}: {field.name}: {value} does not fit in {field.bitwidth} bits")
-    return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
-
-
-def _text(value: int, field: Any) -> str:
-    if field.bitwidth == 48:
-        return mac_text(value)
-    return str(IPv4Address(value)) if field.name.endswith("ip") else str(value)
-
-
-def _replica_port(replica: Any) -> int:
-    if replica.WhichOneof("port_kind") == "port":
-        return _number(replica.port)
-    return int(replica.egress_port)
