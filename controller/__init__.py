@@ -9,7 +9,8 @@ with Switch.connect("127.0.0.1:9559") as switch:
 """
 
 from controller.client import Switch
-from controller.controller import Controller, Occupancy
+from controller.controller import Controller
+from controller.job_counters import Occupancy
 from controller.job_files import SavedJobs, read_job
 from controller.supervisor import Supervisor, Wanted
 from controller.tls import Tls

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
+from controller import forwarding, job_counters
 from controller.client import Switch
+from controller.forwarding import ATTEMPTS
+from controller.job_checks import check_members
+from controller.job_counters import Occupancy, rows_in_use
 from controller.job_files import SavedJobs
 from controller.runs import draw_epoch, is_newest, put_back
 from esa.entries import job_entries as e
@@ -19,20 +23,6 @@ from esa.policy import Policy, policy
 from esa.program import program
 
 DEFAULT_TTL_US = Job.model_fields["ttl_us"].default
-ATTEMPTS = 8  # against other controllers that write the same at the same time
-
-
-@dataclass(frozen=True)
-class Occupancy:
-    """Rows in use: by job name, those that removed jobs left behind, and how many rows there are."""
-
-    jobs: Mapping[str, int]
-    left_behind: int
-    rows: int
-
-    @property
-    def total(self) -> int:
-        return sum(self.jobs.values()) + self.left_behind
 
 
 class Controller:
@@ -63,55 +53,29 @@ class Controller:
             self._saved.clear()
 
     def hosts(self) -> dict[str, int]:
-        """MAC address -> switch port."""
-        found = self.switch.read_entries([e.DESTINATION])
-        return {e.mac_text(entry.match[0]): entry.params[0] for entry in found if entry.action == e.FORWARD}
+        """Return MAC address -> switch port."""
+        return forwarding.hosts(self.switch)
 
     def add_host(self, mac: str, port: int) -> None:
         """Forward frames for `mac` to `port`, and flood broadcasts there too."""
         self.add_hosts({mac: port})
 
     def add_hosts(self, hosts: Mapping[str, int]) -> None:
-        """As `add_host`, for many; hosts that are there already stay, one that moved is moved."""
-        for attempt in range(ATTEMPTS):
-            try:
-                self._add_host_entries(hosts)
-                self._flood_everywhere()
-                return
-            except AlreadyExists:  # another controller adds some of them, too
-                if attempt == ATTEMPTS - 1:
-                    raise
-
-    def _add_host_entries(self, hosts: Mapping[str, int]) -> None:
-        there = {entry.match: entry for entry in self.switch.read_entries([e.DESTINATION])}
-        wanted = [e.host_entry(mac, port) for mac, port in hosts.items()] + [e.broadcast_entry()]
-        self.switch.insert([entry for entry in wanted if entry.match not in there])
-        self.switch.modify([entry for entry in wanted if there.get(entry.match, entry) != entry])
-
-    def _flood_everywhere(self) -> None:
-        # A group is written whole, so of two controllers that add hosts at a time the second would undo the first's
-        # port. Each looks again after it wrote, and hosts are there before their ports: whoever writes last sees all.
-        for _ in range(ATTEMPTS):
-            flood = next((group for group in self.switch.read_groups() if group.id == e.FLOOD_GROUP), None)
-            flooded = {replica.port for replica in flood.replicas} if flood else set()
-            ports = set(self.hosts().values())
-            if flood is not None and flooded >= ports:
-                return
-            (self.switch.insert if flood is None else self.switch.modify)([e.flood_group(flooded | ports)])
-        raise Refused(f"hosts: other controllers change them all the time on the switch at {self.switch.address}")
+        """Forward frames for many, as `add_host` does; hosts that are there already stay, one that moved is moved."""
+        forwarding.add_hosts(self.switch, hosts)
 
     def mark_congestion_above(self, packets: int) -> None:
         """Set the ECN flag of ESA packets that find more than `packets` packets in an egress queue."""
         self.switch.modify([e.ecn_entry(packets)])
 
     def congestion_mark(self) -> int:
-        """Above how many packets in an egress queue the ECN flag is set."""
+        """Return above how many packets in an egress queue the ECN flag is set."""
         return self.switch.read_entries([e.ECN])[0].params[0]
 
     # Jobs
 
     def jobs(self) -> list[InstalledJob]:
-        """The jobs in the switch, by id."""
+        """Return the jobs in the switch, by id."""
         return e.installed_jobs(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
 
     def name(self, job: InstalledJob) -> str:
@@ -119,14 +83,14 @@ class Controller:
         return saved.name if saved else f"job-{job.job}"
 
     def saved(self, job: InstalledJob) -> Job | None:
-        """The job as it was added, if the file of jobs knows it."""
+        """Return the job as it was added, if the file of jobs knows it."""
         saved = self._saved.jobs().get(job.job) if self._saved else None
         # Another controller may have given the id to another job since. (A damaged one cannot be compared.)
         same = saved is not None and (job.problems or (saved.workers, saved.server) == (job.workers, job.server))
         return saved if same else None
 
     def find(self, job: str | int, installed: Sequence[InstalledJob] | None = None) -> InstalledJob:
-        """The job with this name or id, of those `installed`; BadInput names those there are."""
+        """Return the job with this name or id, of those `installed`; BadInput names those there are."""
         installed = self.jobs() if installed is None else installed
         names = {candidate.job: self.name(candidate) for candidate in installed}
         for candidate in installed:
@@ -159,7 +123,7 @@ class Controller:
         self._check_free(job, self.jobs())
         new = self._claim(InstalledJob.of(job.run(epoch), 1))
         try:
-            self._retire_counters(new.index)
+            job_counters.retire(self.switch, new.index)
             self._insert(new)
             self._check_newest(new)
             # Of two jobs that were added at a time and are in each other's way, the one that looks last sees both.
@@ -180,7 +144,7 @@ class Controller:
         The new run's entries are there before the old one's go; if they cannot be, the old ones stay.
         """
         new = self.end_run(job)
-        self._retire_counters(new.index)
+        job_counters.retire(self.switch, new.index)
         return new
 
     def end_run(self, job: str | int) -> InstalledJob:
@@ -220,7 +184,7 @@ class Controller:
             raise
 
     def remembered_runs(self) -> list[e.Entry]:
-        """What the switch remembers of the runs that it has seen, for `remember_runs`."""
+        """Return what the switch remembers of the runs that it has seen, for `remember_runs`."""
         return self.switch.read_entries([e.RUN])
 
     def remember_runs(self, runs: Iterable[e.Entry]) -> None:
@@ -233,7 +197,7 @@ class Controller:
         if self._saved:  # first, so that no supervisor takes it for a job that the switch has lost
             self._saved.drop(found.job)
         self._delete_runs(found.job, lambda other: other <= found.epoch)
-        self._retire_counters(found.index)
+        job_counters.retire(self.switch, found.index)
         self._delete_group(found.group)  # last: it is what keeps the index taken
         return found
 
@@ -284,28 +248,25 @@ class Controller:
         return done + [f"deleted left-over {self.switch.describe(item)}" for item in left]
 
     def leftovers(self) -> list[str]:
-        """What no job owns, in words: a controller died, or is at work."""
+        """Return what no job owns, in words: a controller died, or is at work."""
         return [self.switch.describe(item) for item in self._left_over()]
 
     # Counters
 
     def counters(self, job: str | int) -> dict[str, int]:
-        """The job's counters by name; zero when it was added."""
+        """Return the job's counters by name; zero when it was added."""
         return self.read_counters([self.find(job).index])[0]
 
     def read_counters(self, indices: Sequence[int]) -> list[dict[str, int]]:
-        """Counters by job index, in one request; index 0 counts packets and rows of no job."""
-        cells = [(counter, index) for index in indices for counter in e.COUNTERS.values()]
-        values = iter(self.switch.read_counters(cells))
-        return [{name: next(values) for name in e.COUNTERS} for _ in indices]
+        """Read counters by job index, in one request; index 0 counts packets and rows of no job."""
+        return job_counters.read(self.switch, indices)
 
     def denied_by_reason(self) -> dict[str, int]:
-        """Packets that admission dropped, over all jobs and none."""
-        counts = self.switch.read_counters([(e.DENIED_BY_REASON, index) for index in range(len(e.DENY_REASONS))])
-        return dict(zip(e.DENY_REASONS, counts, strict=True))
+        """Return how many packets admission dropped, over all jobs and none."""
+        return job_counters.denied_by_reason(self.switch)
 
     def occupancy(self) -> Occupancy:
-        """Rows in use, by job; seated minus released."""
+        """Return rows in use, by job; seated minus released."""
         installed = self.jobs()
         nobody, *each = self.read_counters([0, *(job.index for job in installed)])
         in_use = {self.name(job): rows_in_use(counters) for job, counters in zip(installed, each, strict=True)}
@@ -370,7 +331,7 @@ class Controller:
         raise Refused(f"the switch has room for {e.MAX_JOB_INDEX} jobs and holds as many")
 
     def _insert(self, job: InstalledJob) -> None:
-        """The entries of a new run, its policy last."""
+        """Insert the entries of a new run, its policy last."""
         self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
         *parts, policy_entry = e.job_entries(job)
         self.switch.insert(parts)
@@ -381,23 +342,11 @@ class Controller:
             raise Refused(f"job: {job.job} was started by another controller at the same time")
 
     def _sound(self, job: str | int) -> InstalledJob:
-        """The job with this name or id, complete."""
+        """Return the job with this name or id, complete."""
         found = self.find(job)
         if found.problems:
             raise Refused(f"job {self.name(found)} is damaged in the switch ({'; '.join(found.problems)}): add it anew")
         return found
-
-    def _retire_counters(self, index: int) -> None:
-        # Rows that a removed job still holds count for index 0: whoever takes one later releases it there, since the
-        # job's owner entry is gone by now. So the sum over all indices stays the number of rows in use.
-        (counters,) = self.read_counters([index])
-        if not any(counters.values()):
-            return
-        seated = e.COUNTERS["seated"]
-        (left_behind,) = self.switch.read_counters([(seated, 0)])
-        left_behind += counters["seated"] - counters["released"]
-        zeros = [(counter, index, 0) for counter in e.COUNTERS.values()]
-        self.switch.write_counters([(seated, 0, left_behind), *zeros])
 
     def _delete_runs(self, job: int, which: Callable[[int], bool]) -> None:
         """Delete the entries of those runs of a job, by epoch; their policies first."""
@@ -421,25 +370,3 @@ class Controller:
             self._delete_group(job.group)
         except SwitchError:
             return  # what made the job fail is the better report; `reconcile` finds what is left
-
-
-def rows_in_use(counters: Mapping[str, int]) -> int:
-    """Seated minus released. The two are not read at one instant, so their difference can fall short of zero."""
-    return max(0, counters["seated"] - counters["released"])
-
-
-def check_members(job: Job) -> None:
-    """Two members with one address could speak for each other."""
-    seen: dict[tuple[int, int, int], str] = {}
-    ports: dict[str, int] = {}
-    members = [(f"rank {rank}", member) for rank, member in enumerate(job.workers)] + [("the PS", job.server)]
-    for who, member in members:
-        address = (member.switch_port, int(member.ip), member.udp_port)
-        if address in seen:
-            raise BadInput(
-                f"workers: job {job.name}: {who} and {seen[address]} have the same address"
-                f" {member.ip}:{member.udp_port} on port {member.switch_port}"
-            )
-        seen[address] = who
-        if ports.setdefault(member.mac, member.switch_port) != member.switch_port:
-            raise BadInput(f"switch_port: job {job.name}: host {member.mac} is on two ports")

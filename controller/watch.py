@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from rich.table import Table
 
-from controller.controller import Controller, rows_in_use
+from controller.controller import Controller
+from controller.job_counters import rows_in_use
 
 RATES = ("gradients", "completed", "collisions", "preemptions", "resends", "denied")
 
@@ -40,7 +41,7 @@ class Sample:
 
 
 def rates(now: Sample, before: Sample | None) -> Table:
-    """Rows held and packets counted, and below them packets per second since `before`."""
+    """Make a table of rows held and packets counted, and below them packets per second since `before`."""
     in_use = {name: rows_in_use(row.counters) for name, row in now.jobs.items()}
     total = sum(in_use.values())
     # No lines between the columns: all of it fits the usual 80.

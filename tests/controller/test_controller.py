@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from controller import BadInput, Controller, Entry, Group, InstalledJob, Refused, Switch
-from controller.controller import Occupancy
+from controller.job_counters import Occupancy
 from esa.entries import job_entries as e
 from esa.job import Pool
 from esa.policy import POLICIES, policy

@@ -19,7 +19,7 @@ import pytest
 from controller import BadInput, Controller, Entry, Group, InstalledJob, Refused, Supervisor, Switch, Wanted
 from controller import controller as controllers
 from controller import supervisor as supervisors
-from controller.controller import Occupancy
+from controller.job_counters import Occupancy
 from controller.runs import draw_epoch, epochs
 from esa import wire
 from esa.entries import job_entries as e

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from controller import BadInput, Controller, SavedJobs, Switch, SwitchError, Tls
-from controller.controller import check_members
+from controller.job_checks import check_members
 from controller.job_files import explain, problems_of
 from esa.entries import pools
 from esa.job import Job, Member

@@ -1,0 +1,23 @@
+"""What a job file may not say, whichever switch it is for."""
+
+from __future__ import annotations
+
+from esa.errors import BadInput
+from esa.job import Job
+
+
+def check_members(job: Job) -> None:
+    """Raise BadInput for two members with one address, which could speak for each other, or one host on two ports."""
+    seen: dict[tuple[int, int, int], str] = {}
+    ports: dict[str, int] = {}
+    members = [(f"rank {rank}", member) for rank, member in enumerate(job.workers)] + [("the PS", job.server)]
+    for who, member in members:
+        address = (member.switch_port, int(member.ip), member.udp_port)
+        if address in seen:
+            raise BadInput(
+                f"workers: job {job.name}: {who} and {seen[address]} have the same address"
+                f" {member.ip}:{member.udp_port} on port {member.switch_port}"
+            )
+        seen[address] = who
+        if ports.setdefault(member.mac, member.switch_port) != member.switch_port:
+            raise BadInput(f"switch_port: job {job.name}: host {member.mac} is on two ports")
