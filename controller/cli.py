@@ -105,7 +105,7 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `esactl` with these arguments; returns its exit status."""
+    """Run `esactl` with these arguments; return its exit status."""
     try:
         status = app(list(arguments), prog_name="esactl", standalone_mode=False)
     except BadInput as error:

@@ -134,7 +134,7 @@ class Switch:
 
     @property
     def loaded(self) -> Loaded:
-        """Which build the switch runs; Refused if it runs none of ours."""
+        """Return which build the switch runs; Refused if it runs none of ours."""
         rows = [
             register for register in self._messages.names.p4info.registers if register.preamble.alias == "row_owner"
         ]
@@ -145,7 +145,7 @@ class Switch:
         return Loaded(sum(".lanes.lane_" in name for name in names), rows[0].size)
 
     def generation(self) -> int:
-        """A number that every load of a program changes; Refused where the switch runs none, as after a restart."""
+        """Return a number that every load of a program changes; Refused where the switch runs none (it restarted)."""
         request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self.device_id)
         request.response_type = p4runtime_pb2.GetForwardingPipelineConfigRequest.COOKIE_ONLY
         stub = self._connection.stub
@@ -173,14 +173,14 @@ class Switch:
         self._write([(Update.INSERT, item) for item in items])
 
     def modify(self, items: Iterable[Entry | Group]) -> None:
-        """Replace action and parameters, or replicas, of what is there; sets the default action of a keyless table."""
+        """Replace action and parameters, or replicas, of what is there; set the default action of a keyless table."""
         self._write([(Update.MODIFY, item) for item in items])
 
     def delete(self, items: Iterable[Entry | Group]) -> None:
         self._write([(Update.DELETE, item) for item in items])
 
     def read_entries(self, tables: Sequence[str]) -> list[Entry]:
-        """All entries of these tables; of a table without a key, its default action."""
+        """Read all entries of these tables; of a table without a key, its default action."""
         entities = []
         for name in tables:
             entity = p4runtime_pb2.Entity()
@@ -199,7 +199,7 @@ class Switch:
     # Counters and registers
 
     def read_counters(self, cells: Sequence[tuple[str, int]]) -> list[int]:
-        """Packet counts of (counter, index) cells, in that order."""
+        """Read packet counts of (counter, index) cells, in that order."""
         entities = []
         for name, index in cells:
             entity = p4runtime_pb2.Entity()
@@ -218,7 +218,7 @@ class Switch:
         self._write([(Update.MODIFY, cell) for cell in cells])
 
     def read_registers(self, name: str, index: int | None = None) -> list[int]:
-        """Cells of a register array, all or one, as unsigned numbers. BMv2 does not support it (Refused)."""
+        """Read cells of a register array, all or one, as unsigned numbers. BMv2 does not support it (Refused)."""
         registers = self._messages.names.p4info.registers
         found = [register for register in registers if name in (register.preamble.name, register.preamble.alias)]
         if not found:
@@ -317,7 +317,7 @@ def _listens(address: str) -> bool:
 
 
 def _probe(connection: Connection) -> str | None:
-    """Why the server does not answer; None when it does."""
+    """Return why the server does not answer; None when it does."""
     try:
         connection.stub.Capabilities(p4runtime_pb2.CapabilitiesRequest(), timeout=RPC_TIMEOUT_S)
     except grpc.RpcError as error:

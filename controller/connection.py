@@ -35,7 +35,7 @@ class Connection:
         self._replies: queue.Queue[Any]
 
     def arbitrate(self, election_id: tuple[int, int]) -> tuple[bool, tuple[int, int]]:
-        """Ask to be primary; returns whether we are, and the primary's election id. Unreachable, grpc.RpcError."""
+        """Ask to be primary; return whether we are, and the primary's election id. Unreachable, grpc.RpcError."""
         self.election_id = election_id
         if self._stream is None or not self._stream.is_active():
             self._open_stream()

@@ -80,7 +80,7 @@ class Coordinator:
         self._ticker.start()
 
     def serve(self, address: str) -> str:
-        """Accept members at HOST:PORT (port 0: any) or unix:PATH; returns the address. BadInput if it cannot."""
+        """Accept members at HOST:PORT (port 0: any) or unix:PATH; return the address. BadInput if it cannot."""
         sock, address = listening_socket(address)
         with self._lock:
             self._listening.append((sock, address))
@@ -238,7 +238,7 @@ class Coordinator:
         return resumed
 
     def _cannot(self, message: Cannot) -> None:
-        """A process of a job cannot take part: nobody shall wait for it."""
+        """Refuse a process that cannot take part in its job, so that nobody waits for it."""
         room = self._rooms.get(message.job.job)
         if room is not None:
             room.refuse_waiting(f"another process of the job cannot take part: {message.why}")
@@ -281,7 +281,7 @@ class Coordinator:
             self._controller().end_run(job.job)
 
     def _because(self, room: Room) -> str:
-        """What the switch shows that may keep results from a run."""
+        """Return what the switch shows that may keep results from a run."""
         try:
             now = self._controller().denied_by_reason()
         except SwitchError as error:
@@ -320,7 +320,7 @@ class Coordinator:
                         remind_at[number] = now + REMIND_EVERY_S
 
     def _look(self) -> None:
-        """See whether jobs were changed or removed by somebody else."""
+        """Look whether jobs were changed or removed by somebody else."""
         try:
             there = {job.job: job for job in self._controller().jobs()}
         except SwitchError:
@@ -353,13 +353,13 @@ class Coordinator:
 
 
 def _is_another(job: Job, installed: InstalledJob, saved: Job | None) -> bool:
-    """Whether what the switch has under the number of `job` is not that job."""
+    """Return whether what the switch has under the number of `job` is not that job."""
     members = (tuple(job.workers), job.server) != (installed.workers, installed.server)
     return members or (saved is not None and describe_difference(job, saved) != "")
 
 
 class _NotYet(BadInput):
-    """What the switch may be given in a moment."""
+    """The switch may be given it in a moment."""
 
 
 class _Connection:

@@ -74,7 +74,7 @@ def make(folder: Path, hosts: Iterable[str] = (), days: int = 30, *, force: bool
 
 
 def issue_authority(name: str, until: datetime, since: datetime | None = None) -> Issued:
-    """A CA that signed itself."""
+    """Make a CA that signed itself."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = _name(name)
     builder = _builder(subject, subject, key.public_key(), since, until)
@@ -91,7 +91,7 @@ def issue(
     alternatives: Sequence[x509.GeneralName] = (),
     since: datetime | None = None,
 ) -> Issued:
-    """A certificate for one usage, signed by `authority`; `alternatives` are the hosts it is good for."""
+    """Make a certificate for one usage, signed by `authority`; `alternatives` are the hosts it is good for."""
     key = ec.generate_private_key(ec.SECP256R1())
     builder = _builder(_name(name), authority.certificate.subject, key.public_key(), since, until)
     builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)

@@ -21,7 +21,7 @@ from esa.job import Job, Member, Pool
 
 
 def read_job(path: Path) -> Job:
-    """The job in a JSON file; BadInput names the file, the key and what is allowed."""
+    """Read the job in a JSON file; BadInput names the file, the key and what is allowed."""
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
@@ -34,12 +34,12 @@ def read_job(path: Path) -> Job:
 
 
 def explain(error: ValidationError) -> str:
-    """All problems of a job's JSON on one line, each with its key."""
+    """Return all problems of a job's JSON on one line, each with its key."""
     return "; ".join(problems_of(error))
 
 
 def problems_of(error: ValidationError) -> list[str]:
-    """The problems of a job's JSON, each with its key."""
+    """Return the problems of a job's JSON, each with its key."""
     problems = []
     for problem in error.errors(include_url=False):
         key = ".".join(str(part) for part in problem["loc"])
@@ -74,7 +74,7 @@ class SavedJobs:
         return Path(home) / "esa" / "jobs.json"
 
     def jobs(self) -> dict[int, Job]:
-        """Job id -> the job as it was added."""
+        """Return job id -> the job as it was added."""
         found = {}
         for saved in self._read().get(self._switch, {}).values():
             try:
@@ -104,7 +104,7 @@ class SavedJobs:
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Others who change the file wait until this is done; its folder is what they wait for."""
+        """Lock the file's folder, so that others who change the file wait until this is done."""
         with ExitStack() as stack:
             with suppress(OSError):
                 self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,13 +24,13 @@ class P4Names:
 
     @classmethod
     def of_file(cls, path: Path) -> P4Names:
-        """The P4Info that the compiler wrote as text."""
+        """Read the P4Info that the compiler wrote as text."""
         return cls(text_format.Parse(path.read_text(), p4info_pb2.P4Info()))
 
     def find(self, kind: str, name: str) -> Any:
-        """The object of this kind with this name, None if there is none."""
+        """Return the object of this kind with this name, None if there is none."""
         return self._by_name.get((kind, name))
 
     def with_id(self, id_: int) -> Any:
-        """The object with this id; KeyError."""
+        """Return the object with this id; KeyError."""
         return self._by_id[id_]

@@ -78,7 +78,7 @@ class Room:
         return self._run.epoch if self._run else None
 
     def enter(self, client: Client, hello: Hello) -> None:
-        """Somebody comes in."""
+        """Take a member in: it waits for a run, or is refused."""
         problem = self._problem(hello)
         if problem is not None:
             client.send(Refuse(why=problem))
@@ -91,13 +91,13 @@ class Room:
             self._start_if_whole()
 
     def adopt(self, epoch: int, policy: str) -> None:
-        """The switch holds this run, and a member that knows it has come: it goes on."""
+        """Resume a run that the switch holds, and that a member knows."""
         self._run = _Run(epoch, policy)
         if self._server is not None:
             self._server.send(Start(epoch=epoch, policy=policy))
 
     def server_ready(self, client: Client, epoch: int) -> None:
-        """The PS listens."""
+        """Note that the PS listens."""
         if client is not self._server or self._starting is None or epoch != self._starting.epoch:
             return
         started, self._starting = self._starting, None
@@ -109,7 +109,7 @@ class Room:
             worker.send(Start(epoch=started.epoch, policy=started.policy))
 
     def leave(self, client: Client, ok: bool, why: str) -> None:
-        """A member ends, or its connection closed; said twice, the first counts."""
+        """End a member that leaves, or whose connection closed; of two calls the first counts."""
         if client is self._server:
             self._server = self._starting = None
             for worker in self._run.workers.values() if self._run else ():
@@ -135,7 +135,7 @@ class Room:
             self._over(run, Left(member=member, ok=False, why=why))
 
     def policy_changed(self, policy: str) -> None:
-        """Somebody changed the job's policy on the switch."""
+        """Follow a policy that somebody set on the switch."""
         if self._run is not None and self._run.policy != policy:
             self._run.policy = policy
             if self._server is not None:
@@ -162,13 +162,13 @@ class Room:
                 client.send(Notice(text=f"job {self.job.name}: waits for {', '.join(missing)} to join"))
 
     def missing(self) -> list[str]:
-        """Who has not come, in words."""
+        """Return who has not come, in words."""
         workers = [self._name(m) for m in range(self.job.fan_in) if m not in self._waiting]
         server = [f"the PS ({self.job.server.ip})"] if self._server is None else []
         return workers + server
 
     def _problem(self, hello: Hello) -> str | None:
-        """Why somebody may not come in."""
+        """Return why somebody may not come in."""
         job = self.job
         difference = describe_difference(hello.job, job)
         if difference:
@@ -214,7 +214,7 @@ class Room:
         self._server.send(Start(epoch=self._starting.epoch, policy=self._starting.policy))
 
     def refuse_waiting(self, why: str) -> None:
-        """There will be no run for those who wait."""
+        """Refuse those who wait: there will be no run."""
         clients = [client for client, _ in self._waiting.values()]
         self._waiting.clear()
         self._starting = None
@@ -242,7 +242,7 @@ _CHANGEABLE = {"policy", "pool"}
 
 
 def describe_difference(theirs: Job, ours: Job) -> str:
-    """In what a member's job differs from the switch's, in words; empty if in nothing that matters."""
+    """Return in what a member's job differs from the switch's, in words; empty if in nothing that matters."""
     here, there = (job.model_dump(mode="json", exclude=_CHANGEABLE) for job in (theirs, ours))
     return "; ".join(
         f"{key} is {mine} here and {other} on the switch" for key, mine, other in _differing("", here, there)
@@ -250,7 +250,7 @@ def describe_difference(theirs: Job, ours: Job) -> str:
 
 
 def _differing(key: str, here: Any, there: Any) -> Iterator[tuple[str, Any, Any]]:
-    """The innermost keys whose values differ."""
+    """Return the innermost keys whose values differ."""
     if isinstance(here, dict) and isinstance(there, dict):
         for name in here:
             yield from _differing(f"{key}.{name}" if key else name, here[name], there[name])

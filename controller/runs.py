@@ -26,7 +26,7 @@ _ATTEMPTS = 64  # against others who draw for the same job at the same time
 
 
 def epochs(switch: Switch, job: int) -> list[int]:
-    """The epochs of a job that the switch remembers; the newest is the last."""
+    """Return the epochs of a job that the switch remembers; the newest is the last."""
     return sorted(epoch for number, epoch in (entry.match for entry in switch.read_entries([RUN])) if number == job)
 
 
@@ -53,12 +53,12 @@ def draw_epoch(switch: Switch, job: int) -> int:
 
 
 def is_newest(switch: Switch, job: int, epoch: int) -> bool:
-    """Whether no other run of the job was started since."""
+    """Return whether no other run of the job was started since."""
     return epochs(switch, job)[-1:] == [epoch]
 
 
 def put_back(remembered: Iterable[Entry]) -> list[Entry]:
-    """What to tell a switch that lost its memory, given the entries that it held when it was last read.
+    """Return what to tell a switch that lost its memory, given the entries that it held when it was last read.
 
     Epochs may have been given since, to members that still use them. So of each job some are counted as given, too.
     """

@@ -181,7 +181,7 @@ class Supervisor:
         self._lost_at = None
 
     def _restore(self, controller: Controller) -> None:
-        """The switch runs nothing: load the program and put everything back."""
+        """Load the program onto a switch that runs none, and put everything back."""
         lost_at = self._lost_at or time.monotonic()
         held, wanted = self._held, self._wanted()
         held = replace(held, jobs=tuple(job for job in held.jobs if not job.problems))
@@ -222,7 +222,7 @@ class Supervisor:
 
 
 class Difference(NamedTuple):
-    """What a switch has too much and what it lacks. Policies, pools and TTLs may have been changed since."""
+    """Return what a switch has too much and what it lacks. Policies, pools and TTLs may have been changed since."""
 
     surplus: tuple[InstalledJob, ...] = ()
     missing: tuple[Job, ...] = ()

@@ -42,7 +42,7 @@ class Tls:
 
 
 def why_no_handshake(address: str, tls: Tls) -> str | None:
-    """Why the server at `address` and we cannot agree on TLS; None if we can, or if nobody listens there.
+    """Return why the server at `address` and we cannot agree on TLS; None if we can, or if nobody listens there.
 
     gRPC's own messages differ from version to version and say little; a handshake of ours with the same files tells.
     """
@@ -68,7 +68,7 @@ def why_no_handshake(address: str, tls: Tls) -> str | None:
 
 
 def speaks_tls(address: str) -> str | None:
-    """What to do if the server at `address`, which does not answer without TLS, speaks TLS; else None."""
+    """Return what to do if the server at `address`, which does not answer without TLS, speaks TLS; else None."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     context.set_alpn_protocols(["h2"])
@@ -98,7 +98,7 @@ def _connect(address: str) -> socket.socket:
 
 
 def _is_taken(secure: ssl.SSLSocket) -> bool:
-    """Whether the server takes us. Under TLS 1.3 a client is through before the server has seen its certificate.
+    """Return whether the server takes us. Under TLS 1.3 a client is through before the server has seen its certificate.
 
     One that takes us answers the start of HTTP/2; one that does not sends an alert or hangs up.
     """
@@ -110,7 +110,7 @@ def _is_taken(secure: ssl.SSLSocket) -> bool:
 
 
 def _distrust(error: ssl.SSLCertVerificationError, host: str, tls: Tls) -> str:
-    """We refuse the server."""
+    """Return why we refuse the server."""
     said = error.verify_message
     if "mismatch" in said:
         return f"its certificate is for another host, not {host}: use a name that it was made for (esactl cert --host)"
@@ -121,7 +121,7 @@ def _distrust(error: ssl.SSLCertVerificationError, host: str, tls: Tls) -> str:
 
 
 def _refusal(tls: Tls) -> str:
-    """The server refuses us."""
+    """Return why the server refuses us."""
     if tls.cert is None:
         return "it asks for a client certificate: give one that its CA signed (--cert, --key)"
     return f"it refuses our certificate {tls.cert}: give one that its CA signed (--cert, --key)"

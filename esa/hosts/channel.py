@@ -80,7 +80,7 @@ def _path(impairment: Impairment | None, seed: int, size: int) -> FaultyPath:
 
 
 def injected(channel: Channel) -> dict[str, dict[str, int]]:
-    """What was done to packets on purpose, by direction; empty if nothing was asked for."""
+    """Return what was done to packets on purpose, by direction; empty if nothing was asked for."""
     paths = {"to_switch": channel.outgoing, "from_switch": channel.incoming}
     return {direction: fault_counters(path.faults, 0) for direction, path in paths.items() if len(path.faults.line)}
 
@@ -108,13 +108,13 @@ def void_wrong_lengths(channel: Channel, count: int) -> None:
 
 @native
 def fatal(error: int) -> bool:
-    """Whether a socket's negative errno means that it is of no more use; others pass, or concern one message."""
+    """Return whether a socket's negative errno means that it is of no more use; others pass, or concern one message."""
     return -error not in (_ECONNREFUSED, _EHOSTUNREACH, _ENETUNREACH, _EMSGSIZE, _EPERM, _ENETDOWN)
 
 
 @native
 def receive(channel: Channel) -> int:
-    """Take waiting messages into the inbox; how many, or the negative errno of the socket."""
+    """Take waiting messages into the inbox; return how many, or the negative errno of the socket."""
     received = recv_batch(channel.fd, channel.inbox, 0, BATCH)
     if len(channel.incoming.faults.line) and received >= 0:
         return int(impair(channel.incoming, channel.inbox, channel.lines, received, monotonic_ns()))
@@ -123,7 +123,7 @@ def receive(channel: Channel) -> int:
 
 @native
 def send_all(channel: Channel, count: int) -> int:
-    """Send packets 0..count-1, waiting where the queue is full; 0, or the negative errno of a dead socket.
+    """Send packets 0..count-1, waiting where the queue is full; return 0, or the negative errno of a dead socket.
 
     A message that the system refuses (nobody listens, no route) is lost, as it could be anywhere else.
     """

@@ -9,7 +9,7 @@ from esa.protocol import Waiting
 
 
 def no_sum(job: Job, rank: int, waiting: Waiting, reason: str | None = None) -> AllReduceError:
-    """The error of worker `rank` that gave up what it was `waiting` for.
+    """Return the error of worker `rank` that gave up what it was `waiting` for.
 
     `missing` are the ranks that had not sent it, as far as known: silent for `give_up_s`; or, `computing`, alive for as
     long as `wait_limit_s`. reason: what else is known, by whoever knows it.

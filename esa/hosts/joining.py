@@ -31,7 +31,7 @@ def join(
     faults: LinkFaults | None = None,
     timers: Timers | None = None,
 ) -> WorkerEndpoint:
-    """Take part in the job's next run, as the worker whose address this host has; returns once all have come.
+    """Take part in the job's next run, as the worker whose address this host has; return once all have come.
 
     controller: where runs are started, HOST:PORT or unix:PATH; by default what ESA_CONTROLLER says. rank, size: of this
     process in the program's own numbering, such as PyTorch's; any order will do, but the size has to be the job's.
@@ -60,7 +60,7 @@ def join(
 
 
 def own_place(job: Job, rank: int | None = None) -> tuple[int, socket.socket]:
-    """Which worker of the job this process is, and its socket: one whose address is this host's and is free.
+    """Return which worker of the job this process is, and its socket: one whose address is this host's and is free.
 
     Of several on this host the `rank`-th worker comes first, then those in the order of the job. JoinError if none is.
     """

@@ -50,7 +50,7 @@ WHY_TIMEOUT_S = 2.0
 
 
 def coordinator_address(given: str | None) -> str:
-    """The address given, or that of the environment; BadInput if there is none."""
+    """Return the address given, or that of the environment; BadInput if there is none."""
     address = given or os.environ.get(ADDRESS_VARIABLE)
     if not address:
         raise BadInput(
@@ -61,12 +61,12 @@ def coordinator_address(given: str | None) -> str:
 
 
 def say(text: str) -> None:
-    """To the person who looks at this process."""
+    """Print a line for the person who looks at this process."""
     print(f"esa: {text}", file=sys.stderr, flush=True)
 
 
 def tell(address: str, message: FromMember) -> None:
-    """Say one thing to the coordinator, if it is there."""
+    """Send one message to the coordinator, if it is there."""
     with contextlib.suppress(OSError), connected_socket(address, CONNECT_TIMEOUT_S) as sock:
         sock.sendall(encode(message))
 
@@ -125,12 +125,12 @@ class Membership:
         return self.job.model_copy(update={"policy": self._answer.policy}).run(self._answer.epoch)
 
     def ready(self, epoch: int) -> None:
-        """The PS listens for this run."""
+        """Tell the coordinator that the PS listens for this run."""
         self._hello = self._hello.model_copy(update={"epoch": epoch})
         self._send(Ready(epoch=epoch))
 
     def leave(self, *, ok: bool, why: str = "", wait_s: float = 0.0) -> bool:
-        """Say that this member ends; `ok`: with all that it wanted.
+        """Tell the coordinator that this member ends; `ok`: with all that it wanted.
 
         Waits until the run is over, that is, until all have left, and returns whether it is.
         """
@@ -139,7 +139,7 @@ class Membership:
             return self._news.wait_for(lambda: self._end is not None, wait_s)
 
     def why(self) -> str:
-        """What the switch shows that may keep results from this member; empty if nothing, or if nobody answers."""
+        """Return what the switch shows that may keep results from this member; empty: nothing, or no answer."""
         with self._news:
             self._because = None
             self._send(Why())
@@ -189,7 +189,7 @@ class Membership:
                 return
 
     def _come_back(self) -> bool:
-        """Connect again; False where there is nothing to come back to."""
+        """Connect again; return False where there is nothing to come back to."""
         with self._news:
             if self._answer is None and self._hello.member != PS:  # whoever waits for the start shall know
                 self._answer = Refuse(why=f"job {self.job.name}: the controller at {self.address} has gone away")

@@ -60,19 +60,19 @@ def _as_pointer(context: Any, builder: Any, signature: Any, arguments: Any) -> A
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _int32s(typing_context: Any, address: Any) -> Any:
-    """A number as the address of int32s."""
+    """Return an address as a pointer to int32s."""
     return types.CPointer(types.int32)(types.int64), _as_pointer
 
 
 @intrinsic  # type: ignore[untyped-decorator]
 def _int8s(typing_context: Any, address: Any) -> Any:
-    """A number as the address of int8s."""
+    """Return an address as a pointer to int8s."""
     return types.CPointer(types.int8)(types.int64), _as_pointer
 
 
 @native
 def feed(operations: Operations, state: WorkerState) -> None:
-    """Hand the protocol as many fragments as it takes."""
+    """Hand the protocol as many fragments of the submitted operations as it takes."""
     progress = operations.progress[0]
     while progress["fed"] < progress["submitted"]:
         operation = operations.operation[progress["fed"] % CAPACITY]

@@ -47,7 +47,7 @@ _CLOSE, _POLICY = 0, 1  # what an engine is told
 
 @native
 def _senders(channel: Channel, members: MessageBatch, source: npt.NDArray[np.int32], count: int) -> None:
-    """source[i] = the number of the member that sent message i."""
+    """Set source[i] to the number of the member that sent message i."""
     for i in range(count):
         source[i] = UNKNOWN_SENDER
         for member in range(len(members.peer)):
@@ -68,7 +68,7 @@ def _run(
     destination: npt.NDArray[np.int32],
     told: npt.NDArray[np.uint8],
 ) -> int:
-    """Move packets until told to close or of another policy; the negative errno of a dead socket, or 0."""
+    """Move packets until told to close or of another policy; return the negative errno of a dead socket, or 0."""
     while True:
         received = receive(channel)
         if received < 0:
@@ -144,7 +144,7 @@ class ServerEndpoint:
             server_change_policy(self._state, **policy_settings(job, self._timers))
 
     def set_policy(self, name: str) -> None:
-        """The job's policy on the switch has changed: serve it as `name` wants. ValueError: there is no such policy.
+        """Serve the job as policy `name` wants, which it has on the switch now. ValueError: there is no such policy.
 
         What is open stays open, and every sum stays exact, whichever of switch and PS is told first.
         """
@@ -154,7 +154,7 @@ class ServerEndpoint:
         self._waker.wake()
 
     def _look(self) -> list[str]:
-        """What a person should hear now."""
+        """Return what a person should hear now, a line each."""
         me = self._state.server[0]
         epoch, source = int(me["other_run"]), int(me["other_source"])
         if not self._other_runs.is_new(epoch):
@@ -174,7 +174,7 @@ class ServerEndpoint:
         return self._thread.is_alive()
 
     def stats(self) -> dict[str, Any]:
-        """Counts since the start; `silent_ranks`: those that fragments were given up for."""
+        """Return counts since the start; `silent_ranks`: those that fragments were given up for."""
         counter = self._state.counter[0]
         silent = self._state.rack["silent_bitmap"].tolist()
         places = [self.job.place(rank) for rank in range(self.job.fan_in)]
@@ -185,7 +185,7 @@ class ServerEndpoint:
         }
 
     def faults(self) -> dict[str, dict[str, int]]:
-        """What was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
+        """Return what was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
         return injected(self._channel)
 
     def close(self) -> None:

@@ -57,7 +57,7 @@ class OtherRuns:
         self._told: set[int] = set()
 
     def is_new(self, epoch: int) -> bool:
-        """Whether an epoch (-1: none) was not spoken of before."""
+        """Return whether an epoch (-1: none) was not told of before."""
         if epoch < 0 or epoch in self._told:
             return False
         self._told.add(epoch)
@@ -65,13 +65,13 @@ class OtherRuns:
 
 
 def ranks_of(job: Job, bitmaps: tuple[int, int]) -> tuple[int, ...]:
-    """The ranks that (bitmap0, bitmap1) name."""
+    """Return the ranks that (bitmap0, bitmap1) name."""
     places = [job.place(rank) for rank in range(job.fan_in)]
     return tuple(rank for rank, (rack, bit) in enumerate(places) if bitmaps[1] >> rack & bitmaps[0] >> bit & 1)
 
 
 def what_is_waited_for(job: Job, waiting: Waiting, reason: str | None = None) -> str:
-    """`rank 1 (10.0.0.2) computes`, or who is silent and what to look at. reason: what else is known."""
+    """Return `rank 1 (10.0.0.2) computes`, or who is silent and what to look at. reason: what else is known."""
     server = f"the PS ({job.server.ip})"
     parts = []
     if waiting.server_silent:

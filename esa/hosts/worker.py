@@ -56,7 +56,7 @@ class _Submission(NamedTuple):
 
 @native
 def _run(channel: Channel, operations: Operations, state: WorkerState) -> int:
-    """Move packets until an operation completes, the worker gives up or closes; the socket's negative errno, or 0."""
+    """Move packets until an operation completes, the worker gives up or closes; return 0 or a negative errno."""
     progress = operations.progress[0]
     completed = progress["completed"]
     failed = state.worker[0]["failed"]
@@ -222,11 +222,11 @@ class WorkerEndpoint:
                 self._fail(no_sum(self.job, self.rank, waiting, self._explanation()))
 
     def _explanation(self) -> str | None:
-        """What the switch shows that may be the cause, if the coordinator knows."""
+        """Return what the switch shows that may be the cause, if the coordinator knows."""
         return (self._membership.why() or None) if self._membership is not None else None
 
     def _look(self) -> list[str]:
-        """What a person should hear now."""
+        """Return what a person should hear now, a line each."""
         lines = []
         worker, now_ns = self._state.worker[0], monotonic_ns()
         waiting = worker_waiting(self._state, now_ns)
@@ -242,7 +242,7 @@ class WorkerEndpoint:
         return [f"job {self.job.name}, rank {self.rank}: {line}" for line in lines]
 
     def _check_peers_that_left(self, waiting: Waiting) -> None:
-        """Who has left in good order, and still lacks in a sum, will never bring its part."""
+        """Fail for a peer that has left in good order and is missing in a sum: it will never bring its part."""
         if self._membership is None:
             return
         lacking = {*ranks_of(self.job, waiting.silent), *ranks_of(self.job, waiting.computing)}
@@ -263,7 +263,7 @@ class WorkerEndpoint:
                 submission.future.set_exception(error)
 
     def stats(self) -> dict[str, float]:
-        """Counts since the start, the smoothed round trip and the window."""
+        """Return counts since the start, the smoothed round trip and the window."""
         counter, worker = self._state.counter[0], self._state.worker[0]
         return {
             **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
@@ -273,7 +273,7 @@ class WorkerEndpoint:
         }
 
     def faults(self) -> dict[str, dict[str, int]]:
-        """What was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
+        """Return what was done to packets on purpose since the start, by direction; empty if nothing was asked for."""
         return injected(self._channel)
 
     def abort(self, error: BaseException) -> None:
