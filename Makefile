@@ -94,7 +94,7 @@ figures: setup ## every figure and table of the evaluation, in virtual time; QUI
 reality: setup ## the same scenarios on Mininet and in virtual time, mean JCT side by side
 	@$(SUDO) $(BIN)/python -m experiments.studies.reality --results $(RESULTS)
 
-p4: setup ## compile the P4 program (needs p4c) into p4src/build
+p4: setup ## compile the P4 program (needs p4c) into esa/compiled
 	@$(BIN)/python p4src/compile.py
 
 stop: setup ## end what a killed run left behind

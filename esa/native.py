@@ -34,7 +34,7 @@ def cache_directory(name: str) -> Path:
 def native_folder(file: Path) -> Path:
     """Where the machine code of this source file is kept: there now, and marked as used."""
     files = sources.closure(file)
-    programs = (sources.ROOT / "p4src" / "build").glob("*.json") if sources.ROOT / "esa/program.py" in files else ()
+    programs = Path(__file__).with_name("compiled").glob("*.json") if sources.ROOT / "esa/program.py" in files else ()
     parent = cache_directory("esa-native") / f"{file.parent.name}.{file.stem}"
     folder = parent / sources.digest([*files, *programs])[:24]
     folder.mkdir(parents=True, exist_ok=True)

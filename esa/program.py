@@ -7,7 +7,7 @@ from pathlib import Path
 
 from esa.wire import LANE_COUNTS
 
-BUILD = Path(__file__).parent.parent / "p4src" / "build"
+BUILD = Path(__file__).with_name("compiled")
 AGGREGATORS = {0: 65536, 64: 8192, 256: 4096}  # rows in each build, by lanes; a test compares them with the JSON
 
 

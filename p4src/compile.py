@@ -1,4 +1,4 @@
-"""Compile p4src/esa.p4 with p4c into p4src/build/, once per number of lanes, and record the hash of the source.
+"""Compile p4src/esa.p4 with p4c into esa/compiled/, once per number of lanes, and record the hash of the source.
 
 Run by `make p4`; needs `p4c-bm2-ss` on the PATH. The compiled files are kept in the repository, so nobody else does.
 """
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 SOURCE = Path(__file__).parent
-BUILD = SOURCE / "build"
+BUILD = SOURCE.parent / "esa" / "compiled"
 AGGREGATORS = {0: 65536, 64: 8192, 256: 4096}  # rows per build, by lanes; the payload-free build is for virtual time
 
 

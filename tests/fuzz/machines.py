@@ -49,7 +49,7 @@ def int32(value):
 
 @dataclass(frozen=True)
 class Machines:
-    """One build: `protocol` has the names of `esa.protocol`, `pipeline` runs p4src/build/esa-64.json."""
+    """One build: `protocol` has the names of `esa.protocol`, `pipeline` runs esa/compiled/esa-64.json."""
 
     name: str
     protocol: Any

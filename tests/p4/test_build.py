@@ -13,7 +13,7 @@ from esa import wire
 from esa.policy import Aging, Emit, Preempt, Release
 from esa.program import AGGREGATORS, BUILD, program
 
-SOURCE = BUILD.parent
+SOURCE = Path(__file__).parents[2] / "p4src"
 COMPILED = {lanes: json.loads(program(lanes).json.read_text()) for lanes in wire.LANE_COUNTS}
 
 each_build = pytest.mark.parametrize("lanes", wire.LANE_COUNTS)
@@ -28,7 +28,7 @@ def _compile_module():
 
 def test_compiled_files_are_of_this_source():
     recorded = (BUILD / "source.sha256").read_text().strip()
-    assert recorded == _compile_module().source_hash(), "p4src changed: run `make p4` and commit p4src/build"
+    assert recorded == _compile_module().source_hash(), "p4src changed: run `make p4` and commit esa/compiled"
 
 
 def test_the_hash_sees_every_part():
