@@ -97,20 +97,20 @@ class Here(Executor):
 # Intervals
 
 
-@pytest.mark.parametrize("count", range(2, 32))
+@pytest.mark.parametrize("count", [*range(2, 32), 100])
 def test_a_mean_has_students_interval(count: int) -> None:
     values = np.random.default_rng(count).normal(3.0, 2.0, count)
     interval = mean_interval(values)
     low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))
     assert interval.centre == pytest.approx(values.mean())
     reach = (high - low) / 2
-    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-4 * reach)
+    assert (interval.low, interval.high) == pytest.approx((low, high), abs=1e-9 * reach)
     assert interval.seeds == count
 
 
-@pytest.mark.parametrize("count", [0, 1, 32])
-def test_an_interval_of_too_few_or_too_many_values_is_refused(count: int) -> None:
-    with pytest.raises(ValueError, match=rf"values: {count}; allowed: 2 to 31"):
+@pytest.mark.parametrize("count", [0, 1])
+def test_an_interval_of_too_few_values_is_refused(count: int) -> None:
+    with pytest.raises(ValueError, match=rf"values: {count}; allowed: 2 and more"):
         mean_interval([1.0] * count)
 
 

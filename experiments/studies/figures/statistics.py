@@ -13,13 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
-# The 97.5 % points of Student's t by degrees of freedom, from 1 on.
-_T = (
-    *(12.7062, 4.3027, 3.1824, 2.7764, 2.5706, 2.4469, 2.3646, 2.3060, 2.2622, 2.2281),
-    *(2.2010, 2.1788, 2.1604, 2.1448, 2.1314, 2.1199, 2.1098, 2.1009, 2.0930, 2.0860),
-    *(2.0796, 2.0739, 2.0687, 2.0639, 2.0595, 2.0555, 2.0518, 2.0484, 2.0452, 2.0423),
-)
+from scipy.special import stdtrit
 
 
 class Interval(NamedTuple):
@@ -36,12 +30,13 @@ class Interval(NamedTuple):
 
 
 def mean_interval(values: npt.ArrayLike) -> Interval:
-    """The mean, and Student's t interval around it; ValueError for fewer than 2 values or more than 31."""
+    """The mean, and Student's t interval around it; ValueError for fewer than 2 values."""
     array = np.asarray(values, np.float64)
-    if not 2 <= len(array) <= len(_T) + 1:
-        raise ValueError(f"values: {len(array)}; allowed: 2 to {len(_T) + 1}")
+    if len(array) < 2:
+        raise ValueError(f"values: {len(array)}; allowed: 2 and more")
     centre = float(array.mean())
-    reach = _T[len(array) - 2] * float(array.std(ddof=1)) / math.sqrt(len(array))
+    quantile = float(stdtrit(len(array) - 1, 0.975))  # Student's t; scipy.stats takes a second to import
+    reach = quantile * float(array.std(ddof=1)) / math.sqrt(len(array))
     return Interval(centre, centre - reach, centre + reach, len(array))
 
 
