@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import sys
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin
 
+import tomli_w
 from pydantic import BaseModel, ValidationError
 
 if sys.version_info >= (3, 11):
@@ -20,7 +20,6 @@ class ScenarioError(ValueError):
 
 
 Model = TypeVar("Model", bound=BaseModel)
-_BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
 def one_of(key: str, value: str, allowed: tuple[str, ...]) -> str:
@@ -98,30 +97,6 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
 
 
-def dump_toml(table: dict[str, Any], prefix: str = "") -> str:
-    """Write nested dicts of strings, numbers, booleans and lists as TOML; lists of dicts become arrays of tables."""
-    lines = []
-    nested = []
-    for name, value in table.items():
-        key = name if _BARE_KEY.fullmatch(name) else _toml_value(name)
-        if isinstance(value, dict):
-            nested.append((f"[{prefix}{key}]", key, value))
-        elif isinstance(value, list) and value and isinstance(value[0], dict):
-            nested += [(f"[[{prefix}{key}]]", key, item) for item in value]
-        else:
-            lines.append(f"{key} = {_toml_value(value)}")
-    text = "\n".join(lines) + "\n" if lines else ""
-    for header, key, value in nested:
-        text += f"\n{header}\n{dump_toml(value, f'{prefix}{key}.')}"
-    return text
-
-
-def _toml_value(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, list):
-        return f"[{', '.join(map(_toml_value, value))}]"
-    if isinstance(value, str):
-        escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{escaped}"'
-    return repr(value)
+def dump_toml(table: dict[str, Any]) -> str:
+    """Write nested dicts of strings, numbers, booleans and lists as TOML."""
+    return tomli_w.dumps(table)
