@@ -1,7 +1,6 @@
-"""How large the layers of well-known models are and how much they compute, from their architectures.
+"""Write `shapes.csv`: parameters and multiplications of every layer of well-known models, from their architectures.
 
-A job's buckets depend on where in a model the parameters lie, its overlap on where the work lies, and published tables
-give little more than sums. Both follow from the shapes.
+python -m esa.workloads.make_shapes
 
 Layers are modules with parameters, named and ordered as in torchvision, whose networks these are: AlexNet (arXiv
 1404.5997), VGG (1409.1556), GoogLeNet (1409.4842), Inception v3 (1512.00567), ResNet (1512.03385, with the stride in
@@ -11,19 +10,12 @@ the large one of 1810.04805, with a vocabulary padded to 30,528 and an output fo
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable
-from typing import NamedTuple
 
+from esa.workloads.architectures import SHAPES, Layer, Layers
 
-class Layer(NamedTuple):
-    """A module. `multiplications`: in the forward pass of a sample (BERT: a token), or another measure of work."""
-
-    name: str
-    parameters: int
-    multiplications: int
-
-
-Layers = tuple[Layer, ...]
 Kernel = int | tuple[int, int]  # (height, width); one number: square
 
 
@@ -275,8 +267,14 @@ ARCHITECTURES: dict[str, Callable[[], Layers]] = {
 }
 
 
-def layers(model: str) -> Layers:
-    """The layers of a model, front (input) first; ValueError names the models there are."""
-    if model not in ARCHITECTURES:
-        raise ValueError(f"model: unknown architecture '{model}'; allowed: {', '.join(ARCHITECTURES)}")
-    return ARCHITECTURES[model]()
+def shapes_text() -> str:
+    """What `shapes.csv` has to hold."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(("model", "layer", "parameters", "multiplications"))
+    writer.writerows((model, *layer) for model, layers in ARCHITECTURES.items() for layer in layers())
+    return text.getvalue()
+
+
+if __name__ == "__main__":
+    SHAPES.write_text(shapes_text())

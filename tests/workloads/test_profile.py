@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.workloads import MODELS, Layer, LayerGroup, Profile, buckets, layers, measured_profile, profile
-from esa.workloads.architectures import ARCHITECTURES
+from esa.workloads.architectures import SHAPES, architectures
+from esa.workloads.make_shapes import shapes_text
 from experiments.live.models import MODELS as TRAINED
 
 # Megabytes of float32, forward and backward ms: SwitchML-omnetpp's tables.
@@ -54,6 +55,10 @@ def test_sums_are_the_published_ones(model: str) -> None:
     of = profile(model)
     assert of.bytes / 1e6 == pytest.approx(megabytes, abs=0.6)
     assert (of.forward_ns, of.backward_ns) == (forward_ms * 10**6, backward_ms * 10**6)
+
+
+def test_the_shapes_are_what_their_script_writes() -> None:
+    assert SHAPES.read_text() == shapes_text()
 
 
 @pytest.mark.parametrize("model", PARAMETERS)
@@ -182,6 +187,6 @@ def test_work_that_is_none_is_refused(model: tuple[Layer, ...]) -> None:
 
 
 def test_every_architecture_names_each_layer_once() -> None:
-    for model in ARCHITECTURES:
+    for model in architectures():
         names = [layer.name for layer in layers(model)]
         assert len(set(names)) == len(names)
