@@ -71,13 +71,13 @@ model: setup ## random schedules of workers, PSs and switch, every invariant aft
 	@$(BIN)/python -m tests.model --all-reduces '$(ALLREDUCES)' $(if $(SEED),--seed '$(SEED)') --results $(RESULTS)
 
 soak: setup ## random scenarios, faults and kills on Mininet; MINUTES=10 SEED=n; failing runs are kept in results
-	@$(SUDO) $(BIN)/python -m experiments.studies.soak --minutes '$(MINUTES)' --seed '$(or $(SEED),1)' --results $(RESULTS)
+	@$(SUDO) $(BIN)/esa soak --minutes '$(MINUTES)' --seed '$(or $(SEED),1)' --results $(RESULTS)
 
 again: setup ## one script again and again under every policy, with a Ctrl-C in between; ROUNDS=10 SEED=n
-	@$(SUDO) $(BIN)/python -m experiments.studies.again --rounds '$(ROUNDS)' --seed '$(or $(SEED),1)'
+	@$(SUDO) $(BIN)/esa again --rounds '$(ROUNDS)' --seed '$(or $(SEED),1)'
 
 recovery: setup ## how long a lost packet and a killed switch, PS, controller, worker hold jobs up
-	@$(SUDO) $(BIN)/python -m experiments.studies.recovery --results $(RESULTS)
+	@$(SUDO) $(BIN)/esa recovery --results $(RESULTS)
 
 docs: setup ## run every command of README and docs, those that take long too
 	@$(SUDO) $(BIN)/python -m tests.docs
@@ -86,13 +86,13 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: setup ## measure ratios side by side, against BMv2 where it is installed
-	@$(SUDO) $(BIN)/python -m experiments.studies.bench --results $(RESULTS)
+	@$(SUDO) $(BIN)/esa bench --results $(RESULTS)
 
 figures: setup ## every figure and table of the evaluation, in virtual time; QUICK=1 FIGURES="claim map"
-	@$(BIN)/python -m experiments.studies.figures $(FIGURES) $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
+	@$(BIN)/esa figures $(FIGURES) $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
 
 reality: setup ## the same scenarios on Mininet and in virtual time, mean JCT side by side
-	@$(SUDO) $(BIN)/python -m experiments.studies.reality --results $(RESULTS)
+	@$(SUDO) $(BIN)/esa reality --results $(RESULTS)
 
 p4: setup ## compile the P4 program (needs p4c) into esa/compiled
 	@$(BIN)/python p4src/compile.py

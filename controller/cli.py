@@ -16,9 +16,12 @@ from controller.commands import cert, counters, hosts, jobs, policies, supervise
 from controller.commands.common import Options
 from controller.job_files import SavedJobs
 from controller.tls import Tls
-from esa.errors import BadInput, SwitchError
+from esa.errors import BadInput
+from esa.exits import commands
 
-app = typer.Typer(help="Control an ESA switch over P4Runtime.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    cls=commands("esactl"), help="Control an ESA switch over P4Runtime.", no_args_is_help=True, add_completion=False
+)
 job_app = typer.Typer(help="Jobs in the switch.", no_args_is_help=True)
 policy_app = typer.Typer(help="How a job's rows are scheduled.", no_args_is_help=True)
 host_app = typer.Typer(help="Plain forwarding by MAC address.", no_args_is_help=True)
@@ -95,34 +98,14 @@ def _election_id(text: str) -> tuple[int, int] | None:
     return int(numbers[0]), int(numbers[1])
 
 
-# Every version of typer has BadParameter; what it descends from moved between them.
-_UsageProblem: type[Exception] = typer.BadParameter.__mro__[2]
-
-
 def main() -> None:
     """Run `esactl` and exit."""
     sys.exit(run(sys.argv[1:]))
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run `esactl` with these arguments; return its exit status."""
-    try:
-        status = app(list(arguments), prog_name="esactl", standalone_mode=False)
-    except BadInput as error:
-        return _fail(str(error), 2)
-    except SwitchError as error:
-        return _fail(str(error), 1)
-    except _UsageProblem as error:
-        message = error.format_message()  # type: ignore[attr-defined]
-        return _fail(message, 2) if message else 2
-    except (KeyboardInterrupt, typer.Abort):
-        return 130
-    return status if isinstance(status, int) else 0
-
-
-def _fail(message: str, status: int) -> int:
-    print(f"esactl: {message}", file=sys.stderr)
-    return status
+    """Run `esactl` with these arguments; returns its exit status."""
+    return int(app(list(arguments), prog_name="esactl", standalone_mode=False))
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@
         MemberLeft          because a member of the run ended
 
 Everything that this project raises for its user to read is one of these. The text says all of it to a person; a
-program reads the attributes. What a library raised is the `__cause__`.
+program reads the attributes. What a library raised is the `__cause__`. `status` is the exit status of the command that
+an error ends: 2 where nothing was started, else 1 (`esa.exits`).
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from typing import Any, NamedTuple
 class EsaError(Exception):
     """The root: `except EsaError` catches whatever this project says on purpose."""
 
+    status = 1
+
 
 class BadInput(EsaError, ValueError):  # noqa: N818 - reads as what it is
-    """The request itself is wrong; nothing was sent to the switch."""
+    """The request itself is wrong; nothing was started, or sent to the switch."""
+
+    status = 2
 
 
 class SwitchError(EsaError, RuntimeError):

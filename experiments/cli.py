@@ -9,15 +9,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from esa.exits import commands
+from experiments.studies.commands import app as studies
 from topologies.launcher.commands import app as way_in
 
 if TYPE_CHECKING:
     from esa.report import Summary
     from experiments.specs.scenario import Check, Scenario
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=commands("esa"),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
+app.registered_commands += studies.registered_commands
 USAGE_ERROR = 2
 INTERRUPTED = 130
 

@@ -12,6 +12,8 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from esa.errors import EsaError
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Mininet 2.3 imports distutils
     from mininet.node import Switch
@@ -22,7 +24,7 @@ BMV2_CLI = "simple_switch_CLI"
 QUEUE_DEPTH = 1024  # packets per port; BMv2's own 64 loses a window's burst
 
 
-class P4SwitchError(RuntimeError):
+class P4SwitchError(EsaError, RuntimeError):
     """The switch did not start or ended; the text says why and ends with its log."""
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pydantic import Field, ValidationError
 
+from esa.errors import EsaError
 from esa.job import Frozen, Mac
 
 # RUN/NAME holds what belongs to a rack and goes with it; commands with another RUN know nothing of these racks.
@@ -19,8 +20,10 @@ DEFAULT_NAME = "esa"
 NAME_PATTERN = r"[a-z][a-z0-9-]{0,31}"
 
 
-class RackError(RuntimeError):
+class RackError(EsaError, RuntimeError):
     """No such rack, or there is one already; one line."""
+
+    status = 2
 
 
 class Process(Frozen):

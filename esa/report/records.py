@@ -9,13 +9,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from esa.errors import BadInput
+
 SUMMARY = "summary.json"
 RECORDS = "records.jsonl"
 VIRTUAL = "virtual"  # the switch of a run in virtual time
 _ONLY_IF_KNOWN = ("useful_mean", "dropped", "packet_hops", "checked", "faults", "incomplete")
 
 
-class ReportError(ValueError):
+class ReportError(BadInput):
     """A folder that holds no run; one line."""
 
 

@@ -16,6 +16,8 @@ import grpc
 from pydantic import ValidationError
 
 from esa.certificates import CertificateError, read_authority, read_identity
+from esa.errors import BadInput
+from esa.exits import exit_status
 from esa.net.impairment import PortFaults, first_error
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
@@ -28,7 +30,6 @@ _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
 # A control-plane thread in Python code may keep the packet loop from its next batch for this long; Python's own 5 ms
 # would be a thousand packets.
 _SWITCH_INTERVAL_S = 0.0005
-_BAD_INPUT = 2
 _FAILED = 1
 
 
@@ -37,16 +38,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     0: it was stopped; 1: it failed while running; 2: bad input, which one line on standard error names.
     """
+    return exit_status("esa-switch", _main, sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     try:
-        options = parse(sys.argv[1:] if arguments is None else arguments)
+        options = parse(arguments)
         _start_log(options)
         credentials = _credentials(options)
         faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
         pipeline = None if options.program is None else _load_file(options.program)
         return _run(options, pipeline, credentials, faults)
-    except (UsageError, OSError) as error:
-        print(f"esa-switch: {error}", file=sys.stderr)
-        return _BAD_INPUT
+    except OSError as error:
+        raise BadInput(str(error)) from None
 
 
 def _run(

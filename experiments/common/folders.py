@@ -7,8 +7,10 @@ import os
 import time
 from pathlib import Path
 
+from esa.errors import BadInput
 
-class FolderError(RuntimeError):
+
+class FolderError(BadInput):
     """A folder that cannot be made; one line."""
 
 

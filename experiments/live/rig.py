@@ -29,6 +29,7 @@ from typing import IO, Any
 
 from controller import Controller, Switch, SwitchError
 from controller.coordinator import Coordinator
+from esa.errors import EsaError
 from esa.job import Job, Member, Pool
 from esa.net.impairment import Impairment, LinkFaults
 from esa.policy import policy
@@ -42,7 +43,7 @@ WORKER_PORT = ESA_PORT + 1
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "NUMBA_NUM_THREADS": "1"}
 
 
-class RigError(RuntimeError):
+class RigError(EsaError, RuntimeError):
     """A part did not start."""
 
 

@@ -29,6 +29,7 @@ from rich.console import Console
 
 from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
 from controller.coordinator import Coordinator
+from esa.errors import EsaError
 from esa.report.records import RECORDS, JobSummary, Summary
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
@@ -57,7 +58,7 @@ ENVIRONMENT = {
 }
 
 
-class RunError(RuntimeError):
+class RunError(EsaError, RuntimeError):
     """The run did not end as it should; the text names the job and what happened."""
 
 

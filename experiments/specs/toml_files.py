@@ -9,13 +9,15 @@ from typing import Any, TypeVar, get_args, get_origin
 import tomli_w
 from pydantic import BaseModel, ValidationError
 
+from esa.errors import BadInput
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
 
-class ScenarioError(ValueError):
+class ScenarioError(BadInput):
     """A file that cannot be run; one line."""
 
 

@@ -1,4 +1,4 @@
-"""One script run many times on a rack that stays up, with a Ctrl-C in between: `make again ROUNDS=n SEED=n`.
+"""One script run many times on a rack that stays up, with a Ctrl-C in between: `esa again --rounds n --seed n`.
 
 Each round launches the script twice: the first launch gets SIGINT at a random moment of its training, the second is
 left alone, and its weights must be those that gloo's sums give, within what int32 lanes lose. Told for each policy:
@@ -7,7 +7,6 @@ how far the weights were away, how long the ranks outlived the signal, and the s
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import os
 import random
@@ -29,8 +28,9 @@ from rich.console import Console
 from rich.table import Table
 
 from controller import Controller, Switch
+from esa.errors import BadInput, EsaError
 from topologies import record
-from topologies.single_rack import NotRootError, require_root
+from topologies.single_rack import require_root
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 GLOO = "gloo"
@@ -48,7 +48,7 @@ LIMIT_S = 240.0  # for a launch; the first after a change compiles
 Weights = npt.NDArray[np.float32]
 
 
-class AgainError(RuntimeError):
+class AgainError(EsaError, RuntimeError):
     """A launch did other than it should."""
 
 
@@ -269,38 +269,20 @@ def wrong(found: dict[str, list[Round]]) -> list[str]:
     return lines
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.again", description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=10, help="for each policy")
-    parser.add_argument("--policies", default=",".join(POLICIES), help="separated by commas")
-    parser.add_argument("--seed", type=int, default=1)
-    options = parser.parse_args()
-    if options.rounds < 1:
-        parser.error(f"--rounds: {options.rounds}; allowed: 1 and more")
-    policies = options.policies.split(",")
+def again(rounds: int, names: str | None, seed: int) -> list[str]:
+    """So many rounds of each of these policies, separated by commas; what is wrong, a line each.
+
+    BadInput, NotRootError, AgainError.
+    """
+    policies = names.split(",") if names else list(POLICIES)
     if unknown := sorted(set(policies) - set(POLICIES)):
-        parser.error(f"--policies: '{unknown[0]}'; allowed: {', '.join(POLICIES)}")
+        raise BadInput(f"policies: '{unknown[0]}'; allowed: {', '.join(POLICIES)}")
     console = Console(highlight=False)
-    try:
-        require_root()
-        with tempfile.TemporaryDirectory(prefix="esa-again-") as folder:
-            found = measure(
-                options.rounds, policies, options.seed, Path(folder), lambda text: console.print(f"  {text}")
-            )
-    except NotRootError as error:
-        print(f"again: {error}", file=sys.stderr)
-        return 2
-    except AgainError as error:
-        print(f"again: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    require_root()
+    with tempfile.TemporaryDirectory(prefix="esa-again-") as folder:
+        found = measure(rounds, policies, seed, Path(folder), lambda text: console.print(f"  {text}"))
     console.print(table(found))
     problems = wrong(found)
     for line in problems:
         console.print(f"  {line}", soft_wrap=True)
-    return 1 if problems else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return problems

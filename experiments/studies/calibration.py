@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from esa.errors import EsaError
 from esa.wire import ENCAPSULATION_BYTES, ESA_PORT, packet_bytes, packet_dtype
 from experiments.live.places import places
 from experiments.specs.scenario import Scenario
@@ -28,7 +29,7 @@ _FILE_HEADER_BYTES = 24
 _UDP_AT = ENCAPSULATION_BYTES - 8
 
 
-class CalibrationError(RuntimeError):
+class CalibrationError(EsaError, RuntimeError):
     """Captures that do not hold what was to be measured; one line."""
 
 

@@ -1,4 +1,4 @@
-"""Virtual time held to reality: `python -m experiments.studies.reality`, or `make reality`.
+"""Virtual time held to reality: `esa reality`.
 
 The same small scenarios twice: on Mininet, where PyTorch trains over the embedded switch; and in virtual time, where
 the same P4 program, workers and PSs meet simulated links and a simulated clock. Mean JCT stands side by side, policy by
@@ -34,6 +34,7 @@ from rich.console import Console
 from rich.table import Table
 
 from controller import SwitchError
+from esa.errors import EsaError
 from esa.report import Summary
 from esa.report.records import RECORDS
 from esa.sim import simulate
@@ -59,7 +60,7 @@ DRAWS = 5
 TIE = 0.05  # policies as close as that, in both worlds, are equally fast: a run on Mininet repeats no better
 
 
-class RealityError(RuntimeError):
+class RealityError(EsaError, RuntimeError):
     """There is nothing to compare, or not the same work was done; one line."""
 
 
@@ -283,7 +284,7 @@ load: cores busy while Mininet ran, with the run and with anything else.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.reality", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(prog="esa reality", description=__doc__.splitlines()[0])
     parser.add_argument("scenarios", nargs="*", type=Path, metavar="SCENARIO.toml", help="default: scenarios/reality")
     parser.add_argument("--policy", default=",".join(POLICIES), help="several, separated by commas")
     parser.add_argument("--repeats", type=int, default=1, help="of a Mininet run; the least disturbed one counts")
@@ -353,7 +354,3 @@ def _measure(paths: Sequence[Path], policies: Sequence[str], options: argparse.N
         console.print("\n".join(f"  {line}" for line in wrong) or "  ordering and mean JCT agree")
     console.print(f"tables: {folder / 'reality.md'}", soft_wrap=True)
     return not any(one["disagreements"] for one in figures)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

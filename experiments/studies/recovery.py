@@ -1,4 +1,4 @@
-"""How long the jobs take to recover: `python -m experiments.studies.recovery`, or `make recovery`.
+"""How long the jobs take to recover: `esa recovery`.
 
 Two jobs of two workers sum arrays on a rack, every process a real one and every sum checked. Something is lost or
 killed (SIGKILL) and started again at once; measured is
@@ -11,10 +11,8 @@ killed (SIGKILL) and started again at once; measured is
 
 from __future__ import annotations
 
-import argparse
 import json
 import random
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -25,17 +23,18 @@ from rich.console import Console
 from rich.table import Table
 
 from controller import Controller, Switch
+from esa.errors import EsaError
 from esa.job import Pool
 from esa.net.impairment import Impairment
 from experiments.live.rig import LoopJob, Rig
-from topologies.single_rack import NotRootError, require_root
+from topologies.single_rack import require_root
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 LIMIT_S = 30.0
 LOSS = 0.0005  # about one packet in an all-reduce of two workers and 20,000 values
 
 
-class RecoveryError(RuntimeError):
+class RecoveryError(EsaError, RuntimeError):
     """Something did not come back, or a sum was wrong."""
 
 
@@ -177,27 +176,12 @@ def measure(repeats: int, seed: int, folder: Path, say: Callable[[str], None]) -
     return rows
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.recovery", description=__doc__.splitlines()[0])
-    parser.add_argument("--repeats", type=int, default=6, help="of each kind")
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for recovery.json")
-    options = parser.parse_args()
-    if options.repeats < 2:
-        parser.error(f"--repeats: {options.repeats}; allowed: 2 and more")
+def recovery(repeats: int, seed: int, results: Path) -> None:
+    """Measure each kind `repeats` times; results/recovery.json keeps it. NotRootError, RecoveryError."""
     console = Console(highlight=False)
-    try:
-        require_root()
-        folder = Path(tempfile.mkdtemp(prefix="esa-recovery-"))
-        rows = measure(options.repeats, options.seed, folder, lambda text: console.print(f"  {text}"))
-    except NotRootError as error:
-        print(f"recovery: {error}", file=sys.stderr)
-        return 2
-    except RecoveryError as error:
-        print(f"recovery: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
+    require_root()
+    folder = Path(tempfile.mkdtemp(prefix="esa-recovery-"))
+    rows = measure(repeats, seed, folder, lambda text: console.print(f"  {text}"))
     table = Table("recovery from", "policy", "times", "median", "worst", title="every sum was checked")
     for row in rows:
         table.add_row(
@@ -207,10 +191,5 @@ def main() -> int:
             *(f"{1000 * float(str(row[key])):,.0f} ms" for key in ("median_s", "worst_s")),
         )
     console.print(table)
-    options.results.mkdir(parents=True, exist_ok=True)
-    (options.results / "recovery.json").write_text(json.dumps(rows, indent=2) + "\n")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    results.mkdir(parents=True, exist_ok=True)
+    (results / "recovery.json").write_text(json.dumps(rows, indent=2) + "\n")

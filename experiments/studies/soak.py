@@ -1,4 +1,4 @@
-"""Random scenarios with random faults and kills, for as long as one likes: `make soak MINUTES=n SEED=n`.
+"""Random scenarios with random faults and kills, for as long as one likes: `esa soak --minutes n --seed n`.
 
 Each run is drawn from its own seed: jobs, policies, windows, pools, bad links, and what is killed (SIGKILL) when. Most
 sum arrays without pause and check every one; one in five trains PyTorch models, whose final weights must be those of
@@ -8,19 +8,16 @@ wrong sums, hangs and leaked rows must be zero.
 
 from __future__ import annotations
 
-import argparse
 import os
 import random
 import shutil
 import signal
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -29,12 +26,13 @@ from esa.job import Pool
 from esa.net.impairment import Impairment
 from esa.policy import POLICIES
 from esa.report import load_run
+from esa.signals import ending_interrupts
 from experiments.live.check import check_live
 from experiments.live.rig import LoopJob, Rig
 from experiments.live.run import RunError, run
 from experiments.specs.scenario import Scenario
 from topologies.p4switch import P4SwitchError
-from topologies.single_rack import NotRootError, require_root
+from topologies.single_rack import require_root
 
 GIVE_UP_S = 12.0
 HANG_S = 40.0  # beyond that a sum has hung, whatever was done to it
@@ -348,41 +346,8 @@ def soak(minutes: float, seed: int, results: Path, console: Console) -> Done:
     return done
 
 
-def _minutes(text: str) -> float:
-    try:
-        minutes = float(text)
-    except ValueError:
-        minutes = 0.0
-    if not 0 < minutes <= 10_000:
-        raise argparse.ArgumentTypeError(f"MINUTES: '{text}'; allowed: above 0, at most 10,000")
-    return minutes
-
-
-def _seed(text: str) -> int:
-    if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"SEED: '{text}'; allowed: 0 to {2**32 - 1}")
-    return int(text)
-
-
-def main(arguments: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.soak", description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=_minutes, default=10.0)
-    parser.add_argument("--seed", type=_seed, default=1, help="of the first run; the next ones count on")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="where a failing run's folder is kept")
-    options = parser.parse_args(arguments)
-    try:
-        require_root()
-    except NotRootError as error:
-        print(f"soak: {error}", file=sys.stderr)
-        return 2
-    signal.signal(signal.SIGTERM, _interrupt)
-    done = soak(options.minutes, options.seed, options.results, Console(highlight=False))
-    return 1 if done.bad else 0
-
-
-def _interrupt(_number: int, _frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def soak_until(minutes: float, seed: int, results: Path) -> Done:
+    """`soak` as a command: SIGTERM ends it, too, and its table is printed. NotRootError."""
+    require_root()
+    with ending_interrupts():
+        return soak(minutes, seed, results, Console(highlight=False))

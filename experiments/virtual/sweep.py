@@ -22,6 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from esa.errors import EsaError
 from experiments.common.folders import write_whole
 from experiments.specs.scenario import Scenario
 from experiments.virtual.check import check_virtual
@@ -32,7 +33,7 @@ POINTS = "points"
 EXECUTORS = ("local", "dask")
 
 
-class SweepError(RuntimeError):
+class SweepError(EsaError, RuntimeError):
     """A sweep that cannot go on; what is finished is kept. One line."""
 
 

@@ -20,8 +20,9 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from esa.report.records import JobSummary, Summary
+from experiments import cli
 from experiments.specs.scenario import Scenario
-from experiments.studies.figures import __main__ as command
+from experiments.studies.figures import make as command
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.catalogue import FIGURES
 from experiments.studies.figures.cells import cell_of
@@ -237,11 +238,11 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path: Path, monkeypatch
     arguments = ["claim", "--quick", "--results", str(tmp_path)]
     first, second = Made(most=3), Made()
     monkeypatch.setattr(command, "local_executor", lambda jobs: _executor(first))
-    interrupted = CliRunner().invoke(command.app, arguments)
-    assert interrupted.exit_code == command.INTERRUPTED
+    interrupted = CliRunner().invoke(cli.app, ["figures", *arguments])
+    assert interrupted.exit_code == 130
     assert "the same command goes on from there" in interrupted.output
     monkeypatch.setattr(command, "local_executor", lambda jobs: _executor(second))
-    done = CliRunner().invoke(command.app, arguments)
+    done = CliRunner().invoke(cli.app, ["figures", *arguments])
     assert done.exit_code == 0, done.output
     points = len(FIGURES["claim"].points(Effort(quick=True)))
     assert f"claim: {points} simulations, {second.runs} of them run" in done.output
@@ -251,18 +252,19 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path: Path, monkeypatch
 
 def test_what_did_not_end_is_said_and_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "local_executor", lambda jobs: _executor(Made(cut=10)))
-    done = CliRunner().invoke(command.app, ["claim", "--quick", "--results", str(tmp_path)])
+    done = CliRunner().invoke(cli.app, ["figures", "claim", "--quick", "--results", str(tmp_path)])
     assert done.exit_code == 1
-    pattern = r"^figures: claim, rows \d+, window \d+, policy \w+, seed \d: job a gave up$"
-    assert re.search(pattern, done.output, re.MULTILINE)
+    assert re.search(r"^esa: \d+ simulations did not end as they should: claim", done.stderr, re.MULTILINE)
+    pattern = r"^claim, rows \d+, window \d+, policy \w+, seed \d: job a gave up$"
+    assert re.search(pattern, done.stdout, re.MULTILINE)
     assert (tmp_path / "figures" / "quick" / "claim.png").exists()
 
 
 def test_bad_input_is_refused_in_one_line(tmp_path: Path) -> None:
-    refused = CliRunner().invoke(command.app, ["jct", "--results", str(tmp_path)])
-    assert refused.exit_code == command.USAGE_ERROR
-    assert refused.output.startswith("figures: unknown figure 'jct'; allowed: claim, jct_memory")
+    refused = CliRunner().invoke(cli.app, ["figures", "jct", "--results", str(tmp_path)])
+    assert refused.exit_code == 2
+    assert refused.output.startswith("esa: unknown figure 'jct'; allowed: claim, jct_memory")
     (tmp_path / "file").write_text("")
-    refused = CliRunner().invoke(command.app, ["claim", "--results", str(tmp_path / "file")])
-    assert refused.exit_code == command.USAGE_ERROR
-    assert refused.output.startswith("figures: results: cannot make the folder")
+    refused = CliRunner().invoke(cli.app, ["figures", "claim", "--results", str(tmp_path / "file")])
+    assert refused.exit_code == 2
+    assert refused.output.startswith("esa: results: cannot make the folder")

@@ -12,12 +12,19 @@ from typing import Annotated
 
 import typer
 
+from esa.errors import BadInput
+from esa.exits import commands
 from topologies import tunnel
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=commands("esa"),
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
 job_app = typer.Typer(help="Jobs' files.", no_args_is_help=True)
 app.add_typer(job_app, name="job")
-USAGE_ERROR = 2
 
 RackOption = Annotated[str | None, typer.Option(help="whose switch it is; the one that is up by default")]
 AddressOption = Annotated[
@@ -100,14 +107,10 @@ def launch_command(
     Ranks get RANK, WORLD_SIZE, LOCAL_RANK, MASTER_ADDR, MASTER_PORT, as from torchrun, and ESA_JOB, ESA_CONTROLLER.
     The exit status is the worst rank's.
     """
-    from topologies.launcher.launch import LaunchError, Request, launch
+    from topologies.launcher.launch import Request, launch
 
     with _one_line_errors():
-        try:
-            status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch), _tell)
-        except LaunchError as error:
-            _tell(str(error))
-            status = error.status
+        status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch), _tell)
     raise typer.Exit(status)
 
 
@@ -234,18 +237,13 @@ def _say(text: str) -> None:
 
 @contextlib.contextmanager
 def _one_line_errors() -> Iterator[None]:
-    from controller import BadInput, SwitchError
+    """What a switch's log says is shortened to its last line; a value that cannot be is bad input."""
     from topologies.p4switch import P4SwitchError
-    from topologies.record import RackError
-    from topologies.single_rack import NotRootError
-    from topologies.tunnel import TunnelError
 
     try:
         yield
-    except (RackError, NotRootError, BadInput, ValueError) as error:
-        typer.echo(f"esa: {error}", err=True)
-        raise typer.Exit(USAGE_ERROR) from None
-    except (P4SwitchError, SwitchError, TunnelError) as error:
+    except P4SwitchError as error:
         first, *log = str(error).splitlines()
-        typer.echo(f"esa: {' '.join([first, *log[-1:]])}", err=True)
-        raise typer.Exit(1) from None
+        raise P4SwitchError(" ".join([first, *log[-1:]])) from None
+    except ValueError as error:
+        raise BadInput(str(error)) from None

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from esa.errors import EsaError
 from esa.job import MAX_FAN_IN
 from esa.policy import policy
 from esa.program import program
@@ -59,7 +60,7 @@ class Request:
     switch: str | None = None
 
 
-class LaunchError(RuntimeError):
+class LaunchError(EsaError, RuntimeError):
     """A part did not start; one line, and the status to end with."""
 
     def __init__(self, message: str, status: int = FAILED) -> None:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from esa.errors import BadInput
+
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 DEFAULT_DROP_PORT = 511
 _PORTS = 512
@@ -29,7 +31,7 @@ _IGNORED_TARGET = (
 )
 
 
-class UsageError(ValueError):
+class UsageError(BadInput):
     """The command line is wrong; the message says what, and what is allowed."""
 
 

@@ -1,1 +1,1 @@
-"""What `make bench` measures: one file per comparison, each a ratio of two things measured side by side."""
+"""What `esa bench` measures: one file per comparison, each a ratio of two things measured side by side."""

@@ -1,12 +1,8 @@
-"""How exact averages of gradients are, beside float64's: the table in docs/protocol.md, section Numbers.
-
-python -m experiments.studies.bench.accuracy
-"""
+"""`esa accuracy`: how exact averages of gradients are, beside float64's; a table of docs/protocol.md."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,10 +140,8 @@ def _norms(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.linalg.norm(padded.reshape(-1, FRAGMENT_LANES), axis=1)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.bench.accuracy", description=__doc__)
-    parser.add_argument("--workers", type=int, nargs="+", default=[2, 8, 32])
-    options = parser.parse_args()
+def print_table(fan_ins: Sequence[int]) -> None:
+    """Print the table, as Markdown: a line for each kind of gradients and each number of workers."""
     header = (
         "gradients",
         "workers",
@@ -160,7 +154,7 @@ def main() -> None:
     )
     print("| " + " | ".join(header) + " |\n" + "|---" * len(header) + "|")
     for kind in KINDS:
-        for workers in options.workers:
+        for workers in fan_ins:
             adaptive = measure(adaptive_scale(workers), kind, workers)
             wide = measure(adaptive_scale(workers), kind, workers, np.float64)
             fixed = measure(fixed_scale(20, workers), kind, workers)
@@ -175,7 +169,3 @@ def main() -> None:
                 f"{float32_sum(kind, workers):.1e}",
             )
             print("| " + " | ".join(cells) + " |", flush=True)
-
-
-if __name__ == "__main__":
-    main()

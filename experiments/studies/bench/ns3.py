@@ -22,6 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from esa.errors import EsaError
 from esa.native import cache_directory
 
 SOURCE = Path(__file__).with_name("ns3_star.cc")
@@ -31,7 +32,7 @@ COMPILE_LIMIT_S, RUN_LIMIT_S = 120.0, 600.0
 QUIET = 0.9  # of a core; with less a figure says more about the machine than about ns-3
 
 
-class Ns3Error(RuntimeError):
+class Ns3Error(EsaError, RuntimeError):
     """The program was not compiled, refused its arguments, or did not carry what it was asked to."""
 
 

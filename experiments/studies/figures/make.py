@@ -1,4 +1,4 @@
-"""`python -m experiments.studies.figures [NAME...]`: simulate what is missing, print tables, write files."""
+"""What `esa figures` does: simulate what is missing, print tables, write files."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from esa.errors import BadInput
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, write_whole
 from experiments.common.part_progress import PartProgress
@@ -23,32 +22,20 @@ from experiments.studies.figures.report import markdown, seeds_text, terminal_ta
 from experiments.studies.figures.run import Made, make_figure
 from experiments.virtual.sweep import SweepError, local_executor
 
-USAGE_ERROR = 2
-INTERRUPTED = 130
 SUMMARY = "summary.md"
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
-
-@app.command()
-def main(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="figures; all unless named")] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="smaller models, fewer places and seeds")] = False,
-    results: Annotated[Path, typer.Option(help="figures go to DIR/figures, quick ones to DIR/figures/quick")] = Path(
-        "results"
-    ),
-    jobs: Annotated[int | None, typer.Option(help="processes; one per core", min=1)] = None,
-) -> None:
-    """Draw the figures of the evaluation. Finished simulations are kept; the same command goes on from there."""
-    unknown = [name for name in names or () if name not in FIGURES]
+def make_figures(names: Sequence[str], quick: bool, results: Path, jobs: int | None) -> None:
+    """Make the figures of these names, all if there are none, with as many processes. BadInput, SweepError."""
+    unknown = [name for name in names if name not in FIGURES]
     if unknown:
-        raise _refuse(f"unknown figure '{unknown[0]}'; allowed: {', '.join(FIGURES)}")
+        raise BadInput(f"unknown figure '{unknown[0]}'; allowed: {', '.join(FIGURES)}")
     kept = results / "figures"
     folder = kept / "quick" if quick else kept
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _refuse(f"results: cannot make the folder {folder}: {error.strerror}") from None
+        raise BadInput(f"results: cannot make the folder {folder}: {error.strerror}") from None
     console = Console(width=max(Console().width, 120))  # a wrapped table is hard to read
     chosen = [FIGURES[name] for name in dict.fromkeys(names or FIGURES)]
     began = time.monotonic()
@@ -56,11 +43,9 @@ def main(
         with ending_interrupts(), local_executor(jobs) as executor:
             made = _make_all(chosen, Effort(quick), executor, kept, folder, console)
     except KeyboardInterrupt:
-        typer.echo("figures: interrupted; finished simulations are kept, the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    except SweepError as error:
-        typer.echo(f"figures: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise KeyboardInterrupt(
+            "interrupted; finished simulations are kept, the same command goes on from there"
+        ) from None
     finally:
         give_to_caller(kept)
     console.print(_table_of_figures(made))
@@ -69,11 +54,10 @@ def main(
         highlight=False,
         soft_wrap=True,
     )
-    cut = [line for one in made for line in one.cut]
-    for line in cut:
-        typer.echo(f"figures: {line}", err=True)
-    if cut:
-        raise typer.Exit(1)
+    if cut := [line for one in made for line in one.cut]:
+        for line in cut:
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
+        raise SweepError(f"{len(cut)} simulations did not end as they should: {cut[0]}")
 
 
 def _make_all(
@@ -107,12 +91,3 @@ def _table_of_figures(made: Sequence[Made]) -> Table:
         files = ", ".join([str(one.files[0]), *(path.name for path in one.files[1:])])
         table.add_row(one.figure.name, one.figure.title, seeds_text(one.cells.seeds), files)
     return table
-
-
-def _refuse(message: str) -> typer.Exit:
-    typer.echo(f"figures: {message}", err=True)
-    return typer.Exit(USAGE_ERROR)
-
-
-if __name__ == "__main__":
-    app()

@@ -1,30 +1,22 @@
-"""Measure and print ratios; `results/bench.json` keeps them with the machine they were measured on."""
+"""What `esa bench` does: measure and print ratios; `results/bench.json` keeps them with the machine."""
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import platform
-import sys
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
 
 from experiments.studies.bench import allreduce, pipeline, simulator
-from topologies.single_rack import NotRootError, require_root
+from topologies.single_rack import require_root
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.bench", description=__doc__)
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for bench.json")
-    options = parser.parse_args()
-    try:
-        require_root()
-    except NotRootError as error:
-        print(f"bench: {error}", file=sys.stderr)
-        return 2
+def bench(results: Path) -> None:
+    """Measure everything; results/bench.json keeps it. NotRootError."""
+    require_root()
     console = Console(width=max(Console().width, 140))  # a wrapped table is hard to read
     rows = []
     for measure in (pipeline.measure, simulator.measure, allreduce.measure):
@@ -44,12 +36,7 @@ def main() -> int:
         )
     console.print(table)
     machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "kernel": platform.release()}
-    options.results.mkdir(parents=True, exist_ok=True)
-    path = options.results / "bench.json"
+    results.mkdir(parents=True, exist_ok=True)
+    path = results / "bench.json"
     path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
     console.print(f"figures: {path}", highlight=False)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,0 +1,101 @@
+"""What measures and draws, as commands: `esa figures|reality|recovery|soak|again|bench|accuracy`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esa.errors import BadInput
+from esa.exits import commands
+
+app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+RESULTS = Path("results")
+
+ResultsOption = Annotated[Path, typer.Option(metavar="DIR", help="Where results are written.")]
+SeedOption = Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Of everything that is drawn.")]
+
+
+@app.command("figures")
+def figures_command(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Figures; all unless named.")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller models, fewer places and seeds.")] = False,
+    results: Annotated[
+        Path, typer.Option(metavar="DIR", help="Figures go to DIR/figures, quick ones to DIR/figures/quick.")
+    ] = RESULTS,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
+) -> None:
+    """Draw the figures of the evaluation. Finished simulations are kept; the same command goes on from there."""
+    from experiments.studies.figures.make import make_figures
+
+    make_figures(names or (), quick, results, jobs)
+
+
+@app.command(
+    "reality",
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []},
+)
+def reality_command(context: typer.Context) -> None:
+    """Run scenarios on Mininet and in virtual time, and compare mean JCT; --help lists its options (needs root)."""
+    from experiments.studies.reality import main
+
+    raise typer.Exit(main(context.args))
+
+
+@app.command("recovery")
+def recovery_command(
+    repeats: Annotated[int, typer.Option(min=2, help="How often each kind is measured.")] = 6,
+    seed: SeedOption = 1,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Measure how long a lost packet and a killed switch, PS, controller or worker hold jobs up (needs root)."""
+    from experiments.studies.recovery import recovery
+
+    recovery(repeats, seed, results)
+
+
+@app.command("soak")
+def soak_command(
+    minutes: Annotated[float, typer.Option(help="How long, above 0 and at most 10,000.")] = 10.0,
+    seed: SeedOption = 1,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Run random scenarios with faults and kills on Mininet; a failing run's folder is kept (needs root)."""
+    if not 0 < minutes <= 10_000:
+        raise BadInput(f"minutes: {minutes:g}; allowed: above 0, at most 10,000")
+    from experiments.studies.soak import soak_until
+
+    raise typer.Exit(1 if soak_until(minutes, seed, results).bad else 0)
+
+
+@app.command("again")
+def again_command(
+    rounds: Annotated[int, typer.Option(min=1, help="For each policy.")] = 10,
+    policies: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Separated by commas; all by default.")
+    ] = None,
+    seed: SeedOption = 1,
+) -> None:
+    """Train one script again and again under every policy, with a Ctrl-C in between (needs root)."""
+    from experiments.studies.again import again
+
+    raise typer.Exit(1 if again(rounds, policies, seed) else 0)
+
+
+@app.command("bench")
+def bench_command(results: ResultsOption = RESULTS) -> None:
+    """Measure ratios side by side, against BMv2 and ns-3 where they are installed (needs root)."""
+    from experiments.studies.bench.measure import bench
+
+    bench(results)
+
+
+@app.command("accuracy")
+def accuracy_command(
+    workers: Annotated[list[int] | None, typer.Option(min=1, max=32, help="Of a job; can be given again.")] = None,
+) -> None:
+    """Print the table of the sums' errors, beside sums in float32."""
+    from experiments.studies.bench.accuracy import print_table
+
+    print_table(workers or (2, 8, 32))
