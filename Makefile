@@ -1,4 +1,4 @@
-# make launch | run-topo | test | fuzz | model | soak | again | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -23,7 +23,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launch run-topo test fuzz model soak again recovery docs lint bench figures reality p4 stop clean
+.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs lint bench figures reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -60,6 +60,9 @@ run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,...
 	@$(SUDO) $(BIN)/esa run $(SCENARIO) --results $(RESULTS) \
 		$(if $(POLICY),--policy $(POLICY)) $(if $(SWITCH),--switch $(SWITCH)) $(if $(SEED),--seed $(SEED)) \
 		$(if $(LOSS),--loss $(LOSS))
+
+check: setup ## run the tests that need neither root nor BMv2 and are quick
+	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not root and not bmv2 and not slow' $(TESTS)
 
 test: setup ## run every test (what a machine lacks is skipped by name)
 	@$(SUDO) $(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)

@@ -1,9 +1,52 @@
-"""Several processes of tests at a time: each knows only the racks that it brought up."""
+"""What tests need, by marker; and machine code that all their processes share.
+
+A test or a fixture that makes network namespaces asks for the fixture `root`, one that runs BMv2 has a parameter of the
+value "bmv2": the markers follow from that. What a machine lacks is skipped by name.
+"""
 
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 
-if "PYTEST_XDIST_WORKER" in os.environ:
+import pytest
+
+from tests.warm import warm_all
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # each process of tests knows only the racks that it brought up
     os.environ.setdefault("ESA_RUN_FOLDER", tempfile.mkdtemp(prefix="esa-run-"))
+
+
+def _without(*commands: str) -> str:
+    return ", ".join(f"{command} on the PATH" for command in commands if shutil.which(command) is None)
+
+
+LACKING = {
+    "root": "root: makes network namespaces" if os.geteuid() else _without("ip"),
+    "bmv2": _without("simple_switch_grpc", "simple_switch_CLI", "simple_switch"),
+}
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
+        warm_all()
+
+
+@pytest.fixture(scope="session")
+def root() -> None:
+    """Whoever asks for it makes network namespaces."""
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if isinstance(item, pytest.Function):
+            if "root" in item.fixturenames:
+                item.add_marker("root")
+            values = item.callspec.params.values() if hasattr(item, "callspec") else ()
+            if any(isinstance(value, str) and value == "bmv2" for value in values):
+                item.add_marker("bmv2")
+        for marker, lacking in LACKING.items():
+            if lacking and item.get_closest_marker(marker):
+                item.add_marker(pytest.mark.skip(reason=f"needs {lacking}"))

@@ -6,8 +6,6 @@ with running_switch("bmv2", interfaces={1: "veth1", 2: "veth2"}) as process:
 
 from __future__ import annotations
 
-import importlib.util
-import shutil
 import socket
 import subprocess
 import sys
@@ -24,13 +22,6 @@ from esa.errors import Unreachable
 KINDS = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"
 START_S, STOP_S = 30.0, 10.0
-
-
-def why_not(kind: str) -> str | None:
-    """Why this kind of switch cannot run here, or None."""
-    if kind == "bmv2":
-        return None if shutil.which(BMV2) else f"{BMV2} is not on the PATH: BMv2 is not installed"
-    return None if importlib.util.find_spec("esa.switch.__main__") else "esa.switch cannot be run"
 
 
 @dataclass(frozen=True)

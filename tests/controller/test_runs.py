@@ -29,7 +29,7 @@ from esa.policy import policy
 from tests.controller.jobs import make_job, member
 from tests.controller.test_controller import Failing, contents, count
 from tests.controller.test_traffic import Network, network  # noqa: F401 - a fixture
-from tests.switches import KINDS, SwitchProcess, running_switch, why_not
+from tests.switches import KINDS, SwitchProcess, running_switch
 
 Draw = Callable[[Switch, int], int]
 
@@ -210,9 +210,6 @@ def test_the_last_epoch_is_the_end(controller: Controller) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_epochs_go_on_when_the_switch_was_killed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    reason = why_not(kind)
-    if reason:
-        pytest.skip(reason)
     monkeypatch.setattr(supervisors, "COMPARE_S", 0.0)
     with running_switch(kind) as first:
         current = [first]

@@ -22,7 +22,7 @@ from esa.switch.__main__ import main as switch_main
 from tests.controller.jobs import job_dict
 from tests.controller.test_esactl import Esactl
 from tests.switch.control import Client, p4
-from tests.switches import KINDS, SwitchProcess, free_port, running_switch, why_not
+from tests.switches import KINDS, SwitchProcess, free_port, running_switch
 
 NOW = datetime.now(timezone.utc)
 DAY = timedelta(days=1)
@@ -68,18 +68,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def available(kind: str) -> str:
-    reason = why_not(kind)
-    if reason:
-        pytest.skip(reason)
-    return kind
-
-
 @pytest.fixture(scope="module", params=KINDS)
 def secure(request: pytest.FixtureRequest, folder: Path) -> Iterator[SwitchProcess]:
     """A switch that demands a client's certificate."""
     tls = Tls(folder / "ca.pem", folder / "client.pem", folder / "client-key.pem")
-    with running_switch(available(request.param), server_arguments=server_arguments(folder), tls=tls) as process:
+    with running_switch(request.param, server_arguments=server_arguments(folder), tls=tls) as process:
         yield process
 
 
@@ -138,9 +131,7 @@ def test_the_switch_itself_refuses_a_client_that_does_not_check(
 def test_a_switch_with_a_certificate_for_another_host_is_not_trusted(kind: str, folder: Path) -> None:
     tls = Tls(folder / "ca.pem", folder / "client.pem", folder / "client-key.pem")
     # It starts; our client, which waits for it, will not have it.
-    started = running_switch(
-        available(kind), server_arguments=server_arguments(folder, "elsewhere"), tls=tls, patience_s=5
-    )
+    started = running_switch(kind, server_arguments=server_arguments(folder, "elsewhere"), tls=tls, patience_s=5)
     with pytest.raises(RuntimeError, match="its certificate is for another host, not 127") as caught:
         started.__enter__()
     assert "use a name that it was made for" in str(caught.value)

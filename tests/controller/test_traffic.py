@@ -15,9 +15,9 @@ from esa import wire
 from esa.job import Run
 from esa.wire import Flag, Kind
 from tests.controller.jobs import make_job, member
-from tests.net.veth import Veth, can_make_veth
+from tests.net.veth import Veth
 from tests.p4.traffic import Packet
-from tests.switches import KINDS, running_switch, why_not
+from tests.switches import KINDS, running_switch
 
 WAIT_S = 5.0
 
@@ -54,12 +54,7 @@ class Network:
 
 
 @pytest.fixture(params=KINDS)
-def network(request: pytest.FixtureRequest) -> Iterator[Network]:
-    if not can_make_veth():
-        pytest.skip("needs root and iproute2: makes veth pairs in a network namespace")
-    reason = why_not(request.param)
-    if reason:
-        pytest.skip(reason)
+def network(root: None, request: pytest.FixtureRequest) -> Iterator[Network]:
     veth = Veth(pairs=3)
     try:
         hosts = {number + 1: veth.socket(f"b{number}") for number in range(3)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -20,9 +19,7 @@ LONG = [block for page in PAGES for block in blocks(page) if block.language == "
 
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("page", SHORT, ids=lambda page: page.name)
-def test_the_commands_of_a_page_run_in_order_on_a_fresh_tree(page: Path, tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: makes network namespaces")
+def test_the_commands_of_a_page_run_in_order_on_a_fresh_tree(root: None, page: Path, tmp_path: Path) -> None:
     output = run(page, fresh_tree(tmp_path), LIMIT_S)
     if page.name in ("README.md", "by-hand.md"):
         for line in re.findall(r"rank 0: .*fragments, .*", output) or ["nothing was summed"]:

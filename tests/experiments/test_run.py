@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -82,7 +81,7 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
     assert leftovers(os.getpid(), tmp_path) == []
 
 
-@pytest.mark.skipif(shutil.which("simple_switch_grpc") is None, reason="needs BMv2: simple_switch_grpc on the PATH")
+@pytest.mark.bmv2
 def test_the_same_run_on_bmv2(root: None, tmp_path: Path) -> None:
     summary, _ = run_quietly(load(tmp_path, live={"switch": "bmv2"}), tmp_path)
     assert summary.incomplete is None

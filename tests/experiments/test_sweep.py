@@ -202,6 +202,7 @@ def test_bad_options_are_refused_before_anything_starts(options: list[str], mess
     assert not Path("results").exists()
 
 
+@pytest.mark.slow
 def test_one_process_and_two_give_the_same_bytes() -> None:
     with local_executor(jobs=1) as executor:
         one = swept("one", executor)
@@ -210,6 +211,7 @@ def test_one_process_and_two_give_the_same_bytes() -> None:
     assert bytes_of(one) == bytes_of(two) == bytes_of(swept("here", Here()))
 
 
+@pytest.mark.slow
 def test_a_cluster_gives_the_same_bytes() -> None:
     pytest.importorskip("distributed", reason="the extra 'cluster' is not installed: no distributed")
     with dask_executor(jobs=2) as executor:

@@ -1,98 +1,16 @@
-"""Racks and launches as a person starts them: processes of the command line, on Mininet."""
+"""A rack of the command line for all tests, and jobs on it whose processes a test starts one by one."""
 
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from topologies import record
-from topologies.launcher.commands import app
-from topologies.record import RackRecord
-
-LIMIT_S = 200.0  # the first launch after a change compiles; below the tests' own limit
-COMMAND = [sys.executable, "-m", "topologies.launcher"]
-
-
-@pytest.fixture(scope="session")
-def root() -> None:
-    if os.geteuid() != 0:
-        pytest.skip("needs root: makes network namespaces")
-
-
-def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not within {limit_s:.0f} s: {what}"
-        time.sleep(0.05)
-
-
-def esa(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = [*COMMAND, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, cwd=cwd, check=False)
-
-
-def refused(*arguments: str) -> str:
-    """The one line that a command says that does nothing; in this process, which is quicker."""
-    done = CliRunner().invoke(app, list(arguments))
-    assert (done.exit_code, done.stdout) == (2, ""), done.output
-    assert done.stderr.count("\n") == 1
-    return done.stderr.removeprefix("esa: ").rstrip("\n")
-
-
-@dataclass
-class Up:
-    """A rack held by a process, as `esa up` in a terminal holds it."""
-
-    name: str
-    process: subprocess.Popen[str]
-    lines: list[str] = field(default_factory=list)
-
-    @property
-    def record(self) -> RackRecord:
-        found = record.load(self.name)
-        assert found is not None
-        return found
-
-    def kill_switch(self) -> None:
-        switch = self.record.switch
-        assert switch is not None
-        found = subprocess.run(["pgrep", "-fa", switch.address], capture_output=True, text=True, check=False).stdout
-        (pid,) = [int(line.split()[0]) for line in found.splitlines() if "esa.switch" in line]
-        os.kill(pid, signal.SIGKILL)
-
-    def end(self) -> None:
-        """Whatever state it is in."""
-        self.process.terminate()
-        self.process.communicate(timeout=LIMIT_S)
-        esa("down", self.name)
-
-
-def bring_up(name: str, hosts: int, *options: str) -> Up:
-    process = subprocess.Popen(
-        [*COMMAND, "up", "--name", name, "--hosts", str(hosts), *options],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    up = Up(name, process)
-    assert process.stdout is not None
-    for line in process.stdout:
-        up.lines.append(line.rstrip())
-        if "esactl watch" in line:
-            return up
-    process.wait()
-    raise AssertionError("\n".join(up.lines))
+from tests.launcher.hands import Hands
+from tests.launcher.rig import Up, bring_up
 
 
 @pytest.fixture(scope="package")
@@ -101,3 +19,16 @@ def rack(root: None) -> Iterator[Up]:
     up = bring_up(f"test-{os.getpid()}", 4)
     yield up
     up.end()
+
+
+@pytest.fixture
+def hands(rack: Up, tmp_path: Path) -> Iterator[Callable[..., Hands]]:
+    made: list[Hands] = []
+
+    def make(policy: str, **settings: Any) -> Hands:
+        made.append(Hands(rack, tmp_path, policy, **settings))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()

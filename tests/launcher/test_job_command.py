@@ -2,53 +2,23 @@
 
 from __future__ import annotations
 
-import json
-import os
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from controller import Controller, Switch
 from esa.job import Job
-from tests.launcher.conftest import COMMAND, Up, esa, refused
+from tests.launcher.rig import COMMAND, Up, changed, esa, esactl, new, refused
 from tests.switches import free_port, running_switch
 
 pytestmark = pytest.mark.timeout(240)
-
-
-def esactl(rack: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
-    switch = rack.record.switch
-    assert switch is not None
-    told = {"ESA_SWITCH": switch.address, "ESA_SWITCH_DEVICE_ID": str(switch.device_id)}
-    command = [sys.executable, "-m", "controller.cli", *arguments]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | told | {"ESA_STATE": str(rack.record.saved_jobs)},
-    )
-
-
-def new(rack: Up, output: Path, *options: str) -> Job:
-    done = esa("job", "new", "--rack", rack.name, "-o", str(output), *options)
-    assert done.returncode == 0, done.stderr
-    return Job.load(output)
 
 
 def check(rack: Up, file: Path) -> tuple[int, list[str]]:
     done = esa("job", "check", str(file), "--rack", rack.name)
     assert done.stderr == ""
     return done.returncode, done.stdout.splitlines()
-
-
-def changed(file: Path, **changes: Any) -> Path:
-    file.write_text(json.dumps(json.loads(file.read_text()) | changes))
-    return file
 
 
 def test_a_job_of_hosts_by_name_is_added_checked_and_removed(rack: Up, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller import Controller, Switch
-from tests.launcher.conftest import COMMAND, LIMIT_S, Up, bring_up, esa, refused
+from tests.launcher.rig import COMMAND, LIMIT_S, Up, bring_up, esa, refused
 from topologies import record
 
 pytestmark = pytest.mark.timeout(240)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.launcher.conftest import Up, esa
+from tests.launcher.rig import Up, esa
 
 pytestmark = pytest.mark.timeout(240)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller import Controller, Switch
-from tests.launcher.conftest import LIMIT_S, Up, bring_up, esa, refused, until
+from tests.launcher.rig import LIMIT_S, Up, bring_up, esa, refused, until
 from topologies import record
 
 pytestmark = pytest.mark.timeout(240)

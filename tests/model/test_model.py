@@ -22,6 +22,7 @@ ALL_REDUCES = int(os.environ.get("ESA_MODEL_ALLREDUCES", "2000"))
 SEED = int(os.environ.get("ESA_MODEL_SEED", "1"))
 
 
+@pytest.mark.slow
 def test_random_schedules(capsys):
     report = Report()
     seed = SEED

@@ -6,13 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.net.veth import Veth, can_make_veth
+from tests.net.veth import Veth
 
 
 @pytest.fixture
-def veth() -> Iterator[Veth]:
-    if not can_make_veth():
-        pytest.skip("needs root and iproute2: makes veth pairs in a network namespace")
+def veth(root: None) -> Iterator[Veth]:
     pair = Veth()
     try:
         yield pair

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -15,10 +13,6 @@ from contextlib import contextmanager
 from esa.net import open_packet_socket
 
 _CLONE_NEWNET = 0x40000000
-
-
-def can_make_veth() -> bool:
-    return os.geteuid() == 0 and shutil.which("ip") is not None
 
 
 class Veth:

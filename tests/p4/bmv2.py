@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import select
-import shutil
 import socket
 import subprocess
 import time
@@ -14,17 +13,9 @@ from collections.abc import Iterable
 from controller.client import Switch
 from esa.entries.job_entries import Entry, Group
 from esa.program import program
-from tests.net.veth import Veth, can_make_veth
+from tests.net.veth import Veth
 
 COMMAND, CLI = "simple_switch_grpc", "simple_switch_CLI"
-
-
-def why_not() -> str | None:
-    """Why BMv2 cannot be compared with here, or None."""
-    for command in (COMMAND, CLI):
-        if shutil.which(command) is None:
-            return f"{command} is not on the PATH: BMv2 is not installed"
-    return None if can_make_veth() else "needs root: frames go in and out by veth pairs"
 
 
 def free_port() -> int:

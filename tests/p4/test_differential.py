@@ -24,8 +24,6 @@ PARTS = 3  # of a sequence; some jobs have a new run in each
 SEEDS = [int(seed) for seed in os.environ.get("ESA_SEEDS", "1,2").split(",")]
 CLOCK = "EsaIngress.aggregation.row_time_us"  # the one register that holds the switch's own clock
 
-needs_bmv2 = pytest.mark.skipif(bmv2.why_not() is not None, reason=str(bmv2.why_not()))
-
 
 def jobs(lanes: int):
     """A job per policy and ablation, all on few rows; two of them find every row of another job expired."""
@@ -54,7 +52,8 @@ def start_runs(rack: Rack, reference: bmv2.Bmv2, rng: np.random.Generator) -> li
     return ended[:2]
 
 
-@needs_bmv2
+@pytest.mark.root
+@pytest.mark.bmv2
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(("lanes", "count"), [(64, 3000), (256, 600)])
 def test_bmv2_and_the_embedded_switch_agree_bit_for_bit(lanes, count):

@@ -136,7 +136,8 @@ def test_another_jobs_ps_cannot_touch_the_row(name):
 
 
 @pytest.mark.timeout(100)
-@pytest.mark.skipif(bmv2.why_not() is not None, reason=str(bmv2.why_not()))
+@pytest.mark.root
+@pytest.mark.bmv2
 def test_the_same_on_bmv2():
     host = traffic.member(240, PORTS - 1, 1)
     sentinel = bytes.fromhex(host.mac.replace(":", "")) + b"\x02" + bytes(5) + b"\x88\xb6" + bytes(46)

@@ -66,6 +66,7 @@ class Run:
 probability = st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.2])
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     policies=st.lists(st.sampled_from(sorted(POLICIES)), min_size=1, max_size=3),

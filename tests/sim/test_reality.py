@@ -17,11 +17,10 @@ from esa.entries.job_entries import COUNTERS, host_entry
 from esa.policy import POLICIES
 from esa.program import program
 from esa.switch.runtime.pipeline import Pipeline
-from tests.net.veth import can_make_veth
 from tests.p4 import bmv2, traffic
 from tests.sim.plans import bad_links, bucket, job, leaf_spine, plan, rack
 from tests.sim.recording import Entering, Recording
-from tests.sim.running import COMMAND, Embedded
+from tests.sim.running import Embedded
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -80,21 +79,9 @@ def test_a_pipeline_by_itself_does_the_same(simulated) -> None:
 KINDS = {"embedded": Embedded, "bmv2": bmv2.Bmv2}
 
 
-def why_not(kind: str) -> str | None:
-    """Why there is nothing to compare with, or None."""
-    if kind == "bmv2":
-        return bmv2.why_not()
-    if not COMMAND.exists():
-        return f"{COMMAND.name} is not installed beside Python"
-    return None if can_make_veth() else "needs root: frames go in and out by veth pairs"
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("simulated", "switch"), [(everything, 0), (spread, 1), (spread, 3)])
-def test_a_running_switch_does_the_same(simulated, switch: int, kind: str) -> None:
-    reason = why_not(kind)
-    if reason is not None:
-        pytest.skip(reason)
+def test_a_running_switch_does_the_same(root: None, simulated, switch: int, kind: str) -> None:
     recording = Recording(simulated(ttl_us=0))
     packets = recording.packets(switch)
     assert len(packets) > 200

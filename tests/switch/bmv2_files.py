@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import struct
 import subprocess
@@ -11,10 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import pytest
-
 PORTS = 4
-needs_bmv2 = pytest.mark.skipif(shutil.which("simple_switch") is None, reason="simple_switch (BMv2) is not on the PATH")
 
 
 def _write_pcap(path: Path, packets: Sequence[bytes]) -> None:

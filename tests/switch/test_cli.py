@@ -19,7 +19,7 @@ from scapy.utils import rdpcap
 
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.switch.process.options import Options, UsageError, parse
-from tests.net.veth import Veth, can_make_veth
+from tests.net.veth import Veth
 from tests.switch.control import PROGRAMS, Client, entry, exact, insert, p4
 
 PROGRAM = str(PROGRAMS / "control_plane.json")
@@ -222,9 +222,7 @@ def exchange(into: socket.socket, out: socket.socket, frame: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("start", [["--no-p4"], [PROGRAM]], ids=["pushed", "from-file"])
-def test_a_switch_between_two_ports_and_a_controller(start: list[str], tmp_path: Path) -> None:
-    if not can_make_veth():
-        pytest.skip("needs root and iproute2: makes veth pairs in a network namespace")
+def test_a_switch_between_two_ports_and_a_controller(root: None, start: list[str], tmp_path: Path) -> None:
     address = f"unix:{tmp_path}/grpc"
     veth = Veth(2)
     arguments = [*start, "-i", "1@b0", "-i", "2@b1", "--device-id", "1", f"--pcap={tmp_path}", "--log-file"]

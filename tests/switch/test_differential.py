@@ -32,14 +32,14 @@ def same(theirs: dict[int, list[bytes]], mine: dict[int, list[bytes]]) -> None:
         assert len(theirs[port]) == len(mine[port]), f"port {port}"
 
 
-@bmv2_files.needs_bmv2
+@pytest.mark.bmv2
 def test_arithmetic_is_bmv2s() -> None:
     packets = {0: arithmetic_packets(random.Random(1), 400)}
     pipeline = Pipeline.load((PROGRAMS / "arithmetic.json").read_text())
     same(bmv2_files.run(PROGRAMS / "arithmetic.json", packets), ours(pipeline, packets))
 
 
-@bmv2_files.needs_bmv2
+@pytest.mark.bmv2
 def test_features_are_bmv2s() -> None:
     packets = {0: feature_packets(random.Random(2), 600)}
     pipeline = Pipeline.load((PROGRAMS / "features.json").read_text())
@@ -49,7 +49,7 @@ def test_features_are_bmv2s() -> None:
     same(bmv2_files.run(PROGRAMS / "features.json", packets, commands), ours(pipeline, packets))
 
 
-@bmv2_files.needs_bmv2
+@pytest.mark.bmv2
 @pytest.mark.parametrize("what", range(6))
 def test_clones_and_passes_are_bmv2s(what: int) -> None:
     packets = {0: [bytes([what, 0, 0, 0, 0, 0, 0, 0]) + b"payload"]}

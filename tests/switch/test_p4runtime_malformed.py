@@ -166,6 +166,7 @@ def test_who_may_not_write_is_told_why(client: Client, changes: dict, code: grpc
 # Size
 
 
+@pytest.mark.slow
 def test_ten_thousand_updates_in_one_batch(client: Client) -> None:
     count = 10_000
     with pytest.raises(grpc.RpcError, match=r"9996 of 10000 updates failed, .* number 4: RESOURCE_EXHAUSTED") as caught:

@@ -15,7 +15,7 @@ from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.net.impairment import Impairment, LinkFaults, PortFaults
 from esa.switch.process.ports import PacketLoop, PortError
 from esa.switch.runtime.device import Device
-from tests.net.veth import Veth, can_make_veth
+from tests.net.veth import Veth
 
 CPU_PORT = 510
 DROP = 400
@@ -42,9 +42,7 @@ class Patch:
 
 
 @pytest.fixture
-def pairs() -> Iterator[Veth]:
-    if not can_make_veth():
-        pytest.skip("needs root and iproute2: makes veth pairs in a network namespace")
+def pairs(root: None) -> Iterator[Veth]:
     veth = Veth(3)
     try:
         yield veth

@@ -20,7 +20,7 @@ PAGE = (ROOT / "docs" / "machines.md").read_text()
 
 
 @pytest.fixture(scope="module")
-def vxlan() -> None:
+def vxlan(root: None) -> None:
     """This kernel has VXLAN."""
     found = subprocess.run(
         ["unshare", "-n", "ip", "link", "add", "esa0", "type", "vxlan", "id", "1", "dstport", "4789"],
@@ -30,7 +30,7 @@ def vxlan() -> None:
         check=False,
     )
     if found.returncode != 0:
-        pytest.skip(f"needs a kernel with VXLAN, and root: {found.stderr.strip()}")
+        pytest.skip(f"needs a kernel with VXLAN: {found.stderr.strip()}")
 
 
 def bring_up(machines: Machines, switch: Terminal) -> None:

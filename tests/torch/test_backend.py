@@ -41,7 +41,7 @@ from tests.local_transport import LocalNetwork
 from tests.torch.ranks import environment_of, run_ranks
 from tests.torch.test_hook import GlooTransport
 
-pytestmark = pytest.mark.timeout(300)  # on a machine that has compiled nothing yet
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # on a machine that has compiled nothing yet
 WORKERS = 2
 LIMIT = timedelta(seconds=60)
 CASES: dict[str, Callable[[int], None]] = {}

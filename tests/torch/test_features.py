@@ -781,6 +781,7 @@ def _missing(name: str) -> str:
     return ""
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # of the first, behind which all cases run
 @pytest.mark.parametrize("name", CASES)
 def test_in_real_processes(name: str, request: pytest.FixtureRequest) -> None:
@@ -792,5 +793,6 @@ def test_in_real_processes(name: str, request: pytest.FixtureRequest) -> None:
     assert not failures, "\n".join(failures)
 
 
+@pytest.mark.slow
 def test_the_processes_end_by_themselves(ranks: Ranks) -> None:
     assert not ranks.endings()

@@ -705,6 +705,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     return [{**cases, "ended": ending} for cases, ending in zip(found, endings, strict=True)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*CASES, "ended"])
 def test_in_three_processes(name: str, outcomes: list[dict[str, str]]) -> None:
     failures = [f"rank {rank}: {o.get(name, 'not run')}" for rank, o in enumerate(outcomes) if o.get(name, "not run")]
