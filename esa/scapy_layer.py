@@ -1,7 +1,9 @@
 """The ESA packet as a Scapy layer, made from the table in `esa.wire`: to craft, dissect and show packets.
 
 >>> from esa.scapy_layer import ESA
->>> ESA(kind="GRADIENT", job=1, seq=7, bitmap0=1, lanes=[1, -2]).show()
+>>> packet = ESA(kind="GRADIENT", job=1, seq=7, bitmap0=1, lanes=[1, -2])
+>>> packet.sprintf("%ESA.kind% %ESA.seq%"), len(packet)
+('GRADIENT 7', 32)
 """
 
 from __future__ import annotations

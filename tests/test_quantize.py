@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import doctest
 import math
 from fractions import Fraction
 from typing import NamedTuple
@@ -13,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-import esa.quantize
 from esa.quantize import (
     EXPONENT_MAX,
     EXPONENT_MIN,
@@ -86,11 +84,6 @@ def _compiled() -> None:
     """Compile before hypothesis looks at the clock."""
     for dtype in (np.float32, np.float64):
         received(sent(np.ones(1, dtype), fixed_scale(0, 1)).lanes, fixed_scale(0, 1), dtype=dtype)
-
-
-def test_the_example_in_the_module_runs() -> None:
-    globs = {**vars(esa.quantize), "np": np}
-    assert doctest.testmod(esa.quantize, globs=globs) == doctest.TestResults(failed=0, attempted=5)
 
 
 @given(st.lists(finite32, max_size=40), fraction_bits_s, fan_ins, st.sampled_from([np.float32, np.float64]))

@@ -1,1 +1,1 @@
-"""Training scripts as users write them; each says in its first lines how it is started."""
+"""Scripts as users write them; each says in its first lines how it is started, and runs as a test."""

@@ -2,22 +2,13 @@
 
 from __future__ import annotations
 
-import doctest
-
 import numpy as np
 
-import esa.torch.precedents
 from esa.torch.precedents import Precedents
 
 
 def exponent(value: int, fragments: int = 1) -> np.ndarray:
     return np.full(fragments, value, np.int8)
-
-
-def test_the_example() -> None:
-    results = doctest.testmod(esa.torch.precedents, globs={"Precedents": Precedents, "np": np})
-    assert results.failed == 0
-    assert results.attempted == 5
 
 
 def test_from_the_second_iteration_on_each_call_finds_itself() -> None:

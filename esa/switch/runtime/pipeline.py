@@ -59,10 +59,10 @@ class PacketBatch:
 class Pipeline:
     """One v1model switch in memory, as simple_switch runs it, without ports and threads.
 
-    >>> pipeline = Pipeline.load(Path("program.json").read_text())
-    >>> pipeline.tables["MyIngress.l2"].add((0x00AA,), "MyIngress.forward", (3,))
-    >>> pipeline.process(1, packet)
-    [(3, b"...")]
+    >>> pipeline = Pipeline.load(Path("p4src/build/esa-64.json").read_text())
+    >>> pipeline.tables["EsaIngress.forwarding.destination"].add((0x02,), "EsaIngress.forwarding.forward", (3,))
+    >>> [(port, len(packet)) for port, packet in pipeline.process(1, bytes([0, 0, 0, 0, 0, 2, *bytes(54)]))]
+    [(3, 60)]
 
     `process` and `process_batch` do not take `lock`; whoever runs packets in one thread and changes tables in another
     takes it around both.
