@@ -1,7 +1,7 @@
 """A v1model P4 target in Python: loads BMv2 JSON, turns it into native code, runs packets.
 
 >>> from esa.switch import Pipeline
->>> switch = Pipeline.load(Path("p4src/build/esa-64.json").read_text())
+>>> switch = Pipeline.load(Path("esa/compiled/esa-64.json").read_text())
 >>> switch.process(1, bytes(60))  # an Ethernet frame to an address that no table knows
 []
 """
