@@ -1,0 +1,94 @@
+"""The project as others install it: a wheel, in an environment that has what one extra asks for and nothing else."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import esa
+from tests.switches import running_switch
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("esa", "controller", "topologies", "experiments", "pyproject.toml", "README.md", "LICENSE")
+ENVIRONMENT = {name: os.environ[name] for name in ("HOME", "PATH", "XDG_CACHE_HOME") if name in os.environ}
+FOUND = "import importlib.util as u; print([n for n in ('grpc', 'p4', 'torch', 'rich') if u.find_spec(n)])"
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, capture_output=True, text=True, timeout=280, env=ENVIRONMENT
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    source = tmp_path_factory.mktemp("source")  # building writes into it
+    for part in PARTS:
+        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
+        copy(ROOT / part, source / part)
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
+    run(*pip, "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", ".", cwd=source)
+    return next((source / "dist").glob("esa-*.whl"))
+
+
+def environment(folder: Path, wheel: Path, extras: Iterable[str]) -> Path:
+    """Make a virtual environment with the wheel and links to what these extras need here; its folder of commands."""
+    run(sys.executable, "-m", "venv", "--without-pip", folder, cwd=folder.parent)
+    commands = folder / "bin"
+    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--python", commands / "python")
+    run(*pip, "install", "-q", "--no-deps", "--no-index", wheel, cwd=folder)
+    packages = next(folder.glob("lib/python3*/site-packages"))
+    own = next(iter(importlib.metadata.distributions(name="esa", path=[str(packages)])))
+    wanted = [(own, extra) for extra in ("", *extras)]
+    seen: set[tuple[str, str]] = set()
+    while wanted:
+        distribution, extra = wanted.pop()
+        for requirement in map(Requirement, distribution.requires or ()):
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": extra}):
+                continue
+            for inner in ("", *requirement.extras):
+                if (requirement.name, inner) not in seen:
+                    seen.add((requirement.name, inner))
+                    found = own if requirement.name == "esa" else importlib.metadata.distribution(requirement.name)
+                    wanted.append((found, inner))
+                    if found is not own:
+                        _link(found, packages)
+    return commands
+
+
+def _link(distribution: importlib.metadata.Distribution, packages: Path) -> None:
+    for part in {file.parts[0] for file in distribution.files or ()} - {"..", "__pycache__"}:
+        place = packages / part
+        if not place.exists():
+            place.symlink_to(distribution.locate_file(part))
+
+
+def test_the_core_needs_three_packages(wheel: Path, tmp_path: Path) -> None:
+    python = environment(tmp_path / "core", wheel, ()) / "python"
+    assert run(python, "-c", FOUND, cwd=tmp_path) == "[]\n"
+    assert (
+        run(python, "-c", "import esa.sim, esa.hosts; print(esa.__version__)", cwd=tmp_path).strip() == esa.__version__
+    )
+
+
+def test_esactl_loads_the_program(wheel: Path, tmp_path: Path) -> None:
+    esactl = environment(tmp_path / "control", wheel, ["control"]) / "esactl"
+    with running_switch("embedded") as process:
+        switch = ("--address", process.address, "--device-id", str(process.device_id))
+        assert run(esactl, *switch, "load", cwd=tmp_path) == "loaded the 64-lane program, 8192 rows\n"
+
+
+def test_esa_sim_starts_without_grpc_and_torch(wheel: Path, tmp_path: Path) -> None:
+    commands = environment(tmp_path / "sim", wheel, ["sim"])
+    assert run(commands / "python", "-c", FOUND, cwd=tmp_path) == "['rich']\n"
+    assert "SCENARIO" in run(commands / "esa", "sim", "--help", cwd=tmp_path)
