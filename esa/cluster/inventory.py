@@ -1,0 +1,65 @@
+"""What a cluster is made of: hosts in racks, their GPUs, and the NIC that all ranks on a host share. Frozen values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+from esa.errors import BadInput
+
+
+class Gpu(NamedTuple):
+    """One GPU: the number of its host, and which of that host's it is."""
+
+    host: int
+    gpu: int
+
+
+@dataclass(frozen=True)
+class Nic:
+    """A host's cable to its rack's switch."""
+
+    rate_bps: float
+
+
+@dataclass(frozen=True)
+class Host:
+    """A machine in a rack. Its ranks have a GPU each; its NIC and its processor are theirs together."""
+
+    rack: int
+    nic: Nic
+    gpus: int = 1
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """Hosts by number. max_jobs: that may run at a time. BadInput if a host has no GPU, or a rack no host."""
+
+    hosts: tuple[Host, ...]
+    max_jobs: int
+
+    def __post_init__(self) -> None:
+        for number, host in enumerate(self.hosts):
+            if host.gpus < 1:
+                raise BadInput(f"gpus: host {number} has {host.gpus}; allowed: 1 or more")
+        racks = {host.rack for host in self.hosts}
+        if racks != set(range(len(racks))) or not racks:
+            raise BadInput(f"racks: hosts are in racks {sorted(racks)}; allowed: 0, 1, ... without a gap")
+        if self.max_jobs < 1:
+            raise BadInput(f"max_jobs: {self.max_jobs}; allowed: 1 or more")
+
+    @cached_property
+    def gpus(self) -> frozenset[Gpu]:
+        """Every GPU that there is."""
+        return frozenset(Gpu(number, gpu) for number, host in enumerate(self.hosts) for gpu in range(host.gpus))
+
+    @cached_property
+    def racks(self) -> tuple[int, ...]:
+        """Hosts by rack."""
+        of = [host.rack for host in self.hosts]
+        return tuple(of.count(rack) for rack in range(max(of) + 1))
+
+    def rack_of(self, gpu: Gpu) -> int:
+        """The rack of a GPU's host."""
+        return self.hosts[gpu.host].rack

@@ -1,0 +1,61 @@
+"""Where a job goes: one rack if one has room for its workers, else rack after rack; its PS where the program allows it.
+
+The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from esa.cluster.inventory import Cluster, Gpu
+from esa.cluster.scheduler import JobInfo
+from esa.job import MAX_FAN_IN
+
+
+def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | None:
+    """GPUs for the workers, rack by rack, then for the PS; None if there is no room among the free ones now."""
+    if job.hosts is not None:
+        return _on_hosts(cluster, job.hosts, free)
+    racks: list[list[Gpu]] = [[] for _ in cluster.racks]
+    for gpu in sorted(free):
+        racks[cluster.rack_of(gpu)].append(gpu)
+    whole = [rack for rack in racks if MAX_FAN_IN >= job.workers < len(rack)]
+    if whole:
+        return whole[0][: job.workers + 1]
+    return _one_rack(racks, job) or _several_racks(racks, job)
+
+
+def _on_hosts(cluster: Cluster, hosts: Sequence[int], free: Collection[Gpu]) -> list[Gpu] | None:
+    """The first free GPUs of each host that is named."""
+    on: dict[int, list[Gpu]] = {}
+    for gpu in sorted(free, reverse=True):
+        on.setdefault(gpu.host, []).append(gpu)
+    gpus: list[Gpu] = []
+    for host in hosts:
+        if not on.get(host):
+            return None
+        gpus.append(on[host].pop())
+    order = [cluster.rack_of(gpu) for gpu in gpus]
+    return [*sorted(gpus[:-1], key=lambda gpu: order.index(cluster.rack_of(gpu))), gpus[-1]]
+
+
+def _one_rack(racks: Sequence[list[Gpu]], job: JobInfo) -> list[Gpu] | None:
+    """All workers in one rack, the PS in another."""
+    for rack in racks:
+        others = [gpu for other in racks if other is not rack for gpu in other]
+        if MAX_FAN_IN >= job.workers <= len(rack) and others:
+            return [*rack[: job.workers], others[0]]
+    return None
+
+
+def _several_racks(racks: Sequence[list[Gpu]], job: JobInfo) -> list[Gpu] | None:
+    """The fullest racks first; the PS in one that is left over. Where no switch adds it may be anywhere."""
+    order = sorted(racks, key=len, reverse=True)
+    gpus: list[Gpu] = []
+    while order and len(gpus) < job.workers:
+        gpus += order.pop(0)[:MAX_FAN_IN]
+    anywhere = [] if job.aggregates else gpus[job.workers :]
+    left = [*(gpu for rack in order for gpu in rack), *anywhere]
+    if len(gpus) < job.workers or not left:
+        return None
+    return [*gpus[: job.workers], left[0]]

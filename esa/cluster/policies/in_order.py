@@ -1,0 +1,37 @@
+"""Start jobs in an order: what schedulers that only start have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from esa.cluster.inventory import Cluster, Gpu
+from esa.cluster.placement import place
+from esa.cluster.scheduler import JobInfo, Running, Start, free_gpus
+
+
+def start_of(job: JobInfo, gpus: Sequence[Gpu]) -> Start:
+    """A job on what `place` found for it."""
+    return Start(job.number, tuple(gpus[:-1]), gpus[-1])
+
+
+def starts_in_order(
+    cluster: Cluster, queue: Iterable[JobInfo], running: Sequence[Running], *, overtake: bool = False
+) -> tuple[Start, ...]:
+    """Start what finds GPUs, in the queue's order, up to the first that finds none; with `overtake` beyond it, too."""
+    free = set(free_gpus(cluster, running))
+    starts: list[Start] = []
+    for job in queue:
+        if len(running) + len(starts) == cluster.max_jobs:
+            break
+        gpus = place(cluster, job, free)
+        if gpus is not None:
+            starts.append(start_of(job, gpus))
+            free.difference_update(gpus)
+        elif not overtake:
+            break
+    return tuple(starts)
+
+
+def shortest(job: JobInfo) -> tuple[int, int, int, int]:
+    """What jobs are sorted by, the shortest first: computing left, iterations left, then as they came."""
+    return job.computing_left_ns, job.left, job.submit_ns, job.number

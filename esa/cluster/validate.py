@@ -1,0 +1,127 @@
+"""Whether a decision can be applied: BadInput, one line that names the job, the host, and what is allowed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from esa.cluster.inventory import Cluster, Gpu
+from esa.cluster.placement import place
+from esa.cluster.scheduler import Decision, JobInfo, Running, free_gpus
+from esa.errors import BadInput
+from esa.job import MAX_FAN_IN
+
+_SHOWN = 8  # jobs that are named as allowed
+
+
+def check_decision(
+    decision: Decision, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]
+) -> None:
+    """Refuse a decision of which anything cannot be done; nothing has been changed then."""
+    queue = {job.number: job for job in waiting}
+    at_work = {job.job.number: job for job in running}
+    _check_names(decision, queue, at_work)
+    moved = {stop.job for stop in decision.stops} | {resize.job for resize in decision.resizes}
+    staying = [job for job in running if job.job.number not in moved]
+    free = set(free_gpus(cluster, staying))
+    for resize in decision.resizes:
+        check_gpus(cluster, at_work[resize.job].job, resize.gpus, free)
+        free.difference_update(resize.gpus)
+    for start in decision.starts:
+        job = queue[start.job]
+        if len(start.workers) != job.workers:
+            raise BadInput(f"job {job.name}: {len(start.workers)} ranks; allowed: {job.workers}, which it asked for")
+        check_gpus(cluster, job, start.gpus, free)
+        free.difference_update(start.gpus)
+    at_a_time = len(staying) + len(decision.resizes) + len(decision.starts)
+    if decision.starts and at_a_time > cluster.max_jobs:
+        last = queue[decision.starts[-1].job]
+        raise BadInput(f"job {last.name}: {at_a_time} jobs at a time; allowed: {cluster.max_jobs}")
+
+
+def _check_names(decision: Decision, queue: dict[int, JobInfo], at_work: dict[int, Running]) -> None:
+    """Who is started waits, who is stopped or resized runs, and nobody is named twice."""
+    names = {number: job.name for number, job in queue.items()} | {n: r.job.name for n, r in at_work.items()}
+    seen: set[int] = set()
+    asked = {
+        "start": [start.job for start in decision.starts],
+        "stop": [stop.job for stop in decision.stops],
+        "resize": [resize.job for resize in decision.resizes],
+    }
+    for what, numbers in asked.items():
+        there, state = (queue, "waits") if what == "start" else (at_work, "runs")
+        for number in numbers:
+            name = names.get(number, f"number {number}")
+            if number not in there:
+                now = "runs already" if number in at_work else "waits" if number in queue else "is not there"
+                some = ", ".join([names[other] for other in there][:_SHOWN]) or "none"
+                more = ", ..." if len(there) > _SHOWN else ""
+                raise BadInput(f"job {name}: {what}: it {now}; allowed: a job that {state} ({some}{more})")
+            if number in seen:
+                raise BadInput(f"job {name}: {what}: it is named twice; allowed: once in a decision")
+            seen.add(number)
+
+
+def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterable[Gpu]) -> None:
+    """BadInput unless the job can have these GPUs, its workers' and then its PS's, where `free` ones are."""
+    free = set(free)
+    workers, server = gpus[:-1], gpus[-1]
+    who = {gpu: f"rank {rank}" for rank, gpu in reversed([*enumerate(workers)])}
+    if not workers:
+        raise BadInput(f"job {job.name}: no rank; allowed: 1 or more")
+    for k, gpu in enumerate(gpus):
+        me = "its PS" if k == len(workers) else f"rank {k}"
+        if not 0 <= gpu.host < len(cluster.hosts):
+            raise BadInput(f"job {job.name}: {me} on host {gpu.host}; allowed: 0 to {len(cluster.hosts) - 1}")
+        if gpu not in cluster.gpus:
+            there = cluster.hosts[gpu.host].gpus
+            raise BadInput(f"job {job.name}: {me} on GPU {gpu.gpu} of host {gpu.host}; allowed: 0 to {there - 1}")
+        if gpu in gpus[:k]:
+            twice = f"{who[gpu]} and {me} on GPU {gpu.gpu} of host {gpu.host}"
+            raise BadInput(f"job {job.name}: {twice}; allowed: one on a GPU")
+        if gpu not in free:
+            left = ", ".join(str(other.gpu) for other in sorted(free) if other.host == gpu.host) or "none"
+            where = f"GPU {gpu.gpu} of host {gpu.host}, which is another job's"
+            raise BadInput(f"job {job.name}: {me} on {where}; allowed there: {left}")
+    _check_racks(cluster, job, workers, server)
+    hosts = [gpu.host for gpu in gpus]
+    if job.hosts is not None and (sorted(hosts[:-1]), hosts[-1]) != (sorted(job.hosts[:-1]), job.hosts[-1]):
+        raise BadInput(
+            f"job {job.name}: ranks and PS on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
+        )
+
+
+def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server: Gpu) -> None:
+    """What switches can add: rack by rack, and the PS of several racks by itself."""
+    runs = [(rack, len([*ranks])) for rack, ranks in groupby(cluster.rack_of(gpu) for gpu in workers)]
+    racks = [rack for rack, _ in runs]
+    if len(set(racks)) < len(racks):
+        raise BadInput(f"job {job.name}: ranks in racks {_numbers(racks)}; allowed: rack by rack")
+    for rack, ranks in runs:
+        if ranks > MAX_FAN_IN:
+            raise BadInput(f"job {job.name}: {ranks} ranks in rack {rack}; allowed: {MAX_FAN_IN}")
+    if len(racks) > MAX_FAN_IN:
+        raise BadInput(f"job {job.name}: ranks in {len(racks)} racks; allowed: {MAX_FAN_IN}")
+    if len(racks) > 1 and job.aggregates and cluster.rack_of(server) in racks:
+        raise BadInput(
+            f"job {job.name}: hosts: its PS, on host {server.host}, is in a rack with workers of it; over several "
+            f"racks it needs one without"
+        )
+
+
+def check_places(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
+    """BadInput, one line, if a job could not start on an empty cluster."""
+    for job in jobs:
+        gpus = place(cluster, job, cluster.gpus)
+        if gpus is None:
+            most = max(host.gpus for host in cluster.hosts)
+            each = f" of up to {most} GPUs" if most > 1 else ""
+            raise BadInput(
+                f"job {job.name}: no place for {job.workers} workers and a PS on {len(cluster.hosts)} hosts{each} in "
+                f"racks of {_numbers(cluster.racks)}; over several racks the PS needs a rack without the job's workers"
+            )
+        check_gpus(cluster, job, gpus, cluster.gpus)
+
+
+def _numbers(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
