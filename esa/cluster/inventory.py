@@ -34,10 +34,14 @@ class Host:
 
 @dataclass(frozen=True)
 class Cluster:
-    """Hosts by number. max_jobs: that may run at a time. BadInput if a host has no GPU, or a rack no host."""
+    """Hosts by number. max_jobs: that may run at a time. tiers: of switches; above two, a job has to be in one rack.
+
+    BadInput if a host has no GPU, or a rack no host.
+    """
 
     hosts: tuple[Host, ...]
     max_jobs: int
+    tiers: int = 2
 
     def __post_init__(self) -> None:
         for number, host in enumerate(self.hosts):

@@ -1,6 +1,7 @@
 """Where a job goes: one rack if one has room for its workers, else rack after rack; its PS where the program allows it.
 
-The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why).
+The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why). On
+a network of more tiers a job is in one rack, its PS too: nobody makes sums of sums of sums.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | 
     whole = [rack for rack in racks if MAX_FAN_IN >= job.workers < len(rack)]
     if whole:
         return whole[0][: job.workers + 1]
+    if cluster.tiers > 2:
+        return None
     return _one_rack(racks, job) or _several_racks(racks, job)
 
 

@@ -95,6 +95,8 @@ def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server:
     """What switches can add: rack by rack, and the PS of several racks by itself."""
     runs = [(rack, len([*ranks])) for rack, ranks in groupby(cluster.rack_of(gpu) for gpu in workers)]
     racks = [rack for rack, _ in runs]
+    if cluster.tiers > 2 and {*racks, cluster.rack_of(server)} != {racks[0]}:
+        raise BadInput(_not_one_rack(cluster, job))
     if len(set(racks)) < len(racks):
         raise BadInput(f"job {job.name}: ranks in racks {_numbers(racks)}; allowed: rack by rack")
     for rack, ranks in runs:
@@ -113,6 +115,8 @@ def check_places(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
     """BadInput, one line, if a job could not start on an empty cluster."""
     for job in jobs:
         gpus = place(cluster, job, cluster.gpus)
+        if gpus is None and cluster.tiers > 2:
+            raise BadInput(_not_one_rack(cluster, job))
         if gpus is None:
             most = max(host.gpus for host in cluster.hosts)
             each = f" of up to {most} GPUs" if most > 1 else ""
@@ -121,6 +125,13 @@ def check_places(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
                 f"racks of {_numbers(cluster.racks)}; over several racks the PS needs a rack without the job's workers"
             )
         check_gpus(cluster, job, gpus, cluster.gpus)
+
+
+def _not_one_rack(cluster: Cluster, job: JobInfo) -> str:
+    return (
+        f"job {job.name}: {job.workers} workers and a PS, not all in one rack, on a network of "
+        f"{cluster.tiers} tiers of switches; sums over several racks need a leaf-spine"
+    )
 
 
 def _numbers(numbers: Iterable[int]) -> str:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from esa.entries.job_entries import MAX_JOB_INDEX
 from esa.fabric import Graph
 from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, UNKNOWN_SENDER, words
@@ -75,13 +76,13 @@ def build(plan: Plan) -> Built:
         servers=join_servers(
             [server_room(plan, k, _any_racks(job, racks)) for k, job in enumerate(plan.jobs)],
             racks + 1,
-            len(graph.nodes),
+            fabric.addresses,
         ),
         ranks=_ranks(plan),
         faults=_faults(plan),
         timer_ns=np.full(workers + jobs, NEVER, np.int64),
         host_of=np.full(workers + jobs, NONE, np.int64),
-        endpoint_at=np.full((hosts, jobs + 1), NONE, np.int64),
+        endpoint_at=np.full((fabric.addresses, min(jobs, MAX_JOB_INDEX) + 1), NONE, np.int64),
         sending_ps=np.zeros(hosts, np.int64),
         inbox=words(1, plan.lanes),
         outbox=words(OUT_PACKETS, plan.lanes),

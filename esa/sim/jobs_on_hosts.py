@@ -1,84 +1,185 @@
-"""Which job runs where. Jobs wait in the order of their submission until there are hosts for their workers and PS."""
+"""Which job runs where: the scheduler is asked, and what it decides is done."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
+
+from esa.cluster.inventory import Cluster, Gpu, Host, Nic
+from esa.cluster.scheduler import JobInfo, Running, Start
+from esa.cluster.validate import check_decision, check_places
+from esa.entries.job_entries import MAX_JOB_INDEX
+from esa.errors import BadInput
+from esa.policy import policy
 from esa.protocol import NEVER
 from esa.protocol.of_job import server_of_job, worker_of_job
 from esa.sim.engine.lines import NONE
 from esa.sim.fabric.addresses import encapsulation
-from esa.sim.fabric.wiring import Control
+from esa.sim.fabric.wiring import Control, rack_of
 from esa.sim.loop import World, begin
-from esa.sim.placement import check_places, place
-from esa.sim.plan import Plan
+from esa.sim.plan import Fabric, Plan, SimulatedJob
+from esa.sim.stopping import can_stop, go_on, one_loop, rounds_done, stop
 from esa.sim.transport.endpoints import put_server, put_worker
+
+
+def cluster_of(fabric: Fabric) -> Cluster:
+    """The hosts of a network, as a scheduler sees them."""
+    nics = {cable.lower.node: Nic(cable.link.rate_bps) for cable in fabric.graph.cables}
+    hosts = (Host(rack, nics[host], fabric.gpus) for host, rack in enumerate(rack_of(fabric)))
+    return Cluster(tuple(hosts), MAX_JOB_INDEX, fabric.graph.tiers)
+
+
+def job_info(number: int, job: SimulatedJob, done: int = 0) -> JobInfo:
+    """A job, as a scheduler sees it. One with programs of its own that are no loop is one iteration long."""
+    iterations, iteration_ns = job.iterations, sum(bucket.forward_ns + bucket.backward_ns for bucket in job.buckets)
+    if job.programs is not None:
+        loops = [one_loop(mine.operations) for mine in job.programs]
+        iterations = min(loops) or 1
+        repeats = (mine.repeats if iterations == 1 else 1 for mine in job.programs)
+        iteration_ns = max(
+            int((mine.operations["ns"] * times).sum()) for mine, times in zip(job.programs, repeats, strict=True)
+        )
+    return JobInfo(
+        number=number,
+        name=job.name,
+        workers=job.workers,
+        submit_ns=job.submit_ns,
+        iterations=iterations,
+        done=done,
+        iteration_ns=iteration_ns,
+        aggregates=policy(job.policy).pool != "none",
+        hosts=job.hosts,
+    )
+
+
+def check_plan(plan: Plan) -> None:
+    """BadInput, one line, if a job could not start on an empty network."""
+    check_places(cluster_of(plan.fabric), [job_info(number, job) for number, job in enumerate(plan.jobs)])
 
 
 class JobsOnHosts:
     """The jobs of a simulation, from submission to their end. Times are kept by job, None until they come."""
 
     def __init__(self, plan: Plan, control: Control, first_worker: list[int]) -> None:
-        check_places(plan.fabric, plan.jobs)
+        check_plan(plan)
         self._plan = plan
+        self._cluster = cluster_of(plan.fabric)
         self._control = control
         self._first_worker = first_worker
         self._to_come = sorted(range(len(plan.jobs)), key=lambda k: plan.jobs[k].submit_ns)
-        self._queue: list[int] = []
-        self._hosts: dict[int, list[int]] = {}
-        self._free = set(range(plan.fabric.hosts))
-        self.start_ns: list[int | None] = [None] * len(plan.jobs)
+        self._waiting: list[int] = []
+        self._running: dict[int, Running] = {}
+        self._news = False  # that the scheduler has not been told
+        self.start_ns: list[int | None] = [None] * len(plan.jobs)  # for the first time
         self.end_ns: list[int | None] = [None] * len(plan.jobs)
 
     @property
     def running(self) -> int:
-        return len(self._hosts)
+        return len(self._running)
 
     @property
     def all_over(self) -> bool:
-        return not (self._to_come or self._queue or self._hosts)
+        return not (self._to_come or self._waiting or self._running)
 
     @property
     def next_submission_ns(self) -> int:
         return self._plan.jobs[self._to_come[0]].submit_ns if self._to_come else NEVER
 
     def submit_until(self, world: World, now_ns: int) -> None:
-        """Queue what is submitted by now, and start what finds hosts."""
+        """Queue what is submitted by now, and do what the scheduler decides; it is asked if there is any news.
+
+        BadInput, one line, if it decides what cannot be done.
+        """
         while self._to_come and self.next_submission_ns <= now_ns:
-            self._queue.append(self._to_come.pop(0))
-        while self._queue:
-            hosts = place(self._plan.fabric, self._plan.jobs[self._queue[0]], self._free)
-            if hosts is None:
-                return
-            self._start(world, self._queue.pop(0), hosts, now_ns)
+            self._waiting.append(self._to_come.pop(0))
+            self._news = True
+        if not self._news:
+            return
+        self._news = False
+        waiting = [self._info(world, number) for number in self._waiting]
+        running = [
+            Running(self._info(world, number), at.start_ns, at.workers, at.server)
+            for number, at in self._running.items()
+        ]
+        decision = self._plan.decide(now_ns, self._cluster, waiting, running)
+        check_decision(decision, self._cluster, waiting, running)
+        if decision.resizes:
+            name = self._plan.jobs[decision.resizes[0].job].name
+            raise BadInput(f"job {name}: resize: simulated jobs keep their size; allowed: starts and stops")
+        for asked in decision.stops:
+            if not can_stop(world.ranks, asked.job):
+                name = self._plan.jobs[asked.job].name
+                raise BadInput(f"job {name}: stop: its programs are not one loop each; allowed: to let it end")
+        for asked in decision.stops:
+            self._stop(world, asked.job, now_ns)
+        for start in decision.starts:
+            self._start(world, start, now_ns)
+        if self._waiting and not (self._running or self._to_come):
+            name = self._plan.jobs[self._waiting[0]].name
+            raise BadInput(
+                f"job {name}: it waits, nothing runs and nothing is to come; allowed: a scheduler that starts a job"
+            )
 
     def over(self, world: World, number: int) -> None:
-        """A job has ended, or given up: its hosts are free."""
-        record = world.ranks.job[number]
-        record["open"] = 0
+        """A job has ended, or given up: its GPUs are free."""
         now_ns = int(world.numbers["now_ns"][0])
-        if not record["failed"]:
+        if not world.ranks.job[number]["failed"]:
             self.end_ns[number] = now_ns
-        hosts = self._hosts.pop(number)
-        world.endpoint_at[hosts, number + 1] = NONE
-        self._free.update(hosts)
-        self._control.remove(number)
+        self._leave(world, number)
+        self._news = True
         self.submit_until(world, now_ns)
 
-    def _start(self, world: World, number: int, hosts: list[int], now_ns: int) -> None:
-        self._free.difference_update(hosts)
-        self._hosts[number] = hosts
-        self.start_ns[number] = now_ns
-        job = self._control.add(number, hosts)
-        first = self._first_worker[number]
-        endpoints = [*range(first, first + job.fan_in), self._first_worker[-1] + number]
-        for endpoint, host in zip(endpoints, hosts, strict=True):
-            world.host_of[endpoint] = host
-            world.endpoint_at[host, number + 1] = endpoint
+    def _info(self, world: World, number: int) -> JobInfo:
+        return job_info(number, self._plan.jobs[number], rounds_done(world.ranks, number))
+
+    def _endpoints(self, number: int) -> list[int]:
+        """Its workers, then its PS."""
+        first, end = self._first_worker[number : number + 2]
+        return [*range(first, end), self._first_worker[-1] + number]
+
+    def _places(self, gpus: Sequence[Gpu]) -> list[int]:
+        return [self._plan.fabric.address_of(*gpu) for gpu in gpus]
+
+    def _leave(self, world: World, number: int) -> None:
+        """A job's members hear nothing any more, say nothing, and the switches do not know it."""
+        world.ranks.job[number]["open"] = 0
+        world.endpoint_at[self._places(self._running.pop(number).gpus), self._control.run_of(number).job] = NONE
+        self._control.remove(number)
+
+    def _stop(self, world: World, number: int, now_ns: int) -> None:
+        self._leave(world, number)
+        stop(world.ranks, number, now_ns)
+        world.timer_ns[self._endpoints(number)] = NEVER
+        self._waiting.append(number)
+        self._waiting.sort(key=lambda k: (self._plan.jobs[k].submit_ns, k))
+
+    def _start(self, world: World, start: Start, now_ns: int) -> None:
+        number = start.job
+        self._waiting.remove(number)
+        info = self._info(world, number)
+        self._running[number] = Running(info, now_ns, start.workers, start.server)
+        if self.start_ns[number] is None:
+            self.start_ns[number] = now_ns
+        places = self._places(start.gpus)
+        job = self._control.add(number, start.gpus)
+        for endpoint, place, gpu in zip(self._endpoints(number), places, start.gpus, strict=True):
+            world.host_of[endpoint] = gpu.host
+            world.endpoint_at[place, job.job] = endpoint
+        self._put_states(world, number, places)
+        go_on(world.ranks, number)
+        world.ranks.job[number]["open"] = 1
+        for worker in self._endpoints(number)[:-1]:
+            begin(world, worker, now_ns)
+
+    def _put_states(self, world: World, number: int, places: Sequence[int]) -> None:
+        """Workers and PS as at the beginning of a run; they go on counting."""
+        job, (*workers, _) = self._control.run_of(number), self._endpoints(number)
+        counted = np.copy(world.workers.state.counter[workers])
         for rank, member in enumerate(job.workers):
             worker = worker_of_job(job, rank, self._plan.timers)
-            put_worker(world.workers, first + rank, worker, encapsulation(member, job.server, job.lanes))
+            put_worker(world.workers, workers[rank], worker, encapsulation(member, job.server, job.lanes))
+        world.workers.state.counter[workers] = counted
         server = server_of_job(job, self._plan.timers)
-        members = [*hosts[:-1], *self._control.switch_nodes(number)]
+        members = [*places[:-1], *self._control.switch_nodes(number)]
         put_server(world.servers, number, server, self._control.server_templates(number), members)
-        world.ranks.job[number]["open"] = 1
-        for rank in range(job.fan_in):
-            begin(world, first + rank, now_ns)

@@ -58,6 +58,7 @@ SPARE_ROWS = 2 * (MAX_COPIES + OUT_PACKETS)  # what one event may take, duplicat
 SPARE_EVENTS = 1024
 _NEVER = 2**62
 _SOURCE_IP = 26
+_DESTINATION_IP = 30
 _JOB_AT = ENCAPSULATION_BYTES + 4  # where the header has its job
 
 NUMBERS = np.dtype(
@@ -104,7 +105,7 @@ class World(NamedTuple):
     faults: Faults  # lines 2 * host + direction
     timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs
     host_of: npt.NDArray[np.int64]  # (endpoints,)
-    endpoint_at: npt.NDArray[np.int64]  # (hosts, jobs + 1): by host and job id, NONE: nobody
+    endpoint_at: npt.NDArray[np.int64]  # (places, ids + 1): by the place on a host, and job id; NONE: nobody
     sending_ps: npt.NDArray[np.int64]  # (hosts,): when the processor is through with what is to be sent
     inbox: npt.NDArray[np.uint32]  # (1, words)
     outbox: npt.NDArray[np.uint32]  # (OUT_PACKETS, words)
@@ -180,7 +181,7 @@ def _end_of_line(world: World, number: int, now_ns: int) -> int:
         _through_switch(world, line["switch"], line["port"], row, now_ns)
         return NONE
     if number >= numbers["processor"]:
-        return _take_in(world, _receiver(world, line["host"], row), row, now_ns)
+        return _take_in(world, _receiver(world, row), row, now_ns)
     numbers["packet_hops"] += 1
     fault_line = 2 * line["host"] + 1
     if numbers["faulty"] and world.faults.line[fault_line]["on"]:
@@ -288,18 +289,28 @@ def _note_queues(world: World, which: int, now_ns: int) -> None:
 
 
 @native_inlined
-def _receiver(world: World, host: int, row: int) -> int:
-    """The endpoint on a host that a packet is for, or NONE: its job is over."""
-    data = world.pool.data
+def _receiver(world: World, row: int) -> int:
+    """The endpoint on a host that a packet is for, by its address and job, or NONE: its job is over."""
+    data, at = world.pool.data, world.endpoint_at
+    place = _address(data, row, _DESTINATION_IP) - world.numbers[0]["first_address"]
     job = np.int64(data[row, _JOB_AT]) << 8 | data[row, _JOB_AT + 1]
-    return world.endpoint_at[host, job] if job < world.endpoint_at.shape[1] else NONE
+    return int(at[place, job]) if 0 <= place < at.shape[0] and job < at.shape[1] else NONE
+
+
+@native_inlined
+def _address(data: npt.NDArray[np.uint8], row: int, at: int) -> int:
+    """The IPv4 address at byte `at` of a packet."""
+    address = np.int64(0)
+    for b in range(at, at + 4):
+        address = address << 8 | data[row, b]
+    return int(address)
 
 
 @native_inlined
 def _into_host(world: World, host: int, row: int, now_ns: int) -> int:
     """The host's processor has a packet to receive; return the endpoint that took it in, NONE if it is not through."""
     numbers = world.numbers[0]
-    endpoint = _receiver(world, host, row)
+    endpoint = _receiver(world, row)
     cost_ps = numbers["receive_ps"]
     if endpoint >= numbers["workers"]:
         cost_ps = numbers["server_ps"]
@@ -325,11 +336,8 @@ def _take_in(world: World, endpoint: int, row: int, now_ns: int) -> int:
     if endpoint < numbers["workers"]:
         worker_receive(worker(world.workers, endpoint), world.inbox, 1, now_ns)
         return endpoint
-    address = np.int64(0)
-    for b in range(_SOURCE_IP, _SOURCE_IP + 4):
-        address = address << 8 | pool.data[row, b]
     k = endpoint - numbers["workers"]
-    world.member[0] = world.servers.member_at[k, address - numbers["first_address"]]
+    world.member[0] = world.servers.member_at[k, _address(pool.data, row, _SOURCE_IP) - numbers["first_address"]]
     server_receive(server(world.servers, k), world.inbox, world.member, 1, now_ns)
     return endpoint
 

@@ -16,7 +16,7 @@ from esa.switch.runtime.pipeline import Pipeline
 
 _BITMAP = "EsaIngress.aggregation.row_bitmap"
 _OWNER = "EsaIngress.aggregation.row_owner"
-_JOB_SHIFT = np.uint64(48)  # owner: job, epoch, seq
+_JOB_SHIFT, _EPOCH_SHIFT, _EPOCH_MASK = np.uint64(48), np.uint64(32), np.uint64(0xFFFF)  # owner: job, epoch, seq
 
 
 class Sampler:
@@ -26,7 +26,6 @@ class Sampler:
         self._pipelines = pipelines
         pools = [job.pool for job in plan.jobs if policy(job.policy).pool != "none"]
         self._rows = max((pool.base + pool.size for pool in pools), default=0) * len(pipelines)
-        self._jobs = len(plan.jobs)
         self._control = control
         self._series: list[tuple[float, int, int, int, int, float, int]] = []
 
@@ -36,10 +35,13 @@ class Sampler:
             bitmap = pipeline.registers[_BITMAP].read_all()
             rows = np.flatnonzero(bitmap)
             if len(rows):
-                jobs = (pipeline.registers[_OWNER].read_all()[rows] >> _JOB_SHIFT).astype(np.int64)
+                owner = pipeline.registers[_OWNER].read_all()[rows]
+                jobs = (owner >> _JOB_SHIFT).astype(np.int64)
                 taken += len(rows)
-                complete = [0, *(self._control.complete_bitmap(number, which) for number in range(self._jobs))]
-                useful += int(np.count_nonzero(bitmap[rows] != np.array(complete, np.uint64)[jobs]))
+                waiting = bitmap[rows] != self._control.complete_bitmaps(which)[jobs]
+                # Nobody waits for what an id's earlier run has left.
+                newest = self._control.epochs[jobs] == owner >> _EPOCH_SHIFT & _EPOCH_MASK
+                useful += int(np.count_nonzero(waiting & newest))
         queues = [
             queue_length(world.lines, world.pool, int(number), now_ns)
             for number in np.flatnonzero(world.lines["from_switch"] != NONE)

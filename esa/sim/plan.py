@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from esa.cluster.policies import fifo
+from esa.cluster.scheduler import Decide
 from esa.fabric import Graph, Link
 from esa.job import Pool
 from esa.net.impairment import LinkFaults
@@ -70,6 +72,7 @@ class Fabric:
     """The network, and what its switches and hosts do to packets.
 
     graph: any shape carries frames; a job runs in one rack, or in several of a leaf-spine, where its root is a spine.
+    gpus: of each host; a worker or PS takes one, and shares the host's link and processor with those on the others.
     ecn_packets: switches mark ESA packets that find more than that waiting. switch_ns: a packet's way through a switch.
     faults: of hosts' links, by host number.
     """
@@ -79,6 +82,7 @@ class Fabric:
     ecn_packets: int | None = None
     costs: HostCosts = HostCosts()
     faults: dict[int, LinkFaults] = field(default_factory=dict)
+    gpus: int = 1
 
     def __post_init__(self) -> None:
         _at_least("switch_ns", self.switch_ns, 0)
@@ -101,6 +105,20 @@ class Fabric:
         """Hosts per rack."""
         return tuple(map(len, self.graph.hosts_of.values()))
 
+    @property
+    def places(self) -> int:
+        """Where a worker or PS can be: GPUs."""
+        return self.hosts * self.gpus
+
+    @property
+    def addresses(self) -> int:
+        """Those of the nodes, and behind them one for every GPU of a host but the first, which has the host's."""
+        return len(self.graph.nodes) + (self.gpus - 1) * self.hosts
+
+    def address_of(self, host: int, gpu: int) -> int:
+        """Which of the addresses a GPU has."""
+        return host if gpu == 0 else len(self.graph.nodes) + (gpu - 1) * self.hosts + host
+
 
 @dataclass(frozen=True)
 class SimulatedJob:
@@ -113,7 +131,7 @@ class SimulatedJob:
                 forward pass starts with their sums. See `esa.workloads.program.training`
     jitter:     each computation takes 1 - jitter to 1 + jitter times as long, by worker and iteration
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
-    hosts:      the workers' hosts, then the PS's; None: whichever are free when the job's turn comes
+    hosts:      the workers' hosts, then the PS's; None: where the scheduler puts them
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
                 and slowdown then say nothing
     """
@@ -141,12 +159,13 @@ class Plan:
     """One simulation. lanes 0: the payload-free build, packets as long as if they carried `wire_lanes` lanes.
 
     With lanes 64 the gradients are drawn from the seed and every sum is compared with the plain one.
-    give_up_s, wait_limit_s: of every job, as in `esa.job.Job`, virtual seconds.
+    give_up_s, wait_limit_s: of every job, as in `esa.job.Job`, virtual seconds. decide: the scheduler.
     """
 
     fabric: Fabric
     jobs: tuple[SimulatedJob, ...]
     timers: Timers
+    decide: Decide = fifo.decide
     give_up_s: float = 30.0
     wait_limit_s: float = 1800.0
     seed: int = 1

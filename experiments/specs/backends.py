@@ -6,6 +6,7 @@ import shutil
 
 from pydantic import field_validator
 
+from esa.cluster.policies import SCHEDULERS
 from experiments.specs.keys import MAX_TIME_S, Finite, key
 from experiments.specs.toml_files import one_of
 
@@ -46,6 +47,14 @@ class Virtual(Finite):
         False,
         backend="virtual",
     )
+    scheduler: str = key("who gets GPUs, which, and when", "fifo", backend="virtual", allowed=", ".join(SCHEDULERS))
+    gpus: int = key(
+        "of each host; a worker or PS takes one, and shares the host's link and processor with those on the others",
+        1,
+        backend="virtual",
+        ge=1,
+        le=16,
+    )
     switch_ns: int = key("a packet's way through a switch", 400, backend="virtual", **_NS)
     send_ns: int = key("a worker's processor, for a packet that it sends", 0, backend="virtual", **_NS)
     receive_ns: int = key("a worker's processor, for a packet that it receives", 0, backend="virtual", **_NS)
@@ -66,3 +75,8 @@ class Virtual(Finite):
         ge=0,
         le=1000,
     )
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known_scheduler(cls, name: str) -> str:
+        return one_of("scheduler", name, tuple(SCHEDULERS))

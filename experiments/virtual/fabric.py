@@ -60,6 +60,7 @@ def fabric_of(scenario: Scenario) -> Fabric:
         ),
         switch_ns=virtual.switch_ns,
         ecn_packets=network.ecn_packets,
+        gpus=virtual.gpus,
         costs=HostCosts(virtual.send_ns, virtual.receive_ns, virtual.server_ns, virtual.cores),
         faults=_faults(scenario),
     )

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import numpy as np
 
+from esa.cluster.validate import check_places
 from esa.job import MAX_FAN_IN, Pool
 from esa.policy import policy
 from esa.sim.fabric.wiring import rack_of
-from esa.sim.placement import check_places
+from esa.sim.jobs_on_hosts import cluster_of, job_info
 from esa.sim.plan import Fabric, SimulatedJob
 from experiments.specs.jobs import JobSpec
 
 
 def check_place(fabric: Fabric, job: JobSpec, policy_name: str) -> None:
     """ValueError, its first word the job's key, unless the job would find hosts if it were alone."""
-    hosts = fabric.hosts
-    if job.workers + 1 > hosts:
-        wanted = f"{job.workers} workers and a PS need a host each"
-        raise ValueError(f"workers: {wanted}; allowed: 1 to {hosts - 1} on {hosts} hosts")
-    if job.workers > MAX_FAN_IN and max(fabric.racks) > MAX_FAN_IN:
+    hosts, places = fabric.hosts, fabric.places
+    if job.workers + 1 > places:
+        wanted = f"{job.workers} workers and a PS need a {'host' if fabric.gpus == 1 else 'GPU'} each"
+        where = f"{hosts} hosts" if fabric.gpus == 1 else f"{hosts} hosts of {fabric.gpus} GPUs"
+        raise ValueError(f"workers: {wanted}; allowed: 1 to {places - 1} on {where}")
+    largest = max(fabric.racks) * fabric.gpus
+    if job.workers > MAX_FAN_IN and largest > MAX_FAN_IN:
+        what = "hosts" if fabric.gpus == 1 else "GPUs"
         allowed = f"{MAX_FAN_IN} workers of a job in a rack"
-        raise ValueError(f"workers: {job.workers}, and a rack of {max(fabric.racks)} hosts; allowed: {allowed}")
+        raise ValueError(f"workers: {job.workers}, and a rack of {largest} {what}; allowed: {allowed}")
     if job.hosts is None:
         shape = SimulatedJob(
             job.name, policy_name, job.workers, 1, (), np.zeros((1, 0), np.uint8), 1, Pool(base=0, size=1)
         )
         try:
-            check_places(fabric, [shape])
+            check_places(cluster_of(fabric), [job_info(0, shape)])
         except ValueError as error:
             raise ValueError(f"workers: {error}") from None
         return

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from esa.cluster.policies import SCHEDULERS
 from esa.priority import Priority
 from esa.sim.plan import Plan, SimulatedJob
 from esa.workloads import Bucket, priorities
@@ -28,6 +29,7 @@ def plan_of(scenario: Scenario) -> Plan:
         fabric=fabric_of(scenario),
         jobs=tuple(_job(scenario, job, places.get(job.name, job.hosts)) for job in scenario.job_specs),
         timers=timers_of(scenario.timers, base_round_trip_ns(scenario)),
+        decide=SCHEDULERS[virtual.scheduler],
         give_up_s=scenario.timers.give_up_s,
         wait_limit_s=scenario.timers.wait_limit_s,
         seed=scenario.seed,

@@ -8,6 +8,7 @@ from typing import NamedTuple, TypeAlias
 
 import pytest
 
+from esa.cluster.inventory import Gpu
 from esa.entries.job_entries import Entry, Group
 from esa.entries.tiers import forwarding_items, job_items
 from esa.job import Run
@@ -75,14 +76,15 @@ class Recording:
                 recording.pipelines = pipelines
                 recording._tell(True, forwarding_items(recording._graph))
 
-            def add(self, number: int, hosts: Sequence[int]) -> Run:
-                job = super().add(number, hosts)
-                recording._tell(True, job_items(self._networks[number], job, number + 1))
+            def add(self, number: int, gpus: Sequence[Gpu]) -> Run:
+                job = super().add(number, gpus)
+                recording._tell(True, job_items(self._networks[number], job, job.job))
                 return job
 
             def remove(self, number: int) -> None:
                 super().remove(number)
-                recording._tell(False, job_items(self._networks[number], self._jobs[number], number + 1))
+                job = self.run_of(number)
+                recording._tell(False, job_items(self._networks[number], job, job.job))
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(SIMULATE, "Control", Recorded)

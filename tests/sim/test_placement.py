@@ -1,49 +1,19 @@
-"""Where jobs go, when their turn comes, and what has no place."""
+"""Where simulated jobs go, when their turn comes, and what has no place (the rule: `tests/cluster`)."""
 
 from __future__ import annotations
 
-from itertools import groupby
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
+from esa.cluster.placement import place
 from esa.entries.tiers import job_items
 from esa.policy import POLICIES
 from esa.sim import Fabric, simulate
 from esa.sim.build import build
-from esa.sim.fabric.wiring import Control, network_of, rack_of
-from esa.sim.placement import check_places, place
+from esa.sim.fabric.wiring import Control, network_of
+from esa.sim.jobs_on_hosts import cluster_of, job_info
 from tests.sim.plans import RACK, bucket, job, leaf_spine, ns, plan
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
-
-fabrics = st.lists(st.integers(1, 5), min_size=1, max_size=4).map(leaf_spine)
-
-
-def there_is_a_place(racks: list[int], workers: int, aggregates: bool) -> bool:
-    """racks: free hosts of each. The PS with all workers in its rack, or with none of them; under `ps` anywhere."""
-    if not aggregates:
-        return sum(racks) > workers
-    return any(here > workers or (here > 0 and sum(racks) - here >= workers) for here in racks)
-
-
-@settings(max_examples=300, deadline=None)
-@given(fabrics, st.integers(1, 10), st.sampled_from(["esa", "ps"]), st.data())
-def test_a_job_gets_a_place_if_there_is_one(fabric: Fabric, workers: int, name: str, data: st.DataObject) -> None:
-    free = data.draw(st.sets(st.integers(0, fabric.hosts - 1)))
-    of = rack_of(fabric)
-    hosts = place(fabric, job(policy_name=name, workers=workers), free)
-    left = [sum(of[host] == rack for host in free) for rack in range(len(fabric.racks))]
-    assert (hosts is not None) == there_is_a_place(left, workers, name != "ps")
-    if hosts is None:
-        return
-    assert len(set(hosts)) == len(hosts) == workers + 1
-    assert set(hosts) <= free
-    racks = [of[host] for host in hosts[:-1]]
-    assert len([*groupby(racks)]) == len(set(racks))  # rack by rack
-    if any(size > workers for size in left):
-        assert len({of[host] for host in hosts}) == 1
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -52,9 +22,10 @@ def test_the_network_takes_a_job_where_it_is_put(racks: tuple[int, ...], name: s
     asked = job(policy_name=name, workers=4 if len(racks) != 2 else 3)
     spread = plan(asked, fabric=leaf_spine(racks, spines=2))
     control = Control(spread, build(spread).pipelines)
-    hosts = place(spread.fabric, asked, range(spread.fabric.hosts))
-    assert hosts is not None
-    added = control.add(0, hosts)
+    cluster = cluster_of(spread.fabric)
+    gpus = place(cluster, job_info(0, asked), cluster.gpus)
+    assert gpus is not None
+    added = control.add(0, gpus)
     assert added.fan_in == asked.workers
     assert all(job_items(network_of(spread.fabric), added, 1).values())
     control.remove(0)
@@ -112,13 +83,16 @@ def test_a_job_that_can_never_start_is_refused_before_anything_does(fabric: Fabr
 def test_workers_on_named_hosts_are_ranked_rack_by_rack() -> None:
     fabric = leaf_spine((3, 3, 3))
     mixed = job(workers=4, hosts=(4, 0, 5, 1, 8))
-    assert place(fabric, mixed, range(9)) == [4, 5, 0, 1, 8]
+    cluster = cluster_of(fabric)
+    gpus = place(cluster, job_info(0, mixed), cluster.gpus)
+    assert gpus is not None
+    assert [gpu.host for gpu in gpus] == [4, 5, 0, 1, 8]
     outcome = simulate(plan(mixed, fabric=fabric, lanes=64))
     assert outcome.incomplete is None
     assert outcome.checked == 4 * 40
 
 
 def test_under_ps_the_server_may_sit_with_some_of_its_workers() -> None:
-    check_places(leaf_spine((3, 3)), [job("late", "ps", workers=4), job("other", "ps", hosts=(0, 3, 1))])
-    outcome = simulate(plan(job("late", "ps", workers=4), fabric=leaf_spine((3, 3)), lanes=64))
+    jobs = [job("late", "ps", workers=4), job("other", "ps", hosts=(0, 3, 1))]
+    outcome = simulate(plan(*jobs, fabric=leaf_spine((3, 3)), lanes=64))
     assert outcome.incomplete is None

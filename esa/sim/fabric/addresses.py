@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Address
+
 from esa.fabric import Node
 from esa.job import Member
 from esa.wire import ESA_PORT, packet_bytes
@@ -10,9 +12,10 @@ _WORKER_PORT = 20000
 _PROTOCOL_UDP = b"\x40\x11"  # time to live, protocol
 
 
-def member(node: Node, switch_port: int, *, server: bool) -> Member:
-    """A job's worker or PS on a host, behind a port of its rack's switch."""
-    return Member(ip=node.ip, mac=node.mac, udp_port=ESA_PORT if server else _WORKER_PORT, switch_port=switch_port)
+def member(node: Node, switch_port: int, *, server: bool, ip: IPv4Address | None = None) -> Member:
+    """A job's worker or PS on a host, behind a port of its rack's switch. ip: its own, if it has not the host's."""
+    udp_port = ESA_PORT if server else _WORKER_PORT
+    return Member(ip=ip or node.ip, mac=node.mac, udp_port=udp_port, switch_port=switch_port)
 
 
 def encapsulation(source: Member, destination: Member, lanes: int) -> bytes:

@@ -7,8 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from esa.cluster.inventory import Gpu
 from esa.entries import job_entries as entries
 from esa.entries.direct import apply, remove
+from esa.entries.job_ids import JobIds
 from esa.entries.tiers import LeafSpine, forwarding_items, job_items
 from esa.fabric import Graph
 from esa.job import Job, Rack, Run
@@ -57,13 +59,22 @@ def wire(graph: Graph, line_of_port: npt.NDArray[np.int64], processors: int, usu
 
 
 class Control:
-    """Adds jobs to switches and removes them. Jobs count from 0 in the plan's order, and from 1 on the switches."""
+    """Adds jobs to switches and removes them.
+
+    Jobs are numbered from 0 in the plan's order. On the switches number k has the id k + 1 while there are no more than
+    ids; beyond that ids are used again, in a new epoch, and so they are when a job comes a second time.
+    """
 
     def __init__(self, plan: Plan, pipelines: list[Pipeline]) -> None:
         self._plan = plan
         self._graph = graph = plan.fabric.graph
         self._pipelines = {graph.nodes[k].ip: pipeline for k, pipeline in zip(graph.switches, pipelines, strict=True)}
-        self._jobs: dict[int, Run] = {}
+        self._ids = JobIds()
+        self.epochs = np.zeros(entries.MAX_JOB_INDEX + 1, np.uint64)  # of the newest run, by id
+        self._jobs: dict[int, Run] = {}  # the newest run of each
+        self._newest: dict[int, Run] = {}  # by id
+        self._counted_before: dict[int, dict[str, int]] = {}  # by number: what its id had counted when it came
+        self._counted = [dict.fromkeys(entries.COUNTERS, 0) for _ in plan.jobs]  # in runs that are over
         self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
         for ip, items in forwarding_items(graph).items():
             apply(items, self._pipelines[ip])
@@ -71,23 +82,25 @@ class Control:
             for pipeline in pipelines:
                 apply([entries.ecn_entry(plan.fabric.ecn_packets)], pipeline)
 
-    def add(self, number: int, hosts: Sequence[int]) -> Run:
-        """Add a job whose workers, rack by rack, then PS, are on `hosts`; return it as the end hosts know it."""
-        spec = self._plan.jobs[number]
+    def add(self, number: int, gpus: Sequence[Gpu]) -> Run:
+        """Add a job whose workers, rack by rack, then PS, are on `gpus`; return it as the end hosts know it."""
+        spec, fabric = self._plan.jobs[number], self._plan.fabric
+        hosts = [gpu.host for gpu in gpus]
         switches = {self._graph.switch_of[host] for host in hosts}
         network = LeafSpine(self._graph if len(switches) > 1 else self._graph.under(switches.pop()))
         nodes = [self._graph.nodes[host] for host in hosts]
         places = [network.host[node.mac] for node in nodes]
         racks = [place.rack for place in places[:-1]]
         members = [
-            member(node, place.port, server=k == len(hosts) - 1)
-            for k, (node, place) in enumerate(zip(nodes, places, strict=True))
+            member(node, place.port, server=k == len(hosts) - 1, ip=self._graph.nodes[0].ip + fabric.address_of(*gpu))
+            for k, (node, place, gpu) in enumerate(zip(nodes, places, gpus, strict=True))
         ]
         several = sorted(set(racks), key=racks.index) if len(set(racks)) > 1 else []
         root = network.spines[places[-1].spine] if several else network.racks[racks[0]]
+        job_id, epoch = self._ids.take(number % entries.MAX_JOB_INDEX + 1)
         job = Job(
             name=spec.name,
-            job=number + 1,
+            job=job_id,
             policy=spec.policy,
             lanes=self._plan.lanes,
             workers=tuple(members[:-1]),
@@ -99,16 +112,27 @@ class Control:
             ttl_us=spec.ttl_us,
             give_up_s=self._plan.give_up_s,
             wait_limit_s=self._plan.wait_limit_s,
-        ).run(epoch=0)
-        for ip, items in job_items(network, job, number + 1).items():
+        ).run(epoch)
+        for ip, items in job_items(network, job, job_id).items():
             apply(items, self._pipelines[ip])
         self._jobs[number], self._networks[number] = job, network
+        self._newest[job_id] = job
+        self.epochs[job_id] = epoch
+        self._counted_before[number] = self._counts(job_id)
         return job
 
     def remove(self, number: int) -> None:
         """Take a job's entries away; what its rows still hold goes with whoever takes them."""
-        for ip, items in job_items(self._networks[number], self._jobs[number], number + 1).items():
+        job = self._jobs[number]
+        for ip, items in job_items(self._networks[number], job, job.job).items():
             remove(items, self._pipelines[ip])
+        self._counted[number] = self._counts_of(number)
+        del self._counted_before[number]
+        self._ids.give_back(job.job)
+
+    def run_of(self, number: int) -> Run:
+        """A job's newest run, which was added."""
+        return self._jobs[number]
 
     def server_templates(self, number: int) -> list[bytes]:
         """What precedes the ESA header in a PS's packets to each member: workers in order, then switches."""
@@ -121,23 +145,29 @@ class Control:
         node_of = {self._graph.nodes[switch].ip: switch for switch in self._graph.switches}
         return [node_of[ip] for ip in self._jobs[number].switches]
 
-    def complete_bitmap(self, number: int, which: int) -> int:
-        """The bitmap of a complete row of a job on a switch; 0 where it has no rows, or is not running yet."""
-        job = self._jobs.get(number)
-        if job is None:
-            return 0
+    def complete_bitmaps(self, which: int) -> npt.NDArray[np.uint64]:
+        """By id, the bitmap of a complete row of its newest run on a switch; 0 where it has no rows there."""
+        bitmaps = np.zeros(len(self.epochs), np.uint64)
         ip = self._graph.nodes[self._graph.switches[which]].ip
-        if not job.racks:
-            return entries.full_bitmap(job.fan_in) if ip == job.switch_ip else 0
-        below = {rack.switch_ip: rack.workers for rack in job.racks} | {job.switch_ip: len(job.racks)}
-        return entries.full_bitmap(below.get(ip, 0))
+        for job_id, job in self._newest.items():
+            below = {rack.switch_ip: rack.workers for rack in job.racks} | {job.switch_ip: len(job.racks) or job.fan_in}
+            bitmaps[job_id] = entries.full_bitmap(below.get(ip, 0))
+        return bitmaps
 
     def counters(self) -> dict[str, dict[str, int]]:
-        """By job and counter, over all switches."""
+        """By job and counter, over all switches and all its runs."""
+        return {job.name: self._counts_of(number) for number, job in enumerate(self._plan.jobs)}
+
+    def _counts_of(self, number: int) -> dict[str, int]:
+        earlier, before = self._counted[number], self._counted_before.get(number)
+        if before is None:
+            return earlier
+        now = self._counts(self._jobs[number].job)
+        return {name: earlier[name] + now[name] - before[name] for name in entries.COUNTERS}
+
+    def _counts(self, job_id: int) -> dict[str, int]:
+        """What all switches have counted of an id, whoever had it."""
         return {
-            job.name: {
-                name: sum(int(pipeline.counters[full].packets[number + 1]) for pipeline in self._pipelines.values())
-                for name, full in entries.COUNTERS.items()
-            }
-            for number, job in enumerate(self._plan.jobs)
+            name: sum(int(pipeline.counters[full].packets[job_id]) for pipeline in self._pipelines.values())
+            for name, full in entries.COUNTERS.items()
         }

@@ -38,7 +38,7 @@ class Servers(NamedTuple):
     items: npt.NDArray[np.int64]  # (servers + 1,): places in the outbox
     template: npt.NDArray[np.uint8]  # (templates, 42): for each PS the members in order, workers and switches
     templates: npt.NDArray[np.int64]  # (servers + 1,)
-    member_at: npt.NDArray[np.int32]  # (servers, nodes): which member a host or switch is, or UNKNOWN_SENDER
+    member_at: npt.NDArray[np.int32]  # (servers, nodes): which member a place or switch is, or UNKNOWN_SENDER
 
 
 def _bounds(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
@@ -62,7 +62,7 @@ def put_worker(workers: Workers, w: int, state: WorkerState, template: bytes) ->
 
 
 def join_servers(states: Sequence[ServerState], switches: int, nodes: int) -> Servers:
-    """Room for such states. switches: the most that a PS has as members; nodes: hosts and switches that there are."""
+    """Room for such states. switches: the most that a PS has as members; nodes: places and switches that there are."""
     racks = max(len(state.rack) for state in states)
 
     def joined(name: str) -> Any:
@@ -99,6 +99,7 @@ def put_server(
             mine[:] = given
     for t, template in enumerate(templates, start=int(servers.templates[k])):
         servers.template[t] = np.frombuffer(template, np.uint8)
+    servers.member_at[k] = UNKNOWN_SENDER
     servers.member_at[k, list(members)] = range(len(members))
 
 
