@@ -143,7 +143,9 @@ def test_each_worker_and_iteration_has_a_factor_of_its_own_that_repeats() -> Non
 
 
 def test_everybody_waits_for_the_slowest() -> None:
-    slow = replace(SLOW, buckets=(bucket(16, forward_ns=5_000, backward_ns=10_000),), iterations=5)
+    slow = replace(
+        SLOW, buckets=(bucket(16, forward_ns=5_000, backward_ns=10_000),), iterations=5, priority=SLOW.priority[:5]
+    )
     patient = replace(TIMERS, rto_floor_ns=10**6, overtaken_floor_ns=10**6)  # nobody asks what keeps the slow one
     result = only_job(simulate(plan(slow, timers=patient)))
     computing_ns = (factors(slow) * 5_000).astype(int) + (factors(slow) * 10_000).astype(int)
