@@ -4,13 +4,17 @@ outcome = simulate(Plan(fabric, jobs, timers))
 """
 
 from esa.protocol.timers import Timers
-from esa.sim.plan import Fabric, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob
+from esa.sim.plan import Fabric, Flow, FlowOutcome, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob
 from esa.sim.simulate import simulate
+from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket
 
 __all__ = [
     "Bucket",
     "Fabric",
+    "Flow",
+    "FlowOptions",
+    "FlowOutcome",
     "HostCosts",
     "JobOutcome",
     "Link",

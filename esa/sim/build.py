@@ -10,6 +10,7 @@ from esa.entries.job_entries import MAX_JOB_INDEX
 from esa.fabric import Graph
 from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, UNKNOWN_SENDER, words
+from esa.sim.background import background_pairs
 from esa.sim.engine.events import MAX_SOURCES, new_events
 from esa.sim.engine.lines import NONE, PS_PER_NS, new_pool
 from esa.sim.fabric.switches import new_switches
@@ -18,7 +19,9 @@ from esa.sim.job_programs import programs_of
 from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
 from esa.sim.plan import WIRE_OVERHEAD_BYTES, Plan, SimulatedJob
 from esa.sim.ranks import Ranks, join_ranks
+from esa.sim.transport.connections import Pair, new_connections
 from esa.sim.transport.endpoints import join_servers, join_workers
+from esa.sim.transport.ring import new_rings
 from esa.sim.transport.states import server_room, worker_room
 from esa.switch.runtime.pipeline import Pipeline
 from esa.wire import packet_bytes
@@ -46,9 +49,10 @@ def build(plan: Plan) -> Built:
     first_worker = [0, *np.cumsum([job.workers for job in plan.jobs]).tolist()]
     workers, jobs = first_worker[-1], len(plan.jobs)
 
+    ranks, pairs = _ranks(plan)
     processor = 2 * len(graph.cables)
     endpoint_source = processor + hosts
-    compute_source = endpoint_source + workers + jobs
+    compute_source = endpoint_source + workers + jobs + 2 * len(pairs)
     held_source = compute_source + workers
     if held_source + _POOL >= MAX_SOURCES:
         raise ValueError(f"network: {hosts} hosts and {workers} workers are more than {MAX_SOURCES} sources of events")
@@ -57,6 +61,7 @@ def build(plan: Plan) -> Built:
     numbers = np.zeros(1, NUMBERS)
     n = numbers[0]
     n["seed"], n["hosts"], n["workers"] = plan.seed, hosts, workers
+    n["first_end"] = workers + jobs
     n["endpoint_source"], n["compute_source"], n["held_source"] = endpoint_source, compute_source, held_source
     n["processor"], n["first_address"], n["wire_bytes"] = processor, _first_address(graph), usual_bytes
     n["send_ps"], n["receive_ps"] = fabric.costs.send_ns * PS_PER_NS, fabric.costs.receive_ns * PS_PER_NS
@@ -78,10 +83,12 @@ def build(plan: Plan) -> Built:
             racks + 1,
             fabric.addresses,
         ),
-        ranks=_ranks(plan),
+        ranks=ranks,
+        rings=new_rings([job.workers for job in plan.jobs]),
+        connections=new_connections(pairs, plan.flow),
         faults=_faults(plan),
-        timer_ns=np.full(workers + jobs, NEVER, np.int64),
-        host_of=np.full(workers + jobs, NONE, np.int64),
+        timer_ns=np.full(workers + jobs + 2 * len(pairs), NEVER, np.int64),
+        host_of=np.full(workers + jobs + 2 * len(pairs), NONE, np.int64),
         endpoint_at=np.full((fabric.addresses, min(jobs, MAX_JOB_INDEX) + 1), NONE, np.int64),
         sending_ps=np.zeros(hosts, np.int64),
         inbox=words(1, plan.lanes),
@@ -108,10 +115,14 @@ def _first_address(graph: Graph) -> int:
     return int(first)
 
 
-def _ranks(plan: Plan) -> Ranks:
-    """What the jobs' workers do; a sum's parts are fragments."""
+def _ranks(plan: Plan) -> tuple[Ranks, list[Pair]]:
+    """What the jobs' workers do, and the flows that they need; a sum's parts are fragments, those of a ring bytes."""
     programs = [programs_of(plan, k) for k in range(len(plan.jobs))]
-    return join_ranks(programs, [4 * (plan.lanes or plan.wire_lanes)] * len(programs))
+    ring = [job.transport == "ring" for job in plan.jobs]
+    ranks, pairs = join_ranks(
+        programs, [1 if is_ring else 4 * (plan.lanes or plan.wire_lanes) for is_ring in ring], ring
+    )
+    return ranks, [*pairs, *background_pairs(plan)]
 
 
 def _faults(plan: Plan) -> Faults:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from esa.sim.plan import Plan
-from esa.workloads.program import RECV, SEND, Program, check_together, training
+from esa.workloads.program import Program, check_together, training
 
 
 def programs_of(plan: Plan, number: int) -> Sequence[Program]:
@@ -34,6 +34,3 @@ def _check(name: str, workers: int, programs: Sequence[Program]) -> None:
         check_together(programs)
     except ValueError as error:
         raise ValueError(f"job {name}: {error}") from None
-    for program in programs:
-        if program.count(SEND) or program.count(RECV):
-            raise ValueError(f"job {name}: programs: SEND or RECV; allowed: what sums, computes and waits")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from esa.cluster.inventory import Cluster, Gpu, Host, Nic
 from esa.cluster.scheduler import JobInfo, Running, Start
@@ -20,6 +21,7 @@ from esa.sim.fabric.wiring import Control, rack_of
 from esa.sim.loop import World, begin
 from esa.sim.plan import Fabric, Plan, SimulatedJob
 from esa.sim.stopping import can_stop, go_on, one_loop, rounds_done, stop
+from esa.sim.transport.connections import BACKGROUND, open_connection
 from esa.sim.transport.endpoints import put_server, put_worker
 
 
@@ -48,7 +50,7 @@ def job_info(number: int, job: SimulatedJob, done: int = 0) -> JobInfo:
         iterations=iterations,
         done=done,
         iteration_ns=iteration_ns,
-        aggregates=policy(job.policy).pool != "none",
+        aggregates=job.sums_in_network and policy(job.policy).pool != "none",
         hosts=job.hosts,
     )
 
@@ -108,6 +110,9 @@ class JobsOnHosts:
             name = self._plan.jobs[decision.resizes[0].job].name
             raise BadInput(f"job {name}: resize: simulated jobs keep their size; allowed: starts and stops")
         for asked in decision.stops:
+            if len(self._flows(world, asked.job)):
+                name = self._plan.jobs[asked.job].name
+                raise BadInput(f"job {name}: stop: messages of it are under way; allowed: to let it end")
             if not can_stop(world.ranks, asked.job):
                 name = self._plan.jobs[asked.job].name
                 raise BadInput(f"job {name}: stop: its programs are not one loop each; allowed: to let it end")
@@ -144,8 +149,11 @@ class JobsOnHosts:
     def _leave(self, world: World, number: int) -> None:
         """A job's members hear nothing any more, say nothing, and the switches do not know it."""
         world.ranks.job[number]["open"] = 0
-        world.endpoint_at[self._places(self._running.pop(number).gpus), self._control.run_of(number).job] = NONE
-        self._control.remove(number)
+        places = self._places(self._running.pop(number).gpus)
+        world.connections.record["open"][self._flows(world, number)] = 0
+        if self._plan.jobs[number].sums_in_network:
+            world.endpoint_at[places, self._control.run_of(number).job] = NONE
+            self._control.remove(number)
 
     def _stop(self, world: World, number: int, now_ns: int) -> None:
         self._leave(world, number)
@@ -162,11 +170,13 @@ class JobsOnHosts:
         if self.start_ns[number] is None:
             self.start_ns[number] = now_ns
         places = self._places(start.gpus)
-        job = self._control.add(number, start.gpus)
-        for endpoint, place, gpu in zip(self._endpoints(number), places, start.gpus, strict=True):
-            world.host_of[endpoint] = gpu.host
-            world.endpoint_at[place, job.job] = endpoint
-        self._put_states(world, number, places)
+        self._connect(world, number, start.workers)
+        if self._plan.jobs[number].sums_in_network:
+            job = self._control.add(number, start.gpus)
+            for endpoint, place, gpu in zip(self._endpoints(number), places, start.gpus, strict=True):
+                world.host_of[endpoint] = gpu.host
+                world.endpoint_at[place, job.job] = endpoint
+            self._put_states(world, number, places)
         go_on(world.ranks, number)
         world.ranks.job[number]["open"] = 1
         for worker in self._endpoints(number)[:-1]:
@@ -183,3 +193,22 @@ class JobsOnHosts:
         server = server_of_job(job, self._plan.timers)
         members = [*places[:-1], *self._control.switch_nodes(number)]
         put_server(world.servers, number, server, self._control.server_templates(number), members)
+
+    def resent_by_flows(self, world: World, number: int) -> int:
+        """Packets of the flows between a job's workers, sent again."""
+        return int(world.connections.flows.sender["resends"][self._flows(world, number)].sum())
+
+    def _flows(self, world: World, number: int) -> npt.NDArray[np.int64]:
+        """Those between a job's workers."""
+        record, first = world.connections.record, self._first_worker[number]
+        mine = (first <= record["source"]) & (record["source"] < first + self._plan.jobs[number].workers)
+        return np.flatnonzero(mine & (record["kind"] != BACKGROUND))
+
+    def _connect(self, world: World, number: int, workers: Sequence[Gpu]) -> None:
+        nodes = self._plan.fabric.graph.nodes
+        for f in self._flows(world, number).tolist():
+            record, first = world.connections.record[f], self._first_worker[number]
+            source, target = (workers[record[end] - first].host for end in ("source", "target"))
+            end = int(world.numbers["first_end"][0]) + 2 * f
+            world.host_of[end], world.host_of[end + 1] = source, target
+            open_connection(world.connections, f, nodes[source], nodes[target])

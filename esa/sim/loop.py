@@ -2,12 +2,13 @@
 
     packet at a line's end    a switch runs the program and sends what leaves; a host's worker or PS takes it in
     endpoint's timer          the state machine is asked what it has to send
-    worker has computed       its program goes on; sums that it has begun are fed to its state machine
+    rank has computed         its program goes on, as when a message has come; begun sums are fed to its state machine
     packet held by a fault    goes on
 
-Everything that decides anything is elsewhere: the P4 program, `esa.protocol`, `esa.net.faults`. This file carries
-packets between them. It returns to Python when a job is over (its hosts become free, others may start), when memory has
-to grow, and at the times of the samples.
+Everything that decides anything is elsewhere: the P4 program, `esa.protocol`, `esa.sim.transport`, `esa.net.faults`.
+This file carries packets between them; it is long because all of them meet here, and are compiled as one. It returns to
+Python when a job is over (its hosts become free, others may start), when memory has to grow, and at the times of the
+samples.
 """
 
 from __future__ import annotations
@@ -46,12 +47,26 @@ from esa.sim.engine.lines import (
 )
 from esa.sim.fabric.switches import MAX_COPIES, Switches, switch_step
 from esa.sim.ranks import Ranks, can_go_on, is_over, note_summed, proceed, to_feed
+from esa.sim.transport.connections import (
+    BACKGROUND,
+    RING,
+    SENDS,
+    Connections,
+    is_of_flow,
+    mark,
+    read_packet,
+    write_packet,
+)
 from esa.sim.transport.endpoints import Servers, Workers, server, worker
+from esa.sim.transport.flow import ACK, flow_answer, flow_message, flow_take_data
+from esa.sim.transport.flow_send import flow_offer, flow_room, flow_send, flow_take_ack
 from esa.sim.transport.payload import check_sum, fill_lanes
+from esa.sim.transport.ring import ring_begin, ring_done, ring_sent, ring_step
 from esa.wire import ENCAPSULATION_BYTES
 
 # Why the loop returns.
 UNTIL, IDLE, JOB_OVER, NEEDS_ROOM = 0, 1, 2, 3
+FLOW_OVER = -2  # in the place of the job that is over: traffic of none
 
 OUT_PACKETS = 64
 SPARE_ROWS = 2 * (MAX_COPIES + OUT_PACKETS)  # what one event may take, duplicated by faults
@@ -67,6 +82,7 @@ NUMBERS = np.dtype(
         ("seed", np.uint64),
         ("hosts", np.int64),
         ("workers", np.int64),
+        ("first_end", np.int64),  # endpoint that is the first flow's first end
         ("endpoint_source", np.int64),  # number of the first event source of each sort; lines begin at 0
         ("compute_source", np.int64),
         ("held_source", np.int64),
@@ -102,8 +118,10 @@ class World(NamedTuple):
     workers: Workers
     servers: Servers
     ranks: Ranks
+    rings: npt.NDArray[np.void]  # (workers,): RING
+    connections: Connections
     faults: Faults  # lines 2 * host + direction
-    timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs
+    timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs, then ends of flows
     host_of: npt.NDArray[np.int64]  # (endpoints,)
     endpoint_at: npt.NDArray[np.int64]  # (places, ids + 1): by the place on a host, and job id; NONE: nobody
     sending_ps: npt.NDArray[np.int64]  # (hosts,): when the processor is through with what is to be sent
@@ -144,7 +162,9 @@ def run(world: World, until_ns: int) -> int:
                 _proceed(world, endpoint, now_ns)
             else:
                 endpoint = _go_on(world, source - numbers["held_source"], now_ns)
-        if endpoint >= numbers["workers"]:
+        if endpoint >= numbers["first_end"]:
+            _converse(world, endpoint - numbers["first_end"], now_ns)
+        elif endpoint >= numbers["workers"]:
             _serve(world, endpoint - numbers["workers"], now_ns)
         elif endpoint != NONE:
             _work(world, endpoint, now_ns)
@@ -265,6 +285,9 @@ def _through_switch(world: World, which: int, port: int, row: int, now_ns: int) 
         pool.length[copy], pool.wire_bytes[copy] = length, length + not_kept
         for b in range(length):
             pool.data[copy, b] = switches.out_data[k, b]
+        # The P4 program marks ESA's packets by itself; others are marked as a queue of a real switch would.
+        if numbers["mark_above"] != NONE and waiting > numbers["mark_above"] and is_of_flow(pool, copy):
+            mark(pool, copy)
         transmit(lines, pool, world.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
         if numbers["mark_above"] != NONE:
             at = switches.build.queue_depth + out
@@ -292,6 +315,11 @@ def _note_queues(world: World, which: int, now_ns: int) -> None:
 def _receiver(world: World, row: int) -> int:
     """The endpoint on a host that a packet is for, by its address and job, or NONE: its job is over."""
     data, at = world.pool.data, world.endpoint_at
+    if is_of_flow(world.pool, row):
+        flow, kind = read_packet(world.connections, world.pool, row)
+        if world.connections.record[flow]["open"]:
+            return int(world.numbers[0]["first_end"] + 2 * flow + (kind != ACK))
+        return NONE
     place = _address(data, row, _DESTINATION_IP) - world.numbers[0]["first_address"]
     job = np.int64(data[row, _JOB_AT]) << 8 | data[row, _JOB_AT + 1]
     return int(at[place, job]) if 0 <= place < at.shape[0] and job < at.shape[1] else NONE
@@ -312,7 +340,9 @@ def _into_host(world: World, host: int, row: int, now_ns: int) -> int:
     numbers = world.numbers[0]
     endpoint = _receiver(world, row)
     cost_ps = numbers["receive_ps"]
-    if endpoint >= numbers["workers"]:
+    if endpoint >= numbers["first_end"]:
+        cost_ps = 0
+    elif endpoint >= numbers["workers"]:
         cost_ps = numbers["server_ps"]
         numbers["server_bytes"] += world.pool.wire_bytes[row]
     if cost_ps == 0:
@@ -330,6 +360,14 @@ def _take_in(world: World, endpoint: int, row: int, now_ns: int) -> int:
     if endpoint == NONE:
         numbers["astray"] += 1
         return NONE
+    if endpoint >= numbers["first_end"]:
+        connections = world.connections
+        flow, kind = read_packet(connections, pool, row)
+        if kind == ACK:
+            flow_take_ack(connections.flows, flow, connections.inbox, now_ns)
+        else:
+            flow_take_data(connections.flows, flow, connections.inbox, now_ns)
+        return endpoint
     octets = world.inbox.view(np.uint8)
     for b in range(octets.shape[1]):
         octets[0, b] = pool.data[row, ENCAPSULATION_BYTES + b]
@@ -348,6 +386,9 @@ def _work(world: World, w: int, now_ns: int) -> None:
     ranks, pool, numbers = world.ranks, world.pool, world.numbers[0]
     job = ranks.job[ranks.rank[w]["job"]]
     if not job["open"]:
+        return
+    if job["ring"]:
+        _turn(world, w, now_ns)
         return
     state = worker(world.workers, w)
     wake_ns = now_ns
@@ -381,7 +422,7 @@ def _take_sums(world: World, state: WorkerState, w: int, ready: int, now_ns: int
     note_summed(ranks, w, ready, now_ns)
     if can_go_on(ranks, w):
         _proceed(world, w, now_ns)
-    elif is_over(ranks, w):
+    elif is_over(ranks, world.connections.flows, w):
         numbers["job_over"] = me["job"]
 
 
@@ -389,10 +430,14 @@ def _take_sums(world: World, state: WorkerState, w: int, ready: int, now_ns: int
 def _proceed(world: World, w: int, now_ns: int) -> None:
     """A rank has computed, or what it waited for has come."""
     numbers = world.numbers[0]
-    if proceed(world.ranks, w, now_ns):
-        push(world.events, world.ranks.rank[w]["until_ns"], numbers["compute_source"] + w)
-    elif is_over(world.ranks, w):
-        numbers["job_over"] = world.ranks.rank[w]["job"]
+    flows, me = world.connections.flows, world.ranks.rank[w]
+    if proceed(world.ranks, flows, w, now_ns):
+        push(world.events, me["until_ns"], numbers["compute_source"] + w)
+    elif is_over(world.ranks, flows, w):
+        numbers["job_over"] = me["job"]
+    for f in range(me["first_flow"], me["first_flow"] + me["sends"]):
+        if flows.sender[f]["begun"] < flows.sender[f]["offered"]:
+            _speak(world, f, now_ns)
 
 
 @native_inlined
@@ -460,6 +505,107 @@ def _send(world: World, host: int, template: npt.NDArray[np.uint8], t: int, i: i
         world.sending_ps[host] = max(busy_ps, now_ns * PS_PER_NS) + cost_ps
         if one:
             processor["free_ps"] = world.sending_ps[host]
+    if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:
+        _hold_copies(world, 2 * host, row, now_ns)
+    else:
+        _onto_cable(world, host, row, now_ns)
+
+
+# Flows
+
+
+@native
+def _turn(world: World, w: int, now_ns: int) -> None:
+    """A rank of a ring begins sums, takes what has come and passes it on."""
+    ranks, rings, flows, numbers = world.ranks, world.rings, world.connections.flows, world.numbers[0]
+    me = ranks.rank[w]
+    f = me["first_flow"] + me["sends"]
+    while True:
+        if rings[w]["octets"] == 0:
+            octets, _ = to_feed(ranks, w)
+            if octets == 0:
+                break
+            me["fed"] += octets
+            ring_begin(rings, w, octets)
+        octets = ring_step(rings, w)
+        if octets > 0:
+            if flow_room(flows, f) == 0:
+                break
+            flow_offer(flows, f, octets, 0)
+            ring_sent(rings, w)
+            continue
+        octets = ring_done(rings, w)
+        if octets == 0:
+            break
+        note_summed(ranks, w, octets, now_ns)
+        if can_go_on(ranks, w):
+            _proceed(world, w, now_ns)
+        elif is_over(ranks, flows, w):
+            numbers["job_over"] = me["job"]
+    if rings[w]["ranks"] > 1 and flows.sender[f]["begun"] < flows.sender[f]["offered"]:
+        _speak(world, f, now_ns)
+
+
+@native
+def _converse(world: World, end: int, now_ns: int) -> None:
+    """An end of a flow has got something, or its timer has run out: it answers, and a rank may go on, at once."""
+    connections = world.connections
+    f, receives = divmod(end, 2)
+    flow = connections.record[f]
+    if not flow["open"]:
+        return
+    if receives:
+        w, news = flow["target"], False
+        tag = flow_message(connections.flows, f)
+        while tag != NONE:
+            news = True
+            if flow["kind"] == SENDS:
+                world.ranks.arrived[tag] += 1
+            elif flow["kind"] == RING:
+                world.rings[w]["waiting"] += 1
+            tag = flow_message(connections.flows, f)
+        count, wake_ns = flow_answer(connections.flows, f, connections.outbox, now_ns)
+        if count > 0:
+            _depart(world, end, 0, now_ns)
+        _set_timer(world, world.numbers[0]["first_end"] + end, wake_ns)
+    else:
+        _speak(world, f, now_ns)
+        w, done = flow["source"], connections.flows.sender[f]["done"]
+        news = done > flow["done"]
+        flow["done"] = done
+    if news and flow["kind"] == BACKGROUND:
+        flow["end_ns"] = now_ns
+        world.numbers[0]["job_over"] = FLOW_OVER
+    elif news:
+        push(world.events, now_ns, world.numbers[0]["compute_source"] + w)
+
+
+@native
+def _speak(world: World, f: int, now_ns: int) -> None:
+    """A flow sends what it may; and its timer is set: at once, if memory has to grow first."""
+    connections, events = world.connections, world.events
+    flow, line = connections.record[f], world.lines[2 * world.host_of[world.numbers[0]["first_end"] + 2 * f]]
+    wake_ns = max(now_ns, -(-flow["before_ps"] // PS_PER_NS))
+    while (
+        wake_ns <= now_ns
+        and world.pool.spare[0] >= SPARE_ROWS
+        and len(events.key) - events.fill[0] >= SPARE_EVENTS // 2  # faults may hold each packet, twice
+    ):
+        count, wake_ns = flow_send(connections.flows, f, connections.outbox, now_ns)
+        for i in range(count):
+            _depart(world, 2 * f, i, now_ns)
+        if count > 0:
+            flow["before_ps"], flow["leaves_ps"] = flow["leaves_ps"], line["free_ps"]
+            wake_ns = max(wake_ns, -(-flow["before_ps"] // PS_PER_NS))
+    _set_timer(world, world.numbers[0]["first_end"] + 2 * f, wake_ns)
+
+
+@native
+def _depart(world: World, end: int, i: int, now_ns: int) -> None:
+    """Packet i of the flows' outbox leaves the host of an end: faults, cable. Network cards see to the work."""
+    host = world.host_of[world.numbers[0]["first_end"] + end]
+    row = take_row(world.pool)
+    write_packet(world.connections, end, i, world.pool, row)
     if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:
         _hold_copies(world, 2 * host, row, now_ns)
     else:

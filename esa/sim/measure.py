@@ -24,7 +24,7 @@ class Sampler:
 
     def __init__(self, plan: Plan, control: Control, pipelines: list[Pipeline]) -> None:
         self._pipelines = pipelines
-        pools = [job.pool for job in plan.jobs if policy(job.policy).pool != "none"]
+        pools = [job.pool for job in plan.jobs if job.sums_in_network and policy(job.policy).pool != "none"]
         self._rows = max((pool.base + pool.size for pool in pools), default=0) * len(pipelines)
         self._control = control
         self._series: list[tuple[float, int, int, int, int, float, int]] = []
@@ -93,7 +93,7 @@ def job_outcome(plan: Plan, world: World, jobs: JobsOnHosts, number: int) -> Job
         comm_s=float(ranks["comm_ns"].mean()) / 1e9,
         iterations=min(_iterations(world, job, w) for w in mine),
         fragments=int(counter["fragments"].sum()),
-        resends=int(counter["resends"].sum()),
+        resends=int(counter["resends"].sum()) + jobs.resent_by_flows(world, number),
         via_ps=int(counter["via_ps"].sum()),
         failed=bool(record["failed"]),
     )

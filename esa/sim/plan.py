@@ -19,7 +19,8 @@ from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES
 from esa.protocol.timers import Timers
-from esa.sim.engine.lines import MIN_RATE_BPS
+from esa.sim.engine.lines import MIN_RATE_BPS, WIRE_OVERHEAD_BYTES
+from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket
 from esa.workloads.program import ORDERS, Program
 
@@ -35,7 +36,8 @@ __all__ = [
     "SimulatedJob",
 ]
 
-WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
+TRANSPORTS = ("ina", "ring")
+MAX_FLOW_BYTES = 2**50
 
 
 def _at_least(name: str, value: int, least: int) -> None:
@@ -132,6 +134,8 @@ class SimulatedJob:
     jitter:     each computation takes 1 - jitter to 1 + jitter times as long, by worker and iteration
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
     hosts:      the workers' hosts, then the PS's; None: where the scheduler puts them
+    transport:  how sums are made: "ina", in the network, by the policy; "ring": by messages from each worker to the
+                next, and its PS has nothing to do; policy, pool and ttl_us then say nothing
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
                 and slowdown then say nothing
     """
@@ -151,7 +155,37 @@ class SimulatedJob:
     slowdown: float = 1.0
     ttl_us: int = 2_000_000
     hosts: tuple[int, ...] | None = None
+    transport: str = "ina"
     programs: tuple[Program, ...] | None = None
+
+    @property
+    def sums_in_network(self) -> bool:
+        """Whether switches and its PS have something to do."""
+        return self.transport == "ina"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """Traffic of no job, from one host to another.
+
+    bytes: that are to arrive; None: it never ends. rate_bps: it sends so many bits of payload per second, whatever
+    becomes of them, as UDP would; None: as fast as the network lets it, as TCP does. ValueError, one line.
+    """
+
+    name: str
+    source: int
+    target: int
+    bytes: int | None = None
+    rate_bps: float | None = None
+    start_ns: int = 0
+
+    def __post_init__(self) -> None:
+        if self.source == self.target:
+            raise ValueError(f"flow {self.name}: from host {self.source} to itself; allowed: two hosts")
+        if self.bytes is not None and not 1 <= self.bytes <= MAX_FLOW_BYTES:
+            raise ValueError(f"flow {self.name}: bytes {self.bytes}; allowed: 1 to {MAX_FLOW_BYTES}")
+        if self.rate_bps is not None and not 1e3 <= self.rate_bps <= 1e13:
+            raise ValueError(f"flow {self.name}: rate_bps {self.rate_bps:g}; allowed: 1e3 to 1e13")
 
 
 @dataclass(frozen=True)
@@ -172,6 +206,8 @@ class Plan:
     lanes: int = 0
     wire_lanes: int = 64
     sample_ns: int = 1_000_000  # between two lines of the time series
+    flows: tuple[Flow, ...] = ()  # a simulation ends when its jobs are over and those that end have arrived
+    flow: FlowOptions = field(default_factory=FlowOptions)  # of these, SENDs and rings
     limit_ns: int = 3_600_000_000_000  # of virtual time; a simulation that is not over by then is incomplete
 
     def __post_init__(self) -> None:
@@ -198,6 +234,7 @@ class Plan:
 
 def _check_job(job: SimulatedJob) -> None:
     _one_of("policy", job.policy, tuple(POLICIES))
+    _one_of("transport", job.transport, TRANSPORTS)
     for name, least in (("workers", 1), ("window", 1), ("submit_ns", 0), ("ttl_us", 0)):
         _at_least(name, getattr(job, name), least)
     if job.programs is None:
@@ -247,9 +284,20 @@ class JobOutcome:
     comm_s: float
     iterations: int  # finished by every worker; of programs of its own: MARKs that each has come to
     fragments: int
-    resends: int
+    resends: int  # of fragments, and of packets of its flows
     via_ps: int
     failed: bool
+
+
+@dataclass(frozen=True)
+class FlowOutcome:
+    """Background traffic. bytes: of payload that arrived; end_s: virtual time when all had, None if it had not."""
+
+    name: str
+    bytes: int
+    end_s: float | None
+    packets: int
+    resends: int
 
 
 SERIES = np.dtype(
@@ -284,4 +332,5 @@ class Outcome:
     end_s: float
     checked: int = 0
     incomplete: str | None = None
+    flows: tuple[FlowOutcome, ...] = ()
     marks_ns: dict[str, tuple[tuple[tuple[int, int], ...], ...]] = field(default_factory=dict)

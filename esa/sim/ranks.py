@@ -2,7 +2,8 @@
 
 `esa/workloads/program.py` says what the operations mean. Bytes of sums are counted in parts, as the job's transport
 moves them: fragments. A rank's sums come in the order in which it begins them, so three running totals say where all of
-them are: begun (`ready`), handed to the transport (`fed`), and come (`summed`).
+them are: begun (`ready`), handed to the transport (`fed`), and come (`summed`). SENDs go to a flow for each peer; what
+has come is counted by the tag that it is RECVd by.
 """
 
 from __future__ import annotations
@@ -14,7 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.native import native_uncounted as native
-from esa.workloads.program import COMPUTE, LOOP, MARK, REDUCE, WAIT, Program
+from esa.sim.transport.connections import RING, SENDS, Pair
+from esa.sim.transport.flow import Flows
+from esa.sim.transport.flow_send import flow_is_idle, flow_offer, flow_room
+from esa.sim.transport.ring import MESSAGES
+from esa.workloads.program import COMPUTE, LOOP, MARK, RECV, REDUCE, SEND, WAIT, Program
 
 _NEVER = 2**62
 
@@ -37,6 +42,9 @@ RANK = np.dtype(
         ("feeding", np.int64),  # the sum that `fed` is in
         ("first_sum", np.int64),  # its places in `Ranks.sum`
         ("sums", np.int64),  # how many, a power of two
+        # Its flows: those of its SENDs, and behind them that of its ring.
+        ("first_flow", np.int64),
+        ("sends", np.int64),
         # Its tables.
         ("first_priority", np.int64),
         ("columns", np.int64),
@@ -55,6 +63,7 @@ JOB = np.dtype(
         ("id", np.int64),
         ("first_rank", np.int64),
         ("ranks", np.int64),
+        ("ring", np.int64),  # sums are made by a ring
         ("part_bytes", np.int64),  # of gradients
         ("running", np.int64),  # ranks that are not through
         ("failed", np.int64),
@@ -75,6 +84,7 @@ class Ranks(NamedTuple):
     priority: npt.NDArray[np.uint8]
     pace: npt.NDArray[np.float64]
     sum: npt.NDArray[np.void]  # SUM, by rank
+    arrived: npt.NDArray[np.int64]  # by rank and tag that it RECVs: messages that have come and were not received
     mark: npt.NDArray[np.void]  # MARKED, by rank
 
 
@@ -95,19 +105,59 @@ class _Joined:
         return self._first[id(array)]
 
 
-def join_ranks(programs: Sequence[Sequence[Program]], part_bytes: Sequence[int]) -> Ranks:
-    """Ranks that have done nothing yet, by job their programs and the bytes of a part."""
+class _Mail:
+    """Which flow each rank's messages to a peer go by, and where those of a tag are counted."""
+
+    def __init__(self) -> None:
+        self.pairs: list[Pair] = []
+        self.tags: dict[tuple[int, int], int] = {}
+
+    def addressed(self, program: Program, w: int, first_rank: int) -> npt.NDArray[np.void]:
+        """The operations of rank w with flows for peers and places for tags; its flows are added to `pairs`."""
+        operations = program.operations.copy()
+        flows: dict[int, int] = {}
+        for operation in operations:
+            if operation["kind"] == SEND:
+                peer = first_rank + int(operation["peer"])
+                if peer not in flows:
+                    sends = program.operations[program.operations["kind"] == SEND]
+                    messages = int(np.count_nonzero(sends["peer"] == operation["peer"]))
+                    flows[peer] = len(self.pairs)
+                    self.pairs.append(Pair(SENDS, w, peer, messages))
+                operation["peer"], operation["tag"] = flows[peer], self._place(peer, operation["tag"])
+            elif operation["kind"] == RECV:
+                operation["tag"] = self._place(w, operation["tag"])
+        return operations
+
+    def _place(self, w: int, tag: int) -> int:
+        return self.tags.setdefault((w, int(tag)), len(self.tags))
+
+
+def join_ranks(
+    programs: Sequence[Sequence[Program]], part_bytes: Sequence[int], ring: Sequence[bool]
+) -> tuple[Ranks, list[Pair]]:
+    """Ranks that have done nothing yet, and the flows that they need, in order.
+
+    By job: its ranks' programs, the bytes of a part, whether sums are made by a ring.
+    """
     ranks = np.zeros(sum(map(len, programs)), RANK)
     jobs = np.zeros(len(programs), JOB)
-    operations, priorities, paces = _Joined(), _Joined(), _Joined()
+    operations, priorities, paces, mail = _Joined(), _Joined(), _Joined(), _Mail()
     w = sums = marks = 0
-    for k, (mine, size) in enumerate(zip(programs, part_bytes, strict=True)):
-        jobs[k] = (k + 1, w, len(mine), size, len(mine), 0, 0)
-        for program in mine:
+    for k, mine in enumerate(programs):
+        jobs[k] = (k + 1, w, len(mine), ring[k], part_bytes[k], len(mine), 0, 0)
+        for place, program in enumerate(mine):
             rank = ranks[w]
             rank["job"], rank["needed"] = k, _NEVER
-            rank["first"] = rank["at"] = operations.put(program.operations)
-            rank["end"] = rank["first"] + len(program.operations)
+            rank["first_flow"] = len(mail.pairs)
+            own = program.operations
+            if program.count(SEND) or program.count(RECV):
+                own = mail.addressed(program, w, w - place)
+            rank["sends"] = len(mail.pairs) - rank["first_flow"]
+            if ring[k] and len(mine) > 1:
+                mail.pairs.append(Pair(RING, w, w - place + (place + 1) % len(mine), MESSAGES))
+            rank["first"] = rank["at"] = operations.put(own)
+            rank["end"] = rank["first"] + len(own)
             rank["first_priority"], rank["columns"] = priorities.put(program.priority), program.priority.shape[1]
             rank["first_pace"] = paces.put(program.pace) if len(program.pace) else _NONE
             rank["first_sum"], rank["sums"] = sums, 1 << (program.count(REDUCE) - 1).bit_length()
@@ -115,19 +165,21 @@ def join_ranks(programs: Sequence[Sequence[Program]], part_bytes: Sequence[int])
             sums += rank["sums"]
             marks += int(program.repeats[program.operations["kind"] == MARK].sum())
             w += 1
-    return Ranks(
+    joined = Ranks(
         ranks,
         jobs,
         np.concatenate(operations.arrays),
         np.concatenate(priorities.arrays),
         np.concatenate([*paces.arrays, np.zeros(0)]),
         np.zeros(sums, SUM),
+        np.zeros(len(mail.tags), np.int64),
         np.zeros(marks, MARKED),
     )
+    return joined, mail.pairs
 
 
 @native
-def proceed(ranks: Ranks, w: int, now_ns: int) -> bool:
+def proceed(ranks: Ranks, flows: Flows, w: int, now_ns: int) -> bool:
     """Let a rank do what can be done now; True if it has begun to compute, until `until_ns`."""
     me = ranks.rank[w]
     if me["until_ns"] > now_ns:
@@ -155,6 +207,14 @@ def proceed(ranks: Ranks, w: int, now_ns: int) -> bool:
             if not _has_come(ranks, w, me["sums"] - 1):
                 return False
             _begin_sum(ranks, w, now_ns)
+        elif kind == SEND:
+            if flow_room(flows, operation["peer"]) == 0:
+                return False
+            flow_offer(flows, operation["peer"], operation["bytes"], operation["tag"])
+        elif kind == RECV:
+            if ranks.arrived[operation["tag"]] == 0:
+                return False
+            ranks.arrived[operation["tag"]] -= 1
         elif kind == MARK:
             ranks.mark[me["first_mark"] + me["marks"]]["tag"] = operation["tag"]
             ranks.mark[me["first_mark"] + me["marks"]]["ns"] = now_ns
@@ -231,13 +291,16 @@ def can_go_on(ranks: Ranks, w: int) -> bool:
 
 
 @native
-def is_over(ranks: Ranks, w: int) -> bool:
+def is_over(ranks: Ranks, flows: Flows, w: int) -> bool:
     """Note that a rank is through, if it is; True if all of its job's are, and the job's hosts still listen."""
     me = ranks.rank[w]
     job = ranks.job[me["job"]]
     if me["at"] < me["end"] or me["summed"] < me["ready"]:
         return False
     if not me["through"]:
+        for f in range(me["first_flow"], me["first_flow"] + me["sends"]):
+            if not flow_is_idle(flows, f):
+                return False
         me["through"] = 1
         job["running"] -= 1
     return bool(job["running"] == 0 and job["open"])

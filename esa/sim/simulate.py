@@ -13,12 +13,13 @@ from collections.abc import Callable
 import numpy as np
 
 from esa.net.faults import fault_counters
+from esa.sim.background import flow_outcomes, flows_are_over, start_flows
 from esa.sim.build import build
 from esa.sim.engine.events import MAX_SOURCES, NOTHING, Events
 from esa.sim.engine.lines import grown
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
-from esa.sim.loop import IDLE, JOB_OVER, NEEDS_ROOM, SPARE_EVENTS, SPARE_ROWS, World, run
+from esa.sim.loop import FLOW_OVER, IDLE, JOB_OVER, NEEDS_ROOM, SPARE_EVENTS, SPARE_ROWS, World, run
 from esa.sim.measure import Sampler, job_outcome, marks_ns
 from esa.sim.plan import Outcome, Plan
 from esa.sim.ranks import rounds_of
@@ -42,7 +43,8 @@ def simulate(
     rounds = rounds_of(world.ranks)
     next_sample_ns = 0
     incomplete = None
-    while not jobs.all_over:
+    start_flows(plan, world)
+    while not (jobs.all_over and flows_are_over(plan, world)):
         now_ns = int(world.numbers["now_ns"][0])
         jobs.submit_until(world, now_ns)
         if now_ns >= next_sample_ns:
@@ -60,7 +62,7 @@ def simulate(
         reason = run(world, until_ns)
         if reason == NEEDS_ROOM:
             world = _with_room(world)
-        elif reason == JOB_OVER:
+        elif reason == JOB_OVER and world.numbers["job_over"][0] != FLOW_OVER:
             jobs.over(world, int(world.numbers["job_over"][0]))
         elif reason == IDLE and jobs.running:
             raise RuntimeError("simulation: jobs are running and nothing will ever happen again")
@@ -91,8 +93,11 @@ def simulate(
             for host in sorted(plan.fabric.faults)
         },
         end_s=end_ns / 1e9,
-        checked=int(world.ranks.rank["summed"].sum()) if plan.lanes else 0,
+        checked=sum(int(rank["summed"]) for rank in world.ranks.rank if plan.jobs[rank["job"]].sums_in_network)
+        if plan.lanes
+        else 0,
         incomplete=incomplete,
+        flows=flow_outcomes(plan, world),
         marks_ns={job.name: marks for k, job in enumerate(plan.jobs) if any(marks := marks_ns(world, k))},
     )
 

@@ -81,6 +81,7 @@ SENDER = np.dtype(
         ("gap_ns", np.int64),  # between two packets of a constant flow; 0: not constant
         ("due_ns", np.int64),  # when a constant flow sends next
         # Messages.
+        ("messages", np.int64),  # that may be under way
         ("offered", np.int64),  # ever
         ("begun", np.int64),  # of these, cut into packets
         ("done", np.int64),  # of these, acknowledged
@@ -100,6 +101,7 @@ SENDER = np.dtype(
         ("ack_delay_ns", np.int64),
         ("timer_ns", np.int64),
         ("timer", np.int64),  # PROBE or RTO
+        ("probes", np.int64),  # since anything was acknowledged
         # RFC 8985: of the packets that have arrived, the one sent last.
         ("rack_ns", np.int64),
         ("rack_seq", np.int64),
@@ -149,9 +151,9 @@ class Flows(NamedTuple):
 
 
 def new_flows(count: int, options: FlowOptions, messages: int) -> Flows:
-    """Flows that have nothing to send. messages: the most that are under way on one."""
+    """Flows that have nothing to send. messages: the most that are under way on one, 1 at least."""
     sender, receiver = np.zeros(count, SENDER), np.zeros(count, RECEIVER)
-    sender["payload"] = options.payload_bytes
+    sender["payload"], sender["messages"] = options.payload_bytes, messages
     sender["rto_ns"], sender["rto_floor_ns"] = options.rto_initial_ns, options.rto_floor_ns
     sender["ack_delay_ns"] = options.ack_delay_ns
     sender["min_rtt_ns"] = sender["timer_ns"] = sender["reorder_ns"] = NEVER
@@ -162,7 +164,7 @@ def new_flows(count: int, options: FlowOptions, messages: int) -> Flows:
         receiver,
         np.zeros((count, options.window_packets), SENT),
         np.zeros((count, options.window_packets), np.int64),
-        np.zeros((count, max(messages, 1)), MESSAGE),
+        np.zeros((count, messages), MESSAGE),
     )
 
 

@@ -35,7 +35,7 @@ _GAIN = 1 / 16  # RFC 8257, 4.2
 def flow_room(flows: Flows, f: int) -> int:
     """Messages that can be offered now."""
     me = flows.sender[f]
-    return int(flows.message.shape[1] - (me["offered"] - me["done"]))
+    return int(me["messages"] - (me["offered"] - me["done"]))
 
 
 @native
@@ -145,12 +145,16 @@ def _write(flows: Flows, f: int, seq: int, out: npt.NDArray[np.uint32], at: int,
 
 @native
 def _arm(flows: Flows, f: int, now_ns: int) -> None:
-    """Set the timer: of a probe where the tail is under way (RFC 8985, 7.2), else of the time-out."""
+    """Set the timer: of a probe (RFC 8985, 7.2), before the time-out where a round trip is known.
+
+    Again and again, and in recovery, too, as in QUIC (RFC 9002, 6.2): what was sent again and is lost again would wait
+    for the time-out where the window is full.
+    """
     me = flows.sender[f]
     me["timer"] = RTO
     wait_ns = me["rto_ns"]
-    if me["srtt_ns"] > 0 and me["una"] >= me["recovery_end"]:
-        probe_ns = 2 * me["srtt_ns"]
+    if me["srtt_ns"] > 0:
+        probe_ns = 2 * me["srtt_ns"] << min(me["probes"], 20)
         if me["in_flight"] == 1 and flows.sent[f, (me["next"] - 1) & (flows.sent.shape[1] - 1)]["last"] == 0:
             probe_ns += me["ack_delay_ns"]
         if probe_ns < wait_ns:
@@ -160,13 +164,13 @@ def _arm(flows: Flows, f: int, now_ns: int) -> None:
 
 @native
 def _probe(flows: Flows, f: int, out: npt.NDArray[np.uint32], now_ns: int) -> int:
-    """Send the last packet under way once more, and wait for the time-out; return how many packets that is."""
+    """Send the last packet under way once more; return how many packets that is. The next probe waits twice as long."""
     me = flows.sender[f]
     for seq in range(me["next"] - 1, me["una"] - 1, -1):
         if flows.sent[f, seq & (flows.sent.shape[1] - 1)]["state"] == OUT:
             me["resends"] += 1
             _write(flows, f, seq, out, 0, now_ns, True)
-            me["timer"], me["timer_ns"] = RTO, now_ns + me["rto_ns"]
+            me["probes"] += 1
             return 1
     return 0
 
@@ -209,6 +213,7 @@ def flow_take_ack(flows: Flows, f: int, packet: npt.NDArray[np.uint32], now_ns: 
     marked = np.int64(packet[MARKS]) - me["marks"]
     if newly > 0:
         me["timer_ns"] = NEVER
+        me["probes"] = 0
     if me["here"] > 0:
         _find_losses(flows, f, now_ns)
     else:
