@@ -60,7 +60,7 @@ def _job(net: SingleRack, setting: Setting) -> Job:
     )
 
 
-def _run(setting: Setting) -> dict[str, float]:
+def run(setting: Setting) -> dict[str, float]:
     """Median seconds of an all-reduce, and the switch's CPU time per gradient packet (0 under gloo)."""
     with (
         tempfile.TemporaryDirectory(prefix="esa-bench-") as folder,
@@ -107,7 +107,7 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     if shutil.which(BMV2):
         say("all-reduce over the embedded switch and over BMv2, 2 workers, 20 Mb/s")
         setting = Setting(workers=2, mbps=20.0, values=1 << 18)
-        bmv2, embedded = _run(replace(setting, switch="bmv2")), _run(setting)
+        bmv2, embedded = run(replace(setting, switch="bmv2")), run(setting)
         yield {
             "what": "CPU of the switch, BMv2",
             "figure": bmv2["cpu_us_per_gradient"],
@@ -121,7 +121,7 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
         setting = Setting(workers=workers, mbps=50.0, values=1 << 19)
         for lanes in (64, 256):
             say(f"all-reduce over the switch and by gloo, {workers} workers, {lanes} lanes, 50 Mb/s")
-            gloo, esa = _run(replace(setting, lanes=lanes, gloo=True)), _run(replace(setting, lanes=lanes))
+            gloo, esa = run(replace(setting, lanes=lanes, gloo=True)), run(replace(setting, lanes=lanes))
             yield {
                 "what": f"all-reduce of 2 MiB by gloo, {workers} workers, 50 Mb/s",
                 "figure": gloo["seconds"],

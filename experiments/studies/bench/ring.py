@@ -1,0 +1,65 @@
+"""The ring all-reduce twice: gloo's, over Mininet's shaped links, and the simulator's, over the same links.
+
+gloo_s, ring_s = compare(Setting(workers=4, mbps=50.0, values=1 << 19, gloo=True, repeats=3))
+"""
+
+from __future__ import annotations
+
+from statistics import median
+
+import numpy as np
+
+from esa.fabric import Link, shapes
+from esa.job import Pool
+from esa.protocol.timers import Timers
+from esa.sim import Fabric, Plan, SimulatedJob, simulate
+from esa.sim.plan import WIRE_OVERHEAD_BYTES
+from esa.sim.transport.flow import FlowOptions
+from esa.workloads.program import loop, mark, program, reduce, wait
+from experiments.studies.bench.allreduce import Setting, run
+from topologies.single_rack import QUEUE_BYTES
+
+MTU_BYTES = 1500
+FRAME_BYTES = MTU_BYTES + 14
+LINK_NS, SWITCH_NS = 5_000, 20_000  # a veth pair, and a switch that is a process: little beside 240 us for a frame
+FLOAT_BYTES = 4
+
+
+def compare(setting: Setting) -> tuple[float, float]:
+    """Median seconds of an all-reduce by gloo on Mininet, which needs root, and in virtual time."""
+    return run(setting)["seconds"], simulated(setting)
+
+
+def simulated(setting: Setting) -> float:
+    """Median seconds of an all-reduce by the simulator's ring.
+
+    Mininet's shaper counts Ethernet frames, a simulated cable also what lies between them; the rate is raised by it.
+    """
+    rate_bps = setting.mbps * 1e6 * (FRAME_BYTES + WIRE_OVERHEAD_BYTES) / FRAME_BYTES
+    link = Link(rate_bps, LINK_NS, QUEUE_BYTES // FRAME_BYTES)
+    rank = program(loop(setting.repeats + 1, wait(), mark(), reduce(FLOAT_BYTES * setting.values, 1)), wait(), mark())
+    job = SimulatedJob(
+        name="ring",
+        policy="esa",
+        workers=setting.workers,
+        iterations=1,
+        buckets=(),
+        priority=np.ones((1, 0), np.uint8),
+        window=1,
+        pool=Pool(base=0, size=1),
+        transport="ring",
+        programs=(rank,) * setting.workers,
+    )
+    outcome = simulate(
+        Plan(
+            Fabric(shapes.rack([link] * (setting.workers + 1)), switch_ns=SWITCH_NS),
+            (job,),
+            Timers(),
+            flow=FlowOptions(mtu_bytes=MTU_BYTES),
+            sample_ns=10**9,
+        )
+    )
+    if outcome.incomplete is not None:
+        raise RuntimeError(f"ring: {outcome.incomplete}")
+    each_ns = np.diff([[ns for _, ns in marks] for marks in outcome.marks_ns["ring"]], axis=1)
+    return median(each_ns.max(axis=0)[1:]) / 1e9  # the first one opens the windows, as gloo's first does
