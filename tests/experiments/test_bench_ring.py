@@ -6,19 +6,10 @@ import pytest
 
 from experiments.studies.bench.allreduce import Setting
 from experiments.studies.bench.ring import compare, simulated
-from topologies.single_rack import NotRootError, require_root
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
 SETTING = Setting(workers=4, mbps=20.0, values=1 << 20, gloo=True, repeats=2)  # 4 MiB, 2.7 s each
-
-
-def why_not() -> str | None:
-    try:
-        require_root()
-    except NotRootError as error:
-        return str(error)
-    return None
 
 
 def test_a_simulated_ring_takes_what_its_bytes_take_of_the_links() -> None:
@@ -26,7 +17,7 @@ def test_a_simulated_ring_takes_what_its_bytes_take_of_the_links() -> None:
     assert 1.03 * bits / 20e6 < simulated(SETTING) < 1.10 * bits / 20e6  # headers, and the neighbour's acknowledgements
 
 
-@pytest.mark.skipif(why_not() is not None, reason=f"needs Mininet: {why_not()}")
-def test_a_simulated_ring_takes_as_long_as_gloo_on_mininet() -> None:
+@pytest.mark.slow
+def test_a_simulated_ring_takes_as_long_as_gloo_on_mininet(root: None) -> None:
     gloo_s, ring_s = compare(SETTING)
     assert ring_s == pytest.approx(gloo_s, rel=0.10)
