@@ -42,7 +42,7 @@ class Scenario(Finite):
     name: Name = key("what runs and folders are called")
     seed: int = key("of weights, samples, arrivals, faults and whatever else is drawn", 1, ge=0, lt=2**32)
     transport: str = key(
-        "how gradients are summed: ina, in the network and by PSs; gloo, by PyTorch's own all-reduce, live alone",
+        "how gradients are summed: ina, in the network and by PSs; gloo, by PyTorch's all-reduce, a ring",
         INA,
         allowed=", ".join(TRANSPORTS),
     )

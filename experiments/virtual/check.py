@@ -49,9 +49,10 @@ def _check_links(scenario: Scenario) -> None:
 
 
 def _check_job(scenario: Scenario, job: JobSpec, where: str) -> None:
-    if scenario.transport_of(job) != INA:
-        key = "transport" if job.transport is None else f"{where}.transport"
-        raise ValueError(f"{key}: '{scenario.transport_of(job)}' is for live runs alone; allowed: {INA}")
+    if scenario.virtual.carry_gradients and scenario.transport_of(job) != INA:
+        raise ValueError(
+            f"virtual.carry_gradients: messages of '{scenario.transport_of(job)}' have no content; allowed: {INA}"
+        )
     if job.submit_s >= scenario.virtual.limit_s:
         limit_s = f"virtual.limit_s, {scenario.virtual.limit_s:g}"
         if scenario.arrivals is not None:

@@ -12,7 +12,7 @@ from esa.cluster.policies import SCHEDULERS
 from esa.priority import Priority
 from esa.sim.plan import Plan, SimulatedJob
 from esa.workloads import Bucket, priorities
-from experiments.specs.jobs import FACTORS, JobSpec
+from experiments.specs.jobs import FACTORS, INA, JobSpec
 from experiments.specs.scenario import Scenario
 from experiments.virtual.fabric import fabric_of, own_places, wire_bytes, wire_rate_bps
 from experiments.virtual.job_buckets import job_buckets
@@ -45,6 +45,7 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
     return SimulatedJob(
         name=job.name,
         policy=scenario.policy_of(job),
+        transport="ina" if scenario.transport_of(job) == INA else "ring",  # gloo's all-reduce is one
         workers=job.workers,
         iterations=job.iterations,
         buckets=parts,

@@ -31,7 +31,6 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (["--policy", "best"], "policy: unknown policy 'best'; allowed: esa, atp, switchml, ps"),
         (["--policy", "esa,gloo,best"], "policy: unknown policy 'best'"),
-        (["--virtual", "--policy", "esa,gloo"], "transport: 'gloo' is for live runs alone; allowed: ina"),
         (["--virtual", "--pcap"], "pcap: virtual time has switches of its own; allowed: without --virtual"),
         (["--loss", "2"], "loss: 2; allowed: 0 to 1"),
         (["--switch", "tofino"], "switch: unknown switch 'tofino'; allowed: embedded, bmv2"),

@@ -152,7 +152,6 @@ def test_several_policies_are_compared_and_reported() -> None:
     [
         (["absent.toml"], "cannot read absent.toml"),
         (["small.toml", "--policy", "esa,best"], "policy: unknown policy 'best'; allowed: esa, atp"),
-        (["small.toml", "--policy", "gloo"], "transport: 'gloo' is for live runs alone; allowed: ina"),
         (["small.toml", "--seed", "-1"], "seed: -1: input should be greater than or equal to 0"),
         (["small.toml", "--results", "small.toml"], "results: cannot make the folder small.toml"),
     ],

@@ -11,6 +11,7 @@ from esa.cluster.policies import SCHEDULERS
 from esa.job import Pool
 from esa.net.impairment import Impairment
 from esa.policy import POLICIES
+from esa.sim import simulate
 from esa.workloads import DDP_CAP_BYTES, MODELS, priorities, profile
 from esa.workloads import buckets as buckets_of
 from experiments.specs.scenario import Scenario
@@ -90,7 +91,12 @@ def test_the_scenarios_here_are_good() -> None:
     [
         ('name = "two"', 'name = "two"\ncolour = 1', "colour", "policy, lanes"),
         ('name = "two"', "", "name", "missing"),
-        ('name = "two"', 'name = "two"\ntransport = "gloo"', "transport", "ina"),
+        (
+            'name = "two"',
+            'name = "two"\ntransport = "gloo"\nvirtual.carry_gradients = true',
+            "virtual.carry_gradients",
+            "allowed: ina",
+        ),
         ('name = "two"', 'name = "two"\nlanes = 128', "lanes", "64, 256"),
         ('name = "two"', 'name = "two"\nlanes = 256\nvirtual.carry_gradients = true', "lanes", "allowed: 64"),
         ('name = "two"', 'name = "two"\nvirtual.scheduler = "best"', "virtual.scheduler", "fifo, first-fit"),
@@ -442,3 +448,11 @@ def test_hosts_have_as_many_workers_as_gpus(tmp_path: Path) -> None:
     assert (fabric.hosts, fabric.gpus, fabric.places) == (8, 2, 16)
     problem = "jobs[0].workers: 16 workers and a PS need a GPU each; allowed: 1 to 15 on 8 hosts of 2 GPUs"
     assert problem in refusal(tmp_path, text.replace("workers = 3", "workers = 16"))
+
+
+def test_gloo_is_a_ring(tmp_path: Path) -> None:
+    scenario = load(tmp_path, GOOD.replace('name = "two"', 'name = "two"\ntransport = "gloo"'))
+    assert [job.transport for job in plan_of(scenario).jobs] == ["ring", "ring"]
+    outcome = simulate(plan_of(scenario))
+    assert outcome.incomplete is None
+    assert all(job.jct_s is not None and job.via_ps == 0 for job in outcome.jobs)
