@@ -55,11 +55,13 @@ class _Submission(NamedTuple):
 
 
 @native
-def _run(channel: Channel, operations: Operations, state: WorkerState) -> int:
-    """Move packets until an operation completes, the worker gives up or closes; return 0 or a negative errno."""
+def _run(channel: Channel, operations: Operations, state: WorkerState, failed: int) -> int:
+    """Move packets until an operation completes, the worker fails or closes; return 0 or a negative errno.
+
+    failed: whether the caller knows already that it has failed; it may fail between two calls.
+    """
     progress = operations.progress[0]
     completed = progress["completed"]
-    failed = state.worker[0]["failed"]
     while True:
         received = receive(channel)
         if received < 0:
@@ -141,7 +143,7 @@ class WorkerEndpoint:
             ended = operations()
             ended.progress[0]["closing"] = 1
             state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
-            _run(open_channel(sock, waker, 64), ended, state)
+            _run(open_channel(sock, waker, 64), ended, state, 0)
 
     def all_reduce(
         self, lanes: Lanes, priority: int = 128, exponents: Exponents | None = None, *, out: Lanes | None = None
@@ -202,7 +204,7 @@ class WorkerEndpoint:
         progress = self._operations.progress[0]
         done = 0
         while not progress["closing"]:
-            error = _run(self._channel, self._operations, self._state)
+            error = _run(self._channel, self._operations, self._state, int(self._error is not None))
             while done < progress["completed"]:
                 with self._lock:
                     submission = self._running.popleft()

@@ -6,6 +6,7 @@ Times are integer nanoseconds, sizes bytes, rates bits per second.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
@@ -227,12 +228,12 @@ class Plan:
                 raise ValueError(f"jobs: {job.name} is given twice")
             seen.add(job.name)
             try:
-                _check_job(job)
+                _check_job(job, self.fabric.gpus)
             except ValueError as error:
                 raise ValueError(f"job {job.name}: {error}") from None
 
 
-def _check_job(job: SimulatedJob) -> None:
+def _check_job(job: SimulatedJob, gpus: int) -> None:
     _one_of("policy", job.policy, tuple(POLICIES))
     _one_of("transport", job.transport, TRANSPORTS)
     for name, least in (("workers", 1), ("window", 1), ("submit_ns", 0), ("ttl_us", 0)):
@@ -241,8 +242,9 @@ def _check_job(job: SimulatedJob) -> None:
         _check_training(job)
     if job.hosts is None:
         return
-    if len(job.hosts) != job.workers + 1 or len(set(job.hosts)) != len(job.hosts):
-        raise ValueError(f"hosts: {list(job.hosts)}; allowed: {job.workers + 1} different ones, the last for the PS")
+    if len(job.hosts) != job.workers + 1 or max(Counter(job.hosts).values()) > gpus:
+        each = "each once" if gpus == 1 else f"each at most {gpus} times"
+        raise ValueError(f"hosts: {list(job.hosts)}; allowed: {job.workers + 1}, {each}, the last for the PS")
 
 
 def _check_training(job: SimulatedJob) -> None:

@@ -5,10 +5,11 @@ python experiments/examples/simulate.py
 
 import numpy as np
 
+from esa.fabric import Link, rack
 from esa.job import Pool
-from esa.sim import Bucket, Fabric, Link, Plan, SimulatedJob, Timers, simulate
+from esa.sim import Bucket, Fabric, Plan, SimulatedJob, Timers, simulate
 
-RACK = Fabric(racks=(5,), host_link=Link(rate_bps=100e9, delay_ns=1000, queue_packets=1000))
+RACK = Fabric(rack([Link(rate_bps=100e9, delay_ns=1000, queue_packets=1000)] * 5))
 TIMERS = Timers(rto_initial_ns=1_000_000, rto_floor_ns=200_000, rto_ceiling_ns=20_000_000, overtaken_floor_ns=10_000)
 
 for policy in ("esa", "atp", "switchml", "ps"):

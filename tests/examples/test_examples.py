@@ -49,9 +49,9 @@ def test_simulate() -> None:
     assert [line.split()[0] for line in lines] == ["esa", "atp", "switchml", "ps"]
 
 
-def test_controller() -> None:
+def test_add_job() -> None:
     with running_switch("embedded") as process:
-        assert output(start("controller.py", process.address)) == ["mnist: 2 workers, completed: 0"]
+        assert output(start("add_job.py", process.address)) == ["mnist: 2 workers, completed: 0"]
 
 
 @pytest.mark.parametrize("name", ["all_reduce.py", "train.py"])

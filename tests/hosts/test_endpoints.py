@@ -9,15 +9,20 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
 import numpy as np
 import pytest
 
 from esa.float_sum import all_reduce_float
 from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
+from esa.hosts.channel import Waker, open_channel
+from esa.hosts.operations import operations
+from esa.hosts.worker import _run as worker_engine
 from esa.job import Run
+from esa.net import open_udp_socket
 from esa.net.impairment import Impairment, LinkFaults
+from esa.protocol import worker_state
 from esa.transport import Transport
 from esa.wire import ESA_PORT
 from tests.hosts.rig import WAIT_S, make_loopback_job
@@ -252,3 +257,10 @@ def test_bad_links_change_the_time_but_not_the_sum():
 def test_hosts_do_not_need_torch():
     code = "import sys, esa.hosts.__main__; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_a_failure_between_two_turns_of_the_engine_is_seen() -> None:
+    with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock:
+        state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
+        state.worker[0]["failed"] = 1
+        assert worker_engine(open_channel(sock, waker, 64), operations(), state, 0) == 0

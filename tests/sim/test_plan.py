@@ -35,7 +35,7 @@ GOOD = plan(job(buckets=[bucket(3), bucket(2)], iterations=2), lanes=64)
         ({"jitter": math.nan}, "job job: jitter: nan"),
         ({"straggle": 1.1}, "job job: straggle: 1.1; allowed: 0 to 1"),
         ({"slowdown": 0.5}, "job job: slowdown: 0.5; allowed: 1 or more"),
-        ({"hosts": (0, 1)}, r"job job: hosts: \[0, 1\]; allowed: 3 different ones, the last for the PS"),
+        ({"hosts": (0, 1)}, r"job job: hosts: \[0, 1\]; allowed: 3, each once, the last for the PS"),
         ({"hosts": (0, 1, 0)}, "job job: hosts"),
     ],
 )

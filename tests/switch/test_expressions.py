@@ -82,7 +82,8 @@ def evaluate(code: str, fields: Mapping[Field, int], scope: Scope) -> int:
     names: dict[str, Any] = {name: getattr(helpers, name) for name in scope.helpers}
     f = np.array([word(fields[field]) for field in FIELDS], np.int64)
     with np.errstate(all="ignore"):
-        return int(eval(code, {**names, **scope.constants, "f": f, "np": np}))
+        found = int(eval(code, {**names, **scope.constants, "f": f, "np": np}))
+    return word(found)  # constants are Python's integers here, and words where the code is compiled
 
 
 def word(number: int) -> int:

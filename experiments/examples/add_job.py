@@ -1,7 +1,7 @@
 """A job on a switch that runs, added by hand and looked at: what `esactl job add` and `esactl counters` do.
 
 esa-switch --no-p4 --device-id 0 -- --grpc-server-addr 127.0.0.1:9559 &
-python experiments/examples/controller.py 127.0.0.1:9559
+python experiments/examples/add_job.py 127.0.0.1:9559
 """
 
 import sys
