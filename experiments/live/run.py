@@ -21,7 +21,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,11 +29,12 @@ from rich.console import Console
 from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
 from controller.coordinator import Coordinator
 from esa.errors import EsaError
-from esa.report.records import RECORDS, JobSummary, Summary
+from esa.report.records import RECORDS, Summary
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.live.faults import injected, write_port_faults
 from experiments.live.links import link_rates_mbps, queue_bytes
+from experiments.live.measured import Measured, Worker, summarise
 from experiments.live.plan import JobPlan, plan
 from experiments.live.progress import RunProgress
 from experiments.specs.scenario import Scenario
@@ -60,36 +60,6 @@ ENVIRONMENT = {
 
 class RunError(EsaError, RuntimeError):
     """The run did not end as it should; the text names the job and what happened."""
-
-
-@dataclass
-class Worker:
-    """One rank's process and what it said."""
-
-    plan: JobPlan
-    rank: int
-    process: subprocess.Popen[bytes]
-    log: Path
-    ready: bool = False
-    iterations: int = 0
-    end: dict[str, Any] | None = None
-    failed: bool = False
-    buffer: bytes = b""
-
-    @property
-    def name(self) -> str:
-        return f"job {self.plan.name} rank {self.rank}"
-
-
-@dataclass
-class Measured:
-    """What a run has shown so far."""
-
-    workers: list[Worker] = field(default_factory=list)
-    go: dict[str, float] = field(default_factory=dict)  # job -> submission, monotonic seconds
-    counters: dict[str, dict[str, int]] = field(default_factory=dict)
-    occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
-    failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
 
 
 def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = False) -> tuple[Summary, Path]:
@@ -506,50 +476,6 @@ class _Run:
             digests = {w.end["weights_sha256"] for w in self.measured.workers if w.plan is job and w.end}
             if len(digests) != 1:
                 raise RunError(f"job {job.name}: the final weights differ between its workers: {', '.join(digests)}")
-
-
-def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Summary:
-    """What a run has shown, whole or not."""
-    jobs = []
-    for spec in scenario.job_specs:
-        workers = [worker for worker in measured.workers if worker.plan.name == spec.name]
-        ends = [worker.end for worker in workers if worker.end is not None]
-        job = JobSummary(
-            name=spec.name,
-            workers=spec.workers,
-            iterations=min((worker.iterations for worker in workers), default=0),
-        )
-        for count in ("fragments", "resends", "via_ps"):
-            setattr(job, count, sum(end["network"].get(count, 0) for end in ends))
-        if ends and len(ends) == len(workers):
-            job.jct_s = max(end["end"] for end in ends) - measured.go[spec.name]
-            job.compute_s = _mean(end["statistics"]["compute_s"] for end in ends)
-            job.comm_s = _mean(end["statistics"]["comm_s"] for end in ends)
-            job.final_loss = ends[0]["loss"]
-            job.accuracy = ends[0]["accuracy"]
-        jobs.append(job)
-    times = [job.jct_s for job in jobs if job.jct_s is not None]
-    whole = len(times) == len(jobs)
-    return Summary(
-        scenario=scenario.name,
-        policy=scenario.method,
-        switch=scenario.live.switch,
-        topology=scenario.topology,
-        seed=scenario.seed,
-        jobs=jobs,
-        mean_jct_s=_mean(times) if whole else None,
-        makespan_s=max(measured.go[job.name] + job.jct_s for job in jobs) - min(measured.go.values())
-        if whole
-        else None,
-        switch_counters=measured.counters,
-        occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
-        incomplete=problem,
-    )
-
-
-def _mean(values: Any) -> float:
-    values = list(values)
-    return sum(values) / len(values)
 
 
 def _tail(log: Path, lines: int = 12) -> str:

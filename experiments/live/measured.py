@@ -1,0 +1,86 @@
+"""What a live run has shown so far, and its summary."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from esa.report.records import JobSummary, Summary
+from experiments.live.plan import JobPlan
+from experiments.specs.scenario import Scenario
+
+
+@dataclass
+class Worker:
+    """One rank's process and what it said."""
+
+    plan: JobPlan
+    rank: int
+    process: subprocess.Popen[bytes]
+    log: Path
+    ready: bool = False
+    iterations: int = 0
+    end: dict[str, Any] | None = None
+    failed: bool = False
+    buffer: bytes = b""
+
+    @property
+    def name(self) -> str:
+        return f"job {self.plan.name} rank {self.rank}"
+
+
+@dataclass
+class Measured:
+    """What a run has shown so far."""
+
+    workers: list[Worker] = field(default_factory=list)
+    go: dict[str, float] = field(default_factory=dict)  # job -> submission, monotonic seconds
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
+    failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
+
+
+def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Summary:
+    """What a run has shown, whole or not."""
+    jobs = []
+    for spec in scenario.job_specs:
+        workers = [worker for worker in measured.workers if worker.plan.name == spec.name]
+        ends = [worker.end for worker in workers if worker.end is not None]
+        job = JobSummary(
+            name=spec.name,
+            workers=spec.workers,
+            iterations=min((worker.iterations for worker in workers), default=0),
+        )
+        for count in ("fragments", "resends", "via_ps"):
+            setattr(job, count, sum(end["network"].get(count, 0) for end in ends))
+        if ends and len(ends) == len(workers):
+            job.jct_s = max(end["end"] for end in ends) - measured.go[spec.name]
+            job.compute_s = _mean(end["statistics"]["compute_s"] for end in ends)
+            job.comm_s = _mean(end["statistics"]["comm_s"] for end in ends)
+            job.final_loss = ends[0]["loss"]
+            job.accuracy = ends[0]["accuracy"]
+        jobs.append(job)
+    times = [job.jct_s for job in jobs if job.jct_s is not None]
+    whole = len(times) == len(jobs)
+    return Summary(
+        scenario=scenario.name,
+        policy=scenario.method,
+        switch=scenario.live.switch,
+        topology=scenario.topology,
+        seed=scenario.seed,
+        jobs=jobs,
+        mean_jct_s=_mean(times) if whole else None,
+        makespan_s=max(measured.go[job.name] + job.jct_s for job in jobs) - min(measured.go.values())
+        if whole
+        else None,
+        switch_counters=measured.counters,
+        occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
+        incomplete=problem,
+    )
+
+
+def _mean(values: Any) -> float:
+    values = list(values)
+    return sum(values) / len(values)

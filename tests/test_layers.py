@@ -1,0 +1,79 @@
+"""Imports point down, and nowhere in a circle."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+from esa import sources
+
+# Who may be imported by whom: what begins with the first does not import what begins with any of the others.
+FORBIDDEN = {
+    "esa": ("controller", "topologies", "experiments"),
+    "controller": ("topologies", "experiments"),
+    "esa.fabric": ("esa.sim", "esa.entries", "esa.switch", "esa.hosts", "esa.protocol"),
+    "esa.switch": ("esa.protocol", "esa.entries", "esa.sim", "esa.hosts", "esa.job", "esa.wire", "esa.policy"),
+    "esa.net": ("esa.protocol", "esa.entries", "esa.sim", "esa.hosts", "esa.job", "esa.wire", "esa.policy"),
+    "esa.protocol": ("esa.hosts", "esa.sim", "esa.switch", "esa.entries"),
+    "esa.entries": ("esa.sim", "esa.hosts", "esa.protocol"),
+    "esa.cluster": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
+    "esa.workloads": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
+    "esa.sim.engine": (
+        "esa.sim.fabric",
+        "esa.sim.transport",
+        "esa.sim.loop",
+        "esa.sim.plan",
+        "esa.protocol",
+        "esa.wire",
+    ),
+    "esa.hosts": ("esa.sim", "esa.switch", "esa.torch"),
+    "esa.sim": ("esa.hosts", "esa.torch"),
+    "topologies": ("experiments",),
+}
+
+
+def modules() -> dict[str, Path]:
+    """By name, without the packages' own files: those only pass on what is inside."""
+    found = {}
+    for package in sources.PACKAGES:
+        for path in (sources.ROOT / package).rglob("*.py"):
+            found[".".join(path.relative_to(sources.ROOT).with_suffix("").parts).removesuffix(".__init__")] = path
+    return found
+
+
+def imported(path: Path, known: dict[str, Path], *, everywhere: bool) -> Iterator[str]:
+    """Modules of the project that a file imports; only when it is loaded, or also when a function of it is called."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else ast.iter_child_nodes(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in known)
+        elif isinstance(node, ast.ImportFrom) and node.module in known:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                yield inner if inner in known else node.module
+
+
+def under(module: str, package: str) -> bool:
+    return module == package or module.startswith(f"{package}.")
+
+
+def test_no_module_is_loaded_in_a_circle() -> None:
+    known = modules()
+    TopologicalSorter({name: set(imported(path, known, everywhere=False)) for name, path in known.items()}).prepare()
+
+
+@pytest.mark.parametrize("package", FORBIDDEN)
+def test_imports_point_down(package: str) -> None:
+    known = modules()
+    upwards = [
+        f"{name} imports {other}"
+        for name, path in known.items()
+        if under(name, package)
+        for other in imported(path, known, everywhere=True)
+        if any(under(other, above) for above in FORBIDDEN[package])
+    ]
+    assert not upwards
