@@ -110,6 +110,12 @@ class Client:
         self.send(request)
         return self.receive()
 
+    def become_primary(self, election_id: int) -> None:
+        """Be elected, whatever news of earlier elections are still to be read."""
+        answer = self.elect(election_id)
+        while (answer.arbitration.status.code, answer.arbitration.election_id.low) != (0, election_id):
+            answer = self.receive()
+
     def _identify(self, request):
         request.device_id, request.role = self.device_id, self.role
         if self.election_id is not None:

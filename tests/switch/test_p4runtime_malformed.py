@@ -314,7 +314,7 @@ def test_of_writers_at_the_same_time_only_the_primary_writes(client: Client, mod
     finally:
         for rival in rivals:
             rival.close()
-        client.elect(20)
+        client.become_primary(20)
 
 
 def test_streams_that_never_say_who_they_are_do_not_lock_others_out(client: Client) -> None:
