@@ -54,8 +54,19 @@ class JobInfo:
         return self.left * self.iteration_ns
 
 
+class Placed:
+    """What has a place: a GPU for each rank, in order, and the PS's."""
+
+    workers: tuple[Gpu, ...]
+    server: Gpu
+
+    @property
+    def gpus(self) -> tuple[Gpu, ...]:
+        return *self.workers, self.server
+
+
 @dataclass(frozen=True)
-class Running:
+class Running(Placed):
     """A job that runs, since when, and on which GPUs: its ranks' in order, and its PS's."""
 
     job: JobInfo
@@ -63,22 +74,14 @@ class Running:
     workers: tuple[Gpu, ...]
     server: Gpu
 
-    @property
-    def gpus(self) -> tuple[Gpu, ...]:
-        return *self.workers, self.server
-
 
 @dataclass(frozen=True)
-class Start:
+class Start(Placed):
     """A waiting job gets GPUs: ranks rack by rack, and the PS."""
 
     job: int
     workers: tuple[Gpu, ...]
     server: Gpu
-
-    @property
-    def gpus(self) -> tuple[Gpu, ...]:
-        return *self.workers, self.server
 
 
 @dataclass(frozen=True)
