@@ -3,6 +3,7 @@
 Numba keeps compiled code on disk per source file, but a function's code contains the functions and constants of other
 files. After a change in one of them it would load what was compiled before. So a module's code is kept in a folder
 named after the hash of the module and of all that it imports, and of the compiled P4 programs where it calls those.
+Where the file lies and when it was written play no part: checkouts and installed wheels of the same code share it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core.caching import _CacheLocator
 
 from esa import sources
 
@@ -56,6 +58,28 @@ def _prune(parent: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
+class ByContent(_CacheLocator):  # type: ignore[misc]
+    """Tells Numba (NUMBA_CACHE_LOCATOR_CLASSES) where a function's machine code is: in its file's `native_folder`."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._line = function.__code__.co_firstlineno
+        self._folder = native_folder(Path(file).resolve())
+
+    @classmethod
+    def from_function(cls, function: Callable[..., Any], file: str) -> ByContent:
+        return cls(function, file)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        """What must not have changed: the folder's name says it."""
+        return self._folder.name
+
+    def get_disambiguator(self) -> str:
+        return str(self._line)
+
+
 def native(function: _F) -> _F:
     """Compile `function` on first call, cached on disk, running without the interpreter lock.
 
@@ -78,10 +102,9 @@ def native_inlined(function: _F) -> _F:
 
 
 def _compiled(function: _F, **options: Any) -> _F:
-    before = numba.config.CACHE_DIR
-    file = Path(function.__code__.co_filename).resolve()
-    numba.config.CACHE_DIR = str(native_folder(file))  # read when a function is decorated
+    before = numba.config.CACHE_LOCATOR_CLASSES
+    numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByContent.__name__}"  # read when a function is decorated
     try:
         return cast(_F, numba.njit(nogil=True, cache=True, **options)(function))
     finally:
-        numba.config.CACHE_DIR = before
+        numba.config.CACHE_LOCATOR_CLASSES = before

@@ -14,37 +14,55 @@ import pytest
 import esa
 from esa.native import native_folder
 
-PROGRAM = "from user import answer; print(answer())"
+PROGRAM = "from esa.user import answer; print(answer())"
 RULE = "from esa.native import native\n\n@native\ndef rule():\n    return {}\n"
 USER = "from esa.native import native\nfrom esa.rule import rule\n\n@native\ndef answer():\n    return rule()\n"
 
 
-def test_a_change_in_another_file_is_seen(tmp_path: Path) -> None:
-    # `answer` holds the code of `rule`, and its own file does not change.
-    package = tmp_path / "esa"
-    package.mkdir()
+def copy_of_package(folder: Path, value: int) -> None:
+    package = folder / "esa"
+    package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
     for name in ("native.py", "sources.py"):
         shutil.copy(Path(esa.__file__).parent / name, package)
-    (tmp_path / "user.py").write_text(USER)
-    answers = []
+    (package / "rule.py").write_text(RULE.format(value))
+    (package / "user.py").write_text(USER)
+
+
+def answer_of(folder: Path, cache: Path) -> int:
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        cwd=folder,
+        env={
+            "XDG_CACHE_HOME": str(cache),
+            "PYTHONPATH": str(folder),
+            "PYTHONDONTWRITEBYTECODE": "1",  # or an old .pyc of the same second is taken
+        },
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=True,
+    )
+    return int(done.stdout)
+
+
+def test_a_change_in_another_file_is_seen(tmp_path: Path) -> None:
+    # `answer` holds the code of `rule`, and its own file does not change.
     for value in (1, 2):
-        (package / "rule.py").write_text(RULE.format(value))
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM],
-            cwd=tmp_path,
-            env={
-                "XDG_CACHE_HOME": str(tmp_path / "cache"),
-                "PYTHONPATH": str(tmp_path),
-                "PYTHONDONTWRITEBYTECODE": "1",  # or an old .pyc of the same second is taken
-            },
-            capture_output=True,
-            text=True,
-            timeout=100,
-            check=True,
-        )
-        answers.append(int(done.stdout))
-    assert answers == [1, 2]
+        copy_of_package(tmp_path, value)
+        assert answer_of(tmp_path, tmp_path / "cache") == value
+
+
+def test_copies_of_the_same_code_share_its_machine_code(tmp_path: Path) -> None:
+    written = []
+    for number, folder in enumerate((tmp_path / "one", tmp_path / "two")):
+        copy_of_package(folder, 7)
+        for file in (folder / "esa").iterdir():
+            os.utime(file, (1e9 + number, 1e9 + number))
+        assert answer_of(folder, tmp_path / "cache") == 7
+        written.append({path: path.stat().st_mtime_ns for path in tmp_path.joinpath("cache").rglob("*.nb?")})
+    assert len(written[0]) == 4  # an index and the code of two functions
+    assert written[1] == written[0]
 
 
 def test_old_versions_are_taken_away_once_nobody_uses_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

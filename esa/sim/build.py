@@ -68,11 +68,11 @@ def build(plan: Plan) -> Built:
     n["server_ps"], n["switch_ps"] = fabric.costs.server_ns * PS_PER_NS, fabric.switch_ns * PS_PER_NS
     n["cores"] = fabric.costs.cores
     n["mark_above"] = NONE if fabric.ecn_packets is None else fabric.ecn_packets
-    n["faulty"], n["job_over"] = bool(fabric.faults), NONE
+    n["faulty"], n["job_over"], n["unfinished"] = bool(fabric.faults), NONE, NONE
 
     world = World(
         numbers=numbers,
-        events=new_events(_EVENTS),
+        events=new_events(_EVENTS, plan.seed),
         lines=wire(graph, switches.line, hosts, usual_bytes),
         pool=new_pool(_POOL, packet_bytes(plan.lanes)),
         switches=switches,

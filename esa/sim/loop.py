@@ -33,7 +33,7 @@ from esa.protocol import (
     worker_room,
     worker_send,
 )
-from esa.sim.engine.events import SOURCE_BITS, Events, pop, push, replace
+from esa.sim.engine.events import SOURCE_BITS, Events, pop, push, replace, source_of
 from esa.sim.engine.lines import (
     NONE,
     PS_PER_NS,
@@ -97,6 +97,7 @@ NUMBERS = np.dtype(
         ("wire_bytes", np.int64),  # of an ESA packet
         ("faulty", np.int64),
         ("job_over", np.int64),
+        ("unfinished", np.int64),  # the endpoint that had more to send than there was room for, or NONE
         # Counters.
         ("packet_hops", np.int64),
         ("server_bytes", np.int64),
@@ -138,30 +139,25 @@ def run(world: World, until_ns: int) -> int:
     numbers = world.numbers[0]
     events = world.events
     numbers["job_over"] = NONE
-    while events.fill[0] > 0:
+    while events.fill[0] > 0 or numbers["unfinished"] != NONE:
         if world.pool.spare[0] < SPARE_ROWS or len(events.key) - events.fill[0] < SPARE_EVENTS:
             return NEEDS_ROOM
-        key = events.key[0]
-        now_ns = key >> SOURCE_BITS
-        if now_ns >= until_ns:
-            numbers["now_ns"] = until_ns
-            return UNTIL
-        numbers["now_ns"] = now_ns
-        source = key & ((1 << SOURCE_BITS) - 1)
-        endpoint = NONE  # who may have something to say
-        if source < numbers["endpoint_source"]:
-            endpoint = _end_of_line(world, source, now_ns)
+        now_ns = numbers["now_ns"]
+        endpoint = numbers["unfinished"]  # who may have something to say
+        if endpoint != NONE:
+            numbers["unfinished"] = NONE
         else:
-            pop(events)
-            if source < numbers["compute_source"]:
-                if world.timer_ns[source - numbers["endpoint_source"]] == now_ns:
-                    endpoint = source - numbers["endpoint_source"]
-                    world.timer_ns[endpoint] = _NEVER
-            elif source < numbers["held_source"]:
-                endpoint = source - numbers["compute_source"]
-                _proceed(world, endpoint, now_ns)
+            now_ns = events.key[0] >> SOURCE_BITS
+            if now_ns >= until_ns:
+                numbers["now_ns"] = until_ns
+                return UNTIL
+            numbers["now_ns"] = now_ns
+            source = source_of(events, events.key[0])
+            if source < numbers["endpoint_source"]:
+                endpoint = _end_of_line(world, source, now_ns)
             else:
-                endpoint = _go_on(world, source - numbers["held_source"], now_ns)
+                pop(events)
+                endpoint = _not_a_packet(world, source, now_ns)
         if endpoint >= numbers["first_end"]:
             _converse(world, endpoint - numbers["first_end"], now_ns)
         elif endpoint >= numbers["workers"]:
@@ -174,11 +170,28 @@ def run(world: World, until_ns: int) -> int:
     return IDLE
 
 
+@native_inlined
+def _not_a_packet(world: World, source: int, now_ns: int) -> int:
+    """A timer runs out, somebody has computed, a fault lets go; return who may have something to say, or NONE."""
+    numbers = world.numbers[0]
+    endpoint = NONE
+    if source < numbers["compute_source"]:
+        if world.timer_ns[source - numbers["endpoint_source"]] == now_ns:
+            endpoint = source - numbers["endpoint_source"]
+            world.timer_ns[endpoint] = _NEVER
+    elif source < numbers["held_source"]:
+        endpoint = source - numbers["compute_source"]
+        _proceed(world, endpoint, now_ns)
+    else:
+        endpoint = _go_on(world, source - numbers["held_source"], now_ns)
+    return endpoint
+
+
 @native
 def begin(world: World, w: int, now_ns: int) -> None:
-    """A worker begins its job."""
+    """A worker begins its job; which of those that begin now sends first is as in every nanosecond."""
     _proceed(world, w, now_ns)
-    _work(world, w, now_ns)
+    _set_timer(world, w, now_ns)
     if world.ranks.rank[w]["through"]:  # it had nothing to do that takes time
         push(world.events, now_ns, world.numbers[0]["compute_source"] + w)
 
@@ -400,7 +413,10 @@ def _work(world: World, w: int, now_ns: int) -> None:
         count, wake_ns = worker_send(state, world.outbox, now_ns)
         for i in range(count):
             _send(world, world.host_of[w], world.workers.template, w, i, numbers["send_ps"], now_ns)
-    _set_timer(world, w, wake_ns)
+    if wake_ns <= now_ns:
+        numbers["unfinished"] = w
+    else:
+        _set_timer(world, w, wake_ns)
     if state.worker[0]["failed"]:
         job["failed"] = 1
         numbers["job_over"] = ranks.rank[w]["job"]
@@ -476,7 +492,10 @@ def _serve(world: World, k: int, now_ns: int) -> None:
             template = servers.templates[k] + (0 if to == MULTICAST else to)
             _send(world, world.host_of[endpoint], servers.template, template, i, numbers["server_ps"], now_ns)
             numbers["server_bytes"] += numbers["wire_bytes"]
-    _set_timer(world, endpoint, wake_ns)
+    if wake_ns <= now_ns:
+        numbers["unfinished"] = endpoint
+    else:
+        _set_timer(world, endpoint, wake_ns)
 
 
 @native_inlined

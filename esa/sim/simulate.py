@@ -15,7 +15,7 @@ import numpy as np
 from esa.net.faults import fault_counters
 from esa.sim.background import flow_outcomes, flows_are_over, start_flows
 from esa.sim.build import build
-from esa.sim.engine.events import MAX_SOURCES, NOTHING, Events
+from esa.sim.engine.events import MAX_SOURCES, NOTHING
 from esa.sim.engine.lines import grown
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
@@ -111,5 +111,5 @@ def _with_room(world: World) -> World:
     key = world.events.key
     if len(key) - world.events.fill[0] < SPARE_EVENTS:
         more = np.full(len(key), NOTHING, np.int64)
-        world = world._replace(events=Events(np.concatenate([key, more]), world.events.fill))
+        world = world._replace(events=world.events._replace(key=np.concatenate([key, more])))
     return world

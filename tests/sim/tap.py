@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from esa.sim import Outcome, Plan, loop
-from esa.sim.engine.events import SOURCE_BITS
+from esa.sim.engine.events import SOURCE_BITS, source_of
 from esa.sim.loop import IDLE, UNTIL, World
 
 Look = Callable[[World, int], None]
@@ -60,6 +60,7 @@ def next_ns(world: World) -> int:
 def arrivals(world: World, now_ns: int) -> Iterator[tuple[int, int]]:
     """(line, row of the pool) of the packets that arrive at their lines' ends now, in the order in which they do."""
     keys = world.events.key[: world.events.fill[0]]
-    now = np.sort(keys[keys >> SOURCE_BITS == now_ns]) & ((1 << SOURCE_BITS) - 1)
-    for line in now[now < len(world.lines)].tolist():
-        yield line, int(world.lines[line]["first"])
+    for key in np.sort(keys[keys >> SOURCE_BITS == now_ns]).tolist():
+        line = source_of(world.events, key)
+        if line < len(world.lines):
+            yield line, int(world.lines[line]["first"])

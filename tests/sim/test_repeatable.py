@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from esa.sim import Outcome, Plan, build, simulate
-from tests.sim.plans import bad_links, bucket, job, leaf_spine, plan, rack
+from tests.sim.plans import PACKET_NS, bad_links, bucket, job, leaf_spine, ns, plan, rack
 from tests.sim.tap import final_world
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -68,9 +68,23 @@ def test_other_dice_give_another_outcome(given: dict, other: dict) -> None:
     assert simulate(busy_plan(**given)).end_s != simulate(busy_plan(**other)).end_s
 
 
-def test_without_dice_a_seed_changes_nothing() -> None:
-    still = [simulate(busy_plan(fault_seed=None, jitter=0.0, seed=seed, lanes=64)) for seed in (1, 2)]
-    assert fingerprint(still[0]) == fingerprint(still[1])
+def test_without_dice_and_ties_a_seed_changes_nothing() -> None:
+    alone = [simulate(plan(job(workers=1, buckets=[bucket(200)]), seed=seed)) for seed in (1, 2)]
+    assert fingerprint(alone[0]) == fingerprint(alone[1])
+
+
+def test_of_two_jobs_that_meet_at_a_queue_each_comes_first_as_often() -> None:
+    """Their first packets reach the rack's switch in the same nanosecond, and go up by the same cable."""
+    fabric = leaf_spine((2, 2))
+    jobs = [job(name, "ps", workers=1, buckets=[bucket(1)], hosts=(k, 2 + k)) for k, name in enumerate("ab")]
+    firsts = 0
+    for seed in range(40):
+        a, b = (outcome.jct_s for outcome in simulate(plan(*jobs, fabric=fabric, seed=seed)).jobs)
+        again = simulate(plan(*jobs, fabric=fabric, seed=seed)).jobs
+        assert [outcome.jct_s for outcome in again] == [a, b]
+        assert abs(ns(a) - ns(b)) == PACKET_NS
+        firsts += ns(a) < ns(b)
+    assert 10 <= firsts <= 30
 
 
 def test_gradients_cost_no_time() -> None:

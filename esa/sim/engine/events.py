@@ -1,9 +1,12 @@
 """What happens next: a heap of (time, source).
 
 A source is whatever can have something happen to it: a line whose first packet arrives, an endpoint whose timer runs
-out, a worker that has finished computing, a packet that a fault holds back. Time and source share one 64-bit key, so
-events of one nanosecond happen in the order of their sources and a run repeats bit for bit. Every source but the
-endpoints' timers has at most one event, so the heap stays small however many packets are on their way.
+out, a worker that has finished computing, a packet that a fault holds back. Every source but the endpoints' timers has
+at most one event, so the heap stays small however many packets are on their way.
+
+Time and source share one 64-bit key. In it the source is scrambled, with the time and the simulation's seed for a key:
+what happens in one nanosecond happens in an order that favours nobody, and a run repeats bit for bit. Scrambling maps
+the sources' numbers one to one onto themselves, so the key says which source it was.
 """
 
 from __future__ import annotations
@@ -19,24 +22,53 @@ SOURCE_BITS = 20
 MAX_SOURCES = 1 << SOURCE_BITS
 NOTHING = 2**63 - 1  # the key of an empty heap
 _FILL = 0
+_MASK = MAX_SOURCES - 1
+_HALF = SOURCE_BITS // 2  # so x ^= x >> _HALF undoes itself
+_ODD = 0x9E375  # of SOURCE_BITS bits, as all numbers here: products fit in 64
+_INVERSE = pow(_ODD, -1, MAX_SOURCES)
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ARITY = 4  # shallow, and the children of a node share a cache line
 
 
 class Events(NamedTuple):
     """Make one with `new_events`."""
 
-    key: npt.NDArray[np.int64]  # (capacity,): time_ns << SOURCE_BITS | source
+    key: npt.NDArray[np.int64]  # (capacity,): time_ns << SOURCE_BITS | the source, scrambled
     fill: npt.NDArray[np.int64]  # (1,)
+    seed: npt.NDArray[np.uint64]  # (1,): of the order within a nanosecond
 
 
-def new_events(capacity: int) -> Events:
+def new_events(capacity: int, seed: int = 0) -> Events:
     """Room for `capacity` events."""
-    return Events(np.full(capacity, NOTHING, np.int64), np.zeros(1, np.int64))
+    return Events(np.full(capacity, NOTHING, np.int64), np.zeros(1, np.int64), np.full(1, seed, np.uint64))
 
 
 @native
-def _key(time_ns: int, source: int) -> int:
-    return int(np.int64(time_ns) << SOURCE_BITS | source)
+def _salt(time_ns: int, seed: int) -> int:
+    """SOURCE_BITS bits that depend on all of time and seed: half a splitmix64 step (Steele, Lea, Flood 2014)."""
+    z = (np.uint64(time_ns) + np.uint64(seed) * _GOLDEN) * _MIX_1
+    z = (z ^ (z >> np.uint64(29))) * _MIX_2
+    return int(np.int64(z >> np.uint64(64 - SOURCE_BITS)))
+
+
+@native
+def _key(events: Events, time_ns: int, source: int) -> int:
+    x = np.int64(source) ^ _salt(time_ns, events.seed[0])
+    x = x * _ODD & _MASK
+    x ^= x >> _HALF
+    x = x * _ODD & _MASK
+    return int(np.int64(time_ns) << SOURCE_BITS | x)
+
+
+@native
+def source_of(events: Events, key: int) -> int:
+    """The source in a key: what `_key` did, backwards."""
+    x = key & _MASK
+    x = x * _INVERSE & _MASK
+    x ^= x >> _HALF
+    x = x * _INVERSE & _MASK
+    return int(x ^ _salt(key >> SOURCE_BITS, events.seed[0]))
 
 
 @native
@@ -44,7 +76,7 @@ def push(events: Events, time_ns: int, source: int) -> None:
     """Something will happen to `source`. The caller sees to the room."""
     at = events.fill[_FILL]
     events.fill[_FILL] = at + 1
-    key = _key(time_ns, source)
+    key = _key(events, time_ns, source)
     while at > 0:
         parent = (at - 1) // _ARITY
         if events.key[parent] <= key:
@@ -68,7 +100,7 @@ def pop(events: Events) -> None:
 @native
 def replace(events: Events, time_ns: int, source: int) -> None:
     """`pop`, then `push`, in one go."""
-    _sink(events, _key(time_ns, source))
+    _sink(events, _key(events, time_ns, source))
 
 
 @native
