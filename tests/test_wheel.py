@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import json
 import os
 import shutil
 import subprocess
@@ -88,7 +89,32 @@ def test_esactl_loads_the_program(wheel: Path, tmp_path: Path) -> None:
         assert run(esactl, *switch, "load", cwd=tmp_path) == "loaded the 64-lane program, 8192 rows\n"
 
 
-def test_esa_sim_starts_without_grpc_and_torch(wheel: Path, tmp_path: Path) -> None:
+SCENARIO = """
+name = "small"
+aggregators = 64
+
+[network]
+hosts = 3
+rate = "10 Gb/s"
+
+[job_defaults]
+iterations = 2
+scale = 0.001
+window = 16
+
+[[jobs]]
+name = "one"
+model = "communication-heavy"
+workers = 2
+"""
+
+
+def test_esa_sim_simulates_without_grpc_and_torch(wheel: Path, tmp_path: Path) -> None:
     commands = environment(tmp_path / "sim", wheel, ["sim"])
     assert run(commands / "python", "-c", FOUND, cwd=tmp_path) == "['rich']\n"
-    assert "SCENARIO" in run(commands / "esa", "sim", "--help", cwd=tmp_path)
+    (tmp_path / "small.toml").write_text(SCENARIO)
+    run(commands / "esa", "sim", "small.toml", "--results", "results", cwd=tmp_path)
+    (summary,) = tmp_path.glob("results/*/summary.json")
+    (job,) = json.loads(summary.read_text())["jobs"]
+    assert job["jct_s"] > 0
+    assert job["fragments"] > 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from esa.sim.engine.events import push
-from esa.sim.loop import World
+from esa.sim.loop import SimState
 from esa.sim.plan import MAX_FLOW_BYTES, FlowOutcome, Plan
 from esa.sim.transport.connections import BACKGROUND, Pair, open_connection
 from esa.sim.transport.flow_send import flow_is_idle, flow_offer
@@ -27,39 +27,39 @@ def background_pairs(plan: Plan) -> list[Pair]:
     ]
 
 
-def start_flows(plan: Plan, world: World) -> None:
+def start_flows(plan: Plan, sim: SimState) -> None:
     """Each has its one message, and a time at which it begins to send it."""
-    numbers, nodes = world.numbers[0], plan.fabric.graph.nodes
-    for f, flow in enumerate(plan.flows, start=_first(plan, world)):
-        end = int(numbers["first_end"]) + 2 * f
-        world.host_of[end], world.host_of[end + 1] = flow.source, flow.target
-        open_connection(world.connections, f, nodes[flow.source], nodes[flow.target])
-        flow_offer(world.connections.flows, f, MAX_FLOW_BYTES if flow.bytes is None else flow.bytes, 0)
-        world.timer_ns[end] = flow.start_ns
-        push(world.events, flow.start_ns, int(numbers["endpoint_source"]) + end)
+    scalars, nodes = sim.scalars[0], plan.fabric.graph.nodes
+    for f, flow in enumerate(plan.flows, start=_first(plan, sim)):
+        end = int(scalars["first_end"]) + 2 * f
+        sim.host_of[end], sim.host_of[end + 1] = flow.source, flow.target
+        open_connection(sim.connections, f, nodes[flow.source], nodes[flow.target])
+        flow_offer(sim.connections.flows, f, MAX_FLOW_BYTES if flow.bytes is None else flow.bytes, 0)
+        sim.timer_ns[end] = flow.start_ns
+        push(sim.events, flow.start_ns, int(scalars["first_timer_event"]) + end)
 
 
-def flows_are_over(plan: Plan, world: World) -> bool:
+def flows_are_over(plan: Plan, sim: SimState) -> bool:
     """Whether all that was to arrive has."""
-    flows = enumerate(plan.flows, start=_first(plan, world))
-    return all(flow.bytes is None or flow_is_idle(world.connections.flows, f) for f, flow in flows)
+    flows = enumerate(plan.flows, start=_first(plan, sim))
+    return all(flow.bytes is None or flow_is_idle(sim.connections.flows, f) for f, flow in flows)
 
 
-def flow_outcomes(plan: Plan, world: World) -> tuple[FlowOutcome, ...]:
+def flow_outcomes(plan: Plan, sim: SimState) -> tuple[FlowOutcome, ...]:
     """By flow, in the order of the plan."""
-    sender, receiver = world.connections.flows.sender, world.connections.flows.receiver
+    sender, receiver = sim.connections.flows.sender, sim.connections.flows.receiver
     return tuple(
         FlowOutcome(
             name=flow.name,
             bytes=int(receiver[f]["bytes"]),
-            end_s=int(world.connections.record[f]["end_ns"]) / 1e9 if sender[f]["done"] else None,
+            end_s=int(sim.connections.record[f]["end_ns"]) / 1e9 if sender[f]["done"] else None,
             packets=int(sender[f]["packets"]),
             resends=int(sender[f]["resends"]),
         )
-        for f, flow in enumerate(plan.flows, start=_first(plan, world))
+        for f, flow in enumerate(plan.flows, start=_first(plan, sim))
     )
 
 
-def _first(plan: Plan, world: World) -> int:
+def _first(plan: Plan, sim: SimState) -> int:
     """Behind those of the jobs."""
-    return len(world.connections.record) - len(plan.flows)
+    return len(sim.connections.record) - len(plan.flows)

@@ -1,4 +1,4 @@
-"""A plan becomes a world: arrays for the event loop, pipelines for the control plane."""
+"""A plan becomes the state of a simulation: arrays for the event loop, pipelines for the control plane."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, UNKNOWN_SENDER, words
 from esa.sim.background import background_pairs
 from esa.sim.engine.events import MAX_SOURCES, new_events
-from esa.sim.engine.lines import NONE, PS_PER_NS, new_pool
+from esa.sim.engine.lines import NONE, PS_PER_NS, new_packet_pool
 from esa.sim.fabric.switches import new_switches
 from esa.sim.fabric.wiring import wire
 from esa.sim.job_programs import programs_of
-from esa.sim.loop import NUMBERS, OUT_PACKETS, SPARE_ROWS, World
+from esa.sim.loop import OUT_PACKETS, SCALARS, SPARE_BUFFERS, SimState
 from esa.sim.plan import WIRE_OVERHEAD_BYTES, Plan, SimulatedJob
 from esa.sim.ranks import Ranks, join_ranks
 from esa.sim.transport.connections import Pair, new_connections
@@ -27,11 +27,11 @@ from esa.switch.runtime.pipeline import Pipeline
 from esa.wire import packet_bytes
 
 _EVENTS = 4096
-_POOL = 2 * SPARE_ROWS
+_POOL = 2 * SPARE_BUFFERS
 
 
 class Built(NamedTuple):
-    world: World
+    sim: SimState
     pipelines: list[Pipeline]  # by switch, in the order of the graph
     first_worker: list[int]  # by job
 
@@ -42,7 +42,7 @@ def wire_bytes(plan: Plan) -> int:
 
 
 def build(plan: Plan) -> Built:
-    """A world in which nothing has happened yet and no job has hosts."""
+    """A simulation in which nothing has happened yet and no job has hosts."""
     fabric = plan.fabric
     graph, hosts, racks = fabric.graph, fabric.hosts, len(fabric.racks)
     switches, pipelines = new_switches(len(graph.switches), plan.lanes, packet_bytes(plan.lanes))
@@ -51,32 +51,36 @@ def build(plan: Plan) -> Built:
 
     ranks, pairs = _ranks(plan)
     processor = 2 * len(graph.cables)
-    endpoint_source = processor + hosts
-    compute_source = endpoint_source + workers + jobs + 2 * len(pairs)
-    held_source = compute_source + workers
-    if held_source + _POOL >= MAX_SOURCES:
+    first_timer_event = processor + hosts
+    first_compute_event = first_timer_event + workers + jobs + 2 * len(pairs)
+    first_fault_event = first_compute_event + workers
+    if first_fault_event + _POOL >= MAX_SOURCES:
         raise ValueError(f"network: {hosts} hosts and {workers} workers are more than {MAX_SOURCES} sources of events")
 
     usual_bytes = wire_bytes(plan)
-    numbers = np.zeros(1, NUMBERS)
-    n = numbers[0]
+    scalars = np.zeros(1, SCALARS)
+    n = scalars[0]
     n["seed"], n["hosts"], n["workers"] = plan.seed, hosts, workers
     n["first_end"] = workers + jobs
-    n["endpoint_source"], n["compute_source"], n["held_source"] = endpoint_source, compute_source, held_source
+    n["first_timer_event"], n["first_compute_event"], n["first_fault_event"] = (
+        first_timer_event,
+        first_compute_event,
+        first_fault_event,
+    )
     n["processor"], n["first_address"], n["wire_bytes"] = processor, _first_address(graph), usual_bytes
     n["send_ps"], n["receive_ps"] = fabric.costs.send_ns * PS_PER_NS, fabric.costs.receive_ns * PS_PER_NS
     n["server_ps"], n["switch_ps"] = fabric.costs.server_ns * PS_PER_NS, fabric.switch_ns * PS_PER_NS
     n["cores"] = fabric.costs.cores
-    n["mark_above"] = NONE if fabric.ecn_packets is None else fabric.ecn_packets
-    n["faulty"], n["job_over"], n["unfinished"] = bool(fabric.faults), NONE, NONE
+    n["ecn_threshold"] = NONE if fabric.ecn_packets is None else fabric.ecn_packets
+    n["faulty"], n["finished_job"], n["unfinished"] = bool(fabric.faults), NONE, NONE
 
-    world = World(
-        numbers=numbers,
+    sim = SimState(
+        scalars=scalars,
         events=new_events(_EVENTS, plan.seed),
         lines=wire(graph, switches.line, hosts, usual_bytes),
-        pool=new_pool(_POOL, packet_bytes(plan.lanes)),
+        pool=new_packet_pool(_POOL, packet_bytes(plan.lanes)),
         switches=switches,
-        hot=np.zeros(len(graph.switches), np.int64),
+        congested_ports=np.zeros(len(graph.switches), np.int64),
         workers=join_workers([worker_room(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)]),
         servers=join_servers(
             [server_room(plan, k, _any_racks(job, racks)) for k, job in enumerate(plan.jobs)],
@@ -90,14 +94,14 @@ def build(plan: Plan) -> Built:
         timer_ns=np.full(workers + jobs + 2 * len(pairs), NEVER, np.int64),
         host_of=np.full(workers + jobs + 2 * len(pairs), NONE, np.int64),
         endpoint_at=np.full((fabric.addresses, min(jobs, MAX_JOB_INDEX) + 1), NONE, np.int64),
-        sending_ps=np.zeros(hosts, np.int64),
+        cpu_busy_until_ps=np.zeros(hosts, np.int64),
         inbox=words(1, plan.lanes),
         outbox=words(OUT_PACKETS, plan.lanes),
         member=np.full(OUT_PACKETS, UNKNOWN_SENDER, np.int32),
         lanes=np.zeros(plan.lanes, np.int32),
         exponents=np.zeros(0, np.int8),
     )
-    return Built(world, pipelines, first_worker)
+    return Built(sim, pipelines, first_worker)
 
 
 def _any_racks(job: SimulatedJob, racks: int) -> list[int]:

@@ -18,7 +18,7 @@ from esa.protocol.of_job import server_of_job, worker_of_job
 from esa.sim.engine.lines import NONE
 from esa.sim.fabric.addresses import encapsulation
 from esa.sim.fabric.wiring import Control, rack_of
-from esa.sim.loop import World, begin
+from esa.sim.loop import SimState, begin
 from esa.sim.plan import Fabric, Plan, SimulatedJob
 from esa.sim.stopping import can_stop, go_on, one_loop, rounds_done, stop
 from esa.sim.transport.connections import BACKGROUND, open_connection
@@ -88,7 +88,7 @@ class JobsOnHosts:
     def next_submission_ns(self) -> int:
         return self._plan.jobs[self._to_come[0]].submit_ns if self._to_come else NEVER
 
-    def submit_until(self, world: World, now_ns: int) -> None:
+    def submit_until(self, sim: SimState, now_ns: int) -> None:
         """Queue what is submitted by now, and do what the scheduler decides; it is asked if there is any news.
 
         BadInput, one line, if it decides what cannot be done.
@@ -99,10 +99,9 @@ class JobsOnHosts:
         if not self._news:
             return
         self._news = False
-        waiting = [self._info(world, number) for number in self._waiting]
+        waiting = [self._info(sim, number) for number in self._waiting]
         running = [
-            Running(self._info(world, number), at.start_ns, at.workers, at.server)
-            for number, at in self._running.items()
+            Running(self._info(sim, number), at.start_ns, at.workers, at.server) for number, at in self._running.items()
         ]
         decision = self._plan.decide(now_ns, self._cluster, waiting, running)
         check_decision(decision, self._cluster, waiting, running)
@@ -110,33 +109,33 @@ class JobsOnHosts:
             name = self._plan.jobs[decision.resizes[0].job].name
             raise BadInput(f"job {name}: resize: simulated jobs keep their size; allowed: starts and stops")
         for asked in decision.stops:
-            if len(self._flows(world, asked.job)):
+            if len(self._flows(sim, asked.job)):
                 name = self._plan.jobs[asked.job].name
                 raise BadInput(f"job {name}: stop: messages of it are under way; allowed: to let it end")
-            if not can_stop(world.ranks, asked.job):
+            if not can_stop(sim.ranks, asked.job):
                 name = self._plan.jobs[asked.job].name
                 raise BadInput(f"job {name}: stop: its programs are not one loop each; allowed: to let it end")
         for asked in decision.stops:
-            self._stop(world, asked.job, now_ns)
+            self._stop(sim, asked.job, now_ns)
         for start in decision.starts:
-            self._start(world, start, now_ns)
+            self._start(sim, start, now_ns)
         if self._waiting and not (self._running or self._to_come):
             name = self._plan.jobs[self._waiting[0]].name
             raise BadInput(
                 f"job {name}: it waits, nothing runs and nothing is to come; allowed: a scheduler that starts a job"
             )
 
-    def over(self, world: World, number: int) -> None:
+    def over(self, sim: SimState, number: int) -> None:
         """A job has ended, or given up: its GPUs are free."""
-        now_ns = int(world.numbers["now_ns"][0])
-        if not world.ranks.job[number]["failed"]:
+        now_ns = int(sim.scalars["now_ns"][0])
+        if not sim.ranks.job[number]["failed"]:
             self.end_ns[number] = now_ns
-        self._leave(world, number)
+        self._leave(sim, number)
         self._news = True
-        self.submit_until(world, now_ns)
+        self.submit_until(sim, now_ns)
 
-    def _info(self, world: World, number: int) -> JobInfo:
-        return job_info(number, self._plan.jobs[number], rounds_done(world.ranks, number))
+    def _info(self, sim: SimState, number: int) -> JobInfo:
+        return job_info(number, self._plan.jobs[number], rounds_done(sim.ranks, number))
 
     def _endpoints(self, number: int) -> list[int]:
         """Its workers, then its PS."""
@@ -146,69 +145,69 @@ class JobsOnHosts:
     def _places(self, gpus: Sequence[Gpu]) -> list[int]:
         return [self._plan.fabric.address_of(*gpu) for gpu in gpus]
 
-    def _leave(self, world: World, number: int) -> None:
+    def _leave(self, sim: SimState, number: int) -> None:
         """A job's members hear nothing any more, say nothing, and the switches do not know it."""
-        world.ranks.job[number]["open"] = 0
+        sim.ranks.job[number]["open"] = 0
         places = self._places(self._running.pop(number).gpus)
-        world.connections.record["open"][self._flows(world, number)] = 0
+        sim.connections.record["open"][self._flows(sim, number)] = 0
         if self._plan.jobs[number].sums_in_network:
-            world.endpoint_at[places, self._control.run_of(number).job] = NONE
+            sim.endpoint_at[places, self._control.run_of(number).job] = NONE
             self._control.remove(number)
 
-    def _stop(self, world: World, number: int, now_ns: int) -> None:
-        self._leave(world, number)
-        stop(world.ranks, number, now_ns)
-        world.timer_ns[self._endpoints(number)] = NEVER
+    def _stop(self, sim: SimState, number: int, now_ns: int) -> None:
+        self._leave(sim, number)
+        stop(sim.ranks, number, now_ns)
+        sim.timer_ns[self._endpoints(number)] = NEVER
         self._waiting.append(number)
         self._waiting.sort(key=lambda k: (self._plan.jobs[k].submit_ns, k))
 
-    def _start(self, world: World, start: Start, now_ns: int) -> None:
+    def _start(self, sim: SimState, start: Start, now_ns: int) -> None:
         number = start.job
         self._waiting.remove(number)
-        info = self._info(world, number)
+        info = self._info(sim, number)
         self._running[number] = Running(info, now_ns, start.workers, start.server)
         if self.start_ns[number] is None:
             self.start_ns[number] = now_ns
         places = self._places(start.gpus)
-        self._connect(world, number, start.workers)
+        self._connect(sim, number, start.workers)
         if self._plan.jobs[number].sums_in_network:
             job = self._control.add(number, start.gpus)
             for endpoint, place, gpu in zip(self._endpoints(number), places, start.gpus, strict=True):
-                world.host_of[endpoint] = gpu.host
-                world.endpoint_at[place, job.job] = endpoint
-            self._put_states(world, number, places)
-        go_on(world.ranks, number)
-        world.ranks.job[number]["open"] = 1
+                sim.host_of[endpoint] = gpu.host
+                sim.endpoint_at[place, job.job] = endpoint
+            self._put_states(sim, number, places)
+        go_on(sim.ranks, number)
+        sim.ranks.job[number]["open"] = 1
         for worker in self._endpoints(number)[:-1]:
-            begin(world, worker, now_ns)
+            begin(sim, worker, now_ns)
 
-    def _put_states(self, world: World, number: int, places: Sequence[int]) -> None:
+    def _put_states(self, sim: SimState, number: int, places: Sequence[int]) -> None:
         """Workers and PS as at the beginning of a run; they go on counting."""
         job, (*workers, _) = self._control.run_of(number), self._endpoints(number)
-        counted = np.copy(world.workers.state.counter[workers])
+        counted = np.copy(sim.workers.state.counter[workers])
         for rank, member in enumerate(job.workers):
             worker = worker_of_job(job, rank, self._plan.timers)
-            put_worker(world.workers, workers[rank], worker, encapsulation(member, job.server, job.lanes))
-        world.workers.state.counter[workers] = counted
+            put_worker(sim.workers, workers[rank], worker, encapsulation(member, job.server, job.lanes))
+        sim.workers.state.counter[workers] = counted
         server = server_of_job(job, self._plan.timers)
         members = [*places[:-1], *self._control.switch_nodes(number)]
-        put_server(world.servers, number, server, self._control.server_templates(number), members)
+        put_server(sim.servers, number, server, self._control.server_templates(number), members)
 
-    def resent_by_flows(self, world: World, number: int) -> int:
+    def resent_by_flows(self, sim: SimState, number: int) -> int:
         """Packets of the flows between a job's workers, sent again."""
-        return int(world.connections.flows.sender["resends"][self._flows(world, number)].sum())
+        return int(sim.connections.flows.sender["resends"][self._flows(sim, number)].sum())
 
-    def _flows(self, world: World, number: int) -> npt.NDArray[np.int64]:
+    def _flows(self, sim: SimState, number: int) -> npt.NDArray[np.int64]:
         """Those between a job's workers."""
-        record, first = world.connections.record, self._first_worker[number]
+        record, first = sim.connections.record, self._first_worker[number]
         mine = (first <= record["source"]) & (record["source"] < first + self._plan.jobs[number].workers)
         return np.flatnonzero(mine & (record["kind"] != BACKGROUND))
 
-    def _connect(self, world: World, number: int, workers: Sequence[Gpu]) -> None:
+    def _connect(self, sim: SimState, number: int, workers: Sequence[Gpu]) -> None:
         nodes = self._plan.fabric.graph.nodes
-        for f in self._flows(world, number).tolist():
-            record, first = world.connections.record[f], self._first_worker[number]
+        for f in self._flows(sim, number).tolist():
+            record, first = sim.connections.record[f], self._first_worker[number]
             source, target = (workers[record[end] - first].host for end in ("source", "target"))
-            end = int(world.numbers["first_end"][0]) + 2 * f
-            world.host_of[end], world.host_of[end + 1] = source, target
-            open_connection(world.connections, f, nodes[source], nodes[target])
+            end = int(sim.scalars["first_end"][0]) + 2 * f
+            sim.host_of[end], sim.host_of[end + 1] = source, target
+            open_connection(sim.connections, f, nodes[source], nodes[target])

@@ -13,6 +13,7 @@ samples.
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -33,16 +34,16 @@ from esa.protocol import (
     worker_room,
     worker_send,
 )
-from esa.sim.engine.events import SOURCE_BITS, Events, pop, push, replace, source_of
+from esa.sim.engine.events import SOURCE_BITS, Events, pop, push, replace_top, source_of
 from esa.sim.engine.lines import (
     NONE,
     PS_PER_NS,
-    Pool,
-    give_back,
+    PacketPool,
+    free_buffer,
     queue_length,
     sending_ps,
+    take_buffer,
     take_first,
-    take_row,
     transmit,
 )
 from esa.sim.fabric.switches import MAX_COPIES, Switches, switch_step
@@ -64,28 +65,37 @@ from esa.sim.transport.payload import check_sum, fill_lanes
 from esa.sim.transport.ring import ring_begin, ring_done, ring_sent, ring_step
 from esa.wire import ENCAPSULATION_BYTES
 
-# Why the loop returns.
-UNTIL, IDLE, JOB_OVER, NEEDS_ROOM = 0, 1, 2, 3
-FLOW_OVER = -2  # in the place of the job that is over: traffic of none
-
 OUT_PACKETS = 64
-SPARE_ROWS = 2 * (MAX_COPIES + OUT_PACKETS)  # what one event may take, duplicated by faults
+SPARE_BUFFERS = 2 * (MAX_COPIES + OUT_PACKETS)  # what one event may take, duplicated by faults
 SPARE_EVENTS = 1024
+_BURST_EVENTS = SPARE_EVENTS // 2  # what a batch of packets that leave a host may take: faults may hold each, twice
 _NEVER = 2**62
 _SOURCE_IP = 26
 _DESTINATION_IP = 30
 _JOB_AT = ENCAPSULATION_BYTES + 4  # where the header has its job
 
-NUMBERS = np.dtype(
+FLOW_FINISHED = -2  # in the place of the job that is over: traffic of none
+
+
+class StopReason(IntEnum):
+    """Why the loop returns."""
+
+    TIME_REACHED = 0
+    NO_EVENTS = 1
+    JOB_FINISHED = 2
+    NEEDS_CAPACITY = 3
+
+
+SCALARS = np.dtype(
     [
         ("now_ns", np.int64),
         ("seed", np.uint64),
         ("hosts", np.int64),
         ("workers", np.int64),
         ("first_end", np.int64),  # endpoint that is the first flow's first end
-        ("endpoint_source", np.int64),  # number of the first event source of each sort; lines begin at 0
-        ("compute_source", np.int64),
-        ("held_source", np.int64),
+        ("first_timer_event", np.int64),  # number of the first event source of each sort; lines begin at 0
+        ("first_compute_event", np.int64),
+        ("first_fault_event", np.int64),
         ("processor", np.int64),  # the line that is host 0's processor, for what it receives
         ("cores", np.int64),  # 2: another one sends
         ("first_address", np.int64),  # IPv4 address of node 0
@@ -93,29 +103,29 @@ NUMBERS = np.dtype(
         ("receive_ps", np.int64),
         ("server_ps", np.int64),
         ("switch_ps", np.int64),
-        ("mark_above", np.int64),  # NONE: no ECN
+        ("ecn_threshold", np.int64),  # NONE: no ECN
         ("wire_bytes", np.int64),  # of an ESA packet
         ("faulty", np.int64),
-        ("job_over", np.int64),
+        ("finished_job", np.int64),
         ("unfinished", np.int64),  # the endpoint that had more to send than there was room for, or NONE
         # Counters.
         ("packet_hops", np.int64),
         ("server_bytes", np.int64),
         ("dropped", np.int64),
-        ("astray", np.int64),  # packets for nobody: a job's that is over
+        ("undeliverable", np.int64),  # packets for nobody: a job's that is over
     ]
 )
 
 
-class World(NamedTuple):
+class SimState(NamedTuple):
     """Everything that the loop touches; made by `build`."""
 
-    numbers: npt.NDArray[np.void]  # (1,): NUMBERS
+    scalars: npt.NDArray[np.void]  # (1,): SCALARS
     events: Events
     lines: npt.NDArray[np.void]
-    pool: Pool
+    pool: PacketPool
     switches: Switches
-    hot: npt.NDArray[np.int64]  # (switches,): ports whose noted queue is above the mark
+    congested_ports: npt.NDArray[np.int64]  # (switches,): ports whose noted queue is above the mark
     workers: Workers
     servers: Servers
     ranks: Ranks
@@ -125,7 +135,7 @@ class World(NamedTuple):
     timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs, then ends of flows
     host_of: npt.NDArray[np.int64]  # (endpoints,)
     endpoint_at: npt.NDArray[np.int64]  # (places, ids + 1): by the place on a host, and job id; NONE: nobody
-    sending_ps: npt.NDArray[np.int64]  # (hosts,): when the processor is through with what is to be sent
+    cpu_busy_until_ps: npt.NDArray[np.int64]  # (hosts,): when the processor is through with what is to be sent
     inbox: npt.NDArray[np.uint32]  # (1, words)
     outbox: npt.NDArray[np.uint32]  # (OUT_PACKETS, words)
     member: npt.NDArray[np.int32]  # (OUT_PACKETS,)
@@ -134,137 +144,141 @@ class World(NamedTuple):
 
 
 @native
-def run(world: World, until_ns: int) -> int:
+def run(sim: SimState, until_ns: int) -> int:
     """Let things happen until `until_ns`, not included; return why it stopped."""
-    numbers = world.numbers[0]
-    events = world.events
-    numbers["job_over"] = NONE
-    while events.fill[0] > 0 or numbers["unfinished"] != NONE:
-        if world.pool.spare[0] < SPARE_ROWS or len(events.key) - events.fill[0] < SPARE_EVENTS:
-            return NEEDS_ROOM
-        now_ns = numbers["now_ns"]
-        endpoint = numbers["unfinished"]  # who may have something to say
+    scalars = sim.scalars[0]
+    events = sim.events
+    scalars["finished_job"] = NONE
+    while events.size[0] > 0 or scalars["unfinished"] != NONE:
+        if not _has_capacity(sim, SPARE_EVENTS):
+            return StopReason.NEEDS_CAPACITY
+        now_ns = scalars["now_ns"]
+        endpoint = scalars["unfinished"]  # who may have something to say
         if endpoint != NONE:
-            numbers["unfinished"] = NONE
+            scalars["unfinished"] = NONE
         else:
             now_ns = events.key[0] >> SOURCE_BITS
             if now_ns >= until_ns:
-                numbers["now_ns"] = until_ns
-                return UNTIL
-            numbers["now_ns"] = now_ns
+                scalars["now_ns"] = until_ns
+                return StopReason.TIME_REACHED
+            scalars["now_ns"] = now_ns
             source = source_of(events, events.key[0])
-            if source < numbers["endpoint_source"]:
-                endpoint = _end_of_line(world, source, now_ns)
+            if source < scalars["first_timer_event"]:
+                endpoint = _on_arrival(sim, source, now_ns)
             else:
                 pop(events)
-                endpoint = _not_a_packet(world, source, now_ns)
-        if endpoint >= numbers["first_end"]:
-            _converse(world, endpoint - numbers["first_end"], now_ns)
-        elif endpoint >= numbers["workers"]:
-            _serve(world, endpoint - numbers["workers"], now_ns)
+                endpoint = _on_other_event(sim, source, now_ns)
+        if endpoint >= scalars["first_end"]:
+            _poll_flow_end(sim, endpoint - scalars["first_end"], now_ns)
+        elif endpoint >= scalars["workers"]:
+            _poll_server(sim, endpoint - scalars["workers"], now_ns)
         elif endpoint != NONE:
-            _work(world, endpoint, now_ns)
-        if numbers["job_over"] != NONE:
-            return JOB_OVER
-    numbers["now_ns"] = until_ns
-    return IDLE
+            _poll_worker(sim, endpoint, now_ns)
+        if scalars["finished_job"] != NONE:
+            return StopReason.JOB_FINISHED
+    scalars["now_ns"] = until_ns
+    return StopReason.NO_EVENTS
 
 
 @native_inlined
-def _not_a_packet(world: World, source: int, now_ns: int) -> int:
+def _has_capacity(sim: SimState, events: int) -> bool:
+    """Whether there are buffers for what one event may take, and places for so many events."""
+    return bool(sim.pool.spare[0] >= SPARE_BUFFERS and len(sim.events.key) - sim.events.size[0] >= events)
+
+
+@native_inlined
+def _on_other_event(sim: SimState, source: int, now_ns: int) -> int:
     """A timer runs out, somebody has computed, a fault lets go; return who may have something to say, or NONE."""
-    numbers = world.numbers[0]
+    scalars = sim.scalars[0]
     endpoint = NONE
-    if source < numbers["compute_source"]:
-        if world.timer_ns[source - numbers["endpoint_source"]] == now_ns:
-            endpoint = source - numbers["endpoint_source"]
-            world.timer_ns[endpoint] = _NEVER
-    elif source < numbers["held_source"]:
-        endpoint = source - numbers["compute_source"]
-        _proceed(world, endpoint, now_ns)
+    if source < scalars["first_compute_event"]:
+        if sim.timer_ns[source - scalars["first_timer_event"]] == now_ns:
+            endpoint = source - scalars["first_timer_event"]
+            sim.timer_ns[endpoint] = _NEVER
+    elif source < scalars["first_fault_event"]:
+        endpoint = source - scalars["first_compute_event"]
+        _advance_compute(sim, endpoint, now_ns)
     else:
-        endpoint = _go_on(world, source - numbers["held_source"], now_ns)
+        endpoint = _release_held(sim, source - scalars["first_fault_event"], now_ns)
     return endpoint
 
 
 @native
-def begin(world: World, w: int, now_ns: int) -> None:
+def begin(sim: SimState, w: int, now_ns: int) -> None:
     """A worker begins its job; which of those that begin now sends first is as in every nanosecond."""
-    _proceed(world, w, now_ns)
-    _set_timer(world, w, now_ns)
-    if world.ranks.rank[w]["through"]:  # it had nothing to do that takes time
-        push(world.events, now_ns, world.numbers[0]["compute_source"] + w)
+    _advance_compute(sim, w, now_ns)
+    _set_timer(sim, w, now_ns)
+    if sim.ranks.rank[w]["through"]:  # it had nothing to do that takes time
+        push(sim.events, now_ns, sim.scalars[0]["first_compute_event"] + w)
 
 
 # Cables
 
 
 @native_inlined
-def _end_of_line(world: World, number: int, now_ns: int) -> int:
+def _on_arrival(sim: SimState, number: int, now_ns: int) -> int:
     """The first packet of a line has arrived; return the endpoint that took it in, or NONE."""
-    line = world.lines[number]
-    row = take_first(world.lines, world.pool, number, now_ns)
-    if line["first"] == NONE:
-        pop(world.events)
+    line = sim.lines[number]
+    buffer = take_first(sim.lines, sim.pool, number, now_ns)
+    if line["head"] == NONE:
+        pop(sim.events)
     else:
-        replace(world.events, world.pool.link[line["first"]]["arrive_ns"], number)
-    numbers = world.numbers[0]
+        replace_top(sim.events, sim.pool.descriptor[line["head"]]["arrive_ns"], number)
+    scalars = sim.scalars[0]
     if line["switch"] != NONE:
-        numbers["packet_hops"] += 1
-        _through_switch(world, line["switch"], line["port"], row, now_ns)
+        scalars["packet_hops"] += 1
+        _switch_forward(sim, line["switch"], line["port"], buffer, now_ns)
         return NONE
-    if number >= numbers["processor"]:
-        return _take_in(world, _receiver(world, row), row, now_ns)
-    numbers["packet_hops"] += 1
+    if number >= scalars["processor"]:
+        return _deliver(sim, _receiver(sim, buffer), buffer, now_ns)
+    scalars["packet_hops"] += 1
     fault_line = 2 * line["host"] + 1
-    if numbers["faulty"] and world.faults.line[fault_line]["on"]:
-        return _hold_copies(world, fault_line, row, now_ns)
-    return _into_host(world, line["host"], row, now_ns)
+    if scalars["faulty"] and sim.faults.line[fault_line]["on"]:
+        return _apply_faults(sim, fault_line, buffer, now_ns)
+    return _host_receive(sim, line["host"], buffer, now_ns)
 
 
 @native_inlined
-def _onto_cable(world: World, host: int, row: int, now_ns: int) -> None:
+def _transmit(sim: SimState, host: int, buffer: int, now_ns: int) -> None:
     """A packet leaves a host."""
     number = 2 * host
-    from_ps = max(world.sending_ps[host], now_ns * PS_PER_NS)
-    transmit(
-        world.lines, world.pool, world.events, number, row, from_ps, sending_ps(world.lines, world.pool, number, row)
-    )
+    from_ps = max(sim.cpu_busy_until_ps[host], now_ns * PS_PER_NS)
+    transmit(sim.lines, sim.pool, sim.events, number, buffer, from_ps, sending_ps(sim.lines, sim.pool, number, buffer))
 
 
 @native
-def _hold_copies(world: World, fault_line: int, row: int, now_ns: int) -> int:
+def _apply_faults(sim: SimState, fault_line: int, buffer: int, now_ns: int) -> int:
     """A packet meets what its line does to packets: it goes on never, once or twice, now or later."""
-    pool = world.pool
-    copies = decide(world.faults, fault_line, now_ns)
+    pool = sim.pool
+    copies = decide(sim.faults, fault_line, now_ns)
     if copies == 0:
-        give_back(pool, row)
+        free_buffer(pool, buffer)
         return NONE
-    pool.link[row]["next"] = fault_line
+    pool.descriptor[buffer]["next"] = fault_line
     endpoint = NONE
     for copy in range(copies):
-        due_ns = world.faults.due_ns[copy]
-        mine = row
+        due_ns = sim.faults.due_ns[copy]
+        mine = buffer
         if copy + 1 < copies:
-            mine = take_row(pool)
-            pool.link[mine]["next"] = fault_line
-            pool.length[mine], pool.wire_bytes[mine] = pool.length[row], pool.wire_bytes[row]
-            for b in range(pool.length[row]):
-                pool.data[mine, b] = pool.data[row, b]
+            mine = take_buffer(pool)
+            pool.descriptor[mine]["next"] = fault_line
+            pool.length[mine], pool.wire_bytes[mine] = pool.length[buffer], pool.wire_bytes[buffer]
+            for b in range(pool.length[buffer]):
+                pool.data[mine, b] = pool.data[buffer, b]
         if due_ns > now_ns:
-            push(world.events, due_ns, world.numbers[0]["held_source"] + mine)
+            push(sim.events, due_ns, sim.scalars[0]["first_fault_event"] + mine)
         else:
-            endpoint = max(endpoint, _go_on(world, mine, now_ns))
+            endpoint = max(endpoint, _release_held(sim, mine, now_ns))
     return endpoint
 
 
 @native
-def _go_on(world: World, row: int, now_ns: int) -> int:
+def _release_held(sim: SimState, buffer: int, now_ns: int) -> int:
     """Nothing holds the packet any more; return the endpoint that took it in, or NONE."""
-    host, received = divmod(world.pool.link[row]["next"], 2)
+    host, received = divmod(sim.pool.descriptor[buffer]["next"], 2)
     if received:
-        return _into_host(world, host, row, now_ns)
-    _onto_cable(world, host, row, now_ns)
+        return _host_receive(sim, host, buffer, now_ns)
+    _transmit(sim, host, buffer, now_ns)
     return NONE
 
 
@@ -272,52 +286,52 @@ def _go_on(world: World, row: int, now_ns: int) -> int:
 
 
 @native_inlined
-def _through_switch(world: World, which: int, port: int, row: int, now_ns: int) -> None:
-    """A switch runs its program on the packet in `row`; the row is free afterwards."""
-    numbers, pool, lines, switches = world.numbers[0], world.pool, world.lines, world.switches
-    if world.hot[which] > 0:
-        _note_queues(world, which, now_ns)
-    pool.port[row] = port
-    copies = switch_step(switches, which, pool.data, pool.length, pool.port, row, now_ns)
-    not_kept = pool.wire_bytes[row] - pool.length[row]
-    give_back(pool, row)
-    from_ps = now_ns * PS_PER_NS + numbers["switch_ps"]
+def _switch_forward(sim: SimState, which: int, port: int, buffer: int, now_ns: int) -> None:
+    """A switch runs its program on the packet in `buffer`; the buffer is free afterwards."""
+    scalars, pool, lines, switches = sim.scalars[0], sim.pool, sim.lines, sim.switches
+    if sim.congested_ports[which] > 0:
+        _note_queues(sim, which, now_ns)
+    pool.port[buffer] = port
+    copies = switch_step(switches, which, pool.data, pool.length, pool.port, buffer, now_ns)
+    not_kept = pool.wire_bytes[buffer] - pool.length[buffer]
+    free_buffer(pool, buffer)
+    from_ps = now_ns * PS_PER_NS + scalars["switch_ps"]
     for k in range(copies):
         out = switches.out_port[k]
         number = switches.line[which, out]
         if number == NONE:
-            numbers["astray"] += 1
+            scalars["undeliverable"] += 1
             continue
         waiting = queue_length(lines, pool, number, now_ns)
-        if waiting >= lines[number]["room"]:
+        if waiting >= lines[number]["capacity"]:
             lines[number]["dropped"] += 1
-            numbers["dropped"] += 1
+            scalars["dropped"] += 1
             continue
-        copy = take_row(pool)
+        copy = take_buffer(pool)
         length = switches.out_length[k]
         pool.length[copy], pool.wire_bytes[copy] = length, length + not_kept
         for b in range(length):
             pool.data[copy, b] = switches.out_data[k, b]
         # The P4 program marks ESA's packets by itself; others are marked as a queue of a real switch would.
-        if numbers["mark_above"] != NONE and waiting > numbers["mark_above"] and is_of_flow(pool, copy):
+        if scalars["ecn_threshold"] != NONE and waiting > scalars["ecn_threshold"] and is_of_flow(pool, copy):
             mark(pool, copy)
-        transmit(lines, pool, world.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
-        if numbers["mark_above"] != NONE:
+        transmit(lines, pool, sim.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
+        if scalars["ecn_threshold"] != NONE:
             at = switches.build.queue_depth + out
             noted = switches.m64[which, at]
-            world.hot[which] += (waiting + 1 > numbers["mark_above"]) - (noted > numbers["mark_above"])
+            sim.congested_ports[which] += (waiting + 1 > scalars["ecn_threshold"]) - (noted > scalars["ecn_threshold"])
             switches.m64[which, at] = waiting + 1
 
 
 @native
-def _note_queues(world: World, which: int, now_ns: int) -> None:
+def _note_queues(sim: SimState, which: int, now_ns: int) -> None:
     """Bring the queues up to date that the program would take for long."""
-    numbers, switches = world.numbers[0], world.switches
+    scalars, switches = sim.scalars[0], sim.switches
     for port in range(switches.line.shape[1]):
         at = switches.build.queue_depth + port
-        if switches.m64[which, at] > numbers["mark_above"]:
-            waiting = queue_length(world.lines, world.pool, switches.line[which, port], now_ns)
-            world.hot[which] -= waiting <= numbers["mark_above"]
+        if switches.m64[which, at] > scalars["ecn_threshold"]:
+            waiting = queue_length(sim.lines, sim.pool, switches.line[which, port], now_ns)
+            sim.congested_ports[which] -= waiting <= scalars["ecn_threshold"]
             switches.m64[which, at] = waiting
 
 
@@ -325,141 +339,141 @@ def _note_queues(world: World, which: int, now_ns: int) -> None:
 
 
 @native_inlined
-def _receiver(world: World, row: int) -> int:
+def _receiver(sim: SimState, buffer: int) -> int:
     """The endpoint on a host that a packet is for, by its address and job, or NONE: its job is over."""
-    data, at = world.pool.data, world.endpoint_at
-    if is_of_flow(world.pool, row):
-        flow, kind = read_packet(world.connections, world.pool, row)
-        if world.connections.record[flow]["open"]:
-            return int(world.numbers[0]["first_end"] + 2 * flow + (kind != ACK))
+    data, at = sim.pool.data, sim.endpoint_at
+    if is_of_flow(sim.pool, buffer):
+        flow, kind = read_packet(sim.connections, sim.pool, buffer)
+        if sim.connections.record[flow]["open"]:
+            return int(sim.scalars[0]["first_end"] + 2 * flow + (kind != ACK))
         return NONE
-    place = _address(data, row, _DESTINATION_IP) - world.numbers[0]["first_address"]
-    job = np.int64(data[row, _JOB_AT]) << 8 | data[row, _JOB_AT + 1]
+    place = _address(data, buffer, _DESTINATION_IP) - sim.scalars[0]["first_address"]
+    job = np.int64(data[buffer, _JOB_AT]) << 8 | data[buffer, _JOB_AT + 1]
     return int(at[place, job]) if 0 <= place < at.shape[0] and job < at.shape[1] else NONE
 
 
 @native_inlined
-def _address(data: npt.NDArray[np.uint8], row: int, at: int) -> int:
+def _address(data: npt.NDArray[np.uint8], buffer: int, at: int) -> int:
     """The IPv4 address at byte `at` of a packet."""
     address = np.int64(0)
     for b in range(at, at + 4):
-        address = address << 8 | data[row, b]
+        address = address << 8 | data[buffer, b]
     return int(address)
 
 
 @native_inlined
-def _into_host(world: World, host: int, row: int, now_ns: int) -> int:
+def _host_receive(sim: SimState, host: int, buffer: int, now_ns: int) -> int:
     """The host's processor has a packet to receive; return the endpoint that took it in, NONE if it is not through."""
-    numbers = world.numbers[0]
-    endpoint = _receiver(world, row)
-    cost_ps = numbers["receive_ps"]
-    if endpoint >= numbers["first_end"]:
+    scalars = sim.scalars[0]
+    endpoint = _receiver(sim, buffer)
+    cost_ps = scalars["receive_ps"]
+    if endpoint >= scalars["first_end"]:
         cost_ps = 0
-    elif endpoint >= numbers["workers"]:
-        cost_ps = numbers["server_ps"]
-        numbers["server_bytes"] += world.pool.wire_bytes[row]
+    elif endpoint >= scalars["workers"]:
+        cost_ps = scalars["server_ps"]
+        scalars["server_bytes"] += sim.pool.wire_bytes[buffer]
     if cost_ps == 0:
-        return _take_in(world, endpoint, row, now_ns)
-    number = numbers["processor"] + host
-    transmit(world.lines, world.pool, world.events, number, row, now_ns * PS_PER_NS, cost_ps)
+        return _deliver(sim, endpoint, buffer, now_ns)
+    number = scalars["processor"] + host
+    transmit(sim.lines, sim.pool, sim.events, number, buffer, now_ns * PS_PER_NS, cost_ps)
     return NONE
 
 
 @native_inlined
-def _take_in(world: World, endpoint: int, row: int, now_ns: int) -> int:
-    """A worker or PS receives the packet in `row`; the row is free afterwards."""
-    numbers, pool = world.numbers[0], world.pool
-    give_back(pool, row)
+def _deliver(sim: SimState, endpoint: int, buffer: int, now_ns: int) -> int:
+    """A worker or PS receives the packet in `buffer`; the buffer is free afterwards."""
+    scalars, pool = sim.scalars[0], sim.pool
+    free_buffer(pool, buffer)
     if endpoint == NONE:
-        numbers["astray"] += 1
+        scalars["undeliverable"] += 1
         return NONE
-    if endpoint >= numbers["first_end"]:
-        connections = world.connections
-        flow, kind = read_packet(connections, pool, row)
+    if endpoint >= scalars["first_end"]:
+        connections = sim.connections
+        flow, kind = read_packet(connections, pool, buffer)
         if kind == ACK:
             flow_take_ack(connections.flows, flow, connections.inbox, now_ns)
         else:
             flow_take_data(connections.flows, flow, connections.inbox, now_ns)
         return endpoint
-    octets = world.inbox.view(np.uint8)
+    octets = sim.inbox.view(np.uint8)
     for b in range(octets.shape[1]):
-        octets[0, b] = pool.data[row, ENCAPSULATION_BYTES + b]
-    if endpoint < numbers["workers"]:
-        worker_receive(worker(world.workers, endpoint), world.inbox, 1, now_ns)
+        octets[0, b] = pool.data[buffer, ENCAPSULATION_BYTES + b]
+    if endpoint < scalars["workers"]:
+        worker_receive(worker(sim.workers, endpoint), sim.inbox, 1, now_ns)
         return endpoint
-    k = endpoint - numbers["workers"]
-    world.member[0] = world.servers.member_at[k, _address(pool.data, row, _SOURCE_IP) - numbers["first_address"]]
-    server_receive(server(world.servers, k), world.inbox, world.member, 1, now_ns)
+    k = endpoint - scalars["workers"]
+    sim.member[0] = sim.servers.member_at[k, _address(pool.data, buffer, _SOURCE_IP) - scalars["first_address"]]
+    server_receive(server(sim.servers, k), sim.inbox, sim.member, 1, now_ns)
     return endpoint
 
 
 @native_inlined
-def _work(world: World, w: int, now_ns: int) -> None:
+def _poll_worker(sim: SimState, w: int, now_ns: int) -> None:
     """A worker takes sums out, is fed what is ready, sends what is to be sent; and its timer is set."""
-    ranks, pool, numbers = world.ranks, world.pool, world.numbers[0]
+    ranks, scalars = sim.ranks, sim.scalars[0]
     job = ranks.job[ranks.rank[w]["job"]]
     if not job["open"]:
         return
     if job["ring"]:
-        _turn(world, w, now_ns)
+        _poll_ring(sim, w, now_ns)
         return
-    state = worker(world.workers, w)
+    state = worker(sim.workers, w)
     wake_ns = now_ns
-    while wake_ns <= now_ns and pool.spare[0] >= SPARE_ROWS:
+    while wake_ns <= now_ns and _has_capacity(sim, _BURST_EVENTS):
         ready = worker_ready(state)
         if ready > 0:
-            _take_sums(world, state, w, ready, now_ns)
-        _feed(world, state, w)
-        count, wake_ns = worker_send(state, world.outbox, now_ns)
+            _take_sums(sim, state, w, ready, now_ns)
+        _feed(sim, state, w)
+        count, wake_ns = worker_send(state, sim.outbox, now_ns)
         for i in range(count):
-            _send(world, world.host_of[w], world.workers.template, w, i, numbers["send_ps"], now_ns)
+            _send(sim, sim.host_of[w], sim.workers.template, w, i, scalars["send_ps"], now_ns)
     if wake_ns <= now_ns:
-        numbers["unfinished"] = w
+        scalars["unfinished"] = w
     else:
-        _set_timer(world, w, wake_ns)
+        _set_timer(sim, w, wake_ns)
     if state.worker[0]["failed"]:
         job["failed"] = 1
-        numbers["job_over"] = ranks.rank[w]["job"]
+        scalars["finished_job"] = ranks.rank[w]["job"]
 
 
 @native_inlined
-def _take_sums(world: World, state: WorkerState, w: int, ready: int, now_ns: int) -> None:
+def _take_sums(sim: SimState, state: WorkerState, w: int, ready: int, now_ns: int) -> None:
     """So many sums have come: perhaps the worker can go on computing, or is through."""
-    ranks, numbers = world.ranks, world.numbers[0]
+    ranks, scalars = sim.ranks, sim.scalars[0]
     me = ranks.rank[w]
     job = ranks.job[me["job"]]
-    if len(world.lanes) == 0:
-        worker_drain(state, world.lanes, 0, ready, world.exponents)
+    if len(sim.lanes) == 0:
+        worker_drain(state, sim.lanes, 0, ready, sim.exponents)
     else:
         for k in range(ready):
-            worker_drain(state, world.lanes, 0, 1, world.exponents)
-            right = check_sum(world.lanes, numbers["seed"], job["id"], job["ranks"], me["summed"] + k)
+            worker_drain(state, sim.lanes, 0, 1, sim.exponents)
+            right = check_sum(sim.lanes, scalars["seed"], job["id"], job["ranks"], me["summed"] + k)
             me["wrong"] += not right
     note_summed(ranks, w, ready, now_ns)
     if can_go_on(ranks, w):
-        _proceed(world, w, now_ns)
-    elif is_over(ranks, world.connections.flows, w):
-        numbers["job_over"] = me["job"]
+        _advance_compute(sim, w, now_ns)
+    elif is_over(ranks, sim.connections.flows, w):
+        scalars["finished_job"] = me["job"]
 
 
 @native
-def _proceed(world: World, w: int, now_ns: int) -> None:
+def _advance_compute(sim: SimState, w: int, now_ns: int) -> None:
     """A rank has computed, or what it waited for has come."""
-    numbers = world.numbers[0]
-    flows, me = world.connections.flows, world.ranks.rank[w]
-    if proceed(world.ranks, flows, w, now_ns):
-        push(world.events, me["until_ns"], numbers["compute_source"] + w)
-    elif is_over(world.ranks, flows, w):
-        numbers["job_over"] = me["job"]
+    scalars = sim.scalars[0]
+    flows, me = sim.connections.flows, sim.ranks.rank[w]
+    if proceed(sim.ranks, flows, w, now_ns):
+        push(sim.events, me["until_ns"], scalars["first_compute_event"] + w)
+    elif is_over(sim.ranks, flows, w):
+        scalars["finished_job"] = me["job"]
     for f in range(me["first_flow"], me["first_flow"] + me["sends"]):
         if flows.sender[f]["begun"] < flows.sender[f]["offered"]:
-            _speak(world, f, now_ns)
+            _poll_sender(sim, f, now_ns)
 
 
 @native_inlined
-def _feed(world: World, state: WorkerState, w: int) -> None:
+def _feed(sim: SimState, state: WorkerState, w: int) -> None:
     """Give a worker's state machine as much of what is ready as it takes."""
-    ranks = world.ranks
+    ranks = sim.ranks
     me = ranks.rank[w]
     job = ranks.job[me["job"]]
     while me["fed"] < me["ready"]:
@@ -467,76 +481,76 @@ def _feed(world: World, state: WorkerState, w: int) -> None:
         count = min(count, worker_room(state))
         if count <= 0:
             return
-        if len(world.lanes) == 0:
-            worker_feed(state, world.lanes, 0, count, priority, world.exponents)
+        if len(sim.lanes) == 0:
+            worker_feed(state, sim.lanes, 0, count, priority, sim.exponents)
         else:
             for k in range(count):
-                fill_lanes(world.lanes, world.numbers[0]["seed"], job["id"], w - job["first_rank"], me["fed"] + k)
-                worker_feed(state, world.lanes, 0, 1, priority, world.exponents)
+                fill_lanes(sim.lanes, sim.scalars[0]["seed"], job["id"], w - job["first_rank"], me["fed"] + k)
+                worker_feed(state, sim.lanes, 0, 1, priority, sim.exponents)
         me["fed"] += count
 
 
 @native
-def _serve(world: World, k: int, now_ns: int) -> None:
+def _poll_server(sim: SimState, k: int, now_ns: int) -> None:
     """A PS sends what it has to say; and its timer is set."""
-    servers, numbers = world.servers, world.numbers[0]
-    if not world.ranks.job[k]["open"]:
+    servers, scalars = sim.servers, sim.scalars[0]
+    if not sim.ranks.job[k]["open"]:
         return
-    endpoint = numbers["workers"] + k
+    endpoint = scalars["workers"] + k
     state = server(servers, k)
     wake_ns = now_ns
-    while wake_ns <= now_ns and world.pool.spare[0] >= SPARE_ROWS:
-        count, wake_ns = server_send(state, world.outbox, world.member, now_ns)
+    while wake_ns <= now_ns and _has_capacity(sim, _BURST_EVENTS):
+        count, wake_ns = server_send(state, sim.outbox, sim.member, now_ns)
         for i in range(count):
-            to = world.member[i]
+            to = sim.member[i]
             template = servers.templates[k] + (0 if to == MULTICAST else to)
-            _send(world, world.host_of[endpoint], servers.template, template, i, numbers["server_ps"], now_ns)
-            numbers["server_bytes"] += numbers["wire_bytes"]
+            _send(sim, sim.host_of[endpoint], servers.template, template, i, scalars["server_ps"], now_ns)
+            scalars["server_bytes"] += scalars["wire_bytes"]
     if wake_ns <= now_ns:
-        numbers["unfinished"] = endpoint
+        scalars["unfinished"] = endpoint
     else:
-        _set_timer(world, endpoint, wake_ns)
+        _set_timer(sim, endpoint, wake_ns)
 
 
 @native_inlined
-def _set_timer(world: World, endpoint: int, wake_ns: int) -> None:
+def _set_timer(sim: SimState, endpoint: int, wake_ns: int) -> None:
     """See to it that the endpoint is asked at `wake_ns`, or before."""
-    if wake_ns < world.timer_ns[endpoint]:
-        world.timer_ns[endpoint] = wake_ns
-        push(world.events, wake_ns, world.numbers[0]["endpoint_source"] + endpoint)
+    if wake_ns < sim.timer_ns[endpoint]:
+        sim.timer_ns[endpoint] = wake_ns
+        push(sim.events, wake_ns, sim.scalars[0]["first_timer_event"] + endpoint)
 
 
 @native_inlined
-def _send(world: World, host: int, template: npt.NDArray[np.uint8], t: int, i: int, cost_ps: int, now_ns: int) -> None:
+def _send(sim: SimState, host: int, template: npt.NDArray[np.uint8], t: int, i: int, cost_ps: int, now_ns: int) -> None:
     """Packet i of the outbox, behind the addresses of template t, leaves a host: processor, faults, cable."""
-    pool = world.pool
-    row = take_row(pool)
-    octets = world.outbox.view(np.uint8)
+    pool = sim.pool
+    buffer = take_buffer(pool)
+    octets = sim.outbox.view(np.uint8)
     for b in range(ENCAPSULATION_BYTES):
-        pool.data[row, b] = template[t, b]
+        pool.data[buffer, b] = template[t, b]
     for b in range(octets.shape[1]):
-        pool.data[row, ENCAPSULATION_BYTES + b] = octets[i, b]
-    pool.length[row], pool.wire_bytes[row] = pool.data.shape[1], world.numbers[0]["wire_bytes"]
+        pool.data[buffer, ENCAPSULATION_BYTES + b] = octets[i, b]
+    pool.length[buffer], pool.wire_bytes[buffer] = pool.data.shape[1], sim.scalars[0]["wire_bytes"]
     if cost_ps > 0:
-        processor = world.lines[world.numbers[0]["processor"] + host]
-        one = world.numbers[0]["cores"] == 1
-        busy_ps = processor["free_ps"] if one else world.sending_ps[host]
-        world.sending_ps[host] = max(busy_ps, now_ns * PS_PER_NS) + cost_ps
+        processor = sim.lines[sim.scalars[0]["processor"] + host]
+        one = sim.scalars[0]["cores"] == 1
+        busy_ps = processor["idle_from_ps"] if one else sim.cpu_busy_until_ps[host]
+        sim.cpu_busy_until_ps[host] = max(busy_ps, now_ns * PS_PER_NS) + cost_ps
         if one:
-            processor["free_ps"] = world.sending_ps[host]
-    if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:
-        _hold_copies(world, 2 * host, row, now_ns)
+            processor["idle_from_ps"] = sim.cpu_busy_until_ps[host]
+    if sim.scalars[0]["faulty"] and sim.faults.line[2 * host]["on"]:
+        _apply_faults(sim, 2 * host, buffer, now_ns)
     else:
-        _onto_cable(world, host, row, now_ns)
+        _transmit(sim, host, buffer, now_ns)
 
 
 # Flows
 
 
 @native
-def _turn(world: World, w: int, now_ns: int) -> None:
+def _poll_ring(sim: SimState, w: int, now_ns: int) -> None:
     """A rank of a ring begins sums, takes what has come and passes it on."""
-    ranks, rings, flows, numbers = world.ranks, world.rings, world.connections.flows, world.numbers[0]
+    ranks, rings, flows, scalars = sim.ranks, sim.rings, sim.connections.flows, sim.scalars[0]
     me = ranks.rank[w]
     f = me["first_flow"] + me["sends"]
     while True:
@@ -558,17 +572,17 @@ def _turn(world: World, w: int, now_ns: int) -> None:
             break
         note_summed(ranks, w, octets, now_ns)
         if can_go_on(ranks, w):
-            _proceed(world, w, now_ns)
+            _advance_compute(sim, w, now_ns)
         elif is_over(ranks, flows, w):
-            numbers["job_over"] = me["job"]
+            scalars["finished_job"] = me["job"]
     if rings[w]["ranks"] > 1 and flows.sender[f]["begun"] < flows.sender[f]["offered"]:
-        _speak(world, f, now_ns)
+        _poll_sender(sim, f, now_ns)
 
 
 @native
-def _converse(world: World, end: int, now_ns: int) -> None:
+def _poll_flow_end(sim: SimState, end: int, now_ns: int) -> None:
     """An end of a flow has got something, or its timer has run out: it answers, and a rank may go on, at once."""
-    connections = world.connections
+    connections = sim.connections
     f, receives = divmod(end, 2)
     flow = connections.record[f]
     if not flow["open"]:
@@ -579,53 +593,49 @@ def _converse(world: World, end: int, now_ns: int) -> None:
         while tag != NONE:
             news = True
             if flow["kind"] == SENDS:
-                world.ranks.arrived[tag] += 1
+                sim.ranks.arrived[tag] += 1
             elif flow["kind"] == RING:
-                world.rings[w]["waiting"] += 1
+                sim.rings[w]["waiting"] += 1
             tag = flow_message(connections.flows, f)
         count, wake_ns = flow_answer(connections.flows, f, connections.outbox, now_ns)
         if count > 0:
-            _depart(world, end, 0, now_ns)
-        _set_timer(world, world.numbers[0]["first_end"] + end, wake_ns)
+            _transmit_of_flow(sim, end, 0, now_ns)
+        _set_timer(sim, sim.scalars[0]["first_end"] + end, wake_ns)
     else:
-        _speak(world, f, now_ns)
+        _poll_sender(sim, f, now_ns)
         w, done = flow["source"], connections.flows.sender[f]["done"]
         news = done > flow["done"]
         flow["done"] = done
     if news and flow["kind"] == BACKGROUND:
         flow["end_ns"] = now_ns
-        world.numbers[0]["job_over"] = FLOW_OVER
+        sim.scalars[0]["finished_job"] = FLOW_FINISHED
     elif news:
-        push(world.events, now_ns, world.numbers[0]["compute_source"] + w)
+        push(sim.events, now_ns, sim.scalars[0]["first_compute_event"] + w)
 
 
 @native
-def _speak(world: World, f: int, now_ns: int) -> None:
+def _poll_sender(sim: SimState, f: int, now_ns: int) -> None:
     """A flow sends what it may; and its timer is set: at once, if memory has to grow first."""
-    connections, events = world.connections, world.events
-    flow, line = connections.record[f], world.lines[2 * world.host_of[world.numbers[0]["first_end"] + 2 * f]]
+    connections = sim.connections
+    flow, line = connections.record[f], sim.lines[2 * sim.host_of[sim.scalars[0]["first_end"] + 2 * f]]
     wake_ns = max(now_ns, -(-flow["before_ps"] // PS_PER_NS))
-    while (
-        wake_ns <= now_ns
-        and world.pool.spare[0] >= SPARE_ROWS
-        and len(events.key) - events.fill[0] >= SPARE_EVENTS // 2  # faults may hold each packet, twice
-    ):
+    while wake_ns <= now_ns and _has_capacity(sim, _BURST_EVENTS):
         count, wake_ns = flow_send(connections.flows, f, connections.outbox, now_ns)
         for i in range(count):
-            _depart(world, 2 * f, i, now_ns)
+            _transmit_of_flow(sim, 2 * f, i, now_ns)
         if count > 0:
-            flow["before_ps"], flow["leaves_ps"] = flow["leaves_ps"], line["free_ps"]
+            flow["before_ps"], flow["leaves_ps"] = flow["leaves_ps"], line["idle_from_ps"]
             wake_ns = max(wake_ns, -(-flow["before_ps"] // PS_PER_NS))
-    _set_timer(world, world.numbers[0]["first_end"] + 2 * f, wake_ns)
+    _set_timer(sim, sim.scalars[0]["first_end"] + 2 * f, wake_ns)
 
 
 @native
-def _depart(world: World, end: int, i: int, now_ns: int) -> None:
+def _transmit_of_flow(sim: SimState, end: int, i: int, now_ns: int) -> None:
     """Packet i of the flows' outbox leaves the host of an end: faults, cable. Network cards see to the work."""
-    host = world.host_of[world.numbers[0]["first_end"] + end]
-    row = take_row(world.pool)
-    write_packet(world.connections, end, i, world.pool, row)
-    if world.numbers[0]["faulty"] and world.faults.line[2 * host]["on"]:
-        _hold_copies(world, 2 * host, row, now_ns)
+    host = sim.host_of[sim.scalars[0]["first_end"] + end]
+    buffer = take_buffer(sim.pool)
+    write_packet(sim.connections, end, i, sim.pool, buffer)
+    if sim.scalars[0]["faulty"] and sim.faults.line[2 * host]["on"]:
+        _apply_faults(sim, 2 * host, buffer, now_ns)
     else:
-        _onto_cable(world, host, row, now_ns)
+        _transmit(sim, host, buffer, now_ns)

@@ -9,7 +9,7 @@ from esa.policy import policy
 from esa.sim.engine.lines import NONE, queue_length
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
-from esa.sim.loop import World
+from esa.sim.loop import SimState
 from esa.sim.plan import SERIES, JobOutcome, Plan, SimulatedJob
 from esa.sim.ranks import marks_of, sums_come
 from esa.switch.runtime.pipeline import Pipeline
@@ -29,7 +29,7 @@ class Sampler:
         self._control = control
         self._series: list[tuple[float, int, int, int, int, float, int]] = []
 
-    def sample(self, world: World, now_ns: int, running: int) -> None:
+    def sample(self, sim: SimState, now_ns: int, running: int) -> None:
         taken = useful = 0
         for which, pipeline in enumerate(self._pipelines):
             bitmap = pipeline.registers[_BITMAP].read_all()
@@ -43,15 +43,15 @@ class Sampler:
                 newest = self._control.epochs[jobs] == owner >> _EPOCH_SHIFT & _EPOCH_MASK
                 useful += int(np.count_nonzero(waiting & newest))
         queues = [
-            queue_length(world.lines, world.pool, int(number), now_ns)
-            for number in np.flatnonzero(world.lines["from_switch"] != NONE)
+            queue_length(sim.lines, sim.pool, int(number), now_ns)
+            for number in np.flatnonzero(sim.lines["from_switch"] != NONE)
         ]
         self._series.append(
             (
                 now_ns / 1e9,
                 taken,
                 useful,
-                int(world.numbers["server_bytes"][0]),
+                int(sim.scalars["server_bytes"][0]),
                 max(queues),
                 sum(queues) / len(queues),
                 running,
@@ -76,11 +76,11 @@ class Sampler:
         return float(busy[name].mean() / self._rows) if len(busy) and self._rows else 0.0
 
 
-def job_outcome(plan: Plan, world: World, jobs: JobsOnHosts, number: int) -> JobOutcome:
+def job_outcome(plan: Plan, sim: SimState, jobs: JobsOnHosts, number: int) -> JobOutcome:
     """One job's figures; see JobOutcome."""
-    job, record = plan.jobs[number], world.ranks.job[number]
+    job, record = plan.jobs[number], sim.ranks.job[number]
     mine = range(int(record["first_rank"]), int(record["first_rank"] + record["ranks"]))
-    ranks, counter = world.ranks.rank[mine], world.workers.state.counter[mine]
+    ranks, counter = sim.ranks.rank[mine], sim.workers.state.counter[mine]
     start_ns, end_ns = jobs.start_ns[number], jobs.end_ns[number]
     return JobOutcome(
         name=job.name,
@@ -91,23 +91,23 @@ def job_outcome(plan: Plan, world: World, jobs: JobsOnHosts, number: int) -> Job
         jct_s=None if end_ns is None else (end_ns - job.submit_ns) / 1e9,
         compute_s=float(ranks["compute_ns"].mean()) / 1e9,
         comm_s=float(ranks["comm_ns"].mean()) / 1e9,
-        iterations=min(_iterations(world, job, w) for w in mine),
+        iterations=min(_iterations(sim, job, w) for w in mine),
         fragments=int(counter["fragments"].sum()),
-        resends=int(counter["resends"].sum()) + jobs.resent_by_flows(world, number),
+        resends=int(counter["resends"].sum()) + jobs.resent_by_flows(sim, number),
         via_ps=int(counter["via_ps"].sum()),
         failed=bool(record["failed"]),
     )
 
 
-def _iterations(world: World, job: SimulatedJob, w: int) -> int:
+def _iterations(sim: SimState, job: SimulatedJob, w: int) -> int:
     """That worker w has finished."""
     if job.programs is not None:
-        return len(marks_of(world.ranks, w))
-    return sums_come(world.ranks, w) // sum(bucket.bytes > 0 for bucket in job.buckets)
+        return len(marks_of(sim.ranks, w))
+    return sums_come(sim.ranks, w) // sum(bucket.bytes > 0 for bucket in job.buckets)
 
 
-def marks_ns(world: World, number: int) -> tuple[tuple[tuple[int, int], ...], ...]:
+def marks_ns(sim: SimState, number: int) -> tuple[tuple[tuple[int, int], ...], ...]:
     """By worker of a job: tag and time of each MARK that it has come to."""
-    record = world.ranks.job[number]
+    record = sim.ranks.job[number]
     mine = range(int(record["first_rank"]), int(record["first_rank"] + record["ranks"]))
-    return tuple(tuple((int(tag), int(ns)) for tag, ns in marks_of(world.ranks, w)) for w in mine)
+    return tuple(tuple((int(tag), int(ns)) for tag, ns in marks_of(sim.ranks, w)) for w in mine)

@@ -15,11 +15,11 @@ import numpy as np
 from esa.net.faults import fault_counters
 from esa.sim.background import flow_outcomes, flows_are_over, start_flows
 from esa.sim.build import build
-from esa.sim.engine.events import MAX_SOURCES, NOTHING
-from esa.sim.engine.lines import grown
+from esa.sim.engine.events import EMPTY_KEY, MAX_SOURCES
+from esa.sim.engine.lines import grown_pool
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
-from esa.sim.loop import FLOW_OVER, IDLE, JOB_OVER, NEEDS_ROOM, SPARE_EVENTS, SPARE_ROWS, World, run
+from esa.sim.loop import FLOW_FINISHED, SPARE_BUFFERS, SPARE_EVENTS, SimState, StopReason, run
 from esa.sim.measure import Sampler, job_outcome, marks_ns
 from esa.sim.plan import Outcome, Plan
 from esa.sim.ranks import rounds_of
@@ -36,22 +36,22 @@ def simulate(
     sample; True ends the simulation, whose outcome then is incomplete.
     """
     built = build(plan)
-    world = built.world
+    sim = built.sim
     control = Control(plan, built.pipelines)
     jobs = JobsOnHosts(plan, control, built.first_worker)
     sampler = Sampler(plan, control, built.pipelines)
-    rounds = rounds_of(world.ranks)
+    rounds = rounds_of(sim.ranks)
     next_sample_ns = 0
     incomplete = None
-    start_flows(plan, world)
-    while not (jobs.all_over and flows_are_over(plan, world)):
-        now_ns = int(world.numbers["now_ns"][0])
-        jobs.submit_until(world, now_ns)
+    start_flows(plan, sim)
+    while not (jobs.all_over and flows_are_over(plan, sim)):
+        now_ns = int(sim.scalars["now_ns"][0])
+        jobs.submit_until(sim, now_ns)
         if now_ns >= next_sample_ns:
-            sampler.sample(world, now_ns, jobs.running)
+            sampler.sample(sim, now_ns, jobs.running)
             next_sample_ns = now_ns + plan.sample_ns
             if progress is not None:
-                progress(float(world.ranks.rank["rounds"].sum()) / rounds)
+                progress(float(sim.ranks.rank["rounds"].sum()) / rounds)
             if should_stop is not None and should_stop():
                 incomplete = "interrupted"
                 break
@@ -59,57 +59,57 @@ def simulate(
             incomplete = f"not over after {plan.limit_ns / 1e9:g} s of virtual time"
             break
         until_ns = min(next_sample_ns, jobs.next_submission_ns, plan.limit_ns)
-        reason = run(world, until_ns)
-        if reason == NEEDS_ROOM:
-            world = _with_room(world)
-        elif reason == JOB_OVER and world.numbers["job_over"][0] != FLOW_OVER:
-            jobs.over(world, int(world.numbers["job_over"][0]))
-        elif reason == IDLE and jobs.running:
+        reason = run(sim, until_ns)
+        if reason == StopReason.NEEDS_CAPACITY:
+            sim = _with_capacity(sim)
+        elif reason == StopReason.JOB_FINISHED and sim.scalars["finished_job"][0] != FLOW_FINISHED:
+            jobs.over(sim, int(sim.scalars["finished_job"][0]))
+        elif reason == StopReason.NO_EVENTS and jobs.running:
             raise RuntimeError("simulation: jobs are running and nothing will ever happen again")
-    end_ns = int(world.numbers["now_ns"][0])
-    sampler.sample(world, end_ns, jobs.running)
-    failed = [job.name for job, record in zip(plan.jobs, world.ranks.job, strict=True) if record["failed"]]
+    end_ns = int(sim.scalars["now_ns"][0])
+    sampler.sample(sim, end_ns, jobs.running)
+    failed = [job.name for job, record in zip(plan.jobs, sim.ranks.job, strict=True) if record["failed"]]
     if incomplete is None and failed:
         incomplete = f"job {failed[0]} gave up"
-    wrong = int(world.ranks.rank["wrong"].sum())
+    wrong = int(sim.ranks.rank["wrong"].sum())
     if wrong:
         incomplete = f"{wrong} fragments with a wrong sum"
     if progress is not None and incomplete is None:
         progress(1.0)
     return Outcome(
-        jobs=tuple(job_outcome(plan, world, jobs, k) for k in range(len(plan.jobs))),
+        jobs=tuple(job_outcome(plan, sim, jobs, k) for k in range(len(plan.jobs))),
         switch_counters=control.counters(),
         series=sampler.series(),
         occupancy_mean=sampler.occupancy_mean,
         useful_mean=sampler.useful_mean,
-        packet_hops=int(world.numbers["packet_hops"][0]),
-        dropped=int(world.numbers["dropped"][0]),
+        packet_hops=int(sim.scalars["packet_hops"][0]),
+        dropped=int(sim.scalars["dropped"][0]),
         faults={
             f"host-{host}": {
-                way: fault_counters(world.faults, 2 * host + line)
+                way: fault_counters(sim.faults, 2 * host + line)
                 for line, way in enumerate(("to_switch", "from_switch"))
-                if world.faults.line[2 * host + line]["on"]
+                if sim.faults.line[2 * host + line]["on"]
             }
             for host in sorted(plan.fabric.faults)
         },
         end_s=end_ns / 1e9,
-        checked=sum(int(rank["summed"]) for rank in world.ranks.rank if plan.jobs[rank["job"]].sums_in_network)
+        checked=sum(int(rank["summed"]) for rank in sim.ranks.rank if plan.jobs[rank["job"]].sums_in_network)
         if plan.lanes
         else 0,
         incomplete=incomplete,
-        flows=flow_outcomes(plan, world),
-        marks_ns={job.name: marks for k, job in enumerate(plan.jobs) if any(marks := marks_ns(world, k))},
+        flows=flow_outcomes(plan, sim),
+        marks_ns={job.name: marks for k, job in enumerate(plan.jobs) if any(marks := marks_ns(sim, k))},
     )
 
 
-def _with_room(world: World) -> World:
-    """The same world with room for more packets and events."""
-    if world.pool.spare[0] < SPARE_ROWS:
-        world = world._replace(pool=grown(world.pool))
-        if world.numbers["held_source"][0] + len(world.pool.data) > MAX_SOURCES:
-            raise RuntimeError(f"simulation: {len(world.pool.data)} packets are under way; queues must be shorter")
-    key = world.events.key
-    if len(key) - world.events.fill[0] < SPARE_EVENTS:
-        more = np.full(len(key), NOTHING, np.int64)
-        world = world._replace(events=world.events._replace(key=np.concatenate([key, more])))
-    return world
+def _with_capacity(sim: SimState) -> SimState:
+    """The same state with room for more packets and events."""
+    if sim.pool.spare[0] < SPARE_BUFFERS:
+        sim = sim._replace(pool=grown_pool(sim.pool))
+        if sim.scalars["first_fault_event"][0] + len(sim.pool.data) > MAX_SOURCES:
+            raise RuntimeError(f"simulation: {len(sim.pool.data)} packets are under way; queues must be shorter")
+    key = sim.events.key
+    if len(key) - sim.events.size[0] < SPARE_EVENTS:
+        more = np.full(len(key), EMPTY_KEY, np.int64)
+        sim = sim._replace(events=sim.events._replace(key=np.concatenate([key, more])))
+    return sim

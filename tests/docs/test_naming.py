@@ -21,6 +21,8 @@ from esa.protocol import (
     worker_ring,
     worker_state,
 )
+from esa.sim import loop
+from esa.sim.engine import lines
 
 ROOT = Path(__file__).parents[2]
 MODULES = (rtt, server, server_ring, server_send, worker, worker_loss, worker_ring)
@@ -57,6 +59,19 @@ def test_states_have_the_fields_of_the_tables() -> None:
     words = _first_columns("Worker") | _first_columns("PS") | _first_columns("Options")
     assert len(words) > 50
     assert {word for word in words if not word.startswith("Job.")} <= _names_of_states()
+
+
+def test_a_simulation_has_the_fields_of_the_table() -> None:
+    words = _first_columns("Virtual time")
+    dtypes = (loop.SCALARS, lines.LINE)
+    there = {
+        *vars(loop),
+        *loop.SimState._fields,
+        *lines.PacketPool._fields,
+        *(name for d in dtypes for name in d.names),
+    }
+    assert len(words) > 15
+    assert words <= there
 
 
 def test_the_program_has_the_typedefs_of_the_table() -> None:

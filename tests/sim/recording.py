@@ -15,7 +15,7 @@ from esa.job import Run
 from esa.sim import Outcome, Plan
 from esa.sim.engine.lines import NONE
 from esa.sim.fabric.wiring import Control
-from esa.sim.loop import World
+from esa.sim.loop import SimState
 from esa.switch.runtime.pipeline import Pipeline
 from tests.sim.tap import SIMULATE, arrivals, simulate_tapped
 
@@ -54,7 +54,7 @@ class Recording:
         self.pipelines: list[Pipeline] = []
         self._expected: list[tuple[int, int, bytes]] = []  # line, packets that it has brought before, the next one
         self._now_us = 0
-        self._world: World | None = None
+        self._sim: SimState | None = None
         self.outcome = self._record(plan)
         assert self.outcome.dropped == 0
 
@@ -98,19 +98,19 @@ class Recording:
         for ip, each in items.items():
             self.steps[self._switch_of[ip]].append(Told(adds, each))
 
-    def _look(self, world: World, now_ns: int) -> None:
+    def _look(self, sim: SimState, now_ns: int) -> None:
         self._write_down()
-        self._world, self._now_us = world, now_ns // 1000
-        for line, row in arrivals(world, now_ns):
+        self._sim, self._now_us = sim, now_ns // 1000
+        for line, buffer in arrivals(sim, now_ns):
             self._expected.append(
-                (line, int(world.lines[line]["arrived"]), world.pool.data[row, : world.pool.length[row]].tobytes())
+                (line, int(sim.lines[line]["arrived"]), sim.pool.data[buffer, : sim.pool.length[buffer]].tobytes())
             )
 
     def _write_down(self) -> None:
         """What was to arrive, and did: the end of a job may have come between."""
         for number, before, frame in self._expected:
-            assert self._world is not None
-            line = self._world.lines[number]
+            assert self._sim is not None
+            line = self._sim.lines[number]
             if line["arrived"] == before:
                 continue
             if line["from_switch"] != NONE:
@@ -120,12 +120,12 @@ class Recording:
         self._expected.clear()
 
     def _write_down_what_is_under_way(self) -> None:
-        world = self._world
-        assert world is not None
-        for line in world.lines[world.lines["from_switch"] != NONE]:
-            row = line["first"]
-            while row != NONE:
+        sim = self._sim
+        assert sim is not None
+        for line in sim.lines[sim.lines["from_switch"] != NONE]:
+            buffer = line["head"]
+            while buffer != NONE:
                 self.left[line["from_switch"]][int(line["from_port"])].append(
-                    world.pool.data[row, : world.pool.length[row]].tobytes()
+                    sim.pool.data[buffer, : sim.pool.length[buffer]].tobytes()
                 )
-                row = world.pool.link[row]["next"]
+                buffer = sim.pool.descriptor[buffer]["next"]

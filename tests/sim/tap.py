@@ -15,52 +15,52 @@ import pytest
 
 from esa.sim import Outcome, Plan, loop
 from esa.sim.engine.events import SOURCE_BITS, source_of
-from esa.sim.loop import IDLE, UNTIL, World
+from esa.sim.loop import SimState, StopReason
 
-Look = Callable[[World, int], None]
+Look = Callable[[SimState, int], None]
 
 SIMULATE = importlib.import_module("esa.sim.simulate")  # the package shows the function of that name
 
 
 def simulate_tapped(plan: Plan, look: Look) -> Outcome:
-    """`simulate(plan)`, with `look(world, now_ns)` called each time; of one nanosecond twice, if a job ends in it."""
+    """`simulate(plan)`, with `look(sim, now_ns)` called each time; of one nanosecond twice, if a job ends in it."""
 
-    def run(world: World, until_ns: int) -> int:
-        while (now_ns := next_ns(world)) < until_ns:
-            look(world, now_ns)
-            reason = loop.run(world, now_ns + 1)
-            if reason not in (UNTIL, IDLE):
+    def run(sim: SimState, until_ns: int) -> int:
+        while (now_ns := next_ns(sim)) < until_ns:
+            look(sim, now_ns)
+            reason = loop.run(sim, now_ns + 1)
+            if reason not in (StopReason.TIME_REACHED, StopReason.NO_EVENTS):
                 return int(reason)
-        return int(loop.run(world, until_ns))
+        return int(loop.run(sim, until_ns))
 
     return _simulate(plan, run)
 
 
-def final_world(plan: Plan) -> tuple[Outcome, World]:
-    """What came out, and what nobody is told: the world at the end."""
-    worlds: list[World] = []
+def final_state(plan: Plan) -> tuple[Outcome, SimState]:
+    """What came out, and what nobody is told: the state at the end."""
+    states: list[SimState] = []
 
-    def run(world: World, until_ns: int) -> int:
-        worlds[:] = [world]
-        return int(loop.run(world, until_ns))
+    def run(sim: SimState, until_ns: int) -> int:
+        states[:] = [sim]
+        return int(loop.run(sim, until_ns))
 
-    return _simulate(plan, run), worlds[0]
+    return _simulate(plan, run), states[0]
 
 
-def _simulate(plan: Plan, run: Callable[[World, int], int]) -> Outcome:
+def _simulate(plan: Plan, run: Callable[[SimState, int], int]) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SIMULATE, "run", run)
         return SIMULATE.simulate(plan)
 
 
-def next_ns(world: World) -> int:
-    return int(world.events.key[0]) >> SOURCE_BITS
+def next_ns(sim: SimState) -> int:
+    return int(sim.events.key[0]) >> SOURCE_BITS
 
 
-def arrivals(world: World, now_ns: int) -> Iterator[tuple[int, int]]:
-    """(line, row of the pool) of the packets that arrive at their lines' ends now, in the order in which they do."""
-    keys = world.events.key[: world.events.fill[0]]
+def arrivals(sim: SimState, now_ns: int) -> Iterator[tuple[int, int]]:
+    """(line, buffer of the pool) of the packets that arrive at their lines' ends now, in the order in which they do."""
+    keys = sim.events.key[: sim.events.size[0]]
     for key in np.sort(keys[keys >> SOURCE_BITS == now_ns]).tolist():
-        line = source_of(world.events, key)
-        if line < len(world.lines):
-            yield line, int(world.lines[line]["first"])
+        line = source_of(sim.events, key)
+        if line < len(sim.lines):
+            yield line, int(sim.lines[line]["head"])

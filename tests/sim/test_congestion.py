@@ -9,7 +9,7 @@ import pytest
 from esa.fabric import leaf_spine
 from esa.sim import Fabric, HostCosts, Link, Plan, simulate
 from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, bucket, job, ns, only_job, plan, rack
-from tests.sim.tap import final_world
+from tests.sim.tap import final_state
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -43,10 +43,10 @@ def dropped_of_a_burst(room: int) -> int:
 
 @pytest.mark.parametrize("room", [1, 2, 7, 40, 79, 80, 81])
 def test_a_queue_drops_what_finds_it_full(room: int) -> None:
-    outcome, world = final_world(replace(incast(room), limit_ns=BEFORE_TIMERS_NS))
-    assert outcome.dropped == world.lines["dropped"].sum() == dropped_of_a_burst(room)
+    outcome, sim = final_state(replace(incast(room), limit_ns=BEFORE_TIMERS_NS))
+    assert outcome.dropped == sim.lines["dropped"].sum() == dropped_of_a_burst(room)
     assert outcome.series["queue_max"].max() == min(room, 81)
-    assert world.servers.state.counter["fragments"][0] == WORKERS * BURST - outcome.dropped
+    assert sim.servers.state.counter["fragments"][0] == WORKERS * BURST - outcome.dropped
 
 
 def test_what_was_dropped_is_sent_again() -> None:
@@ -59,8 +59,8 @@ def test_what_was_dropped_is_sent_again() -> None:
 
 def test_marks_make_windows_smaller_and_queues_shorter() -> None:
     busy = {"buckets": [bucket(600)]}
-    plain, before = final_world(incast(1024, **busy))
-    marked, after = final_world(incast(1024, ecn_packets=10, **busy))
+    plain, before = final_state(incast(1024, **busy))
+    marked, after = final_state(incast(1024, ecn_packets=10, **busy))
     assert (plain.dropped, marked.dropped) == (0, 0)
     assert not before.workers.state.counter["ecn"].any()
     assert (before.workers.state.worker["cwnd"] == 64).all()
@@ -77,8 +77,8 @@ def test_a_queue_as_long_as_the_threshold_is_not_marked() -> None:
     """A packet that finds exactly as many waiting passes unmarked; the queue of one burst is known."""
     longest = int(simulate(incast(1024)).series["queue_max"].max())
     for threshold, marks in ((longest - 1, False), (longest - 2, True)):
-        _, world = final_world(incast(1024, ecn_packets=threshold))
-        assert world.workers.state.counter["ecn"].any() == marks
+        _, sim = final_state(incast(1024, ecn_packets=threshold))
+        assert sim.workers.state.counter["ecn"].any() == marks
 
 
 # What hosts take their time for: `jct` by hand

@@ -9,7 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.sim.engine.events import MAX_SOURCES, NOTHING, SOURCE_BITS, Events, new_events, pop, push, replace, source_of
+from esa.sim.engine.events import (
+    EMPTY_KEY,
+    MAX_SOURCES,
+    SOURCE_BITS,
+    Events,
+    new_events,
+    pop,
+    push,
+    replace_top,
+    source_of,
+)
 
 CAPACITY = 256
 LONGEST_NS = 2**43 - 1  # two hours and a half
@@ -45,14 +55,14 @@ def test_events_come_in_the_order_of_time(moves: list[tuple[str, int, int]], see
             pop(events)
             heapq.heappop(expected)
         elif expected:
-            replace(events, *event)
+            replace_top(events, *event)
             heapq.heapreplace(expected, entry)
-        assert events.fill[0] == len(expected)
-        assert first(events) == expected[0][1] if expected else events.key[0] == NOTHING
+        assert events.size[0] == len(expected)
+        assert first(events) == expected[0][1] if expected else events.key[0] == EMPTY_KEY
     for _, event in sorted(expected):
         assert first(events) == event
         pop(events)
-    assert (events.key == NOTHING).all()
+    assert (events.key == EMPTY_KEY).all()
 
 
 @settings(max_examples=300, deadline=None)

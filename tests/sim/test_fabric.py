@@ -11,9 +11,9 @@ import pytest
 from esa.fabric import Graph, Link, fat_tree, leaf_spine, rack
 from esa.sim import Fabric, Plan, simulate
 from esa.sim.build import build
-from esa.sim.engine.lines import sending_ps, take_row, transmit
+from esa.sim.engine.lines import sending_ps, take_buffer, transmit
 from esa.sim.fabric.wiring import Control
-from esa.sim.loop import IDLE, World, run
+from esa.sim.loop import SimState, StopReason, run
 from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, bucket, job, ns, only_job, plan
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -22,50 +22,50 @@ FAT = fat_tree(4, LINK)
 FRAME_BYTES = 84  # of an empty frame, preamble and gap included
 
 
-def send(world: World, graph: Graph, source: int, to: int, now_ns: int) -> None:
+def send(sim: SimState, graph: Graph, source: int, to: int, now_ns: int) -> None:
     """A frame that is none of ESA's leaves a host."""
-    pool, row = world.pool, take_row(world.pool)
+    pool, buffer = sim.pool, take_buffer(sim.pool)
     header = bytes.fromhex((graph.nodes[to].mac + graph.nodes[source].mac).replace(":", "")) + b"\x88\xb5"
-    pool.data[row, : len(header)] = np.frombuffer(header, np.uint8)
-    pool.length[row], pool.wire_bytes[row] = len(header), FRAME_BYTES
+    pool.data[buffer, : len(header)] = np.frombuffer(header, np.uint8)
+    pool.length[buffer], pool.wire_bytes[buffer] = len(header), FRAME_BYTES
     transmit(
-        world.lines, pool, world.events, 2 * source, row, now_ns * 1000, sending_ps(world.lines, pool, 2 * source, row)
+        sim.lines, pool, sim.events, 2 * source, buffer, now_ns * 1000, sending_ps(sim.lines, pool, 2 * source, buffer)
     )
 
 
-def network(graph: Graph) -> World:
+def network(graph: Graph) -> SimState:
     """The network of a simulation, with its switches' entries, and nothing on it."""
     empty = plan(job(workers=1), fabric=Fabric(graph))
     built = build(empty)
     Control(empty, built.pipelines)
-    return built.world
+    return built.sim
 
 
 @pytest.mark.parametrize("graph", [FAT, leaf_spine((3, 2, 3), LINK, spines=2), rack([LINK] * 4)])
 def test_every_pair_of_hosts_reaches_each_other(graph: Graph) -> None:
-    world = network(graph)
+    sim = network(graph)
     hosts = range(graph.hosts)
     for number, (source, to) in enumerate((a, b) for a in hosts for b in hosts if a != b):
-        before = world.lines["arrived"].copy()
-        send(world, graph, source, to, 10**6 * number)
-        assert run(world, 10**6 * (number + 1)) == IDLE
-        came = np.flatnonzero(world.lines["arrived"] - before)
-        at_hosts = [int(line) for line in came if world.lines["host"][line] >= 0]
+        before = sim.lines["arrived"].copy()
+        send(sim, graph, source, to, 10**6 * number)
+        assert run(sim, 10**6 * (number + 1)) == StopReason.NO_EVENTS
+        came = np.flatnonzero(sim.lines["arrived"] - before)
+        at_hosts = [int(line) for line in came if sim.lines["host"][line] >= 0]
         assert at_hosts == [2 * to + 1], f"from {source} to {to}: reached {at_hosts}"
         switches = 1 if graph.switch_of[source] == graph.switch_of[to] else 3 if len(came) == 4 else 5
         assert len(came) == switches + 1
-    assert world.lines["dropped"].sum() == 0
+    assert sim.lines["dropped"].sum() == 0
 
 
 def test_a_frame_takes_as_long_as_its_bytes_on_every_cable_of_its_way() -> None:
-    world = network(FAT)
-    send(world, FAT, 0, 15, 0)
-    (line,) = np.flatnonzero(world.lines["host"] == 15)[:1]
+    sim = network(FAT)
+    send(sim, FAT, 0, 15, 0)
+    (line,) = np.flatnonzero(sim.lines["host"] == 15)[:1]
     byte_ns = 8e9 / LINK.rate_bps
-    run(world, round(6 * (FRAME_BYTES * byte_ns + DELAY_NS)) - 6)
-    assert world.lines["arrived"][line] == 0
-    run(world, round(6 * (FRAME_BYTES * byte_ns + DELAY_NS)) + 6)  # each hop rounds up to a nanosecond
-    assert world.lines["arrived"][line] == 1
+    run(sim, round(6 * (FRAME_BYTES * byte_ns + DELAY_NS)) - 6)
+    assert sim.lines["arrived"][line] == 0
+    run(sim, round(6 * (FRAME_BYTES * byte_ns + DELAY_NS)) + 6)  # each hop rounds up to a nanosecond
+    assert sim.lines["arrived"][line] == 1
 
 
 def fat(*jobs, **settings) -> Plan:

@@ -44,7 +44,7 @@ class Wire:
     messages: int = 4
     gap_ns: int = 0
     room: int = 1000
-    mark_above: int | None = None
+    ecn_threshold: int | None = None
     loss: float = 0.0
     duplicate: float = 0.0
     late: float = 0.0  # by up to ten delays
@@ -79,7 +79,7 @@ class Wire:
             self.leaving = [ns for ns in self.leaving if ns > self.now_ns]
             if len(self.leaving) >= self.room or self.data - 1 in self.drop:
                 return
-            packet[MARKED] = self.mark_above is not None and len(self.leaving) > self.mark_above
+            packet[MARKED] = self.ecn_threshold is not None and len(self.leaving) > self.ecn_threshold
             busy_ns = max([self.now_ns, *self.leaving[-1:]])
             self.leaving.append(busy_ns + BYTE_NS * (HEADER_BYTES + int(packet[BYTES])))
             when_ns = self.leaving[-1] + DELAY_NS
@@ -89,7 +89,7 @@ class Wire:
             late_ns = self.random.randrange(10 * DELAY_NS) if self.random.random() < self.late else 0
             self._at(when_ns + late_ns, packet)
 
-    def _speak(self) -> None:
+    def _poll_sender(self) -> None:
         for end in (flow_send, flow_answer):
             while True:
                 count, wake_ns = end(self.flows, 0, self.out, self.now_ns)
@@ -102,7 +102,7 @@ class Wire:
 
     def run(self, limit_ns: int = 10**13) -> Wire:
         """Until all has arrived, or nothing will happen any more."""
-        self._speak()
+        self._poll_sender()
         while self.events and self.events[0][0] < limit_ns:
             self.now_ns, _, packet = heapq.heappop(self.events)
             if packet is not None and packet[KIND] == ACK:
@@ -111,7 +111,7 @@ class Wire:
                 flow_take_data(self.flows, 0, packet, self.now_ns)
                 while (tag := flow_message(self.flows, 0)) != NONE:
                     self.received.append(tag)
-            self._speak()
+            self._poll_sender()
             if self.gap_ns == 0 and flow_is_idle(self.flows, 0):
                 break
         return self
@@ -200,7 +200,7 @@ def test_a_full_queue_is_found_out_and_shared_with_few_losses() -> None:
 
 
 def test_marks_keep_the_queue_short_and_nothing_is_lost() -> None:
-    wire = Wire(mark_above=12, room=60).offer(3_000_000).run()
+    wire = Wire(ecn_threshold=12, room=60).offer(3_000_000).run()
     assert (wire.received, wire.sender["resends"]) == ([0], 0)
     assert 0 < wire.sender["marks"] == int(wire.flows.receiver["marks"][0])
     assert wire.sender["cwnd"] < 40
@@ -220,7 +220,7 @@ def test_a_constant_flow_sends_at_its_rate_whatever_is_lost() -> None:
 @given(
     messages=st.lists(st.integers(1, 60_000), min_size=1, max_size=4),
     room=st.sampled_from([3, 20, 1000]),
-    mark_above=st.sampled_from([None, 2, 10]),
+    ecn_threshold=st.sampled_from([None, 2, 10]),
     loss=st.sampled_from([0.0, 0.01, 0.1, 0.3]),
     duplicate=st.sampled_from([0.0, 0.1]),
     late=st.sampled_from([0.0, 0.1]),

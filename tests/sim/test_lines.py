@@ -16,16 +16,16 @@ from esa.sim.engine.lines import (
     MIN_RATE_BPS,
     NONE,
     PS_PER_NS,
-    Pool,
+    PacketPool,
     byte_time,
-    give_back,
-    grown,
+    free_buffer,
+    grown_pool,
     new_lines,
-    new_pool,
+    new_packet_pool,
     queue_length,
     sending_ps,
+    take_buffer,
     take_first,
-    take_row,
     transmit,
 )
 from esa.sim.plan import Link
@@ -39,47 +39,47 @@ class OneLine:
 
     def __init__(self, delay_ns: int = 0, capacity: int = 64):
         self.lines = new_lines(1)
-        self.lines["delay_ns"] = delay_ns
-        self.pool = new_pool(capacity, 8)
+        self.lines["propagation_ns"] = delay_ns
+        self.pool = new_packet_pool(capacity, 8)
         self.events = new_events(4)
 
     def send(self, from_ps: int, service_ps: int) -> int:
-        """Returns its row; `left_ps` says when it has left."""
-        row = take_row(self.pool)
-        self.left_ps = transmit(self.lines, self.pool, self.events, 0, row, from_ps, service_ps)
-        return row
+        """Returns its buffer; `left_ps` says when it has left."""
+        buffer = take_buffer(self.pool)
+        self.left_ps = transmit(self.lines, self.pool, self.events, 0, buffer, from_ps, service_ps)
+        return buffer
 
     def cable_ps(self, wire_bytes: int) -> int:
         """How long a packet takes of it."""
-        row = take_row(self.pool)
-        self.pool.wire_bytes[row] = wire_bytes
-        give_back(self.pool, row)
-        return int(sending_ps(self.lines, self.pool, 0, row))
+        buffer = take_buffer(self.pool)
+        self.pool.wire_bytes[buffer] = wire_bytes
+        free_buffer(self.pool, buffer)
+        return int(sending_ps(self.lines, self.pool, 0, buffer))
 
-    def arrival_ns(self, row: int) -> int:
-        return int(self.pool.link["arrive_ns"][row])
+    def arrival_ns(self, buffer: int) -> int:
+        return int(self.pool.descriptor["arrive_ns"][buffer])
 
     def waiting(self, now_ns: int) -> int:
         return queue_length(self.lines, self.pool, 0, now_ns)
 
     def arrive(self) -> tuple[int, int]:
-        """The first row, and when it arrives."""
+        """The first buffer, and when it arrives."""
         at_ns = int(self.events.key[0]) >> SOURCE_BITS
-        row = take_first(self.lines, self.pool, 0, at_ns)
+        buffer = take_first(self.lines, self.pool, 0, at_ns)
         pop(self.events)
-        following = self.lines["first"][0]
+        following = self.lines["head"][0]
         if following != NONE:
             push(self.events, self.arrival_ns(following), 0)
-        give_back(self.pool, row)
-        return row, at_ns
+        free_buffer(self.pool, buffer)
+        return buffer, at_ns
 
 
 def test_a_packet_takes_as_long_as_its_bits_and_many_do_not_drift() -> None:
     line = OneLine(delay_ns=1000)
     for number in range(1, 10_001):
-        row = line.send(0, PACKET_PS)
+        buffer = line.send(0, PACKET_PS)
         assert line.left_ps == number * PACKET_PS
-        assert line.arrive() == (row, -(-number * PACKET_PS // PS_PER_NS) + 1000)  # not before its last bit
+        assert line.arrive() == (buffer, -(-number * PACKET_PS // PS_PER_NS) + 1000)  # not before its last bit
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,18 @@ def test_a_packet_takes_as_long_as_its_bits_and_many_do_not_drift() -> None:
 )
 def test_a_cable_is_as_fast_as_asked_for(lanes: int, wire_lanes: int, rate_bps: float, packet_ps: int) -> None:
     fabric = rack(2, Link(rate_bps, 7, 5))
-    world = build(plan(job(workers=1), fabric=fabric, lanes=lanes, wire_lanes=wire_lanes)).world
-    cables = world.lines[:4]
+    sim = build(plan(job(workers=1), fabric=fabric, lanes=lanes, wire_lanes=wire_lanes)).sim
+    cables = sim.lines[:4]
     wire_bytes = WIRE_BYTES + 4 * (wire_lanes - 64)
-    assert world.numbers["wire_bytes"] == wire_bytes
-    world.pool.wire_bytes[0] = wire_bytes
-    assert [sending_ps(world.lines, world.pool, number, 0) for number in range(4)] == [packet_ps] * 4
+    assert sim.scalars["wire_bytes"] == wire_bytes
+    sim.pool.wire_bytes[0] = wire_bytes
+    assert [sending_ps(sim.lines, sim.pool, number, 0) for number in range(4)] == [packet_ps] * 4
     assert Fraction(packet_ps, 10**12) == Fraction(8 * wire_bytes, int(rate_bps))
-    assert cables["delay_ns"].tolist() == [7] * 4
+    assert cables["propagation_ns"].tolist() == [7] * 4
     down = cables["from_switch"] != NONE
     assert down.tolist() == [False, True, False, True]
-    assert cables["room"][down].tolist() == [5, 5]
-    assert (cables["room"][~down] > 2**39).all()  # a host does not drop what it sends itself
+    assert cables["capacity"][down].tolist() == [5, 5]
+    assert (cables["capacity"][~down] > 2**39).all()  # a host does not drop what it sends itself
 
 
 @pytest.mark.parametrize(("rate_bps", "ps"), [(100e9, 80), (400e9, 20), (25e9, 320), (1e6, 8_000_000)])
@@ -134,40 +134,40 @@ steps = st.lists(
 def test_what_waits_is_what_has_not_left_and_order_is_kept(steps: list[tuple[str, int, int]], delay_ns: int) -> None:
     line = OneLine(delay_ns, capacity=128)
     now_ns, free_ps = 0, 0
-    sent: deque[tuple[int, int, int]] = deque()  # row, when it has left, when it arrives
+    sent: deque[tuple[int, int, int]] = deque()  # buffer, when it has left, when it arrives
     for step, later_ns, service_ps in steps:
         if step == "send":
-            row = line.send(now_ns * PS_PER_NS, service_ps)
+            buffer = line.send(now_ns * PS_PER_NS, service_ps)
             free_ps = max(free_ps, now_ns * PS_PER_NS) + service_ps
-            sent.append((row, free_ps, -(-free_ps // PS_PER_NS) + delay_ns))
+            sent.append((buffer, free_ps, -(-free_ps // PS_PER_NS) + delay_ns))
             assert line.left_ps == free_ps
         else:
             now_ns += later_ns
             while sent and sent[0][2] <= now_ns:
-                row, _, arrival_ns = sent.popleft()
-                assert line.arrive() == (row, arrival_ns)
+                buffer, _, arrival_ns = sent.popleft()
+                assert line.arrive() == (buffer, arrival_ns)
         assert line.waiting(now_ns) == sum(left_ps > now_ns * PS_PER_NS for _, left_ps, _ in sent)
-    for row, _, arrival_ns in sent:
-        assert line.arrive() == (row, arrival_ns)
-    assert line.events.fill[0] == 0
+    for buffer, _, arrival_ns in sent:
+        assert line.arrive() == (buffer, arrival_ns)
+    assert line.events.size[0] == 0
     assert line.pool.spare[0] == 128
 
 
 def test_a_pool_grows_around_the_packets_that_it_holds() -> None:
-    pool = new_pool(8, 4)
-    held = {take_row(pool): n for n in range(5)}
-    for row, n in held.items():
-        pool.data[row], pool.link["arrive_ns"][row], pool.port[row] = n, 100 + n, 200 + n
-        pool.length[row], pool.wire_bytes[row] = 1 + n % 4, 300 + n
-    larger = grown(pool)
+    pool = new_packet_pool(8, 4)
+    held = {take_buffer(pool): n for n in range(5)}
+    for buffer, n in held.items():
+        pool.data[buffer], pool.descriptor["arrive_ns"][buffer], pool.port[buffer] = n, 100 + n, 200 + n
+        pool.length[buffer], pool.wire_bytes[buffer] = 1 + n % 4, 300 + n
+    larger = grown_pool(pool)
     assert _free(larger) == set(range(16)) - held.keys()
-    for row, n in held.items():
-        assert (larger.data[row] == n).all()
-        assert (larger.link["arrive_ns"][row], larger.port[row]) == (100 + n, 200 + n)
-        assert (larger.length[row], larger.wire_bytes[row]) == (1 + n % 4, 300 + n)
+    for buffer, n in held.items():
+        assert (larger.data[buffer] == n).all()
+        assert (larger.link["arrive_ns"][buffer], larger.port[buffer]) == (100 + n, 200 + n)
+        assert (larger.length[buffer], larger.wire_bytes[buffer]) == (1 + n % 4, 300 + n)
 
 
-def _free(pool: Pool) -> set[int]:
+def _free(pool: PacketPool) -> set[int]:
     free = pool.free[: pool.spare[0]].tolist()
     assert len(set(free)) == len(free)
     return set(free)

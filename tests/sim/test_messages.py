@@ -17,7 +17,7 @@ from esa.sim import Fabric, Link, Outcome, Plan, SimulatedJob, simulate
 from esa.sim.transport.flow import HEADER_BYTES, FlowOptions
 from esa.workloads.program import Program, compute, loop, mark, program, recv, reduce, send, wait
 from tests.sim.plans import LINK, bad_links, bucket, fragments, job, leaf_spine, ns, only_job, plan, rack
-from tests.sim.tap import final_world
+from tests.sim.tap import final_state
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -104,8 +104,8 @@ def incast(octets: int, wait_ns: int = 0) -> SimulatedJob:
 
 def received(asked: Plan) -> tuple[Outcome, list[int]]:
     """Of the two, at the plan's limit."""
-    outcome, world = final_world(asked)
-    return outcome, world.connections.flows.receiver["bytes"][[0, 2]].tolist()  # each has one of the ring, too
+    outcome, sim = final_state(asked)
+    return outcome, sim.connections.flows.receiver["bytes"][[0, 2]].tolist()  # each has one of the ring, too
 
 
 @pytest.mark.parametrize("wait_ns", [0, 300_000])

@@ -41,11 +41,11 @@ def test_every_seed_job_worker_fragment_and_lane_has_gradients_of_its_own() -> N
 def test_a_bit_flipped_on_the_way_is_noticed_by_each_worker() -> None:
     flipped: list[int] = []  # of whose job: the number in the packet's header
 
-    def flip(world, now_ns: int) -> None:
-        for _, row in arrivals(world, now_ns):
+    def flip(sim, now_ns: int) -> None:
+        for _, row in arrivals(sim, now_ns):
             if not flipped and now_ns >= 2000:
-                flipped.append(int.from_bytes(world.pool.data[row, 46:48].tobytes(), "big"))
-                world.pool.data[row, -1] ^= 1
+                flipped.append(int.from_bytes(sim.pool.data[row, 46:48].tobytes(), "big"))
+                sim.pool.data[row, -1] ^= 1
 
     summed = plan(job("one", workers=3), job("other", workers=2), lanes=64)
     outcome = simulate_tapped(summed, flip)

@@ -12,7 +12,7 @@ import pytest
 
 from esa.sim import Outcome, Plan, build, simulate
 from tests.sim.plans import PACKET_NS, bad_links, bucket, job, leaf_spine, ns, plan, rack
-from tests.sim.tap import final_world
+from tests.sim.tap import final_state
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -98,11 +98,11 @@ def test_memory_that_grows_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> N
     """Sixteen workers send whole windows at once: more packets than there is room for at first, some held by faults."""
     fabric = rack(17, faults=bad_links(17, 1, delay_ms=0.5, reorder=0.3, reorder_ms=1.0))
     large = plan(job("large", workers=16, buckets=[bucket(600)], window=512, rows=1024), fabric=fabric)
-    small_at_first, world = final_world(large)
-    assert len(world.pool.data) > build._POOL
-    assert len(world.events.key) > build._EVENTS
+    small_at_first, sim = final_state(large)
+    assert len(sim.pool.data) > build._POOL
+    assert len(sim.events.key) > build._EVENTS
     monkeypatch.setattr(build, "_EVENTS", 2**17)
     monkeypatch.setattr(build, "_POOL", 2**17)
-    large_at_once, world = final_world(large)
-    assert len(world.pool.data) == len(world.events.key) == 2**17
+    large_at_once, sim = final_state(large)
+    assert len(sim.pool.data) == len(sim.events.key) == 2**17
     assert fingerprint(small_at_first) == fingerprint(large_at_once)

@@ -8,7 +8,7 @@ import pytest
 from esa.policy import POLICIES
 from esa.sim import Fabric, Outcome, SimulatedJob, simulate
 from tests.sim.plans import WIRE_BYTES, bad_links, bucket, fragments, job, leaf_spine, ns, plan, rack
-from tests.sim.tap import final_world
+from tests.sim.tap import final_state
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -100,11 +100,11 @@ def test_queues_are_those_of_switches() -> None:
 def test_counts_fit_together() -> None:
     """Fragments, hops, resends: counted at both ends."""
     jobs = [job("one", workers=3), job("other", "atp", workers=2)]
-    outcome, world = final_world(plan(*jobs, fabric=rack(8, faults=bad_links(8, 3, loss=0.05)), lanes=64))
+    outcome, sim = final_state(plan(*jobs, fabric=rack(8, faults=bad_links(8, 3, loss=0.05)), lanes=64))
     for asked, result in zip(jobs, outcome.jobs, strict=True):
         assert result.fragments == fragments(asked)
         counters = outcome.switch_counters[asked.name]
         assert counters["gradients"] <= result.fragments + result.resends
         assert counters["resends"] <= result.resends
-    assert outcome.packet_hops == world.lines["arrived"].sum()
+    assert outcome.packet_hops == sim.lines["arrived"].sum()
     assert sum(line["lost"] for host in outcome.faults.values() for line in host.values()) > 0

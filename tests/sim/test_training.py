@@ -123,7 +123,7 @@ SLOW = job(workers=4, iterations=50, jitter=0.25, straggle=0.1, slowdown=8.0)
 
 
 def factors(of, seed: int = 1) -> np.ndarray:
-    return build(plan(of, seed=seed)).world.ranks.pace.reshape(of.workers, of.iterations)
+    return build(plan(of, seed=seed)).sim.ranks.pace.reshape(of.workers, of.iterations)
 
 
 def test_jitter_stays_within_its_bounds_and_stragglers_within_theirs() -> None:

@@ -20,8 +20,8 @@ from esa.native import native_uncounted as native
 
 SOURCE_BITS = 20
 MAX_SOURCES = 1 << SOURCE_BITS
-NOTHING = 2**63 - 1  # the key of an empty heap
-_FILL = 0
+EMPTY_KEY = 2**63 - 1  # the key of an empty heap
+_SIZE = 0
 _MASK = MAX_SOURCES - 1
 _HALF = SOURCE_BITS // 2  # so x ^= x >> _HALF undoes itself
 _ODD = 0x9E375  # of SOURCE_BITS bits, as all numbers here: products fit in 64
@@ -35,13 +35,13 @@ class Events(NamedTuple):
     """Make one with `new_events`."""
 
     key: npt.NDArray[np.int64]  # (capacity,): time_ns << SOURCE_BITS | the source, scrambled
-    fill: npt.NDArray[np.int64]  # (1,)
+    size: npt.NDArray[np.int64]  # (1,)
     seed: npt.NDArray[np.uint64]  # (1,): of the order within a nanosecond
 
 
 def new_events(capacity: int, seed: int = 0) -> Events:
     """Room for `capacity` events."""
-    return Events(np.full(capacity, NOTHING, np.int64), np.zeros(1, np.int64), np.full(1, seed, np.uint64))
+    return Events(np.full(capacity, EMPTY_KEY, np.int64), np.zeros(1, np.int64), np.full(1, seed, np.uint64))
 
 
 @native
@@ -74,8 +74,8 @@ def source_of(events: Events, key: int) -> int:
 @native
 def push(events: Events, time_ns: int, source: int) -> None:
     """Something will happen to `source`. The caller sees to the room."""
-    at = events.fill[_FILL]
-    events.fill[_FILL] = at + 1
+    at = events.size[_SIZE]
+    events.size[_SIZE] = at + 1
     key = _key(events, time_ns, source)
     while at > 0:
         parent = (at - 1) // _ARITY
@@ -89,24 +89,24 @@ def push(events: Events, time_ns: int, source: int) -> None:
 @native
 def pop(events: Events) -> None:
     """Take the first event away; there is one."""
-    last = events.fill[_FILL] - 1
-    events.fill[_FILL] = last
+    last = events.size[_SIZE] - 1
+    events.size[_SIZE] = last
     key = int(events.key[last])
-    events.key[last] = NOTHING
+    events.key[last] = EMPTY_KEY
     if last > 0:
-        _sink(events, key)
+        _sift_down(events, key)
 
 
 @native
-def replace(events: Events, time_ns: int, source: int) -> None:
+def replace_top(events: Events, time_ns: int, source: int) -> None:
     """`pop`, then `push`, in one go."""
-    _sink(events, _key(events, time_ns, source))
+    _sift_down(events, _key(events, time_ns, source))
 
 
 @native
-def _sink(events: Events, key: int) -> None:
+def _sift_down(events: Events, key: int) -> None:
     """Put `key` in the place of the first event."""
-    fill = events.fill[_FILL]
+    fill = events.size[_SIZE]
     at = 0
     while True:
         first = _ARITY * at + 1

@@ -40,14 +40,14 @@ def wire(graph: Graph, line_of_port: npt.NDArray[np.int64], processors: int, usu
     """
     cables = sorted(graph.cables)
     lines = new_lines(2 * len(cables) + processors)
-    lines["room"] = _UNLIMITED
+    lines["capacity"] = _UNLIMITED
     for number, cable in enumerate(cables):
         for line, (start, end) in enumerate(((cable.lower, cable.upper), (cable.upper, cable.lower)), 2 * number):
             record = lines[line]
             record["byte_time"] = byte_time(cable.link.rate_bps, usual_bytes)
-            record["delay_ns"] = cable.link.delay_ns
+            record["propagation_ns"] = cable.link.delay_ns
             if start.node >= graph.hosts:
-                record["room"] = cable.link.queue_packets
+                record["capacity"] = cable.link.queue_packets
                 record["from_switch"], record["from_port"] = start.node - graph.hosts, start.port
                 line_of_port[start.node - graph.hosts, start.port] = line
             if end.node < graph.hosts:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from esa.fabric import Node
 from esa.native import native_uncounted as native
-from esa.sim.engine.lines import WIRE_OVERHEAD_BYTES, Pool
+from esa.sim.engine.lines import WIRE_OVERHEAD_BYTES, PacketPool
 from esa.sim.transport.flow import (
     BYTES,
     DATA,
@@ -95,55 +95,55 @@ def open_connection(connections: Connections, f: int, source: Node, target: Node
 
 
 @native
-def is_of_flow(pool: Pool, row: int) -> bool:
-    """Whether the packet in `row` is a flow's."""
-    return bool(pool.data[row, _PROTOCOL_AT] == IP_PROTOCOL)
+def is_of_flow(pool: PacketPool, buffer: int) -> bool:
+    """Whether the packet in `buffer` is a flow's."""
+    return bool(pool.data[buffer, _PROTOCOL_AT] == IP_PROTOCOL)
 
 
 @native
-def write_packet(connections: Connections, end: int, i: int, pool: Pool, row: int) -> None:
-    """Packet i of the outbox, from an end of a flow, as bytes in `row`."""
+def write_packet(connections: Connections, end: int, i: int, pool: PacketPool, buffer: int) -> None:
+    """Packet i of the outbox, from an end of a flow, as bytes in `buffer`."""
     data = pool.data
     for b in range(_WORDS_AT):
-        data[row, b] = connections.template[end, b]
+        data[buffer, b] = connections.template[end, b]
     octets = connections.outbox.view(np.uint8)
     for b in range(4 * WORDS):
-        data[row, _WORDS_AT + b] = octets[i, b]
+        data[buffer, _WORDS_AT + b] = octets[i, b]
     total = HEADER_BYTES
     if connections.outbox[i, KIND] == DATA:
         total += connections.outbox[i, BYTES]
-        data[row, _TOS_AT] = _ECT0
-    data[row, _LENGTH_AT], data[row, _LENGTH_AT + 1] = total >> 8, total & 255
-    pool.length[row], pool.wire_bytes[row] = FRAME_BYTES, _ETHERNET_BYTES + total + WIRE_OVERHEAD_BYTES
-    _write_checksum(data, row)
+        data[buffer, _TOS_AT] = _ECT0
+    data[buffer, _LENGTH_AT], data[buffer, _LENGTH_AT + 1] = total >> 8, total & 255
+    pool.length[buffer], pool.wire_bytes[buffer] = FRAME_BYTES, _ETHERNET_BYTES + total + WIRE_OVERHEAD_BYTES
+    _write_checksum(data, buffer)
 
 
 @native
-def read_packet(connections: Connections, pool: Pool, row: int) -> tuple[int, int]:
-    """The packet in `row` into the inbox; return its flow and its kind."""
+def read_packet(connections: Connections, pool: PacketPool, buffer: int) -> tuple[int, int]:
+    """The packet in `buffer` into the inbox; return its flow and its kind."""
     octets = connections.inbox.view(np.uint8)
     for b in range(4 * WORDS):
-        octets[b] = pool.data[row, _WORDS_AT + b]
-    connections.inbox[MARKED] = (pool.data[row, _TOS_AT] & _ECN) == _CE
+        octets[b] = pool.data[buffer, _WORDS_AT + b]
+    connections.inbox[MARKED] = (pool.data[buffer, _TOS_AT] & _ECN) == _CE
     return int(connections.inbox[FLOW]), int(connections.inbox[KIND])
 
 
 @native
-def mark(pool: Pool, row: int) -> None:
-    """A queue is long: mark the packet in `row` if it can be (RFC 3168)."""
+def mark(pool: PacketPool, buffer: int) -> None:
+    """A queue is long: mark the packet in `buffer` if it can be (RFC 3168)."""
     data = pool.data
-    if data[row, _TOS_AT] & _ECN == _ECT0:
-        data[row, _TOS_AT] |= _CE
-        _write_checksum(data, row)
+    if data[buffer, _TOS_AT] & _ECN == _ECT0:
+        data[buffer, _TOS_AT] |= _CE
+        _write_checksum(data, buffer)
 
 
 @native
-def _write_checksum(data: npt.NDArray[np.uint8], row: int) -> None:
+def _write_checksum(data: npt.NDArray[np.uint8], buffer: int) -> None:
     """RFC 1071, over the IPv4 header."""
-    data[row, _CHECKSUM_AT] = data[row, _CHECKSUM_AT + 1] = 0
+    data[buffer, _CHECKSUM_AT] = data[buffer, _CHECKSUM_AT + 1] = 0
     total = np.int64(0)
     for b in range(_ETHERNET_BYTES, _ETHERNET_BYTES + _IPV4_BYTES, 2):
-        total += np.int64(data[row, b]) << 8 | np.int64(data[row, b + 1])
+        total += np.int64(data[buffer, b]) << 8 | np.int64(data[buffer, b + 1])
     total = (total & 0xFFFF) + (total >> 16)
     total = ~(total + (total >> 16)) & 0xFFFF
-    data[row, _CHECKSUM_AT], data[row, _CHECKSUM_AT + 1] = total >> 8, total & 255
+    data[buffer, _CHECKSUM_AT], data[buffer, _CHECKSUM_AT + 1] = total >> 8, total & 255
