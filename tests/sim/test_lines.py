@@ -163,7 +163,7 @@ def test_a_pool_grows_around_the_packets_that_it_holds() -> None:
     assert _free(larger) == set(range(16)) - held.keys()
     for buffer, n in held.items():
         assert (larger.data[buffer] == n).all()
-        assert (larger.link["arrive_ns"][buffer], larger.port[buffer]) == (100 + n, 200 + n)
+        assert (larger.descriptor["arrive_ns"][buffer], larger.port[buffer]) == (100 + n, 200 + n)
         assert (larger.length[buffer], larger.wire_bytes[buffer]) == (1 + n % 4, 300 + n)
 
 
