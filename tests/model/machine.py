@@ -7,7 +7,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from esa.policy import POLICIES
-from tests.model.world import JobPlan, Move, Plan, RuleError, World
+from tests.model.checks import RuleError
+from tests.model.moves import Move
+from tests.model.plan import JobPlan, Plan
+from tests.model.world import World
 
 policies = st.sampled_from(["esa", "atp", "switchml", *sorted(POLICIES)])
 first_seqs = st.sampled_from([0, 2**32 - 2, 2**31 - 3])

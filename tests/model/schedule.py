@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from esa.policy import POLICIES
-from tests.model.world import Move, Plan, RuleError, ServerHost, WorkerHost, World
+from tests.model.checks import RuleError
+from tests.model.hosts import ServerHost, WorkerHost
+from tests.model.moves import Move
+from tests.model.plan import Plan
+from tests.model.world import World
 
 ALL_REDUCES = 60  # submitted per episode
 MAX_MOVES = 12_000

@@ -13,8 +13,9 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from esa.protocol import worker_waiting
 from tests.model.machine import Cluster, Mortals
+from tests.model.plan import GIVE_UP_S, JobPlan, Plan, S
 from tests.model.schedule import Report, episode, explain, replay
-from tests.model.world import GIVE_UP_S, JobPlan, Plan, S, World
+from tests.model.world import World
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles the switch and the protocol
 

@@ -16,9 +16,12 @@ from esa.entries.job_entries import InstalledJob, owner_entry
 from esa.policy import Aging
 from esa.program import program
 from esa.wire import Kind
+from tests.model.hosts import Run, ServerHost, WorkerHost
+from tests.model.moves import Move
+from tests.model.plan import JobPlan, Plan
 from tests.model.rows import Header
 from tests.model.schedule import EpisodeError, episode, replay
-from tests.model.world import JobPlan, Move, Plan, Run, ServerHost, WorkerHost, World
+from tests.model.world import World
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -124,8 +127,8 @@ def test_a_controller_that_forgets_owners():
 class WithoutAging(World):
     """Its controller forgets the aging knob."""
 
-    def _install(self, run: Run) -> None:
-        super()._install(run)
+    def install(self, run: Run) -> None:
+        super().install(run)
         told = dict(self.switch.jobs)
         self.switch.change(run.job, replace(run.policy, aging=Aging.NONE), run.pool(run.policy, run.key[0]))
         self.switch.jobs.update(told)

@@ -1,0 +1,274 @@
+"""A job's run and its hosts: workers and a PS, the state machines of `esa.protocol` with their addresses.
+
+Each sum and each PS entry is compared with the truth as soon as it comes to be.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from esa import job as jobs
+from esa import wire
+from esa.job import Member, Pool
+from esa.policy import POLICIES, Policy
+from esa.protocol import (
+    MULTICAST,
+    NEVER,
+    UNKNOWN_SENDER,
+    server_change_policy,
+    server_receive,
+    server_send,
+    words,
+    worker_drain,
+    worker_feed,
+    worker_receive,
+    worker_send,
+)
+from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
+from esa.protocol.server_ring import DONE, OPEN
+from tests.model import truth
+from tests.model.checks import check_sum
+from tests.model.plan import GIVE_UP_S, SHARED, TIMERS, TTL_US, JobPlan
+from tests.model.rows import Header
+from tests.p4 import traffic
+
+if TYPE_CHECKING:
+    from tests.model.world import World
+
+OUT_PACKETS = 4  # small, so that what does not fit is met
+
+
+class Run:
+    """One job in one epoch: its members and what they are to sum."""
+
+    def __init__(self, world: World, number: int, epoch: int, plan: JobPlan, ttl_us: int = TTL_US):
+        made = traffic.job(number, plan.policy, workers=plan.workers, pool=SHARED, ports=32, ttl_us=ttl_us)
+        self.world, self.plan = world, plan
+        values = {**made.model_dump(), "epoch": epoch, "window": plan.window, "lanes": world.plan.lanes or 64}
+        values["pool"] = self.pool(POLICIES[plan.policy], number)
+        self.job = jobs.Run.model_validate(values)
+        self.key = number, epoch
+        # A job that wrongly gets an epoch again must not get the same numbers to sum.
+        self.truth = number, epoch | world.started << 16
+        world.started += 1
+        self.name = f"{number}.{epoch}"
+        self.first_seq = plan.first_seq
+        self.policy = POLICIES[plan.policy]
+        self.sizes: list[int] = []  # fragments of each all-reduce, of those that any rank submitted
+        self.checked = 0  # all-reduces that every live rank has, exact
+        self.workers = [WorkerHost(self, rank) for rank in range(plan.workers)]
+        self.server = ServerHost(self)
+
+    @property
+    def as_hosts_know_it(self) -> jobs.Run:
+        return self.job.model_copy(update={"lanes": self.world.plan.lanes, "give_up_s": GIVE_UP_S})
+
+    @staticmethod
+    def pool(policy: Policy, number: int) -> Pool:
+        return Pool(base=16 * number, size=16) if policy.pool == "slice" else SHARED
+
+    @property
+    def hosts(self) -> list[WorkerHost | ServerHost]:
+        return [*self.workers, self.server]
+
+    @property
+    def fragments(self) -> int:
+        return sum(self.sizes)
+
+    @property
+    def full(self) -> int:
+        return (1 << self.plan.workers) - 1
+
+    @property
+    def crippled(self) -> bool:
+        """Whether a member is dead, so that an all-reduce may end with an error."""
+        return not all(host.alive for host in self.hosts)
+
+    def relative(self, wire_seq: int) -> int:
+        return (wire_seq - self.first_seq + 2**31) % 2**32 - 2**31
+
+    def size(self, number: int) -> int:
+        while len(self.sizes) <= number:
+            self.sizes.append(1 + truth.mix(*self.truth, len(self.sizes)) % 4)
+        return self.sizes[number]
+
+    def count(self) -> None:
+        """Note the all-reduces that every live rank has now."""
+        ends = 0
+        done = 0
+        for size in self.sizes:
+            ends += size
+            if any(w.drained < ends for w in self.workers if w.alive):
+                break
+            done += 1
+        self.checked = max(self.checked, done)
+
+
+class Host:
+    """A state machine with its addresses."""
+
+    def __init__(self, run: Run, name: str, member: Member):
+        self.run, self.world, self.member = run, run.world, member
+        self.name = f"{run.name}/{name}"
+        self.address = member.ip.packed, member.udp_port
+        self.alive = True
+        self.wake_ns = NEVER
+        self.out = words(OUT_PACKETS, self.world.plan.lanes)
+
+    def take(self, frame: bytes) -> None:
+        raise NotImplementedError
+
+    def pump(self) -> None:
+        raise NotImplementedError
+
+
+class WorkerHost(Host):
+    """One rank. It sums what it `wants`, fragment by fragment, and checks each sum as it takes it."""
+
+    def __init__(self, run: Run, rank: int):
+        super().__init__(run, f"w{rank}", run.job.workers[rank])
+        self.rank = rank
+        self.submitted = self.wanted = self.fed = self.drained = 0
+        self.state = worker_of_job(run.as_hosts_know_it, rank, TIMERS, first_seq=run.first_seq)
+        self._sum = np.zeros(self.world.plan.lanes, np.int32)
+        self._exponents = np.zeros(1, np.int8)
+
+    @property
+    def failed(self) -> bool:
+        return bool(self.state.worker[0]["failed"])
+
+    @property
+    def active(self) -> bool:
+        return self.alive and not self.failed
+
+    @property
+    def idle(self) -> bool:
+        return not self.active or self.drained == self.wanted
+
+    def submit(self) -> None:
+        if not self.failed:
+            self.wanted += self.run.size(self.submitted)
+            self.submitted += 1
+            self.pump()
+
+    def take(self, frame: bytes) -> None:
+        server = self.run.job.server
+        if frame[26:30] == server.ip.packed and int.from_bytes(frame[34:36], "big") == server.udp_port:
+            worker_receive(self.state, payload(frame), 1, self.world.now_ns)
+            self.pump()
+
+    def pump(self) -> None:
+        now_ns = self.world.now_ns
+        more = True
+        while more:
+            self._drain()
+            self._feed()
+            count, self.wake_ns = worker_send(self.state, self.out, now_ns)
+            for i in range(count):
+                self.world.emit(self, self.run.job.server, self.out[i].tobytes())
+            more = self.wake_ns <= now_ns
+
+    def _feed(self) -> None:
+        while self.fed < self.wanted:
+            name = (*self.run.truth, self.run.first_seq + self.fed & 0xFFFFFFFF, self.rank)
+            lanes = truth.contribution(*name, self.world.plan.lanes)
+            exponents = np.array([truth.exponent(*name)], np.int8)
+            if not worker_feed(self.state, lanes, 0, 1, truth.priority(*name), exponents):
+                break
+            self.fed += 1
+
+    def _drain(self) -> None:
+        while self.drained < self.wanted:
+            if not worker_drain(self.state, self._sum, 0, 1, self._exponents):
+                break
+            seq = self.run.first_seq + self.drained & 0xFFFFFFFF
+            check_sum(
+                "exact",
+                f"{self.name}'s result",
+                self.run,
+                seq,
+                self.run.full,
+                self._sum.astype(">i4").tobytes(),
+                int(self._exponents[0]),
+            )
+            self.drained += 1
+
+
+class ServerHost(Host):
+    """A job's PS."""
+
+    def __init__(self, run: Run):
+        super().__init__(run, "ps", run.job.server)
+        self.destination = np.zeros(OUT_PACKETS, np.int32)
+        job = run.job
+        self.members = {(w.ip.packed, w.udp_port): n for n, w in enumerate(job.workers)}
+        self.members[job.switch_ip.packed, wire.ESA_PORT] = job.fan_in
+        self.restart()
+
+    def restart(self) -> None:
+        """As after a crash: a new process that knows the job and nothing else."""
+        # The job's file; what the controller changed since is not in it.
+        self.state = server_of_job(self.run.as_hosts_know_it, TIMERS, held_resends=self.world.plan.held_resends)
+        self.wake_ns = NEVER
+
+    def tell(self, policy: str) -> None:
+        """The controller has changed the policy, and says so."""
+        changed = self.run.job.model_copy(update={"policy": policy})
+        server_change_policy(self.state, **policy_settings(changed, TIMERS))
+        self.pump()
+
+    def take(self, frame: bytes) -> None:
+        sender = frame[26:30], int.from_bytes(frame[34:36], "big")
+        source = np.array([self.members.get(sender, UNKNOWN_SENDER)], np.int32)
+        server_receive(self.state, payload(frame), source, 1, self.world.now_ns)
+        self.check_entry(Header.of(frame).seq)
+        self.pump()
+
+    def pump(self) -> None:
+        now_ns = self.world.now_ns
+        job = self.run.job
+        more = True
+        while more:
+            count, self.wake_ns = server_send(self.state, self.out, self.destination, now_ns)
+            for i in range(count):
+                to = int(self.destination[i])
+                if to == job.fan_in:
+                    self.world.emit(self, job.server, self.out[i].tobytes(), job.switch_ip.packed)
+                else:
+                    self.world.emit(self, job.workers[0 if to == MULTICAST else to], self.out[i].tobytes())
+            more = self.wake_ns <= now_ns
+
+    def check_entry(self, wire_seq: int) -> None:
+        """What the PS holds of a seq: its sum is that of the workers it says are in it, and so are the RESENDs held."""
+        state = self.state
+        row = wire_seq & (len(state.entry) - 1)
+        entry = state.entry[row]
+        seq = int(entry["seq"]) & 0xFFFFFFFF
+        if entry["state"] not in (OPEN, DONE):
+            return
+        bitmap = self.run.full if entry["state"] == DONE else int(state.aggregated_bitmap[row, 0])
+        if bitmap:
+            found = state.lane[row].astype(">i4").tobytes()
+            check_sum("exactly once", f"{self.name}'s sum", self.run, seq, bitmap, found, int(entry["exponent"]))
+        number = int(entry["held_resend"])
+        while number >= 0:
+            single = state.held_resend[number]
+            found = state.held_resend_lane[number].astype(">i4").tobytes()
+            bit = int(single["bit"])
+            what = f"{self.name}'s single"
+            check_sum("exactly once", what, self.run, seq, bit, found, int(single["exponent"]))
+            number = int(single["next"])
+
+    def check_all(self) -> None:
+        for row in range(len(self.state.entry)):
+            self.check_entry(row)
+
+    @property
+    def idle(self) -> bool:
+        return not self.alive or self.state.server[0]["open_count"] == 0
+
+
+def payload(frame: bytes) -> np.ndarray:
+    return np.frombuffer(frame[wire.ENCAPSULATION_BYTES :], np.uint32).reshape(1, -1).copy()
