@@ -83,7 +83,8 @@ def _run_live(path: Path, policies: str | None, results: Path, pcap: bool, **ove
     from controller import SwitchError
     from experiments.common.folders import FolderError
     from experiments.live.check import check_live
-    from experiments.live.run import RunError, run
+    from experiments.live.errors import RunError
+    from experiments.live.run import run
     from topologies.p4switch import P4SwitchError
     from topologies.single_rack import NotRootError, require_root
 

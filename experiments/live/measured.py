@@ -1,11 +1,13 @@
-"""What a live run has shown so far, and its summary."""
+"""What a live run has shown so far, its records and its summary."""
 
 from __future__ import annotations
 
+import json
 import subprocess
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from esa.report.records import JobSummary, Summary
 from experiments.live.plan import JobPlan
@@ -40,6 +42,23 @@ class Measured:
     counters: dict[str, dict[str, int]] = field(default_factory=dict)
     occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
     failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
+    training: bool = False  # before it, whatever fails ends the run
+
+
+class Records:
+    """What happened, a JSON object a line; times are monotonic, and count from the run's start in the file."""
+
+    def __init__(self, file: IO[str], started: float) -> None:
+        self._file = file
+        self._started = started
+
+    def now(self, event: str, **more: Any) -> None:
+        self.write({"event": event, **more, "t": time.monotonic()})
+
+    def write(self, record: dict[str, Any]) -> None:
+        times = {key: round(record[key] - self._started, 6) for key in ("t", "end") if key in record}
+        self._file.write(json.dumps(record | times) + "\n")
+        self._file.flush()
 
 
 def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Summary:

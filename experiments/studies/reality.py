@@ -40,7 +40,8 @@ from esa.report.records import RECORDS
 from esa.sim import simulate
 from experiments.common.folders import FolderError, give_to_caller, new_folder
 from experiments.live.check import check_live
-from experiments.live.run import RunError, run
+from experiments.live.errors import RunError
+from experiments.live.run import run
 from experiments.specs.scenario import Scenario
 from experiments.specs.toml_files import ScenarioError
 from experiments.studies.calibrated import calibrated, calibrated_plan

@@ -28,8 +28,9 @@ from esa.policy import POLICIES
 from esa.report import load_run
 from esa.signals import ending_interrupts
 from experiments.live.check import check_live
+from experiments.live.errors import RunError
 from experiments.live.rig import LoopJob, Rig
-from experiments.live.run import RunError, run
+from experiments.live.run import run
 from experiments.specs.scenario import Scenario
 from topologies.p4switch import P4SwitchError
 from topologies.single_rack import require_root

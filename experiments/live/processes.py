@@ -1,0 +1,138 @@
+"""Processes of a live run: workers and PSs, how they are started, what workers are told and what they say."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.live.measured import Worker
+from experiments.live.plan import JobPlan
+from topologies.single_rack import SingleRack
+
+_ENVIRONMENT = {
+    # One core each: two torch processes with a thread per core each fight over the same cores.
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "PYTHONUNBUFFERED": "1",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",  # these hosts have no names to look up
+    "GLOO_SOCKET_IFNAME": SingleRack.interface,
+}
+
+Said = tuple[Worker, dict[str, Any]]
+"""Who said it, and the record."""
+
+
+def start_workers(net: SingleRack, job: JobPlan, folder: Path) -> Iterator[Worker]:
+    """Start a job's workers, each on its host; they wait for "join". folder: the run's."""
+    for rank, host in enumerate(job.workers):
+        task = folder.resolve() / "jobs" / f"{job.name}.task.json"
+        log = folder / "logs" / f"{job.name}-{rank}.log"
+        with log.open("wb") as stderr:
+            process = net.popen(
+                host,
+                [sys.executable, "-m", "experiments.live.train", "--task", task, "--rank", rank],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                env=os.environ | _ENVIRONMENT,
+            )
+        os.set_blocking(process.stdout.fileno(), False)
+        yield Worker(job, rank, process, log)
+
+
+class Servers:
+    """The jobs' PSs; those that run, by job.
+
+    servers.start(job)
+    for name, status in servers.ended(): ...
+    servers.end()
+    """
+
+    def __init__(self, net: SingleRack, folder: Path, meeting: str) -> None:
+        self._net = net
+        self._folder = folder
+        self._meeting = meeting
+        self._plans: dict[str, JobPlan] = {}
+        self._running: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, job: JobPlan) -> None:
+        assert job.task.aggregation is not None
+        faults = () if job.server_faults is None else ("--faults", job.server_faults)
+        stats = self._folder.resolve() / "jobs" / f"{job.name}.ps.json"
+        command = [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation]
+        command += ["--controller", self._meeting, "--stats", stats, "--timers", job.server_timers, *faults]
+        with self.log(job.name).open("ab") as log:
+            self._running[job.name] = self._net.popen(
+                job.server, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
+            )
+        self._plans[job.name] = job
+
+    def restart(self, name: str) -> None:
+        self.start(self._plans[name])
+
+    def ended(self) -> Iterator[tuple[str, int]]:
+        """Jobs whose PS has ended, and its status; named once, unless it is started again."""
+        for name, server in list(self._running.items()):
+            status = server.poll()
+            if status is not None:
+                del self._running[name]
+                yield name, status
+
+    def end(self, name: str | None = None) -> None:
+        """End one job's PS, or all; they then write what they counted."""
+        chosen = list(self._running) if name is None else [name] if name in self._running else []
+        self._net.kill([self._running.pop(one) for one in chosen], grace_s=5.0)
+
+    def log(self, name: str) -> Path:
+        return self._folder / "logs" / f"{name}-ps.log"
+
+
+def tell(word: str, workers: Iterable[Worker]) -> None:
+    for worker in workers:
+        with contextlib.suppress(BrokenPipeError):  # its end is noticed where all ends are
+            worker.process.stdin.write(f"{word}\n".encode())
+            worker.process.stdin.flush()
+
+
+def listen(workers: Sequence[Worker], turn_s: float) -> Iterator[tuple[list[Said], list[Worker]]]:
+    """What workers say, a turn after the other; and those whose pipes are closed: they have ended, or are about to."""
+    closed: list[Worker] = []
+    with selectors.DefaultSelector() as selector:
+        for worker in workers:
+            if worker.process.stdout is not None and not worker.process.stdout.closed:
+                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
+        while True:
+            said: list[Said] = []
+            for key, _ in selector.select(timeout=turn_s):
+                worker = key.data
+                chunk = worker.process.stdout.read(1 << 16)
+                if chunk == b"":
+                    selector.unregister(key.fileobj)
+                    closed.append(worker)
+                    continue
+                *lines, worker.buffer = (worker.buffer + (chunk or b"")).split(b"\n")
+                said += [(worker, json.loads(line)) for line in lines]
+            yield said, closed
+
+
+def close_pipes(workers: Iterable[Worker]) -> None:
+    for worker in workers:
+        for pipe in (worker.process.stdin, worker.process.stdout):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The end of a log, as what a message ends with."""
+    try:
+        text = log.read_text(errors="replace").splitlines()[-lines:]
+    except OSError:
+        text = []
+    return "\n".join([f"{log} ends with:", *(f"  {line}" for line in text)]) if text else f"{log} is empty"
