@@ -4,7 +4,7 @@
         rig.start()
         rig.kill_switch()
         rig.restart_switch()
-        rig.until(lambda: rig.sums("a") > 20, limit_s=30)
+        rig.ranks.until(lambda: rig.ranks.sums("a") > 20, limit_s=30)
         rig.stop(limit_s=30)
 
 Every process is a real one: switch, supervisor (`esactl supervise`), PSs, workers.
@@ -13,79 +13,28 @@ Every process is a real one: switch, supervisor (`esactl supervise`), PSs, worke
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import re
-import selectors
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
 
-from controller import Controller, Switch, SwitchError
+from controller import Controller, Switch
 from controller.coordinator import Coordinator
-from esa.errors import EsaError
-from esa.job import Job, Member, Pool
-from esa.net.impairment import Impairment, LinkFaults
+from esa.job import Job, Member
+from esa.net.impairment import LinkFaults
 from esa.policy import policy
 from esa.wire import ESA_PORT
+from experiments.live.errors import RigError
+from experiments.live.loop_ranks import LoopJob, Rank, Ranks
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 READY_LIMIT_S = 240.0
-LEFT_OVER_LIMIT_S = 10.0
-DEFAULT_POOL = Pool(base=0, size=1024)
 WORKER_PORT = ESA_PORT + 1
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "NUMBA_NUM_THREADS": "1"}
-
-
-class RigError(EsaError, RuntimeError):
-    """A part did not start."""
-
-
-@dataclass(frozen=True)
-class LoopJob:
-    """One job of `workers` ranks that sums arrays of up to `values` elements again and again."""
-
-    name: str
-    policy: str
-    workers: int = 2
-    values: int = 20_000
-    window: int = 64
-    pool: Pool = DEFAULT_POOL
-    priority: int = 100
-    pause_s: float = 0.0
-    give_up_s: float = 20.0
-    ttl_us: int = 500_000
-    impairment: Impairment | None = None
-    seed: int = 0
-
-
-@dataclass
-class Rank:
-    """One worker process and what it said."""
-
-    job: LoopJob
-    rank: int
-    process: subprocess.Popen[bytes]
-    events: list[dict[str, Any]] = field(default_factory=list)
-    buffer: bytes = b""
-    killed: bool = False
-
-    @property
-    def last(self) -> str:
-        return str(self.events[-1]["event"]) if self.events else ""
-
-    @property
-    def over(self) -> bool:
-        return self.killed or self.last in ("end", "error", "wrong")
-
-    def of(self, event: str) -> list[dict[str, Any]]:
-        return [said for said in self.events if said["event"] == event]
 
 
 class Rig:
@@ -107,13 +56,12 @@ class Rig:
         self.net = SingleRack(sum(job.workers + 1 for job in jobs), switch=switch, log_dir=folder)
         self.jobs: dict[str, Job] = {}
         self.hosts: dict[str, list[int]] = {}
-        self.ranks: list[Rank] = []
+        self.ranks = Ranks()
         self.servers: dict[str, subprocess.Popen[bytes]] = {}
         self.supervisor: subprocess.Popen[bytes] | None = None
         self.coordinator: Coordinator | None = None  # the supervisor's, where there is one
         self._meeting = tempfile.TemporaryDirectory(prefix="esa-rig-")
         self.meeting = f"unix:{self._meeting.name}/runs"
-        self._selector = selectors.DefaultSelector()
         self._pipes: list[IO[bytes]] = []
 
     def __enter__(self) -> Rig:
@@ -154,7 +102,7 @@ class Rig:
         for pipe in self._pipes:
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
-        self._selector.close()
+        self.ranks.close()
         self._end_coordinator()
         self._meeting.cleanup()
 
@@ -258,9 +206,7 @@ class Rig:
                 )
             self._pipes += [process.stdin, process.stdout]
             os.set_blocking(process.stdout.fileno(), False)
-            one = Rank(spec, rank, process)
-            self.ranks.append(one)
-            self._selector.register(process.stdout, selectors.EVENT_READ, one)
+            self.ranks.add(Rank(spec, rank, process))
 
     def run_again(self, name: str) -> int:
         """Kill a rank of a job, and once the others have ended, too, start all of them anew: the job's next run.
@@ -269,18 +215,18 @@ class Rig:
         """
         with self.controller() as controller:
             epoch = controller.find(self.jobs[name].job).epoch
-        ranks = self.of(name)
+        ranks = self.ranks.of(name)
         self._kill(ranks[0].process)
         ranks[0].killed = True
-        if not self.until(lambda: all(rank.over for rank in ranks), READY_LIMIT_S):
+        if not self.ranks.until(lambda: all(rank.over for rank in ranks), READY_LIMIT_S):
             raise RigError(f"not all ranks of job {name} ended with the first; see {self.folder}")
         self.net.kill(rank.process for rank in ranks)
-        self.ranks = [rank for rank in self.ranks if rank.job.name != name]
+        self.ranks.forget(name)
         self.start_workers(next(spec for spec in self.specs if spec.name == name))
-        again = self.of(name)
-        if not self.until(lambda: all(rank.last == "ready" for rank in again), READY_LIMIT_S):
+        again = self.ranks.of(name)
+        if not self.ranks.until(lambda: all(rank.last == "ready" for rank in again), READY_LIMIT_S):
             raise RigError(f"job {name} did not start again; see {self.folder}")
-        self.tell("go", [name])
+        self.ranks.tell("go", [name])
         return epoch
 
     def outlive(self, name: str, epoch: int) -> int:
@@ -295,7 +241,7 @@ class Rig:
             stderr=subprocess.DEVNULL,
             env=self.environment,
         )
-        if not self.until(lambda: process.poll() is not None, READY_LIMIT_S) or process.returncode != 0:
+        if not self.ranks.until(lambda: process.poll() is not None, READY_LIMIT_S) or process.returncode != 0:
             raise RigError(f"a rank of job {name} did not outlive its run: status {process.returncode}")
         with self.controller() as controller:
             return controller.denied_by_reason()["other run"] - before
@@ -314,7 +260,7 @@ class Rig:
             self._kill(self.supervisor)
 
     def kill_worker(self, name: str, rank: int) -> None:
-        one = next(one for one in self.of(name) if one.rank == rank)
+        one = next(one for one in self.ranks.of(name) if one.rank == rank)
         one.killed = True
         self._kill(one.process)
 
@@ -325,60 +271,20 @@ class Rig:
 
     # What they say
 
-    def of(self, name: str) -> list[Rank]:
-        return [rank for rank in self.ranks if rank.job.name == name]
-
-    def sums(self, name: str) -> int:
-        """All-reduces that every rank which lives has completed."""
-        return min((len(rank.of("sum")) for rank in self.of(name) if not rank.killed), default=0)
-
-    def poll(self, timeout_s: float = 0.05) -> None:
-        """Take in what the workers say."""
-        for key, _ in self._selector.select(timeout_s):
-            one: Rank = key.data
-            assert one.process.stdout is not None
-            chunk = one.process.stdout.read(1 << 16)
-            if chunk == b"":
-                self._selector.unregister(key.fileobj)
-                if not one.over:
-                    one.events.append({"event": "error", "t": time.monotonic(), "message": "ended without a word"})
-                continue
-            *lines, one.buffer = (one.buffer + (chunk or b"")).split(b"\n")
-            one.events += [json.loads(line) for line in lines]
-
-    def until(self, done: Callable[[], bool], limit_s: float) -> bool:
-        """Listen until `done`; False if the time is up before."""
-        deadline = time.monotonic() + limit_s
-        while not done():
-            if time.monotonic() > deadline:
-                return False
-            self.poll()
-        return True
-
-    def tell(self, word: str, names: Sequence[str] = ()) -> None:
-        for rank in self.ranks:
-            if not rank.killed and (not names or rank.job.name in names):
-                assert rank.process.stdin is not None
-                try:
-                    rank.process.stdin.write(word.encode() + b"\n")
-                    rank.process.stdin.flush()
-                except BrokenPipeError:
-                    continue  # it has ended, and said why
-
     def start(self) -> None:
         """Wait until all are ready, and let them go."""
         for name, server in self.servers.items():
             if server.stdout is not None and server.stdout.readline() != b"ready\n":
                 raise RigError(f"the PS of job {name} did not start; see {self.folder}")
-        if not self.until(lambda: all(rank.last == "ready" for rank in self.ranks), READY_LIMIT_S):
+        if not self.ranks.until(lambda: all(rank.last == "ready" for rank in self.ranks), READY_LIMIT_S):
             raise RigError(f"not all workers became ready; see {self.folder}")
-        self.tell("go")
+        self.ranks.tell("go")
 
     def stop(self, limit_s: float, names: Sequence[str] = ()) -> list[str]:
         """Let the jobs end; returns the ranks that did not say how they ended in time."""
-        self.tell("stop", names)
+        self.ranks.tell("stop", names)
         chosen = [rank for rank in self.ranks if not names or rank.job.name in names]
-        self.until(lambda: all(rank.over for rank in chosen), limit_s)
+        self.ranks.until(lambda: all(rank.over for rank in chosen), limit_s)
         return [f"{rank.job.name} rank {rank.rank}" for rank in chosen if not rank.over]
 
     # The switch
@@ -388,60 +294,3 @@ class Rig:
         node = self.net.switch
         with Switch.connect(node.grpc_address, node.device_id, wait_s=10) as switch:
             yield Controller(switch)
-
-    def left_over(self) -> list[str]:
-        """What no job of the switch owns; a controller that is at work is waited for."""
-        left: list[str] = []
-
-        def nothing() -> bool:
-            with self.controller() as controller:
-                left[:] = controller.leftovers()
-            return not left
-
-        self.until(nothing, LEFT_OVER_LIMIT_S)
-        return left
-
-    def epochs_begun(self) -> list[tuple[str, int]]:
-        """(job, epoch) of the runs that supervisors say they began."""
-        log = self.folder / "supervisor.log"
-        said = log.read_text() if log.exists() else ""
-        return [(name, int(epoch)) for name, epoch in re.findall(r"job (\S+): a run begins, epoch (\d+)", said)]
-
-    def rows_held(self) -> int:
-        """Rows of the switch's memory that hold something (embedded switch)."""
-        node = self.net.switch
-        with Switch.connect(node.grpc_address, node.device_id, wait_s=10) as switch:
-            return sum(bitmap != 0 for bitmap in switch.read_registers("row_bitmap"))
-
-    def whole(self) -> bool:
-        """Whether the switch has every job, complete."""
-        node = self.net.switch
-        try:
-            with Switch.connect(node.grpc_address, node.device_id) as switch:
-                held = {job.job: job.problems for job in Controller(switch).jobs()}
-        except SwitchError:
-            return False
-        return all(held.get(job.job) == () for job in self.jobs.values())
-
-    def sweep(self, rows: int) -> int:
-        """Let a last job pass over rows 0..rows-1, which takes what others left there; returns the rows held then."""
-        node = self.net.switch
-        hosts = next(hosts for hosts in self.hosts.values() if len(hosts) > 2)
-        spec = LoopJob("sweeper", "esa", values=rows * self.lanes, pool=Pool(base=0, size=rows), ttl_us=1, window=rows)
-        self.hosts[spec.name] = [*hosts[:2], hosts[-1]]
-        self.kill_supervisor()
-        with Switch.connect(node.grpc_address, node.device_id, wait_s=10) as switch:
-            controller = Controller(switch)
-            for old in controller.jobs():
-                controller.remove_job(old.job)
-            for name in list(self.servers):
-                self.kill_server(name)
-            controller.add_job(self.add(spec, 1000))
-            self.ranks.clear()
-            self.coordinate()
-            self.start_server(spec.name)
-            self.start_workers(spec)
-            self.start()
-            if self.stop(limit_s=60):
-                return -1
-            return max(self.rows_held(), controller.occupancy().total)

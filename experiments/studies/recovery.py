@@ -26,7 +26,9 @@ from controller import Controller, Switch
 from esa.errors import EsaError
 from esa.job import Pool
 from esa.net.impairment import Impairment
-from experiments.live.rig import LoopJob, Rig
+from experiments.live.loop_ranks import LoopJob
+from experiments.live.rig import Rig
+from experiments.live.rig_switch import is_whole
 from topologies.single_rack import require_root
 
 POLICIES = ("esa", "atp", "switchml", "ps")
@@ -51,16 +53,20 @@ def _check(rig: Rig, what: str, fine: bool) -> None:
 
 
 def _warm(rig: Rig, rng: random.Random) -> None:
-    sums = {job.name: rig.sums(job.name) + 5 for job in rig.specs}
-    _check(rig, "before the next kill", rig.until(lambda: all(rig.sums(name) > sums[name] for name in sums), LIMIT_S))
-    rig.until(lambda: False, rng.uniform(0, 0.1))  # anywhere in an all-reduce
+    sums = {job.name: rig.ranks.sums(job.name) + 5 for job in rig.specs}
+    _check(
+        rig,
+        "before the next kill",
+        rig.ranks.until(lambda: all(rig.ranks.sums(name) > sums[name] for name in sums), LIMIT_S),
+    )
+    rig.ranks.until(lambda: False, rng.uniform(0, 0.1))  # anywhere in an all-reduce
 
 
 def _until_through(rig: Rig, what: str, killed_at: float, names: list[str]) -> float:
     """Seconds from the kill until every rank of these jobs has completed an all-reduce that it began after it."""
 
-    ranks = [rank for name in names for rank in rig.of(name)]
-    through = rig.until(lambda: all(rank.of("sum")[-1]["start"] > killed_at for rank in ranks), LIMIT_S)
+    ranks = [rank for name in names for rank in rig.ranks.of(name)]
+    through = rig.ranks.until(lambda: all(rank.of("sum")[-1]["start"] > killed_at for rank in ranks), LIMIT_S)
     _check(rig, what, through)
     return max(next(s["t"] for s in rank.of("sum") if s["start"] > killed_at) for rank in ranks) - killed_at
 
@@ -69,9 +75,9 @@ def _lost_packets(policy: str, folder: Path, repeats: int) -> Iterator[float]:
     rig = Rig(_jobs(policy, impairment=Impairment(loss=LOSS), seed=7)[:1], folder)
     with rig:
         rig.start()
-        rig.until(lambda: rig.sums("a") >= 30 * repeats, 2 * LIMIT_S)
+        rig.ranks.until(lambda: rig.ranks.sums("a") >= 30 * repeats, 2 * LIMIT_S)
         _check(rig, "lost packets", not rig.stop(LIMIT_S))
-        each = list(zip(*(rank.of("sum") for rank in rig.of("a")), strict=False))
+        each = list(zip(*(rank.of("sum") for rank in rig.ranks.of("a")), strict=False))
     took = [(max(s["t"] - s["start"] for s in sums), sum(s["lost"] for s in sums)) for sums in each]
     usual = median(seconds for seconds, lost in took if not lost)
     for seconds, lost in took:
@@ -117,12 +123,12 @@ def _killed_controller(policy: str, folder: Path, repeats: int, rng: random.Rand
                 if any(job.job == number for job in Controller(switch).jobs()):
                     Controller(switch).remove_job(number)
             rig.start_supervisor()
-            rig.until(lambda: False, rng.uniform(0.3, 2.0))
+            rig.ranks.until(lambda: False, rng.uniform(0.3, 2.0))
             killed_at = time.monotonic()
             rig.kill_supervisor()
-            too_late = rig.whole()
+            too_late = is_whole(rig)
             rig.start_supervisor()
-            _check(rig, "a killed controller", rig.until(rig.whole, LIMIT_S))
+            _check(rig, "a killed controller", rig.ranks.until(lambda: is_whole(rig), LIMIT_S))
             if not too_late:
                 yield time.monotonic() - killed_at
                 left -= 1
@@ -139,8 +145,12 @@ def _killed_worker(policy: str, folder: Path, repeats: int, rng: random.Random) 
             victim = rng.randrange(3)
             killed_at = time.monotonic()
             rig.kill_worker("a", victim)
-            others = [rank for rank in rig.of("a") if not rank.killed]
-            _check(rig, "a killed worker", rig.until(lambda o=others: all(rank.last == "error" for rank in o), LIMIT_S))
+            others = [rank for rank in rig.ranks.of("a") if not rank.killed]
+            _check(
+                rig,
+                "a killed worker",
+                rig.ranks.until(lambda o=others: all(rank.last == "error" for rank in o), LIMIT_S),
+            )
             name = f"rank {victim} ({rig.net.ip(rig.hosts['a'][victim])})"
             for rank in others:
                 if name not in rank.events[-1]["message"]:

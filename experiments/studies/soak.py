@@ -29,7 +29,9 @@ from esa.report import load_run
 from esa.signals import ending_interrupts
 from experiments.live.check import check_live
 from experiments.live.errors import RunError
-from experiments.live.rig import LoopJob, Rig
+from experiments.live.loop_ranks import LoopJob
+from experiments.live.rig import Rig
+from experiments.live.rig_switch import epochs_begun, left_over, sweep
 from experiments.live.run import run
 from experiments.specs.scenario import Scenario
 from topologies.p4switch import P4SwitchError
@@ -153,20 +155,20 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
     with Rig(specs, folder) as rig:
         try:
             rig.start()
-            rig.until(lambda: False, 1.0)
+            rig.ranks.until(lambda: False, 1.0)
             for _ in range(rng.randrange(1, 5)):
                 kind = rng.choices(KILLS, weights=(4, 4, 2, 1, 2))[0]
                 job = rng.choice(specs)
-                before = {spec.name: rig.sums(spec.name) for spec in specs}
+                before = {spec.name: rig.ranks.sums(spec.name) for spec in specs}
                 if kind == "switch":
                     rig.kill_switch()
-                    rig.until(lambda: False, rng.choice([0.0, 0.0, 1.0]))
+                    rig.ranks.until(lambda: False, rng.choice([0.0, 0.0, 1.0]))
                     rig.restart_switch()
                 elif kind == "PS":
                     if job.name in failing:
                         continue
                     rig.kill_server(job.name)
-                    rig.until(lambda: False, rng.choice([0.0, 0.0, 1.0]))
+                    rig.ranks.until(lambda: False, rng.choice([0.0, 0.0, 1.0]))
                     rig.start_server(job.name)
                 elif kind == "controller":
                     rig.kill_supervisor()
@@ -194,20 +196,22 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
                 alive = [spec.name for spec in specs if spec.name not in failing]
 
                 def recovered(alive: list[str] = alive, before: dict[str, int] = before) -> bool:
-                    return all(rig.sums(name) >= before[name] + 2 for name in alive)
+                    return all(rig.ranks.sums(name) >= before[name] + 2 for name in alive)
 
-                if rig.until(recovered, HANG_S):
+                if rig.ranks.until(recovered, HANG_S):
                     done.recoveries += 1
                 else:
-                    hung += [f"{name} after a killed {kind}" for name in alive if rig.sums(name) < before[name] + 2]
+                    hung += [
+                        f"{name} after a killed {kind}" for name in alive if rig.ranks.sums(name) < before[name] + 2
+                    ]
                     break
-                rig.until(lambda: False, rng.uniform(0.0, 1.0))
+                rig.ranks.until(lambda: False, rng.uniform(0.0, 1.0))
             hung += rig.stop(HANG_S)
-            begun = rig.epochs_begun()
+            begun = epochs_begun(rig)
             twice = [f"epoch {epoch} of {name} twice" for name, epoch in set(begun) if begun.count((name, epoch)) > 1]
             done.wrong += len(twice)
             done.failing += [f"seed {seed}: {what}, {folder}" for what in twice]
-            entries = rig.left_over()
+            entries = left_over(rig)
             done.leaked += len(entries)
             done.failing += [f"seed {seed}: nobody's: {entry}, {folder}" for entry in entries]
         finally:
@@ -223,7 +227,7 @@ def sum_arrays(seed: int, folder: Path, done: Done) -> None:
         done.hangs += len(hung)
         done.failing += [f"seed {seed}: hang: {what}, {folder}" for what in hung]
         if not hung:
-            left = rig.sweep(DRAIN_ROWS)
+            left = sweep(rig, DRAIN_ROWS)
             if left:
                 done.leaked += abs(left)
                 done.failing.append(f"seed {seed}: {left} rows left, {folder}")
@@ -233,7 +237,7 @@ def count(rig: Rig, done: Done, names: Sequence[str] = ()) -> None:
     """Add up what the jobs, or those named, have done so far."""
     for spec in rig.specs:
         if not names or spec.name in names:
-            done.all_reduces += rig.sums(spec.name)
+            done.all_reduces += rig.ranks.sums(spec.name)
     for rank in rig.ranks:
         if names and rank.job.name not in names:
             continue

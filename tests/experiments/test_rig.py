@@ -12,7 +12,9 @@ from typer.testing import CliRunner
 
 from esa.job import Pool
 from experiments import cli
-from experiments.live.rig import LoopJob, Rig
+from experiments.live.loop_ranks import LoopJob
+from experiments.live.rig import Rig
+from experiments.live.rig_switch import epochs_begun, is_whole, left_over, sweep
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 LIMIT_S = 40.0
@@ -30,9 +32,9 @@ def jobs(**settings: object) -> list[LoopJob]:
 
 def go_on(rig: Rig, names: tuple[str, ...] = POLICIES) -> None:
     """Every one of these jobs completes what it had in flight, and more."""
-    sums = {name: rig.sums(name) + 3 for name in names}
-    assert rig.until(lambda: all(rig.sums(name) >= sums[name] for name in names), LIMIT_S), {
-        name: rig.of(name)[0].events[-1] for name in names
+    sums = {name: rig.ranks.sums(name) + 3 for name in names}
+    assert rig.ranks.until(lambda: all(rig.ranks.sums(name) >= sums[name] for name in names), LIMIT_S), {
+        name: rig.ranks.of(name)[0].events[-1] for name in names
     }
 
 
@@ -46,7 +48,7 @@ def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> N
         rig.kill_switch()
         rig.kill_server("ps")
         rig.start_server("ps")
-        rig.until(lambda: False, 2.0)  # it comes while there is no switch
+        rig.ranks.until(lambda: False, 2.0)  # it comes while there is no switch
         rig.restart_switch()
         go_on(rig)
         for name in POLICIES:
@@ -57,10 +59,10 @@ def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> N
         rig.restart_switch()
         rig.start_supervisor()
         go_on(rig)
-        assert rig.until(rig.whole, LIMIT_S)
+        assert rig.ranks.until(lambda: is_whole(rig), LIMIT_S)
         assert rig.stop(LIMIT_S) == []
         assert [rank.last for rank in rig.ranks] == ["end"] * len(rig.ranks)
-        assert rig.sweep(ROWS * len(POLICIES)) == 0
+        assert sweep(rig, ROWS * len(POLICIES)) == 0
 
 
 def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp_path: Path) -> None:
@@ -70,8 +72,8 @@ def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp
         rig.kill_worker("esa", 1)
         rig.kill_server("atp")
         killed_at = time.monotonic()
-        lost = [rank for name in ("esa", "atp") for rank in rig.of(name) if not rank.killed]
-        assert rig.until(lambda: all(rank.last == "error" for rank in lost), LIMIT_S)
+        lost = [rank for name in ("esa", "atp") for rank in rig.ranks.of(name) if not rank.killed]
+        assert rig.ranks.until(lambda: all(rank.last == "error" for rank in lost), LIMIT_S)
         assert time.monotonic() - killed_at < 3.0 + 4.0
         for rank in lost:
             message = rank.events[-1]["message"]
@@ -81,7 +83,7 @@ def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp
                 assert f"the PS ({rig.net.ip(rig.hosts['atp'][3])}) is silent" in message
         go_on(rig, ("switchml", "ps"))
         assert rig.stop(LIMIT_S, ["switchml", "ps"]) == []
-        assert rig.sweep(ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
+        assert sweep(rig, ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
 
 
 def test_a_rank_that_outlives_its_run_is_denied_while_the_next_run_s_sums_are_exact(root: None, tmp_path: Path) -> None:
@@ -93,8 +95,8 @@ def test_a_rank_that_outlives_its_run_is_denied_while_the_next_run_s_sums_are_ex
         go_on(rig, ("esa",))
         assert rig.stop(LIMIT_S) == []
         assert [rank.last for rank in rig.ranks] == ["end"] * 2
-        assert len(set(rig.epochs_begun())) == 2
-        assert rig.left_over() == []
+        assert len(set(epochs_begun(rig))) == 2
+        assert left_over(rig) == []
 
 
 @pytest.mark.parametrize(
