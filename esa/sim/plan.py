@@ -170,7 +170,8 @@ class Flow:
     """Traffic of no job, from one host to another.
 
     bytes: that are to arrive; None: it never ends. rate_bps: it sends so many bits of payload per second, whatever
-    becomes of them, as UDP would; None: as fast as the network lets it, as TCP does. ValueError, one line.
+    becomes of them, as UDP would; None: as fast as the network lets it, as TCP does. stop_ns: it is cut off there,
+    whatever is under way. ValueError, one line.
     """
 
     name: str
@@ -179,6 +180,7 @@ class Flow:
     bytes: int | None = None
     rate_bps: float | None = None
     start_ns: int = 0
+    stop_ns: int | None = None
 
     def __post_init__(self) -> None:
         if self.source == self.target:
@@ -187,6 +189,10 @@ class Flow:
             raise ValueError(f"flow {self.name}: bytes {self.bytes}; allowed: 1 to {MAX_FLOW_BYTES}")
         if self.rate_bps is not None and not 1e3 <= self.rate_bps <= 1e13:
             raise ValueError(f"flow {self.name}: rate_bps {self.rate_bps:g}; allowed: 1e3 to 1e13")
+        if self.start_ns < 0:
+            raise ValueError(f"flow {self.name}: start_ns {self.start_ns}; allowed: 0 or more")
+        if self.stop_ns is not None and self.stop_ns <= self.start_ns:
+            raise ValueError(f"flow {self.name}: stop_ns {self.stop_ns}; allowed: more than its start, {self.start_ns}")
 
 
 @dataclass(frozen=True)
@@ -293,13 +299,16 @@ class JobOutcome:
 
 @dataclass(frozen=True)
 class FlowOutcome:
-    """Background traffic. bytes: of payload that arrived; end_s: virtual time when all had, None if it had not."""
+    """Background traffic. bytes: of payload that arrived; end_s: virtual time when all had or it was cut off, None if
+    it went on to the simulation's end. lost: of a constant flow, packets missing below the newest that arrived.
+    """
 
     name: str
     bytes: int
     end_s: float | None
     packets: int
     resends: int
+    lost: int
 
 
 SERIES = np.dtype(

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from esa.net.faults import fault_counters
-from esa.sim.background import flow_outcomes, flows_are_over, start_flows
+from esa.sim.background import flow_outcomes, flows_are_over, start_flows, stop_flows
 from esa.sim.build import build
 from esa.sim.engine.events import EMPTY_KEY, MAX_SOURCES
 from esa.sim.engine.lines import grown_pool
@@ -58,7 +58,7 @@ def simulate(
         if now_ns >= plan.limit_ns:
             incomplete = f"not over after {plan.limit_ns / 1e9:g} s of virtual time"
             break
-        until_ns = min(next_sample_ns, jobs.next_submission_ns, plan.limit_ns)
+        until_ns = min(next_sample_ns, jobs.next_submission_ns, stop_flows(plan, sim, now_ns), plan.limit_ns)
         reason = run(sim, until_ns)
         if reason == StopReason.NEEDS_CAPACITY:
             sim = _with_capacity(sim)
