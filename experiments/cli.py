@@ -276,11 +276,13 @@ def switch_command(context: typer.Context) -> None:
 
 
 def _print_tables(console: Console, summary: Summary) -> None:
-    from esa.report import counter_table, fault_table, jct_table
+    from esa.report import counter_table, fault_table, flow_table, jct_table
 
     console.print(jct_table(summary))
     if summary.switch_counters:
         console.print(counter_table(summary))
+    if summary.flows is not None:
+        console.print(flow_table(summary))
     if summary.faults is not None:
         console.print(fault_table(summary))
 

@@ -1,9 +1,10 @@
 """Runs as they lie on disk, as tables and as plots."""
 
-from esa.report.records import JobSummary, ReportError, Run, Summary, load_run
-from esa.report.tables import comparison_table, counter_table, fault_table, jct_table
+from esa.report.records import FlowSummary, JobSummary, ReportError, Run, Summary, load_run
+from esa.report.tables import comparison_table, counter_table, fault_table, flow_table, jct_table
 
 __all__ = [
+    "FlowSummary",
     "JobSummary",
     "ReportError",
     "Run",
@@ -11,6 +12,7 @@ __all__ = [
     "comparison_table",
     "counter_table",
     "fault_table",
+    "flow_table",
     "jct_table",
     "load_run",
 ]

@@ -14,7 +14,7 @@ from esa.errors import BadInput
 SUMMARY = "summary.json"
 RECORDS = "records.jsonl"
 VIRTUAL = "virtual"  # the switch of a run in virtual time
-_ONLY_IF_KNOWN = ("useful_mean", "dropped", "packet_hops", "checked", "faults", "incomplete")
+_ONLY_IF_KNOWN = ("useful_mean", "dropped", "packet_hops", "checked", "faults", "flows", "incomplete")
 
 
 class ReportError(BadInput):
@@ -49,10 +49,41 @@ class JobSummary(_Strict):
     via_ps: int = 0
 
 
+class FlowSummary(_Strict):
+    """Traffic of no job. A figure is None where it has not begun, or does not apply.
+
+    bytes:       of payload that arrived, each once
+    seconds:     from its start until all had arrived, it was cut off or the run was over
+    goodput_bps: bytes over seconds
+    lost:        of a constant flow, packets missing below the newest that arrived
+    resends:     of a TCP flow, packets sent again
+    """
+
+    name: str
+    kind: str
+    bytes: int = 0
+    seconds: float | None = None
+    goodput_bps: float | None = None
+    lost: int | None = None
+    resends: int | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, kind: str, octets: int, seconds: float, *, lost: int | None, resends: int | None
+    ) -> FlowSummary:
+        """One that has begun if `seconds` is above 0."""
+        if seconds <= 0:
+            return cls(name=name, kind=kind)
+        goodput_bps = 8 * octets / seconds
+        return cls(
+            name=name, kind=kind, bytes=octets, seconds=seconds, goodput_bps=goodput_bps, lost=lost, resends=resends
+        )
+
+
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
-    `faults` is there only if some were asked for: what was done to packets, by link, direction and kind.
+    `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows`, too.
     `incomplete` is there only if the run did not end as it should, and says why.
 
     A run in virtual time has the switch "virtual", seconds of its own clock, and what only virtual time can tell:
@@ -75,6 +106,7 @@ class Summary(_Strict):
     packet_hops: int | None = None
     checked: int | None = None
     faults: dict[str, dict[str, dict[str, int]]] | None = None
+    flows: list[FlowSummary] | None = None
     incomplete: str | None = None
 
     def as_dict(self) -> dict[str, Any]:

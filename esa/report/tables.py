@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from rich import box
 from rich.table import Table
 
-from esa.report.records import VIRTUAL, JobSummary, Summary
+from esa.report.records import VIRTUAL, FlowSummary, JobSummary, Summary
 
 # What the switch did, in the order of a packet's way.
 COUNTERS = (
@@ -31,6 +31,7 @@ COMPARED_COUNTERS = ("collisions", "preemptions", "evicted", "reminders")
 UNKNOWN = "-"
 MAX_COLUMNS = 6  # jobs side by side; of more, the sum
 MAX_COMPARED_JOBS = 12  # of more, means alone
+MAX_COMPARED_FLOWS = 12
 
 
 def jct_table(summary: Summary) -> Table:
@@ -86,6 +87,25 @@ def fault_table(summary: Summary) -> Table:
     return table
 
 
+def flow_table(summary: Summary) -> Table:
+    """Traffic of no job, one row per flow."""
+    table = _table("flows")
+    table.add_column("kind")
+    for name in ("seconds", "MB", "Mb/s", "lost", "resends"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for flow in summary.flows or ():
+        table.add_row(
+            flow.name,
+            flow.kind,
+            _number(flow.seconds, _digits(summary)),
+            f"{flow.bytes / 1e6:.3f}",
+            _mbps(flow),
+            _count(flow.lost),
+            _count(flow.resends),
+        )
+    return table
+
+
 def comparison_table(summaries: Sequence[Summary]) -> Table:
     """One column per run, the first being what the others are compared with."""
     first = summaries[0]
@@ -103,6 +123,8 @@ def comparison_table(summaries: Sequence[Summary]) -> Table:
         _add_known(table, f"{name}: JCT s", [_number(job.jct_s if job else None, digits) for job in jobs])
         _add_known(table, f"{name}: accuracy", [_number(job.accuracy if job else None, 3) for job in jobs])
         _add_known(table, f"{name}: loss", [_number(job.final_loss if job else None, 4) for job in jobs])
+    for flow in [flow.name for flow in first.flows or ()][:MAX_COMPARED_FLOWS]:
+        _add_known(table, f"{flow}: Mb/s", [_mbps(_flow(summary, flow)) for summary in summaries])
     for counter in COMPARED_COUNTERS:
         table.add_row(counter, *(str(summary.total(counter)) for summary in summaries))
     table.add_row("via PS", *(str(sum(job.via_ps for job in summary.jobs)) for summary in summaries))
@@ -129,6 +151,14 @@ def _table(title: str) -> Table:
 
 def _job(summary: Summary, name: str) -> JobSummary | None:
     return next((job for job in summary.jobs if job.name == name), None)
+
+
+def _flow(summary: Summary, name: str) -> FlowSummary | None:
+    return next((flow for flow in summary.flows or () if flow.name == name), None)
+
+
+def _mbps(flow: FlowSummary | None) -> str:
+    return UNKNOWN if flow is None or flow.goodput_bps is None else f"{flow.goodput_bps / 1e6:.1f}"
 
 
 def _digits(summary: Summary) -> int:

@@ -32,6 +32,9 @@ def check_live(scenario: Scenario) -> None:
             raise ValueError(
                 f"faults[{i}].where: '{scenario.live.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
             )
+    for i, flow in enumerate(scenario.flows):
+        if flow.rate is not None and flow.rate > MAX_BPS:
+            raise ValueError(f"flows[{i}].rate: {rate_text(flow.rate)}; allowed: at most {rate_text(MAX_BPS)} live")
     check_order(scenario.timers)
     scenario.check_memory(program(scenario.lanes).aggregators, scenario.lanes)
 
@@ -74,5 +77,7 @@ def _check_hosts(scenario: Scenario) -> None:
 
 def _check_delay(scenario: Scenario) -> None:
     """Hosts delay ESA's packets, not TCP's."""
+    if scenario.network.delay_us and scenario.flows:
+        raise ValueError("network.delay_us: live, flows are not delayed; allowed: without flows")
     if scenario.network.delay_us and any(scenario.transport_of(job) == GLOO for job in scenario.job_specs):
         raise ValueError(f"network.delay_us: live, '{GLOO}' is not delayed; allowed: with transport 'ina'")

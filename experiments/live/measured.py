@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from esa.report.records import JobSummary, Summary
+from esa.report.records import FlowSummary, JobSummary, Summary
+from experiments.live.flows import Traffic
 from experiments.live.plan import JobPlan
 from experiments.specs.scenario import Scenario
 
@@ -43,6 +44,7 @@ class Measured:
     occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
     failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
     training: bool = False  # before it, whatever fails ends the run
+    traffic: Traffic | None = None  # of no job
 
 
 class Records:
@@ -96,8 +98,17 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         else None,
         switch_counters=measured.counters,
         occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
+        flows=_flows(scenario, measured),
         incomplete=problem,
     )
+
+
+def _flows(scenario: Scenario, measured: Measured) -> list[FlowSummary] | None:
+    if not scenario.flows:
+        return None
+    if measured.traffic is None:
+        return [FlowSummary(name=flow.name, kind=flow.kind) for flow in scenario.flows]
+    return measured.traffic.summaries()
 
 
 def _mean(values: Any) -> float:

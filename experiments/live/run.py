@@ -6,7 +6,8 @@ Whatever ends the run, every process and namespace is gone afterwards and what w
 folder; a run that did not end as it should says so in its summary.
 
 This file says what happens, in order. Its parts: `processes.py` workers and PSs, `counters.py` what the switch counts,
-`restarts.py` what somebody killed, `failures.py` jobs that fail alone, `measured.py` what is kept of it all.
+`restarts.py` what somebody killed, `failures.py` jobs that fail alone, `flows.py` traffic of no job, `measured.py` what
+is kept of it all.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from experiments.live.counters import Counters
 from experiments.live.errors import RunError
 from experiments.live.failures import Failures
 from experiments.live.faults import injected, write_port_faults
+from experiments.live.flows import Traffic
 from experiments.live.links import link_rates_mbps, queue_bytes
 from experiments.live.measured import Measured, Records, Worker, summarise
 from experiments.live.plan import JobPlan, plan
@@ -85,6 +87,7 @@ class _Run:
         # The parts, in the order in which `execute` makes them.
         self.records: Records
         self.net: SingleRack
+        self.traffic: Traffic
         self.controller: Controller
         self.counters: Counters
         self.servers: Servers
@@ -105,6 +108,8 @@ class _Run:
             for job in jobs:
                 # Workers take seconds to import torch: they start now, and wait for a network that forwards.
                 workers.extend(start_workers(self.net, job, self.folder))
+            self.traffic = self.measured.traffic = Traffic(scenario, self.net, self.logs, self.records.write)
+            stack.callback(self.traffic.end)
             self._start_control_plane(stack, jobs, meeting)
             self._start_servers(jobs, meeting)
             say(f"  workers: {len(workers)} start and warm up")
@@ -115,11 +120,13 @@ class _Run:
             self.progress.start()
             self.measured.training = True
             self._train(jobs)
+            self.traffic.end()
             self.counters.count()
             self.servers.end()
             self._check_weights(jobs)
-            if self.measured.failures:
-                raise RunError("; ".join(self.measured.failures.values()))
+            failures = [*self.measured.failures.values(), *self.traffic.failures.values()]
+            if failures:
+                raise RunError("; ".join(failures))
 
     # Start
 
@@ -178,7 +185,7 @@ class _Run:
         explained = False
         for _ in self._turns():
             waited_s = time.monotonic() - start
-            waiting = [worker.name for worker in self.measured.workers if not worker.ready]
+            waiting = [worker.name for worker in self.measured.workers if not worker.ready] + self.traffic.waiting
             if not waiting:
                 return
             if waited_s > PATIENCE_S and not explained:
@@ -192,8 +199,10 @@ class _Run:
         to_submit = sorted(jobs, key=lambda job: job.spec.submit_s)
         last_sample = 0.0
         last_sign = start
+        self.traffic.go(start)
         for heard in self._turns():
             now = time.monotonic()
+            last_sign = max(last_sign, min(now, self.traffic.last_start))
             while to_submit and now >= start + to_submit[0].spec.submit_s:
                 self._submit(to_submit.pop(0))
                 last_sign = now
@@ -201,16 +210,18 @@ class _Run:
                 last_sign = now
             elif now - last_sign > SILENCE_LIMIT_S + self.scenario.timers.give_up_s and not to_submit:
                 unfinished = [worker.name for worker in self.measured.workers if worker.end is None]
+                unfinished += self.traffic.awaited
                 raise RunError(f"nothing from {', '.join(unfinished)} for {now - last_sign:.0f} s; see {self.logs}")
             if now - last_sample >= SAMPLE_INTERVAL_S:
                 last_sample = now
                 self._sample()
             self.failures.end_failed(now)
-            if all(worker.end is not None or worker.failed for worker in self.measured.workers):
+            done = all(worker.end is not None or worker.failed for worker in self.measured.workers)
+            if done and not self.traffic.awaited:
                 return
 
     def _turns(self) -> Iterator[bool]:
-        """Pass on what workers say and look after what runs; yields several times a second, whether one spoke."""
+        """Pass on what workers and flows say, look after what runs; yields several times a second, if any spoke."""
         for said, closed in listen(self.measured.workers, SAMPLE_INTERVAL_S / 2):
             for worker, record in said:
                 self._on_record(worker, record)
@@ -220,7 +231,7 @@ class _Run:
             if self.counters.restored():
                 self.records.now("restored")
                 self.net.switch.deepen_queues()
-            yield bool(said)
+            yield self.traffic.look() or bool(said)
 
     def _on_record(self, worker: Worker, record: dict[str, Any]) -> None:
         self.records.write(record)

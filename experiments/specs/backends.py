@@ -76,6 +76,14 @@ class Virtual(Finite):
         le=1000,
     )
 
+    mtu_bytes: int = key(
+        "of an IPv4 packet of a flow or of gloo's ring; Mininet's links have 1500",
+        9000,
+        backend="virtual",
+        ge=100,
+        le=65_535,
+    )
+
     @field_validator("scheduler")
     @classmethod
     def _known_scheduler(cls, name: str) -> str:

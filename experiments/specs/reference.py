@@ -13,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from experiments.specs.arrivals import Arrivals
 from experiments.specs.backends import Live, Virtual
 from experiments.specs.faults import FaultSpec
+from experiments.specs.flows import FlowSpec
 from experiments.specs.jobs import JobSettings, JobSpec
 from experiments.specs.models import ModelSpec
 from experiments.specs.network import Network
@@ -45,6 +46,16 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[arrivals]", Arrivals, ""),
     ("[[models]]", ModelSpec, ""),
     ("[[faults]]", FaultSpec, "Rates are parts of the packets, 0 to 1."),
+    (
+        "[[flows]]",
+        FlowSpec,
+        "A run is over when its jobs are and flows with a `size_bytes` have arrived; the others are cut off then. "
+        "Live, `tcp` is a stream socket with the kernel's congestion control and `constant` paced UDP, between the "
+        "hosts' network namespaces. In virtual time, `tcp` is `esa/sim/transport/flow.py`, and packets are as long as "
+        "`virtual.mtu_bytes` says. `[[faults]]` at the hosts are for all packets in virtual time and for ESA's alone "
+        "live. `summary.json` has what arrived, goodput and losses of each, with the same keys live and in virtual "
+        "time.",
+    ),
     ("[timers]", TimerSpec, ""),
     ("[live]", Live, ""),
     ("[virtual]", Virtual, ""),
@@ -91,6 +102,7 @@ def rows_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
     schema = model.model_json_schema(by_alias=True)
     definitions = schema.get("$defs", {})
     for name, field in model.model_fields.items():
+        name = field.alias or name
         found = _plain(schema["properties"][name], definitions)
         default = field.default
         if default is PydanticUndefined:

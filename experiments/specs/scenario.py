@@ -23,6 +23,7 @@ from esa.program import program
 from experiments.specs.arrivals import Arrivals, drawn_jobs, jobs_of_trace
 from experiments.specs.backends import Live, Virtual
 from experiments.specs.faults import FaultSpec, dump_faults, link_faults
+from experiments.specs.flows import MAX_FLOWS, FlowSpec
 from experiments.specs.former_keys import check_former_keys
 from experiments.specs.jobs import INA, TRANSPORTS, JobSettings, JobSpec, known_policy, known_transport
 from experiments.specs.keys import MAX_JOBS, Finite, Name, key
@@ -60,6 +61,7 @@ class Scenario(Finite):
     live: Live = key("what live runs alone can use", Live())
     virtual: Virtual = key("what virtual time alone can use", Virtual())
     faults: tuple[FaultSpec, ...] = key("what links do to packets on purpose", ())
+    flows: tuple[FlowSpec, ...] = key("traffic of no job", (), max_length=MAX_FLOWS)
     models: tuple[ModelSpec, ...] = key("models of the scenario's own", ())
     job_defaults: JobSettings = key("what jobs have in common", JobSettings())
     arrivals: Arrivals | None = key("jobs that come by chance", None, absent="none")
@@ -115,6 +117,7 @@ class Scenario(Finite):
                 )
             names.add(job.name)
         self._check_links()
+        self._check_flows()
         return self
 
     def _check_models(self) -> None:
@@ -131,14 +134,28 @@ class Scenario(Finite):
                 raise ValueError(f"{where}: unknown model '{name}'; allowed: {', '.join((*KNOWN_MODELS, *names))}")
 
     def _check_links(self) -> None:
-        hosts = self.host_names()
-        allowed = ", ".join(hosts) if self.own_hosts else f"{hosts[0]} to {hosts[-1]}"
+        hosts, allowed = self.host_names(), self._hosts_text()
         for host in self.network.rates:
             if host not in hosts:
                 raise ValueError(f"network.rates.{host}: no such host; allowed: {allowed}")
         for i, fault in enumerate(self.faults):
             if fault.link not in ("all", *hosts):
                 raise ValueError(f"faults[{i}].link: no link '{fault.link}'; allowed: all, {allowed}")
+
+    def _check_flows(self) -> None:
+        hosts = set(self.host_names())
+        names: set[str] = set()
+        for i, flow in enumerate(self.flows):
+            if flow.name in names:
+                raise ValueError(f"flows[{i}].name: there is a flow '{flow.name}' already")
+            names.add(flow.name)
+            for name, host in (("from", flow.source), ("to", flow.target)):
+                if host not in hosts:
+                    raise ValueError(f"flows[{i}].{name}: no host '{host}'; allowed: {self._hosts_text()}")
+
+    def _hosts_text(self) -> str:
+        hosts = self.host_names()
+        return ", ".join(hosts) if self.own_hosts else f"{hosts[0]} to {hosts[-1]}"
 
     def check_memory(self, rows_of_switch: int, lanes: int) -> None:
         """ValueError unless the jobs' rows are some of those that a switch has whose program carries `lanes`."""
@@ -248,7 +265,7 @@ class Scenario(Finite):
 
     def to_toml(self) -> str:
         """The scenario as resolved: a text that gives the same scenario anywhere."""
-        data = self.model_dump(mode="json", exclude_none=True)
+        data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
         if not self.network.rates:
             del data["network"]["rates"]
         data["faults"] = dump_faults(self.faults)

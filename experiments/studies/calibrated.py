@@ -39,6 +39,7 @@ MACHINE: Mapping[str, Any] = {
     "server_ns": HOST_NS,
     "cores": 2,  # an endpoint sends while it receives
     "framing_bytes": 0,  # Mininet's shaper counts Ethernet frames
+    "mtu_bytes": 1500,
 }
 
 

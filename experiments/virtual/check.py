@@ -34,6 +34,10 @@ def check_virtual(scenario: Scenario) -> None:
             job_buckets(job, scenario.models)
         except ValueError as error:
             raise ValueError(f"{where}.{error}") from None
+    for i, flow in enumerate(scenario.flows):
+        if flow.start_s >= scenario.virtual.limit_s:
+            limit_s = f"virtual.limit_s, {scenario.virtual.limit_s:g}"
+            raise ValueError(f"flows[{i}].start_s: {flow.start_s:g}; allowed: less than {limit_s}")
     scenario.check_memory(program(carried).aggregators, carried)
     timers_of(scenario.timers, base_round_trip_ns(scenario))
 

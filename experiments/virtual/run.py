@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from esa.report.records import RECORDS, VIRTUAL, JobSummary, Summary
+from esa.report.records import RECORDS, VIRTUAL, FlowSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from esa.sim import simulate
 from esa.sim.plan import JobOutcome, Outcome
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
+from experiments.specs.flows import CONSTANT, TCP
 from experiments.specs.scenario import Scenario
 from experiments.virtual.translate import plan_of
 
@@ -91,8 +92,23 @@ def summarise(scenario: Scenario, outcome: Outcome) -> Summary:
         packet_hops=outcome.packet_hops,
         checked=outcome.checked if scenario.virtual.carry_gradients else None,
         faults=outcome.faults if scenario.faults else None,
+        flows=_flow_summaries(scenario, outcome) if scenario.flows else None,
         incomplete=outcome.incomplete,
     )
+
+
+def _flow_summaries(scenario: Scenario, outcome: Outcome) -> list[FlowSummary]:
+    return [
+        FlowSummary.of(
+            spec.name,
+            spec.kind,
+            flow.bytes,
+            (outcome.end_s if flow.end_s is None else flow.end_s) - spec.start_s,
+            lost=flow.lost if spec.kind == CONSTANT else None,
+            resends=flow.resends if spec.kind == TCP else None,
+        )
+        for spec, flow in zip(scenario.flows, outcome.flows, strict=True)
+    ]
 
 
 def _job_summary(job: JobOutcome) -> JobSummary:
@@ -110,10 +126,11 @@ def _job_summary(job: JobOutcome) -> JobSummary:
 
 
 def records_text(outcome: Outcome) -> str:
-    """One event a line: "job" for each job, "sample" for each line of the time series."""
+    """One event a line: "job" for each job, "flow" for each flow, "sample" for each line of the time series."""
     jobs = [{"event": "job", **vars(job)} for job in outcome.jobs]
+    flows = [{"event": "flow", **vars(flow)} for flow in outcome.flows]
     samples = [{"event": "sample", **_plain(line)} for line in outcome.series]
-    return "".join(json.dumps(record) + "\n" for record in (*jobs, *samples))
+    return "".join(json.dumps(record) + "\n" for record in (*jobs, *flows, *samples))
 
 
 def series_text(outcome: Outcome) -> str:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from esa.cluster.policies import SCHEDULERS
 from esa.priority import Priority
-from esa.sim.plan import Plan, SimulatedJob
+from esa.sim.plan import Flow, Plan, SimulatedJob
+from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket, priorities
 from experiments.specs.jobs import FACTORS, INA, JobSpec
 from experiments.specs.scenario import Scenario
@@ -37,6 +38,26 @@ def plan_of(scenario: Scenario) -> Plan:
         wire_lanes=scenario.lanes,
         sample_ns=max(1, round(virtual.sample_us * 1e3)),
         limit_ns=round(virtual.limit_s * 1e9),
+        flows=_flows(scenario),
+        flow=FlowOptions(mtu_bytes=virtual.mtu_bytes),
+    )
+
+
+def _flows(scenario: Scenario) -> tuple[Flow, ...]:
+    number = {host: number for number, host in enumerate(scenario.host_names())}
+    return tuple(
+        Flow(
+            flow.name,
+            number[flow.source],
+            number[flow.target],
+            bytes=flow.size_bytes,
+            rate_bps=flow.rate,
+            start_ns=round(flow.start_s * 1e9),
+            stop_ns=None
+            if flow.duration_s is None
+            else max(1, round(flow.duration_s * 1e9)) + round(flow.start_s * 1e9),
+        )
+        for flow in scenario.flows
     )
 
 

@@ -9,7 +9,16 @@ import pytest
 from matplotlib.figure import Figure
 from rich.console import Console
 
-from esa.report import JobSummary, Summary, comparison_table, counter_table, jct_table, load_run
+from esa.report import (
+    FlowSummary,
+    JobSummary,
+    Summary,
+    comparison_table,
+    counter_table,
+    flow_table,
+    jct_table,
+    load_run,
+)
 from esa.report.plots import plot_runs
 
 
@@ -75,3 +84,21 @@ def test_taken_and_useful_rows_are_drawn_over_time(tmp_path: Path, monkeypatch: 
     assert set(lines) == {"esa", "esa, useful", "atp", "atp, useful"}
     assert lines["esa"] == [[0.0, 0.1, 0.2, 0.3], [0.0, 2.0, 4.0, 6.0]]
     assert lines["esa, useful"][1] == [0.0, 1.0, 2.0, 3.0]
+
+
+def test_flows_have_a_table_and_are_compared(tmp_path: Path) -> None:
+    beside = summary()
+    beside.flows = [
+        FlowSummary.of("bulk", "tcp", 5_000_000, 2.0, lost=None, resends=3),
+        FlowSummary.of("steady", "constant", 250_000, 2.0, lost=7, resends=None),
+        FlowSummary.of("late", "tcp", 0, -1.0, lost=None, resends=0),
+    ]
+    text = text_of(flow_table(beside))
+    assert row(text, "bulk") == ["bulk", "tcp", "2.000000", "5.000", "20.0", "-", "3"]
+    assert row(text, "steady") == ["steady", "constant", "2.000000", "0.250", "1.0", "7", "-"]
+    assert row(text, "late") == ["late", "tcp", "-", "0.000", "-", "-", "-"]
+    compared = text_of(comparison_table([beside, summary("atp")]))
+    assert row(compared, "bulk: Mb/s") == ["bulk:", "Mb/s", "20.0", "-"]
+    assert "late" not in compared
+    beside.save(tmp_path)
+    assert load_run(tmp_path).summary == beside
