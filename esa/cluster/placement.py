@@ -16,19 +16,19 @@ from esa.job import MAX_FAN_IN
 def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | None:
     """GPUs for the workers, rack by rack, then for the PS; None if there is no room among the free ones now."""
     if job.hosts is not None:
-        return _on_hosts(cluster, job.hosts, free)
+        return _on_hosts(cluster, job, job.hosts, free)
     racks: list[list[Gpu]] = [[] for _ in cluster.racks]
     for gpu in sorted(free):
         racks[cluster.rack_of(gpu)].append(gpu)
-    whole = [rack for rack in racks if MAX_FAN_IN >= job.workers < len(rack)]
+    whole = [rack for rack in racks if job.workers <= MAX_FAN_IN and job.members <= len(rack)]
     if whole:
-        return whole[0][: job.workers + 1]
+        return whole[0][: job.members]
     if cluster.tiers > 2:
         return None
     return _one_rack(racks, job) or _several_racks(racks, job)
 
 
-def _on_hosts(cluster: Cluster, hosts: Sequence[int], free: Collection[Gpu]) -> list[Gpu] | None:
+def _on_hosts(cluster: Cluster, job: JobInfo, hosts: Sequence[int], free: Collection[Gpu]) -> list[Gpu] | None:
     """The first free GPUs of each host that is named."""
     on: dict[int, list[Gpu]] = {}
     for gpu in sorted(free, reverse=True):
@@ -39,7 +39,8 @@ def _on_hosts(cluster: Cluster, hosts: Sequence[int], free: Collection[Gpu]) -> 
             return None
         gpus.append(on[host].pop())
     order = [cluster.rack_of(gpu) for gpu in gpus]
-    return [*sorted(gpus[:-1], key=lambda gpu: order.index(cluster.rack_of(gpu))), gpus[-1]]
+    workers, server = gpus[: job.workers], gpus[job.workers :]
+    return [*sorted(workers, key=lambda gpu: order.index(cluster.rack_of(gpu))), *server]
 
 
 def _one_rack(racks: Sequence[list[Gpu]], job: JobInfo) -> list[Gpu] | None:
@@ -59,6 +60,6 @@ def _several_racks(racks: Sequence[list[Gpu]], job: JobInfo) -> list[Gpu] | None
         gpus += order.pop(0)[:MAX_FAN_IN]
     anywhere = [] if job.aggregates else gpus[job.workers :]
     left = [*(gpu for rack in order for gpu in rack), *anywhere]
-    if len(gpus) < job.workers or not left:
+    if len(gpus) < job.workers or (job.has_server and not left):
         return None
-    return [*gpus[: job.workers], left[0]]
+    return [*gpus[: job.workers], *left[: job.has_server]]

@@ -10,7 +10,8 @@ switches' memory are, or that a link is bad. A scheduler is a function of its ar
 
 A decision is applied whole: its stops first, then its resizes, then its starts, each in order. A job that is stopped
 waits again, and goes on from the last iteration that all its ranks had finished. A job that is resized goes on from
-the end of its present iteration, on other GPUs, or on more or fewer. A PS takes a GPU's place on its host, as a rank.
+the end of its present iteration, on other GPUs, or on more or fewer. A PS takes a GPU's place on its host, as a rank;
+a job whose ranks make their sums among themselves, by a ring, has none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ class JobInfo:
     done:         iterations that all its ranks have finished
     iteration_ns: computing of an iteration on a rank, without waiting for sums
     aggregates:   switches add for it, so over several racks its PS needs a rack without its ranks
+    has_server:   it has a PS
     hosts:        its ranks', then its PS's, if it asks for certain ones; a host as often as it wants GPUs there
     """
 
@@ -41,6 +43,7 @@ class JobInfo:
     done: int = 0
     iteration_ns: int = 0
     aggregates: bool = True
+    has_server: bool = True
     hosts: tuple[int, ...] | None = None
 
     @property
@@ -53,16 +56,26 @@ class JobInfo:
         """The least that it needs still."""
         return self.left * self.iteration_ns
 
+    @property
+    def members(self) -> int:
+        """GPUs that it takes."""
+        return self.workers + self.has_server
+
+    @property
+    def who(self) -> str:
+        """Whom it takes them for, for people."""
+        return f"{self.workers} workers and a PS" if self.has_server else f"{self.workers} workers"
+
 
 class Placed:
-    """What has a place: a GPU for each rank, in order, and the PS's."""
+    """What has a place: a GPU for each rank, in order, and the PS's, if it has one."""
 
     workers: tuple[Gpu, ...]
-    server: Gpu
+    server: Gpu | None
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        return *self.workers, self.server
+        return self.workers if self.server is None else (*self.workers, self.server)
 
 
 @dataclass(frozen=True)
@@ -72,7 +85,7 @@ class Running(Placed):
     job: JobInfo
     start_ns: int
     workers: tuple[Gpu, ...]
-    server: Gpu
+    server: Gpu | None
 
 
 @dataclass(frozen=True)
@@ -81,7 +94,7 @@ class Start(Placed):
 
     job: int
     workers: tuple[Gpu, ...]
-    server: Gpu
+    server: Gpu | None
 
 
 @dataclass(frozen=True)

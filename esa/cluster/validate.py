@@ -7,7 +7,7 @@ from itertools import groupby
 
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.placement import place
-from esa.cluster.scheduler import Decision, JobInfo, Running, free_gpus
+from esa.cluster.scheduler import Decision, JobInfo, Running, Start, free_gpus
 from esa.errors import BadInput
 from esa.job import MAX_FAN_IN
 
@@ -25,12 +25,14 @@ def check_decision(
     staying = [job for job in running if job.job.number not in moved]
     free = set(free_gpus(cluster, staying))
     for resize in decision.resizes:
+        _check_server(at_work[resize.job].job, resize)
         check_gpus(cluster, at_work[resize.job].job, resize.gpus, free)
         free.difference_update(resize.gpus)
     for start in decision.starts:
         job = queue[start.job]
         if len(start.workers) != job.workers:
             raise BadInput(f"job {job.name}: {len(start.workers)} ranks; allowed: {job.workers}, which it asked for")
+        _check_server(job, start)
         check_gpus(cluster, job, start.gpus, free)
         free.difference_update(start.gpus)
     at_a_time = len(staying) + len(decision.resizes) + len(decision.starts)
@@ -62,10 +64,17 @@ def _check_names(decision: Decision, queue: dict[int, JobInfo], at_work: dict[in
             seen.add(number)
 
 
+def _check_server(job: JobInfo, start: Start) -> None:
+    if job.has_server and start.server is None:
+        raise BadInput(f"job {job.name}: no PS; allowed: a GPU for it, too")
+    if not job.has_server and start.server is not None:
+        raise BadInput(f"job {job.name}: its PS on host {start.server.host}; allowed: none, it has no PS")
+
+
 def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterable[Gpu]) -> None:
     """BadInput unless the job can have these GPUs, its workers' and then its PS's, where `free` ones are."""
     free = set(free)
-    workers, server = gpus[:-1], gpus[-1]
+    workers, server = (gpus[:-1], gpus[-1]) if job.has_server else (gpus, None)
     who = {gpu: f"rank {rank}" for rank, gpu in reversed([*enumerate(workers)])}
     if not workers:
         raise BadInput(f"job {job.name}: no rank; allowed: 1 or more")
@@ -85,17 +94,25 @@ def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterab
             raise BadInput(f"job {job.name}: {me} on {where}; allowed there: {left}")
     _check_racks(cluster, job, workers, server)
     hosts = [gpu.host for gpu in gpus]
-    if job.hosts is not None and (sorted(hosts[:-1]), hosts[-1]) != (sorted(job.hosts[:-1]), job.hosts[-1]):
+    count = len(workers)
+    if job.hosts is not None and _in_any_order(hosts, count) != _in_any_order(job.hosts, count):
+        who_else = "ranks and PS" if job.has_server else "ranks"
         raise BadInput(
-            f"job {job.name}: ranks and PS on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
+            f"job {job.name}: {who_else} on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
         )
 
 
-def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server: Gpu) -> None:
+def _in_any_order(hosts: Sequence[int], workers: int) -> list[int]:
+    """Ranks may change places with each other, not with the PS."""
+    return [*sorted(hosts[:workers]), *hosts[workers:]]
+
+
+def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server: Gpu | None) -> None:
     """What switches can add: rack by rack, and the PS of several racks by itself."""
     runs = [(rack, len([*ranks])) for rack, ranks in groupby(cluster.rack_of(gpu) for gpu in workers)]
     racks = [rack for rack, _ in runs]
-    if cluster.tiers > 2 and {*racks, cluster.rack_of(server)} != {racks[0]}:
+    of_server = racks[0] if server is None else cluster.rack_of(server)
+    if cluster.tiers > 2 and {*racks, of_server} != {racks[0]}:
         raise BadInput(_not_one_rack(cluster, job))
     if len(set(racks)) < len(racks):
         raise BadInput(f"job {job.name}: ranks in racks {_numbers(racks)}; allowed: rack by rack")
@@ -104,7 +121,7 @@ def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server:
             raise BadInput(f"job {job.name}: {ranks} ranks in rack {rack}; allowed: {MAX_FAN_IN}")
     if len(racks) > MAX_FAN_IN:
         raise BadInput(f"job {job.name}: ranks in {len(racks)} racks; allowed: {MAX_FAN_IN}")
-    if len(racks) > 1 and job.aggregates and cluster.rack_of(server) in racks:
+    if len(racks) > 1 and job.aggregates and server is not None and of_server in racks:
         raise BadInput(
             f"job {job.name}: hosts: its PS, on host {server.host}, is in a rack with workers of it; over several "
             f"racks it needs one without"
@@ -120,16 +137,17 @@ def check_places(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
         if gpus is None:
             most = max(host.gpus for host in cluster.hosts)
             each = f" of up to {most} GPUs" if most > 1 else ""
+            rule = "over several racks the PS needs a rack without the job's workers"
             raise BadInput(
-                f"job {job.name}: no place for {job.workers} workers and a PS on {len(cluster.hosts)} hosts{each} in "
-                f"racks of {_numbers(cluster.racks)}; over several racks the PS needs a rack without the job's workers"
+                f"job {job.name}: no place for {job.who} on {len(cluster.hosts)} hosts{each} in racks of "
+                f"{_numbers(cluster.racks)}; {rule if job.has_server else f'allowed: {MAX_FAN_IN} in a rack'}"
             )
         check_gpus(cluster, job, gpus, cluster.gpus)
 
 
 def _not_one_rack(cluster: Cluster, job: JobInfo) -> str:
     return (
-        f"job {job.name}: {job.workers} workers and a PS, not all in one rack, on a network of "
+        f"job {job.name}: {job.who}, not all in one rack, on a network of "
         f"{cluster.tiers} tiers of switches; sums over several racks need a leaf-spine"
     )
 

@@ -51,6 +51,7 @@ def job_info(number: int, job: SimulatedJob, done: int = 0) -> JobInfo:
         done=done,
         iteration_ns=iteration_ns,
         aggregates=job.sums_in_network and policy(job.policy).pool != "none",
+        has_server=job.sums_in_network,
         hosts=job.hosts,
     )
 

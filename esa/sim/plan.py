@@ -136,7 +136,7 @@ class SimulatedJob:
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
     hosts:      the workers' hosts, then the PS's; None: where the scheduler puts them
     transport:  how sums are made: "ina", in the network, by the policy; "ring": by messages from each worker to the
-                next, and its PS has nothing to do; policy, pool and ttl_us then say nothing
+                next, without a PS; policy, pool and ttl_us then say nothing
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
                 and slowdown then say nothing
     """
@@ -161,7 +161,7 @@ class SimulatedJob:
 
     @property
     def sums_in_network(self) -> bool:
-        """Whether switches and its PS have something to do."""
+        """Whether switches have something to do, and a PS is there."""
         return self.transport == "ina"
 
 
@@ -248,9 +248,11 @@ def _check_job(job: SimulatedJob, gpus: int) -> None:
         _check_training(job)
     if job.hosts is None:
         return
-    if len(job.hosts) != job.workers + 1 or max(Counter(job.hosts).values()) > gpus:
+    members = job.workers + job.sums_in_network
+    if len(job.hosts) != members or max(Counter(job.hosts).values()) > gpus:
         each = "each once" if gpus == 1 else f"each at most {gpus} times"
-        raise ValueError(f"hosts: {list(job.hosts)}; allowed: {job.workers + 1}, {each}, the last for the PS")
+        last = ", the last for the PS" if job.sums_in_network else ""
+        raise ValueError(f"hosts: {list(job.hosts)}; allowed: {members}, {each}{last}")
 
 
 def _check_training(job: SimulatedJob) -> None:

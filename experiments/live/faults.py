@@ -56,7 +56,7 @@ def injected(scenario: Scenario, ends: Iterable[dict[str, Any]], folder: Path) -
         return None
     hosts, of_job = scenario.host_names(), places(scenario)
     counted: Injected = {hosts[of_job[end["job"]][end["rank"]]]: end.get("faults", {}) for end in ends}
-    for job in scenario.job_specs:
+    for job in filter(scenario.has_server, scenario.job_specs):
         counted[hosts[of_job[job.name][-1]]] = _read(folder / f"{job.name}.ps.json").get("faults", {})
     at_switch = _read(folder / _REPORT)
     for port, host in enumerate(hosts, start=1):

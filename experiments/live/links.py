@@ -11,7 +11,8 @@ from topologies.single_rack import QUEUE_BYTES
 def link_rates_mbps(scenario: Scenario) -> list[float]:
     """By host, Mb/s."""
     network = scenario.network
-    servers = {hosts[-1] for hosts in places(scenario).values()}
+    of_job = places(scenario)
+    servers = {of_job[job.name][-1] for job in scenario.job_specs if scenario.has_server(job)}
     rates = [
         network.rates.get(host, (network.server_rate or network.rate) if number in servers else network.rate)
         for number, host in enumerate(scenario.host_names())

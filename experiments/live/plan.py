@@ -12,7 +12,7 @@ from experiments.live.faults import host_faults
 from experiments.live.places import places
 from experiments.live.task import TrainingTask
 from experiments.live.timers import server_timers, worker_timers
-from experiments.specs.jobs import INA, JobSpec
+from experiments.specs.jobs import JobSpec
 from experiments.specs.scenario import Scenario
 from topologies.single_rack import SWITCH_IP, SingleRack
 
@@ -21,16 +21,23 @@ RENDEZVOUS_PORT = 29500  # torch's own default; every job's rank 0 has a network
 
 
 @dataclass(frozen=True)
+class ServerPlan:
+    """A job's PS: its host, and its files."""
+
+    host: int
+    faults: Path | None  # what its link does to packets on purpose
+    timers: Path
+
+
+@dataclass(frozen=True)
 class JobPlan:
-    """One job in its place: hosts of its workers by rank and of its PS, what it is to the switch (None under gloo)."""
+    """One job in its place: workers' hosts by rank, its PS and what it is to the switch (both None under gloo)."""
 
     spec: JobSpec
     workers: tuple[int, ...]
-    server: int
+    server: ServerPlan | None
     job: Job | None
     task: TrainingTask
-    server_faults: Path | None  # the file of what the PS's link does to packets on purpose
-    server_timers: Path
 
     @property
     def name(self) -> str:
@@ -50,18 +57,18 @@ def plan(scenario: Scenario, net: SingleRack, folder: Path, controller: str) -> 
 def _place(
     scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: tuple[int, ...], folder: Path, controller: str
 ) -> JobPlan:
-    *workers, server = hosts
+    workers = hosts[: spec.workers]
     names = scenario.host_names()
     job = None
     aggregation = None
-    if scenario.transport_of(spec) == INA:
+    if scenario.has_server(spec):
         job = Job(
             name=spec.name,
             job=i + 1,
             policy=scenario.policy_of(spec),
             lanes=scenario.lanes,
             workers=tuple(_member(net, host, WORKER_PORT) for host in workers),
-            server=_member(net, server, ESA_PORT),
+            server=_member(net, hosts[-1], ESA_PORT),
             switch_ip=SWITCH_IP,
             pool=scenario.pools[spec.name],
             window=scenario.window(spec),
@@ -89,14 +96,19 @@ def _place(
         timers=worker_timers(scenario.timers),
     )
     (folder / f"{spec.name}.task.json").write_text(task.model_dump_json(indent=2) + "\n")
-    server_faults = None
-    faults = host_faults(scenario, names[server])
+    server = None if job is None else _server(scenario, spec, hosts[-1], folder)
+    return JobPlan(spec, workers, server, job, task)
+
+
+def _server(scenario: Scenario, spec: JobSpec, host: int, folder: Path) -> ServerPlan:
+    path = None
+    faults = host_faults(scenario, scenario.host_names()[host])
     if faults is not None:
-        server_faults = folder / f"{spec.name}-ps.faults.json"
-        server_faults.write_text(faults.model_dump_json(indent=2) + "\n")
+        path = folder / f"{spec.name}-ps.faults.json"
+        path.write_text(faults.model_dump_json(indent=2) + "\n")
     timers = folder / f"{spec.name}-ps.timers.json"
     timers.write_text(json.dumps(asdict(server_timers(scenario.timers)), indent=2) + "\n")
-    return JobPlan(spec, tuple(workers), server, job, task, server_faults, timers)
+    return ServerPlan(host, path, timers)
 
 
 def _member(net: SingleRack, host: int, udp_port: int) -> Member:

@@ -64,13 +64,14 @@ class Servers:
 
     def start(self, job: JobPlan) -> None:
         assert job.task.aggregation is not None
-        faults = () if job.server_faults is None else ("--faults", job.server_faults)
+        assert job.server is not None
+        faults = () if job.server.faults is None else ("--faults", job.server.faults)
         stats = self._folder.resolve() / "jobs" / f"{job.name}.ps.json"
         command = [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation]
-        command += ["--controller", self._meeting, "--stats", stats, "--timers", job.server_timers, *faults]
+        command += ["--controller", self._meeting, "--stats", stats, "--timers", job.server.timers, *faults]
         with self.log(job.name).open("ab") as log:
             self._running[job.name] = self._net.popen(
-                job.server, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
+                job.server.host, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
             )
         self._plans[job.name] = job
 

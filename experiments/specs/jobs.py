@@ -142,7 +142,8 @@ class JobSpec(JobSettings):
         absent="as the policy takes them",
     )
     hosts: tuple[Annotated[int, Field(ge=0)], ...] | None = key(
-        "its workers' and then its PS's, by number; with network.hosts or network.racks",
+        "its workers' and then its PS's, by number; with network.hosts or network.racks. gloo has no PS, and others "
+        "may have that host",
         None,
         absent="whichever are free when its turn comes",
     )

@@ -200,9 +200,13 @@ class Scenario(Finite):
     def transport_of(self, job: JobSpec) -> str:
         return job.transport or self.transport
 
+    def has_server(self, job: JobSpec) -> bool:
+        """Whether a PS takes part: gloo's workers sum among themselves."""
+        return self.transport_of(job) == INA
+
     def pool_kind(self, job: JobSpec) -> str:
         """Whose rows a job takes: "shared", "slice" or "none"."""
-        return policy(self.policy_of(job)).pool if self.transport_of(job) == INA else "none"
+        return policy(self.policy_of(job)).pool if self.has_server(job) else "none"
 
     def window(self, job: JobSpec) -> int:
         """Fragments in flight per worker: the job's window, or what its pool has room for."""

@@ -30,7 +30,7 @@ def check_virtual(scenario: Scenario) -> None:
         where = f"jobs[{i}]" if scenario.jobs else "arrivals"
         _check_job(scenario, job, where)
         try:
-            check_place(fabric, job, scenario.policy_of(job))
+            check_place(fabric, job, scenario.policy_of(job), has_server=scenario.has_server(job))
             job_buckets(job, scenario.models)
         except ValueError as error:
             raise ValueError(f"{where}.{error}") from None

@@ -13,13 +13,16 @@ from esa.sim.plan import Fabric, SimulatedJob
 from experiments.specs.jobs import JobSpec
 
 
-def check_place(fabric: Fabric, job: JobSpec, policy_name: str) -> None:
+def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: bool = True) -> None:
     """ValueError, its first word the job's key, unless the job would find hosts if it were alone."""
     hosts, places = fabric.hosts, fabric.places
-    if job.workers + 1 > places:
-        wanted = f"{job.workers} workers and a PS need a {'host' if fabric.gpus == 1 else 'GPU'} each"
+    if job.workers + has_server > places:
+        who = f"{job.workers} workers{' and a PS' if has_server else ''}"
         where = f"{hosts} hosts" if fabric.gpus == 1 else f"{hosts} hosts of {fabric.gpus} GPUs"
-        raise ValueError(f"workers: {wanted}; allowed: 1 to {places - 1} on {where}")
+        raise ValueError(
+            f"workers: {who} need a {'host' if fabric.gpus == 1 else 'GPU'} each; "
+            f"allowed: 1 to {places - has_server} on {where}"
+        )
     largest = max(fabric.racks) * fabric.gpus
     if job.workers > MAX_FAN_IN and largest > MAX_FAN_IN:
         what = "hosts" if fabric.gpus == 1 else "GPUs"
@@ -27,7 +30,15 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str) -> None:
         raise ValueError(f"workers: {job.workers}, and a rack of {largest} {what}; allowed: {allowed}")
     if job.hosts is None:
         shape = SimulatedJob(
-            job.name, policy_name, job.workers, 1, (), np.zeros((1, 0), np.uint8), 1, Pool(base=0, size=1)
+            job.name,
+            policy_name,
+            job.workers,
+            1,
+            (),
+            np.zeros((1, 0), np.uint8),
+            1,
+            Pool(base=0, size=1),
+            transport="ina" if has_server else "ring",
         )
         try:
             check_places(cluster_of(fabric), [job_info(0, shape)])
@@ -40,7 +51,8 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str) -> None:
     of_workers = racks[:-1]
     if any(of_workers[k] != of_workers[k - 1] and of_workers[k] in of_workers[:k] for k in range(1, len(of_workers))):
         raise ValueError(f"hosts: workers in racks {', '.join(map(str, of_workers))}; allowed: rack by rack")
-    if len(set(of_workers)) > 1 and racks[-1] in of_workers and policy(policy_name).pool != "none":
+    aggregates = has_server and policy(policy_name).pool != "none"
+    if len(set(of_workers)) > 1 and racks[-1] in of_workers and aggregates:
         raise ValueError(
             f"hosts: the PS in rack {racks[-1]}; allowed: a rack without the job's workers, which fill several"
         )

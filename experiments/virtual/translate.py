@@ -13,7 +13,7 @@ from esa.priority import Priority
 from esa.sim.plan import Flow, Plan, SimulatedJob
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket, priorities
-from experiments.specs.jobs import FACTORS, INA, JobSpec
+from experiments.specs.jobs import FACTORS, JobSpec
 from experiments.specs.scenario import Scenario
 from experiments.virtual.fabric import fabric_of, own_places, wire_bytes, wire_rate_bps
 from experiments.virtual.job_buckets import job_buckets
@@ -63,10 +63,11 @@ def _flows(scenario: Scenario) -> tuple[Flow, ...]:
 
 def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> SimulatedJob:
     parts = job_buckets(job, scenario.models)
+    has_server = scenario.has_server(job)
     return SimulatedJob(
         name=job.name,
         policy=scenario.policy_of(job),
-        transport="ina" if scenario.transport_of(job) == INA else "ring",  # gloo's all-reduce is one
+        transport="ina" if has_server else "ring",  # gloo's all-reduce is one
         workers=job.workers,
         iterations=job.iterations,
         buckets=parts,
@@ -79,7 +80,7 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         straggle=job.straggle,
         slowdown=job.slowdown,
         ttl_us=job.ttl_us,
-        hosts=hosts,
+        hosts=hosts if has_server or hosts is None else hosts[:-1],
     )
 
 

@@ -31,6 +31,11 @@ def start(number: int, *places: tuple[int, int]) -> Start:
     return Start(number, tuple(workers), server)
 
 
+def start_ring(number: int, *places: tuple[int, int]) -> Start:
+    """Of a job without a PS."""
+    return Start(number, on(*places), None)
+
+
 def running(job: JobInfo, *places: tuple[int, int]) -> Running:
     *workers, server = on(*places)
     return Running(job, 0, tuple(workers), server)

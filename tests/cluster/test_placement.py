@@ -18,30 +18,31 @@ from tests.cluster.clusters import NIC, asked, cluster, on
 clusters = st.builds(cluster, st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 4))
 
 
-def there_is_a_place(racks: list[int], workers: int, aggregates: bool) -> bool:
+def there_is_a_place(racks: list[int], workers: int, aggregates: bool, has_server: bool) -> bool:
     """racks: free GPUs of each. The PS with all workers in its rack, or with none of them; under `ps` anywhere."""
+    if not has_server:
+        return sum(racks) >= workers
     if not aggregates:
         return sum(racks) > workers
     return any(here > workers or (here > 0 and sum(racks) - here >= workers) for here in racks)
 
 
 @settings(max_examples=300, deadline=None)
-@given(clusters, st.integers(1, 10), st.booleans(), st.data())
-def test_a_job_gets_a_place_if_there_is_one(
-    where: Cluster, workers: int, aggregates: bool, data: st.DataObject
-) -> None:
+@given(clusters, st.integers(1, 10), st.sampled_from(["ina", "ps", "ring"]), st.data())
+def test_a_job_gets_a_place_if_there_is_one(where: Cluster, workers: int, sums: str, data: st.DataObject) -> None:
     free = data.draw(st.sets(st.sampled_from(sorted(where.gpus))))
-    job = asked(workers=workers, aggregates=aggregates)
+    aggregates, has_server = sums == "ina", sums != "ring"
+    job = asked(workers=workers, aggregates=aggregates, has_server=has_server)
     gpus = place(where, job, free)
     left = [sum(where.rack_of(gpu) == rack for gpu in free) for rack in range(len(where.racks))]
-    assert (gpus is not None) == there_is_a_place(left, workers, aggregates)
+    assert (gpus is not None) == there_is_a_place(left, workers, aggregates, has_server)
     if gpus is None:
         return
-    assert len(set(gpus)) == len(gpus) == workers + 1
+    assert len(set(gpus)) == len(gpus) == workers + has_server
     assert set(gpus) <= free
-    racks = [where.rack_of(gpu) for gpu in gpus[:-1]]
+    racks = [where.rack_of(gpu) for gpu in gpus[:workers]]
     assert len([*groupby(racks)]) == len(set(racks))  # rack by rack
-    if any(size > workers for size in left):
+    if any(size >= workers + has_server for size in left):
         assert len({where.rack_of(gpu) for gpu in gpus}) == 1
     check_gpus(where, job, gpus, free)
 
@@ -57,6 +58,14 @@ def test_a_job_that_names_a_host_twice_gets_two_of_its_gpus() -> None:
     job = asked(workers=3, hosts=(3, 0, 3, 1), aggregates=False)
     assert place(where, job, where.gpus) == [*on((3, 0), (3, 1), (0, 0), (1, 0))]
     assert place(where, job, where.gpus - {Gpu(3, 1)}) is None
+
+
+def test_a_job_without_a_ps_takes_no_place_for_one() -> None:
+    ring = asked(workers=4, aggregates=False, has_server=False)
+    assert place(cluster((4,)), ring, cluster((4,)).gpus) == [*on((0, 0), (1, 0), (2, 0), (3, 0))]
+    named = replace(ring, workers=3, hosts=(3, 0, 3))
+    two_each = cluster((2, 2), gpus=2)
+    assert place(two_each, named, two_each.gpus) == [*on((3, 0), (3, 1), (0, 0))]
 
 
 def test_a_rack_has_32_ranks_of_a_job_at_most() -> None:
@@ -75,6 +84,7 @@ def test_a_rack_has_32_ranks_of_a_job_at_most() -> None:
         (cluster((8,)), asked(hosts=(1, 2, 8)), "no place for 2 workers and a PS on 8 hosts"),
         (cluster((8,)), asked(hosts=(1, 2, 2)), "no place for 2 workers and a PS on 8 hosts"),
         (cluster((3, 3)), asked(hosts=(0, 3, 1)), "hosts: its PS, on host 1, is in a rack with workers of it"),
+        (cluster((2, 2)), asked(workers=5, has_server=False), "no place for 5 workers on 4 hosts in racks of 2, 2;"),
     ],
 )
 def test_a_job_that_can_never_start_is_refused(where: Cluster, job, problem: str) -> None:

@@ -7,10 +7,11 @@ import pytest
 from esa.cluster.scheduler import Decision, Resize, Stop
 from esa.cluster.validate import check_decision
 from esa.errors import BadInput
-from tests.cluster.clusters import asked, cluster, on, running, start
+from tests.cluster.clusters import asked, cluster, on, running, start, start_ring
 
 WHERE = cluster((2, 2), gpus=2, max_jobs=3)
-WAITING = (asked(1), asked(2), asked(3, hosts=(0, 1, 0)), asked(6, workers=1), asked(7, workers=1))
+RING = asked(8, has_server=False, aggregates=False)
+WAITING = (asked(1), asked(2), asked(3, hosts=(0, 1, 0)), asked(6, workers=1), asked(7, workers=1), RING)
 RUNNING = (running(asked(4), (2, 0), (2, 1), (3, 0)),)
 
 
@@ -29,6 +30,7 @@ def check(decision: Decision) -> None:
         Decision(),
         Decision(starts=(start(1, (0, 0), (0, 1), (1, 0)),)),
         Decision(starts=(start(3, (1, 1), (0, 1), (0, 0)),)),
+        Decision(starts=(start_ring(8, (1, 1), (3, 1)),)),
         Decision(stops=(Stop(4),)),
         Decision(starts=(start(2, (2, 1), (3, 0), (2, 0)),), stops=(Stop(4),)),  # where the other was
         Decision(starts=(start(1, (2, 1), (3, 0), (2, 0)),), resizes=(resize(4, (0, 0), (0, 1), (1, 0), (1, 1)),)),
@@ -44,11 +46,12 @@ def test_what_can_be_done_passes(decision: Decision) -> None:
     [
         (
             Decision(starts=(start(5, (0, 0), (0, 1), (1, 0)),)),
-            "job number 5: start: it is not there; allowed: a job that waits (job-1, job-2, job-3, job-6, job-7)",
+            "job number 5: start: it is not there; allowed: a job that waits (job-1, job-2, job-3, job-6, job-7, "
+            "job-8)",
         ),
         (
             Decision(starts=(start(4, (0, 0), (0, 1), (1, 0)),)),
-            "job job-4: start: it runs already; allowed: a job that waits (job-1, job-2, job-3, job-6, job-7)",
+            "job job-4: start: it runs already; allowed: a job that waits (job-1, job-2, job-3, job-6, job-7, job-8)",
         ),
         (Decision(stops=(Stop(1),)), "job job-1: stop: it waits; allowed: a job that runs (job-4)"),
         (
@@ -59,6 +62,11 @@ def test_what_can_be_done_passes(decision: Decision) -> None:
         (
             Decision(stops=(Stop(4),), resizes=(resize(4, (0, 0), (0, 1)),)),
             "job job-4: resize: it is named twice; allowed: once in a decision",
+        ),
+        (Decision(starts=(start_ring(1, (0, 0), (0, 1)),)), "job job-1: no PS; allowed: a GPU for it, too"),
+        (
+            Decision(starts=(start(8, (0, 0), (0, 1), (1, 0)),)),
+            "job job-8: its PS on host 1; allowed: none, it has no PS",
         ),
         (
             Decision(starts=(start(1, (0, 0), (1, 0)),)),

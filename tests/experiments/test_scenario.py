@@ -246,6 +246,21 @@ def test_jobs_on_hosts_that_are_counted_take_what_is_free(tmp_path: Path) -> Non
         load(tmp_path, text.replace("window = 48", "hosts = [0, 1, 3]"))
 
 
+def test_gloo_needs_no_host_for_a_ps(tmp_path: Path) -> None:
+    gloo = GOOD.replace('name = "two"', 'name = "two"\ntransport = "gloo"')
+    shared = gloo.replace('rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 4\nserver_rate = "40 Mb/s"')
+    scenario = load(tmp_path, shared)
+    assert places(scenario) == {"a": (0, 1), "b": (2, 3)}
+    assert link_rates_mbps(scenario) == [20.0] * 4
+    named = shared.replace("window = 16", "hosts = [0, 3, 1]")  # 1 would be its PS's
+    assert places(load(tmp_path, named)) == {"a": (1, 2), "b": (0, 3)}
+    own = load(tmp_path, gloo)
+    assert places(own) == {"a": (0, 1), "b": (3, 4)}
+    assert own.host_names()[3] == "b-0"
+    mixed = load(tmp_path, GOOD.replace("window = 48", 'transport = "gloo"'))
+    assert places(mixed) == {"a": (0, 1), "b": (3, 4, 5)}
+
+
 def test_a_delay_of_cables_is_the_hosts_faults_and_its_own(tmp_path: Path) -> None:
     scenario = load(tmp_path, GOOD.replace("[network]", "[network]\ndelay_us = 5000.0") + FAULT + "delay_ms = 2.0\n")
     a0, a1 = host_faults(scenario, "a-0"), host_faults(scenario, "a-1")

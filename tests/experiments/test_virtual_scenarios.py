@@ -450,6 +450,19 @@ def test_hosts_have_as_many_workers_as_gpus(tmp_path: Path) -> None:
     assert problem in refusal(tmp_path, text.replace("workers = 3", "workers = 16"))
 
 
+def test_gloo_needs_no_host_for_a_ps(tmp_path: Path) -> None:
+    text = GOOD.replace('name = "two"', 'name = "two"\ntransport = "gloo"').replace("workers = 3", "workers = 4")
+    outcome = simulate(plan_of(load(tmp_path, text.replace("submit_s = 0.5", ""))))
+    assert [job.start_s for job in outcome.jobs] == [0.0, 0.0]  # on four hosts each, of eight
+    assert load(tmp_path, text.replace("workers = 4", "workers = 8")).job_specs[0].workers == 8
+    problem = "jobs[0].workers: 9 workers need a host each; allowed: 1 to 8 on 8 hosts"
+    assert problem in refusal(tmp_path, text.replace("workers = 4", "workers = 9"))
+    named = plan_of(load(tmp_path, text.replace("window = 16", "hosts = [1, 3, 5, 7, 0]")))
+    assert named.jobs[1].hosts == (1, 3, 5, 7)
+    own = plan_of(load(tmp_path, text.replace("hosts = 8\n", "")))
+    assert [job.hosts for job in own.jobs] == [(0, 1, 2, 3), (5, 6, 7, 8)]  # called after who is on them: 4 is a's PS
+
+
 def test_gloo_is_a_ring(tmp_path: Path) -> None:
     scenario = load(tmp_path, GOOD.replace('name = "two"', 'name = "two"\ntransport = "gloo"'))
     assert [job.transport for job in plan_of(scenario).jobs] == ["ring", "ring"]

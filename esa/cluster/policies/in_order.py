@@ -11,7 +11,7 @@ from esa.cluster.scheduler import JobInfo, Running, Start, free_gpus
 
 def start_of(job: JobInfo, gpus: Sequence[Gpu]) -> Start:
     """A job on what `place` found for it."""
-    return Start(job.number, tuple(gpus[:-1]), gpus[-1])
+    return Start(job.number, tuple(gpus[: job.workers]), gpus[-1] if job.has_server else None)
 
 
 def starts_in_order(
