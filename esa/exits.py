@@ -4,17 +4,22 @@
         return exit_status("esa-switch", serve, options)    # one call, for a command of its own parser
     app = typer.Typer(cls=commands("esa"))                  # or all commands of a typer application
 
+    with interruptible("what was measured is kept"):        # in a command whose work is kept
+        measure()
+
 An `EsaError` is one line for a person and knows its status; Ctrl-C is 130. Anything else is a bug and keeps its
 traceback.
 """
 
 from __future__ import annotations
 
+import contextlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from esa.errors import BadInput, EsaError
+from esa.signals import ending_interrupts
 
 INTERRUPTED = 130
 
@@ -33,6 +38,25 @@ def tell(program: str, ended_by: BaseException) -> int:
     if text := str(ended_by):
         print(f"{program}: {text}", file=sys.stderr)
     return status
+
+
+@contextlib.contextmanager
+def interruptible(kept: str) -> Iterator[None]:
+    """In the block Ctrl-C, SIGTERM and a closed terminal interrupt the command; `kept`: what becomes of its work."""
+    try:
+        with ending_interrupts():
+            yield
+    except KeyboardInterrupt as interrupt:
+        raise KeyboardInterrupt(str(interrupt) or f"interrupted; {kept}") from None
+
+
+@contextlib.contextmanager
+def refusing() -> Iterator[None]:
+    """What the block calls a ValueError is bad input, in the same words: for the look-up of what somebody named."""
+    try:
+        yield
+    except ValueError as error:
+        raise BadInput(str(error)) from None
 
 
 def exit_status(program: str, command: Callable[..., int | None], *arguments: Any, **options: Any) -> int:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from esa.exits import commands
+from esa.errors import BadInput
+from esa.exits import commands, interruptible
 from experiments.studies.commands import app as studies
 from topologies.launcher.commands import app as way_in
 
@@ -27,9 +28,6 @@ app = typer.Typer(
 app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
 app.registered_commands += studies.registered_commands
-USAGE_ERROR = 2
-INTERRUPTED = 130
-
 
 _SCENARIO = Annotated[Path, typer.Argument(metavar="SCENARIO.toml")]
 _POLICY = Annotated[
@@ -60,7 +58,7 @@ def run_command(
     if virtual:
         for option, given in (("switch", switch is not None), ("pcap", pcap)):
             if given:
-                raise _refuse(f"{option}: virtual time has switches of its own; allowed: without --virtual")
+                raise BadInput(f"{option}: virtual time has switches of its own; allowed: without --virtual")
         _run_virtual(scenario, policy, results, loss=loss, seed=seed)
     else:
         overrides = {"seed": seed, "live": None if switch is None else {"switch": switch}}
@@ -80,35 +78,22 @@ def sim_command(
 
 
 def _run_live(path: Path, policies: str | None, results: Path, pcap: bool, **overrides: Any) -> None:
-    from controller import SwitchError
-    from experiments.common.folders import FolderError
+    from experiments.common.folders import make_folder
     from experiments.live.check import check_live
-    from experiments.live.errors import RunError
     from experiments.live.run import run
-    from topologies.p4switch import P4SwitchError
-    from topologies.single_rack import NotRootError, require_root
+    from topologies.single_rack import require_root
 
     scenarios = _loaded(path, policies, check_live, overrides)
-    try:
-        require_root()
-    except NotRootError as error:
-        raise _refuse(str(error)) from None
-    _make_folder(results)
-    try:
+    require_root()
+    make_folder(results)
+    with interruptible("everything is stopped, what was measured is kept"):
         _run_all(scenarios, lambda chosen, console: run(chosen, results, console, pcap=pcap))
-    except (FolderError, RunError, P4SwitchError, SwitchError) as error:
-        typer.echo(f"esa: {error}", err=True)
-        raise typer.Exit(1) from None
-    except KeyboardInterrupt:
-        typer.echo("esa: interrupted; everything is stopped, what was measured is kept", err=True)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _run_virtual(path: Path, policies: str | None, results: Path, **overrides: Any) -> None:
-    from experiments.common.folders import FolderError
+    from experiments.common.folders import make_folder
     from experiments.virtual.check import check_virtual
-    from experiments.virtual.run import INTERRUPTED as STOPPED
-    from experiments.virtual.run import run_virtual
+    from experiments.virtual.run import INTERRUPTED, SimulationError, run_virtual
 
     def run(chosen: Scenario, console: Console) -> tuple[Summary, Path]:
         summary, folder = run_virtual(chosen, results, console)
@@ -117,31 +102,20 @@ def _run_virtual(path: Path, policies: str | None, results: Path, **overrides: A
 
     summaries: list[Summary] = []
     scenarios = _loaded(path, policies, check_virtual, overrides)
-    _make_folder(results)
-    try:
-        _run_all(scenarios, run, until=STOPPED)
-    except FolderError as error:
-        raise _refuse(str(error)) from None
-    except KeyboardInterrupt:
-        typer.echo("esa: interrupted; what was simulated until then is kept", err=True)
-        raise typer.Exit(INTERRUPTED) from None
-    for summary in summaries:
-        if summary.incomplete is not None:
-            typer.echo(f"esa: {summary.scenario}, {summary.policy}: {summary.incomplete}", err=True)
-    if any(summary.incomplete is not None for summary in summaries):
-        raise typer.Exit(1)
+    make_folder(results)
+    with interruptible("what was simulated until then is kept"):
+        _run_all(scenarios, run, until=INTERRUPTED)
+    cut = [f"{one.scenario}, {one.policy}: {one.incomplete}" for one in summaries if one.incomplete is not None]
+    if cut:
+        raise SimulationError("; ".join(cut))
 
 
 def _loaded(path: Path, policies: str | None, check: Check, overrides: dict[str, Any]) -> list[Scenario]:
     """The scenario under each policy: all of them before the first one starts."""
     from experiments.specs.scenario import Scenario, sums_by
-    from experiments.specs.toml_files import ScenarioError
 
     names = [None] if policies is None else [name.strip() for name in policies.split(",")]
-    try:
-        return [Scenario.load(path, check, **overrides, **sums_by(name)) for name in names]
-    except ScenarioError as error:
-        raise _refuse(str(error)) from None
+    return [Scenario.load(path, check, **overrides, **sums_by(name)) for name in names]
 
 
 def _run_all(
@@ -163,13 +137,6 @@ def _run_all(
         console.print(comparison_table(summaries))
 
 
-def _make_folder(results: Path) -> None:
-    try:
-        results.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise _refuse(f"results: cannot make the folder {results}: {error.strerror}") from None
-
-
 @app.command("sweep")
 def sweep_command(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.toml")],
@@ -179,40 +146,34 @@ def sweep_command(
     results: Annotated[Path, typer.Option(help="folder for the sweeps' folders")] = Path("results"),
 ) -> None:
     """Simulate a grid of scenarios; finished points are kept, and not run again."""
-    from esa.signals import ending_interrupts
-    from experiments.common.folders import give_to_caller
+    from experiments.common.folders import give_to_caller, make_folder
     from experiments.common.part_progress import PartProgress
     from experiments.specs.sweep_file import load_sweep
-    from experiments.specs.toml_files import ScenarioError
     from experiments.virtual.check import check_virtual
     from experiments.virtual.sweep import SweepError, executor_named, finished_points, sweep
     from experiments.virtual.sweep_tables import sweep_table, write_sweep
 
     console = Console()
-    try:
-        name, points = load_sweep(file, check_virtual)
-        open_executor = executor_named(executor, scheduler, jobs)
-        folder = results / f"sweep-{name}"
-        folder.mkdir(parents=True, exist_ok=True)
-    except (ScenarioError, SweepError) as error:
-        raise _refuse(str(error)) from None
-    except OSError as error:
-        raise _refuse(f"results: cannot make the folder {results}: {error.strerror}") from None
+    name, points = load_sweep(file, check_virtual)
+    open_executor = executor_named(executor, scheduler, jobs)
+    folder = make_folder(results / f"sweep-{name}")
     scenarios = [point.scenario for point in points]
     console.print(f"{name}: {len(points)} points, results in {folder}", highlight=False, soft_wrap=True)
     problem: str | None = "ended early"
     try:
-        with ending_interrupts(), open_executor() as opened, PartProgress(console, name) as shown:
+        with (
+            interruptible("finished points are kept, the same command goes on from there"),
+            open_executor() as opened,
+            PartProgress(console, name) as shown,
+        ):
             done = sweep(scenarios, opened, folder, lambda count: shown.part(count / len(points)))
         problem = None
     except KeyboardInterrupt:
         problem = "interrupted"
-        typer.echo("esa: interrupted; finished points are kept, the same command goes on from there", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise
     except SweepError as error:
         problem = str(error)
-        typer.echo(f"esa: {error}", err=True)
-        raise typer.Exit(1) from None
+        raise
     finally:
         write_sweep(name, points, finished_points(scenarios, folder), folder, problem)
         give_to_caller(folder)
@@ -220,10 +181,7 @@ def sweep_command(
     console.print(f"results: {folder}", highlight=False, soft_wrap=True)
     cut = [result.summary for result in done if "incomplete" in result.summary]
     if cut:
-        typer.echo(
-            f"esa: {len(cut)} of {len(done)} points did not end as they should: {cut[0]['incomplete']}", err=True
-        )
-        raise typer.Exit(1)
+        raise SweepError(f"{len(cut)} of {len(done)} points did not end as they should: {cut[0]['incomplete']}")
 
 
 @app.command("report")
@@ -232,14 +190,11 @@ def report_command(
     output: Annotated[Path, typer.Option(help="the picture")] = Path("report.png"),
 ) -> None:
     """Print the tables of finished runs and draw JCT and occupancy as a PNG."""
-    from esa.report import ReportError, comparison_table, load_run
+    from esa.report import comparison_table, load_run
     from esa.report.plots import plot_runs
 
     console = Console()
-    try:
-        loaded = [load_run(folder) for folder in runs]
-    except ReportError as error:
-        raise _refuse(str(error)) from None
+    loaded = [load_run(folder) for folder in runs]
     for one in loaded:
         _print_tables(console, one.summary)
     if len(loaded) > 1:
@@ -247,7 +202,7 @@ def report_command(
     try:
         plot_runs(loaded, output)
     except OSError as error:
-        raise _refuse(f"output: cannot write {output}: {error.strerror}") from None
+        raise BadInput(f"output: cannot write {output}: {error.strerror}") from None
     console.print(f"picture: {output}", highlight=False, soft_wrap=True)
 
 
@@ -255,13 +210,9 @@ def report_command(
 def stop_command() -> None:
     """End runs that are under way and remove what a killed one left behind."""
     from topologies.leftovers import stop_runs
-    from topologies.single_rack import NotRootError
 
-    try:
-        for line in stop_runs():
-            typer.echo(line)
-    except NotRootError as error:
-        raise _refuse(str(error)) from None
+    for line in stop_runs():
+        typer.echo(line)
 
 
 @app.command(
@@ -285,11 +236,6 @@ def _print_tables(console: Console, summary: Summary) -> None:
         console.print(flow_table(summary))
     if summary.faults is not None:
         console.print(fault_table(summary))
-
-
-def _refuse(message: str) -> typer.Exit:
-    typer.echo(f"esa: {message}", err=True)
-    return typer.Exit(USAGE_ERROR)
 
 
 def main() -> None:

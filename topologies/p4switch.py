@@ -12,7 +12,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-from esa.errors import EsaError
+from esa.errors import BadInput, EsaError
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Mininet 2.3 imports distutils
@@ -53,11 +53,11 @@ class P4Switch(Switch):
         **params: Any,
     ) -> None:
         if kind not in SWITCHES:
-            raise ValueError(f"switch: unknown switch '{kind}'; allowed: {', '.join(SWITCHES)}")
+            raise BadInput(f"switch: unknown switch '{kind}'; allowed: {', '.join(SWITCHES)}")
         if kind == "bmv2" and shutil.which(BMV2) is None:
             raise P4SwitchError(f"switch 'bmv2' needs {BMV2} on the PATH; 'embedded' needs nothing")
         if faults is not None and kind != "embedded":
-            raise ValueError(f"faults: '{kind}' has none of its own; allowed: switch 'embedded'")
+            raise BadInput(f"faults: '{kind}' has none of its own; allowed: switch 'embedded'")
         type(self)._devices += 1
         self.kind = kind
         self.device_id = type(self)._devices if device_id is None else device_id
@@ -147,10 +147,9 @@ class P4Switch(Switch):
     def check(self) -> None:
         """Raise P4SwitchError if the process has ended."""
         if self.process is not None and self.process.poll() is not None:
-            tail = "\n".join(self.log_path.read_text(errors="replace").splitlines()[-15:])
-            raise P4SwitchError(
-                f"switch {self.name} ended (status {self.process.returncode}); its log ends with:\n{tail}"
-            )
+            last = self.log_path.read_text(errors="replace").splitlines()[-1:]
+            said = f"{self.log_path} ends with: {last[0]}" if last else f"{self.log_path} is empty"
+            raise P4SwitchError(f"switch {self.name} ended (status {self.process.returncode}); {said}")
 
     def deepen_queues(self) -> bool:
         """Set BMv2's egress queues to QUEUE_DEPTH; call once it has a program. False where its CLI is not installed."""

@@ -14,6 +14,7 @@ import re
 import shutil
 from types import TracebackType
 
+from esa.errors import BadInput
 from esa.signals import uninterrupted
 from topologies import leftovers, names, record
 from topologies.record import NAME_PATTERN, Process, RackError, RackHost, RackRecord, RackSwitch
@@ -24,7 +25,7 @@ class NamedRack:
     """`hosts` hosts behind one P4 switch; host i (from 1) is called hI, its namespace NAME-hI.
 
     mbps: of every link, each way; None: unshaped. private: other commands do not take it for theirs.
-    ValueError, NotRootError, P4SwitchError as `SingleRack`; RackError where the name is taken.
+    BadInput, NotRootError, P4SwitchError as `SingleRack`; RackError where the name is taken.
     """
 
     def __init__(
@@ -38,7 +39,7 @@ class NamedRack:
         private: bool = False,
     ) -> None:
         if not re.fullmatch(NAME_PATTERN, name):
-            raise ValueError(f"name: '{name}'; allowed: lower-case letters, digits and dashes, at most 32")
+            raise BadInput(f"name: '{name}'; allowed: lower-case letters, digits and dashes, at most 32")
         self.lanes = lanes
         self._kind = switch
         self.net = SingleRack(

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from esa.errors import BadInput
 from esa.fabric import Graph, Link, rack
 from esa.signals import uninterrupted
 from topologies.interfaces import OFFLOADS, SWITCH_MAC, NotRootError
@@ -55,30 +56,30 @@ def rack_graph(hosts: int, bandwidth_mbps: float | Sequence[float] | None = None
     Host i (from 0) is at 10.0.0.(i+1), MAC 02:00:00:00:00:(i+1) in hexadecimal, behind switch port i+1.
     """
     if not 1 <= hosts <= MAX_HOSTS:
-        raise ValueError(f"hosts: {hosts}; allowed: 1 to {MAX_HOSTS}")
+        raise BadInput(f"hosts: {hosts}; allowed: 1 to {MAX_HOSTS}")
     rates = list(bandwidth_mbps) if isinstance(bandwidth_mbps, Sequence) else [bandwidth_mbps] * hosts
     if len(rates) != hosts:
-        raise ValueError(f"bandwidth_mbps: {len(rates)} numbers for {hosts} hosts")
+        raise BadInput(f"bandwidth_mbps: {len(rates)} numbers for {hosts} hosts")
     for rate in rates:
         if rate is not None and not 0 < rate <= MAX_BANDWIDTH_MBPS:
-            raise ValueError(f"bandwidth_mbps: {rate}; allowed: above 0, at most {MAX_BANDWIDTH_MBPS:.0f}")
+            raise BadInput(f"bandwidth_mbps: {rate}; allowed: above 0, at most {MAX_BANDWIDTH_MBPS:.0f}")
     graph = rack([Link(math.inf if rate is None else rate * 1e6) for rate in rates], first_port=1)
     switch = graph.nodes[-1]._replace(ip=SWITCH_IP, mac=SWITCH_MAC)
     return Graph((*graph.nodes[:-1], switch), graph.cables)
 
 
 def _check(graph: Graph) -> None:
-    """ValueError where this machine cannot build the graph."""
+    """BadInput where this machine cannot build the graph."""
     if len(graph.switches) != 1:
-        raise ValueError(f"graph: {len(graph.switches)} switches; allowed: 1")
+        raise BadInput(f"graph: {len(graph.switches)} switches; allowed: 1")
     if graph.hosts > MAX_HOSTS:
-        raise ValueError(f"graph: {graph.hosts} hosts; allowed: 1 to {MAX_HOSTS}")
+        raise BadInput(f"graph: {graph.hosts} hosts; allowed: 1 to {MAX_HOSTS}")
     for lower, _, link in graph.cables:
         name, mbps = graph.nodes[lower.node].name, link.rate_bps / 1e6
         if mbps > MAX_BANDWIDTH_MBPS and not math.isinf(mbps):
-            raise ValueError(f"graph: {name}: {mbps:g} Mb/s; allowed: at most {MAX_BANDWIDTH_MBPS:.0f}, or unshaped")
+            raise BadInput(f"graph: {name}: {mbps:g} Mb/s; allowed: at most {MAX_BANDWIDTH_MBPS:.0f}, or unshaped")
         if link.delay_ns:
-            raise ValueError(f"graph: {name}: a delay of {link.delay_ns} ns; allowed: 0, cables here have none")
+            raise BadInput(f"graph: {name}: a delay of {link.delay_ns} ns; allowed: 0, cables here have none")
 
 
 class SingleRack:
@@ -114,7 +115,7 @@ class SingleRack:
         faults: Path | None = None,
     ) -> None:
         if isinstance(hosts, Graph) and bandwidth_mbps is not None:
-            raise ValueError("bandwidth_mbps: a graph has rates of its own")
+            raise BadInput("bandwidth_mbps: a graph has rates of its own")
         self.graph = hosts if isinstance(hosts, Graph) else rack_graph(hosts, bandwidth_mbps)
         _check(self.graph)
         require_root()

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from esa.errors import EsaError
+from esa.errors import BadInput, EsaError
+from esa.exits import exit_status
 from esa.hosts.serving import JobServer
 from esa.hosts.warm import warm
 from esa.job import Job
@@ -26,8 +27,12 @@ _LOOK_S = 0.5  # how often to see whether the engine lives
 _TIMERS = TypeAdapter(Timers)
 
 
+class ServingError(EsaError, RuntimeError):
+    """The PS's socket failed; one line."""
+
+
 def main(arguments: list[str] | None = None) -> int:
-    """Serve until SIGTERM or SIGINT, or compile; the exit code: 0, or 2 if it cannot start, 1 if the socket failed."""
+    """Serve until SIGTERM or SIGINT, or compile; returns 0, or 2 if it cannot start, 1 if the socket failed."""
     parser = argparse.ArgumentParser(prog="python -m esa.hosts", description="End hosts of a job.")
     commands = parser.add_subparsers(required=True, dest="command")
     commands.add_parser("warm", help="compile the packet loops, once per machine")
@@ -40,39 +45,36 @@ def main(arguments: list[str] | None = None) -> int:
         "--timers", type=Path, help="when it asks again: a JSON file, the fields of esa.protocol.Timers"
     )
     options = parser.parse_args(arguments)
-    return _warm() if options.command == "warm" else _serve(options)
+    return exit_status("esa.hosts", _warm if options.command == "warm" else _serve, options)
 
 
-def _warm() -> int:
+def _warm(_options: argparse.Namespace) -> None:
     def say(done: int, parts: int) -> None:
         print(f"compiling the packet loops for this machine, once: {done} of {parts}", flush=True)
 
     try:
         warm(say)
     except OSError as error:
-        print(f"esa.hosts: {error}", file=sys.stderr)
-        return 2
-    return 0
+        raise BadInput(str(error)) from None
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace) -> None:
     told_to_end = threading.Event()
     before = {number: signal.signal(number, lambda *_: told_to_end.set()) for number in _SIGNALS}
     try:
-        return _serve_until(told_to_end, options)
+        _serve_until(told_to_end, options)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
-def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> int:
+def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> None:
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
         timers = None if options.timers is None else _TIMERS.validate_json(options.timers.read_text())
         endpoint = JobServer(Job.load(options.job), options.controller, faults=faults, timers=timers)
     except (OSError, ValidationError, EsaError) as error:
-        print(f"esa.hosts: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        raise BadInput(" ".join(str(error).split())) from None
     print("ready", flush=True)
     while endpoint.alive and not told_to_end.wait(_LOOK_S):
         pass
@@ -82,10 +84,8 @@ def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> i
         endpoint.close()
         if endpoint.problem is not None:
             raise endpoint.problem
-    except (OSError, EsaError) as error:
-        print(f"esa.hosts: {error}", file=sys.stderr)
-        return 1
-    return 0
+    except OSError as error:
+        raise ServingError(str(error)) from None
 
 
 if __name__ == "__main__":

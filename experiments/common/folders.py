@@ -14,13 +14,23 @@ class FolderError(BadInput):
     """A folder that cannot be made; one line."""
 
 
+def make_folder(folder: Path) -> Path:
+    """Make a folder of results, unless it is there. FolderError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(f"results: cannot make the folder {folder}: {error.strerror}") from None
+    return folder
+
+
 def new_folder(results: Path, name: str) -> Path:
-    """Make results/NAME-DATE-TIME, numbered if there is one already."""
+    """Make results/NAME-DATE-TIME, numbered if there is one already. FolderError."""
+    make_folder(results)
     stamp = time.strftime("%Y%m%d-%H%M%S")
     for suffix in ("", *(f"-{i}" for i in range(2, 1000))):
         folder = results / f"{name}-{stamp}{suffix}"
         with contextlib.suppress(FileExistsError):
-            folder.mkdir(parents=True)
+            folder.mkdir()
             return folder
     raise FolderError(f"results: {results} holds a thousand runs of this second")
 

@@ -29,6 +29,7 @@ from rich.table import Table
 
 from controller import Controller, Switch
 from esa.errors import BadInput, EsaError
+from esa.exits import interruptible
 from topologies import record
 from topologies.single_rack import require_root
 
@@ -269,20 +270,21 @@ def wrong(found: dict[str, list[Round]]) -> list[str]:
     return lines
 
 
-def again(rounds: int, names: str | None, seed: int) -> list[str]:
-    """So many rounds of each of these policies, separated by commas; what is wrong, a line each.
+def again(rounds: int, names: str | None, seed: int) -> None:
+    """So many rounds of each of these policies, separated by commas.
 
-    BadInput, NotRootError, AgainError.
+    BadInput, NotRootError before anything starts; AgainError where a round was other than it should be.
     """
     policies = names.split(",") if names else list(POLICIES)
     if unknown := sorted(set(policies) - set(POLICIES)):
         raise BadInput(f"policies: '{unknown[0]}'; allowed: {', '.join(POLICIES)}")
     console = Console(highlight=False)
     require_root()
-    with tempfile.TemporaryDirectory(prefix="esa-again-") as folder:
+    with interruptible("the rack is down, nothing is kept"), tempfile.TemporaryDirectory(prefix="esa-again-") as folder:
         found = measure(rounds, policies, seed, Path(folder), lambda text: console.print(f"  {text}"))
     console.print(table(found))
     problems = wrong(found)
     for line in problems:
         console.print(f"  {line}", soft_wrap=True)
-    return problems
+    if problems:
+        raise AgainError(f"{len(problems)} rounds beyond their bounds: {problems[0]}")

@@ -16,12 +16,10 @@ Here the links of Mininet save two frames.
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
 import shutil
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -33,22 +31,19 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from controller import SwitchError
-from esa.errors import EsaError
+from esa.errors import BadInput, EsaError
+from esa.exits import interruptible
 from esa.report import Summary
 from esa.report.records import RECORDS
 from esa.sim import simulate
-from experiments.common.folders import FolderError, give_to_caller, new_folder
+from experiments.common.folders import give_to_caller, new_folder
 from experiments.live.check import check_live
-from experiments.live.errors import RunError
 from experiments.live.run import run
 from experiments.specs.scenario import Scenario
-from experiments.specs.toml_files import ScenarioError
 from experiments.studies.calibrated import calibrated, calibrated_plan
-from experiments.studies.calibration import CAPTURES, CalibrationError, Measured, calibration
+from experiments.studies.calibration import CAPTURES, Measured, calibration
 from experiments.virtual.run import records_text, summarise
-from topologies.p4switch import P4SwitchError
-from topologies.single_rack import NotRootError, require_root
+from topologies.single_rack import require_root
 
 SCENARIOS = Path(__file__).parents[1] / "scenarios" / "reality"
 POLICIES = ("esa", "atp", "switchml", "ps")
@@ -284,57 +279,40 @@ load: cores busy while Mininet ran, with the run and with anything else.
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="esa reality", description=__doc__.splitlines()[0])
-    parser.add_argument("scenarios", nargs="*", type=Path, metavar="SCENARIO.toml", help="default: scenarios/reality")
-    parser.add_argument("--policy", default=",".join(POLICIES), help="several, separated by commas")
-    parser.add_argument("--repeats", type=int, default=1, help="of a Mininet run; the least disturbed one counts")
-    parser.add_argument("--within", type=float, default=WITHIN, help="what mean JCT may be off, as a part of 1")
-    parser.add_argument("--results", type=Path, default=Path("results"), help="folder for the results' folder")
-    options = parser.parse_args(arguments)
-    if options.repeats < 1:
-        parser.error(f"--repeats: {options.repeats}; allowed: 1 and more")
-    if not 0 < options.within < 1:
-        parser.error(f"--within: {options.within:g}; allowed: above 0, below 1")
-    paths = options.scenarios or sorted(SCENARIOS.glob("*.toml"))
-    policies = list(dict.fromkeys(name.strip() for name in options.policy.split(",")))
+def reality(scenarios: Sequence[Path], policy: str, repeats: int, within: float, results: Path) -> None:
+    """Compare each scenario, those of `SCENARIOS` if there are none; results/reality-TIME/ keeps it.
+
+    policy: several, separated by commas. BadInput before anything starts; RealityError where the worlds disagree.
+    """
+    if not 0 < within < 1:
+        raise BadInput(f"within: {within:g}; allowed: above 0, below 1")
+    paths = scenarios or sorted(SCENARIOS.glob("*.toml"))
+    policies = list(dict.fromkeys(name.strip() for name in policy.split(",")))
+    for path in paths:  # all of them before the first one starts
+        for name in (CALIBRATION, *policies):
+            scenario = Scenario.load(path, check_live, policy=name)
+            trial = {job.name: Measured(0.001, 0.0, (1,) * job.iterations) for job in scenario.job_specs}
+            calibrated_plan(calibrated(scenario, trial), trial)
+    require_root()
+    folder = new_folder(results, "reality")
     try:
-        for path in paths:  # all of them before the first one starts
-            for policy in (CALIBRATION, *policies):
-                scenario = Scenario.load(path, check_live, policy=policy)
-                trial = {job.name: Measured(0.001, 0.0, (1,) * job.iterations) for job in scenario.job_specs}
-                calibrated_plan(calibrated(scenario, trial), trial)
-        require_root()
-        folder = new_folder(options.results, "reality")
-    except (ScenarioError, NotRootError, FolderError) as error:
-        print(f"reality: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"reality: cannot make a folder in {options.results}: {error.strerror}", file=sys.stderr)
-        return 2
-    try:
-        with shallow_buckets():
-            agrees = _measure(paths, policies, options, folder)
-    except (RunError, RealityError, CalibrationError, P4SwitchError, SwitchError) as error:
-        print(f"reality: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("reality: interrupted; what was measured is kept", file=sys.stderr)
-        return 130
+        with interruptible("what was measured is kept"), shallow_buckets():
+            wrong = _measure(paths, policies, repeats, within, folder)
     finally:
         give_to_caller(folder)
-    return 0 if agrees else 1
+    if wrong:
+        raise RealityError(f"the worlds disagree: {'; '.join(wrong)}")
 
 
-def _measure(paths: Sequence[Path], policies: Sequence[str], options: argparse.Namespace, folder: Path) -> bool:
-    """Every scenario, its table as soon as it is there; True if all agrees."""
+def _measure(paths: Sequence[Path], policies: Sequence[str], repeats: int, within: float, folder: Path) -> list[str]:
+    """Every scenario, its table as soon as it is there; what does not agree."""
     console = Console(highlight=False)
     text, figures = [HEAD], []
     for path in paths:
         measured = calibrate(path, folder, console)
-        rows = compare(path, measured, policies, options.repeats, folder, console)
+        rows = compare(path, measured, policies, repeats, folder, console)
         mininet, virtual = ({row.policy: mean_jct_s(getattr(row, world)) for row in rows} for world in WORLDS)
-        wrong = disagreements(mininet, virtual, options.within)
+        wrong = disagreements(mininet, virtual, within)
         name = rows[0].mininet.scenario
         text.append(markdown(name, rows, measured, wrong))
         figures.append(
@@ -354,4 +332,4 @@ def _measure(paths: Sequence[Path], policies: Sequence[str], options: argparse.N
         console.print(rich_table(name, rows))
         console.print("\n".join(f"  {line}" for line in wrong) or "  ordering and mean JCT agree")
     console.print(f"tables: {folder / 'reality.md'}", soft_wrap=True)
-    return not any(one["disagreements"] for one in figures)
+    return [f"{one['scenario']}: {line}" for one in figures for line in one["disagreements"]]

@@ -24,8 +24,10 @@ from rich.table import Table
 
 from controller import Controller, Switch
 from esa.errors import EsaError
+from esa.exits import interruptible
 from esa.job import Pool
 from esa.net.impairment import Impairment
+from experiments.common.folders import make_folder
 from experiments.live.loop_ranks import LoopJob
 from experiments.live.rig import Rig
 from experiments.live.rig_switch import is_whole
@@ -187,11 +189,13 @@ def measure(repeats: int, seed: int, folder: Path, say: Callable[[str], None]) -
 
 
 def recovery(repeats: int, seed: int, results: Path) -> None:
-    """Measure each kind `repeats` times; results/recovery.json keeps it. NotRootError, RecoveryError."""
+    """Measure each kind `repeats` times; results/recovery.json keeps it. NotRootError, FolderError, RecoveryError."""
     console = Console(highlight=False)
     require_root()
+    make_folder(results)
     folder = Path(tempfile.mkdtemp(prefix="esa-recovery-"))
-    rows = measure(repeats, seed, folder, lambda text: console.print(f"  {text}"))
+    with interruptible("the lines above are all that there is"):
+        rows = measure(repeats, seed, folder, lambda text: console.print(f"  {text}"))
     table = Table("recovery from", "policy", "times", "median", "worst", title="every sum was checked")
     for row in rows:
         table.add_row(
@@ -201,5 +205,4 @@ def recovery(repeats: int, seed: int, results: Path) -> None:
             *(f"{1000 * float(str(row[key])):,.0f} ms" for key in ("median_s", "worst_s")),
         )
     console.print(table)
-    results.mkdir(parents=True, exist_ok=True)
     (results / "recovery.json").write_text(json.dumps(rows, indent=2) + "\n")

@@ -22,11 +22,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from esa.errors import BadInput, EsaError
+from esa.exits import interruptible
 from esa.job import Pool
 from esa.net.impairment import Impairment
 from esa.policy import POLICIES
 from esa.report import load_run
-from esa.signals import ending_interrupts
+from experiments.common.folders import new_folder
 from experiments.live.check import check_live
 from experiments.live.errors import RunError
 from experiments.live.loop_ranks import LoopJob
@@ -61,6 +63,10 @@ batch_size = 16
 learning_rate = 0.02
 window = 64
 """
+
+
+class SoakError(EsaError, RuntimeError):
+    """A sum was wrong, something hung, or something was left."""
 
 
 @dataclass
@@ -318,10 +324,9 @@ def _processes(module: str, word: str) -> list[int]:
 
 
 def soak(minutes: float, seed: int, results: Path, console: Console) -> Done:
-    """Run after run until the time is up; Ctrl-C ends it early."""
+    """Run after run until the time is up; however it ends, its table is printed."""
     done, trainings = Done(), Trainings()
     start = time.monotonic()
-    results = results / f"soak-{time.strftime('%Y%m%d-%H%M%S')}"
     number = seed
     try:
         while time.monotonic() < start + 60 * minutes:
@@ -343,16 +348,20 @@ def soak(minutes: float, seed: int, results: Path, console: Console) -> Done:
             if done.bad == bad:
                 shutil.rmtree(folder)
             number += 1
-    except KeyboardInterrupt:
-        console.print("  interrupted")
-    console.print(done.table(time.monotonic() - start))
-    for line in done.failing:
-        console.print(f"  {line}", soft_wrap=True)
+    finally:
+        console.print(done.table(time.monotonic() - start))
+        for line in done.failing:
+            console.print(f"  {line}", soft_wrap=True)
     return done
 
 
-def soak_until(minutes: float, seed: int, results: Path) -> Done:
-    """`soak` as a command: SIGTERM ends it, too, and its table is printed. NotRootError."""
+def soak_until(minutes: float, seed: int, results: Path) -> None:
+    """`soak` as a command. BadInput, NotRootError, FolderError before anything starts; SoakError for what was wrong."""
+    if not 0 < minutes <= 10_000:
+        raise BadInput(f"minutes: {minutes:g}; allowed: above 0, at most 10,000")
     require_root()
-    with ending_interrupts():
-        return soak(minutes, seed, results, Console(highlight=False))
+    folder = new_folder(results, "soak")
+    with interruptible(f"the table says what was seen until then; runs that failed, and the last one, are in {folder}"):
+        done = soak(minutes, seed, folder, Console(highlight=False))
+    if done.bad:
+        raise SoakError(f"{done.bad} wrong sums, hangs and leaks; the runs' folders are kept in {folder}")

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
+from esa.errors import EsaError
 from esa.report.records import RECORDS, VIRTUAL, FlowSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from esa.sim import simulate
@@ -30,6 +31,10 @@ from experiments.virtual.translate import plan_of
 
 SERIES_FILE = "series.csv"
 INTERRUPTED = "interrupted"  # what the simulator calls it
+
+
+class SimulationError(EsaError, RuntimeError):
+    """A simulation did not end as it should; one line."""
 
 
 def evaluate(

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from esa.errors import EsaError
+from esa.errors import BadInput, EsaError
 from experiments.common.folders import write_whole
 from experiments.specs.scenario import Scenario
 from experiments.virtual.check import check_virtual
@@ -126,15 +126,15 @@ def _report(progress: Callable[[int], None] | None, texts: Sequence[str], done: 
 def executor_named(
     name: str, scheduler: str | None = None, jobs: int | None = None
 ) -> Callable[[], contextlib.AbstractContextManager[Executor]]:
-    """One of `EXECUTORS`, to be opened where it is used; SweepError if there is none of that name here."""
+    """One of `EXECUTORS`, to be opened where it is used; BadInput if there is none of that name here."""
     if name not in EXECUTORS:
-        raise SweepError(f"executor: unknown executor '{name}'; allowed: {', '.join(EXECUTORS)}")
+        raise BadInput(f"executor: unknown executor '{name}'; allowed: {', '.join(EXECUTORS)}")
     if name == "local":
         if scheduler is not None:
-            raise SweepError("scheduler: 'local' has none; allowed: with --executor dask")
+            raise BadInput("scheduler: 'local' has none; allowed: with --executor dask")
         return partial(local_executor, jobs)
     if importlib.util.find_spec("distributed") is None:
-        raise SweepError("executor: 'dask' needs the package distributed: pip install 'esa[cluster]'")
+        raise BadInput("executor: 'dask' needs the package distributed: pip install 'esa[cluster]'")
     return partial(dask_executor, scheduler, jobs)
 
 

@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner, Result
 
 from esa.sim.plan import Plan
 from esa.switch.process.pcap import PcapWriter
 from esa.wire import ENCAPSULATION_BYTES, ESA_PORT, packet_dtype
+from experiments import cli
 from experiments.live.check import check_live
 from experiments.live.places import places
 from experiments.live.timers import RESEND_FLOOR_NS
@@ -209,18 +211,24 @@ def test_links_save_two_frames_in_the_block_and_mininets_own_burst_after_it() ->
     assert reality.MININETS_BURST in commands()
 
 
-def test_bad_input_is_refused_before_anything_starts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def esa_reality(*arguments: object) -> Result:
+    return CliRunner().invoke(cli.app, ["reality", *map(str, arguments)])
+
+
+def test_bad_input_is_refused_before_anything_starts(tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
     path.write_text(TWO.replace('"5 Mb/s"', '"5 Mb/s"\nserver_rate = "6 Mb/s"'))
     results = tmp_path / "results"
-    assert reality.main([str(path), "--results", str(results)]) == 2
-    assert capsys.readouterr().err == (
-        "reality: two in virtual time: network.server_rate: virtual time has one rate for all hosts; "
-        "allowed: in live runs\n"
+    refused = esa_reality(path, "--results", results)
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "esa: two in virtual time: network.server_rate: virtual time has one rate for all hosts; "
+        "allowed: in live runs\n",
     )
     path.write_text(TWO)
-    assert reality.main([str(path), "--results", str(results), "--policy", "esa,fast"]) == 2
-    assert "unknown policy 'fast'" in capsys.readouterr().err
+    refused = esa_reality(path, "--results", results, "--policy", "esa,fast")
+    assert refused.exit_code == 2
+    assert "unknown policy 'fast'" in refused.stderr
     assert not results.exists()
 
 
@@ -232,13 +240,13 @@ def test_a_scenario_in_both_worlds(root: None, tmp_path: Path) -> None:
         '[[jobs]]\nname = "mlp"\nmodel = "mlp"\niterations = 3\nwindow = 64\nquantisation = "fixed"\n'
     )
     # So wide that only what was not computed at all fails: how fast this machine is, is not the question.
-    status = reality.main([str(path), "--policy", "esa", "--within", "0.99", "--results", str(tmp_path / "results")])
+    done = esa_reality(path, "--policy", "esa", "--within", "0.99", "--results", tmp_path / "results")
     (folder,) = (tmp_path / "results").iterdir()
     (figures,) = json.loads((folder / "reality.json").read_text())
     (esa,) = figures["policies"]
     assert [esa[world]["jobs"][0]["fragments"] for world in reality.WORLDS] == [2 * 3 * 2613] * 2
     assert len(figures["measured"]["mlp"]["priority"]) == 3
     assert 0 < figures["measured"]["mlp"]["computing_s"] < esa["mininet"]["mean_jct_s"]
-    assert (status == 0) == (figures["disagreements"] == [])
+    assert (done.exit_code == 0) == (figures["disagreements"] == [])
     assert "| esa | " in (folder / "reality.md").read_text()
     assert not list(folder.rglob("*.pcap"))

@@ -5,8 +5,6 @@ Errors are one line; status 2: nothing was started.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -48,14 +46,13 @@ def up_command(
     """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root)."""
     from topologies.launcher.up import detach_rack, hold_rack
 
-    with _one_line_errors():
-        if detach:
-            detach_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, say=_say)
-            return
-        try:
-            hold_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say)
-        except KeyboardInterrupt:
-            _say(f"rack {name} is down; nothing is left of it")
+    if detach:
+        detach_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, say=_say)
+        return
+    try:
+        hold_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say)
+    except KeyboardInterrupt:
+        _say(f"rack {name} is down; nothing is left of it")
 
 
 @app.command("env")
@@ -68,9 +65,8 @@ def env_command(
     from topologies import record
     from topologies.launcher.up import environment
 
-    with _one_line_errors():
-        for line in environment(record.find(name)):
-            _say(line)
+    for line in environment(record.find(name)):
+        _say(line)
 
 
 @app.command("down")
@@ -80,9 +76,8 @@ def down_command(
     """End racks that are up, and remove what killed ones left behind."""
     from topologies.launcher.up import end_racks
 
-    with _one_line_errors():
-        for line in end_racks(name):
-            _say(line)
+    for line in end_racks(name):
+        _say(line)
 
 
 @app.command("launch", context_settings={"allow_interspersed_args": False})
@@ -109,8 +104,7 @@ def launch_command(
     """
     from topologies.launcher.launch import Request, launch
 
-    with _one_line_errors():
-        status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch), _tell)
+    status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch), _tell)
     raise typer.Exit(status)
 
 
@@ -132,20 +126,19 @@ def job_new_command(
     """Write a job's file: MAC addresses from the network, ports, rows and a free id from the switch."""
     from topologies.launcher.job_command import Where, make_job
 
-    with _one_line_errors():
-        job = make_job(
-            Where.chosen(rack, address, device_id),
-            workers,
-            server,
-            name=name,
-            policy_name=policy,
-            window=window,
-            switch_ip=switch_ip,
-        )
-        try:
-            job.save(output)
-        except OSError as error:
-            raise ValueError(f"output: cannot write {output}: {error.strerror}") from None
+    job = make_job(
+        Where.chosen(rack, address, device_id),
+        workers,
+        server,
+        name=name,
+        policy_name=policy,
+        window=window,
+        switch_ip=switch_ip,
+    )
+    try:
+        job.save(output)
+    except OSError as error:
+        raise BadInput(f"output: cannot write {output}: {error.strerror}") from None
     _say(f"wrote {output}: job {job.name} ({job.job}), {job.fan_in} workers, PS {job.server.ip}, {job.policy}")
     _say(f"next: esactl job add {output}; programs find it by ESA_JOB={output}")
 
@@ -160,8 +153,7 @@ def job_check_command(
     """Say what is wrong with a job's file, here and on the switch, a line each; status 1 if anything is."""
     from topologies.launcher.job_command import Where, check_job
 
-    with _one_line_errors():
-        wrong, notes = check_job(file, Where.chosen(rack, address, device_id))
+    wrong, notes = check_job(file, Where.chosen(rack, address, device_id))
     for line in wrong:
         _say(f"wrong: {line}")
     for line in notes:
@@ -179,10 +171,9 @@ def port_command(
     show: ShowOption = False,
 ) -> None:
     """On the switch's machine: make its end of the tunnel to a host's machine (needs root)."""
-    with _one_line_errors():
-        end = tunnel.port_end(port, host_machine, mtu=mtu)
-        if _made(end, show):
-            _say(f"{end.interface} leads to {end.peer}; the switch takes it with: -i {port}@{end.interface}")
+    end = tunnel.port_end(port, host_machine, mtu=mtu)
+    if _made(end, show):
+        _say(f"{end.interface} leads to {end.peer}; the switch takes it with: -i {port}@{end.interface}")
 
 
 @app.command("attach")
@@ -197,11 +188,10 @@ def attach_command(
     show: ShowOption = False,
 ) -> None:
     """On a host's machine: make its end of the tunnel to the switch's machine (needs root)."""
-    with _one_line_errors():
-        end = tunnel.host_end(address, port, switch_machine, switch_ip=switch_ip, mtu=mtu)
-        if _made(end, show):
-            assert end.address is not None
-            _say(f"{end.interface} leads to the switch; as a job's member: {end.address.ip}={end.mac}@{port}")
+    end = tunnel.host_end(address, port, switch_machine, switch_ip=switch_ip, mtu=mtu)
+    if _made(end, show):
+        assert end.address is not None
+        _say(f"{end.interface} leads to the switch; as a job's member: {end.address.ip}={end.mac}@{port}")
 
 
 @app.command("detach")
@@ -211,9 +201,8 @@ def detach_command(
     ] = None,
 ) -> None:
     """Remove ends of tunnels that `esa port` and `esa attach` have made on this machine."""
-    with _one_line_errors():
-        removed = tunnel.remove(names or ())
-        _say(f"removed {', '.join(removed)}" if removed else "no end of a tunnel is here")
+    removed = tunnel.remove(names or ())
+    _say(f"removed {', '.join(removed)}" if removed else "no end of a tunnel is here")
 
 
 def _made(end: tunnel.End, show: bool) -> bool:
@@ -233,17 +222,3 @@ def _tell(text: str) -> None:
 
 def _say(text: str) -> None:
     typer.echo(text)
-
-
-@contextlib.contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """What a switch's log says is shortened to its last line; a value that cannot be is bad input."""
-    from topologies.p4switch import P4SwitchError
-
-    try:
-        yield
-    except P4SwitchError as error:
-        first, *log = str(error).splitlines()
-        raise P4SwitchError(" ".join([first, *log[-1:]])) from None
-    except ValueError as error:
-        raise BadInput(str(error)) from None

@@ -16,6 +16,7 @@ from controller import BadInput, Controller, SavedJobs, Switch, SwitchError, Tls
 from controller.job_checks import check_members
 from controller.job_files import explain, problems_of
 from esa.entries import pools
+from esa.exits import refusing
 from esa.job import Job, Member
 from esa.policy import policy
 from esa.wire import ESA_PORT
@@ -80,10 +81,8 @@ def make_job(
     """A job of these members. BadInput, SwitchError."""
     if not (words := [word for word in workers.split(",") if word]):
         raise BadInput("workers: none given")
-    try:
+    with refusing():
         policy(policy_name)
-    except ValueError as error:
-        raise BadInput(str(error)) from None
     found = [_address(where, "workers", word) for word in words]
     ps = _address(where, "server", server)
     with where.controller() as controller:
@@ -99,18 +98,15 @@ def make_job(
         names = {controller.name(job) for job in jobs}
         if name is not None and name in names:
             raise BadInput(f"name: there is a job '{name}' in the switch already")
-        try:
-            job = new_job(
-                controller,
-                name or unused("job", names),
-                policy_name,
-                members,
-                _member(ps, "server", ports, ESA_PORT),
-                switch,
-                window,
-            )
-        except ValidationError as error:
-            raise BadInput(explain(error)) from None
+        job = new_job(
+            controller,
+            name or unused("job", names),
+            policy_name,
+            members,
+            _member(ps, "server", ports, ESA_PORT),
+            switch,
+            window,
+        )
         check_members(job)
         return job
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from esa.errors import EsaError
+from esa.errors import BadInput, EsaError
+from esa.exits import refusing
 from esa.job import MAX_FAN_IN
 from esa.policy import policy
 from esa.program import program
@@ -78,14 +79,15 @@ class Interrupted(Exception):  # noqa: N818
 def launch(request: Request, say: Callable[[str], None]) -> int:
     """Run it; returns the worst rank's status, or 128 + n after signal n. `say` is told what goes on.
 
-    ValueError, RackError, NotRootError, BadInput, SwitchError, LaunchError: it did not start; nothing is left.
+    BadInput, RackError, NotRootError, SwitchError, LaunchError: it did not start; nothing is left.
     """
     command = rank_command(request.command, module=request.module)
     if not 1 <= request.nproc <= MAX_FAN_IN:
-        raise ValueError(f"nproc: {request.nproc}; allowed: 1 to {MAX_FAN_IN}")
-    policy(request.policy)
-    if request.lanes is not None:
-        program(request.lanes)
+        raise BadInput(f"nproc: {request.nproc}; allowed: 1 to {MAX_FAN_IN}")
+    with refusing():
+        policy(request.policy)
+        if request.lanes is not None:
+            program(request.lanes)
     require_root()
     with ending_signals() as came, contextlib.ExitStack() as stack:
         try:
@@ -241,7 +243,7 @@ def _rack(request: Request, came: list[int], say: Callable[[str], None]) -> Iter
     """The rack that is up, or one of our own."""
     there_is_one = any(rack.up and not rack.private for rack in record.records())
     if request.rack is not None and request.own_rack:
-        raise ValueError("rack: --rack and --own-rack exclude each other")
+        raise BadInput("rack: --rack and --own-rack exclude each other")
     if request.rack is not None or (there_is_one and not request.own_rack):
         rack = record.find(request.rack)
         switch = rack.switch
@@ -250,7 +252,7 @@ def _rack(request: Request, came: list[int], say: Callable[[str], None]) -> Iter
         for what, has in there.items():
             wanted = getattr(request, what)
             if wanted is not None and wanted != has:
-                raise ValueError(f"{what}: rack '{rack.name}' is up with {has}, not {wanted}; leave --{what} out")
+                raise BadInput(f"{what}: rack '{rack.name}' is up with {has}, not {wanted}; leave --{what} out")
         yield rack, switch
     else:
         with _own_rack(request, came, say) as rack:

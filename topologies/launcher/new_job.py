@@ -6,7 +6,10 @@ import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address
 
-from controller import Controller
+from pydantic import ValidationError
+
+from controller import BadInput, Controller
+from controller.job_files import explain
 from esa.entries import pools
 from esa.job import Job, Member
 from esa.policy import policy
@@ -27,23 +30,27 @@ def new_job(
     switch_ip: IPv4Address,
     window: int | None = None,
 ) -> Job:
-    """A job that the controller's switch has room for. BadInput if it has none; ValueError as `Job`."""
+    """A job that the controller's switch has room for. BadInput if it has none, or a member is wrong."""
     loaded = controller.switch.loaded
     jobs = controller.jobs()
     taken = {job.job for job in jobs}
     window = window or sensible_window(len(workers), loaded.lanes)
     claims = [pools.Claim(controller.name(job), job.policy.pool, job.pool) for job in jobs if job.pool is not None]
-    return Job(
-        name=name,
-        job=next(number for number in range(1, 1 << 16) if number not in taken),
-        policy=policy_name,
-        lanes=loaded.lanes,
-        workers=tuple(workers),
-        server=server,
-        switch_ip=switch_ip,
-        pool=pools.allocate(name, policy(policy_name), window, claims, loaded.aggregators),
-        window=window,
-    )
+    pool = pools.allocate(name, policy(policy_name), window, claims, loaded.aggregators)
+    try:
+        return Job(
+            name=name,
+            job=next(number for number in range(1, 1 << 16) if number not in taken),
+            policy=policy_name,
+            lanes=loaded.lanes,
+            workers=tuple(workers),
+            server=server,
+            switch_ip=switch_ip,
+            pool=pool,
+            window=window,
+        )
+    except ValidationError as error:
+        raise BadInput(explain(error)) from None
 
 
 def sensible_window(workers: int, lanes: int) -> int:

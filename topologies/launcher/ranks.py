@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from esa.errors import BadInput
 from topologies.launcher.placement import Placed
 from topologies.leftovers import LAUNCH
 from topologies.names import enter
@@ -157,14 +158,14 @@ def _signal_name(number: int) -> str:
 
 
 def rank_command(words: Sequence[str], *, module: bool) -> list[str]:
-    """The command line of a rank: a module (-m), a Python script, or any program; ValueError if it is not there."""
+    """The command line of a rank: a module (-m), a Python script, or any program; BadInput if it is not there."""
     first, *rest = words
     if module:
         return [sys.executable, "-m", first, *rest]
     if first.endswith(".py"):
         if not Path(first).is_file():
-            raise ValueError(f"launch: there is no script {first}")
+            raise BadInput(f"launch: there is no script {first}")
         return [sys.executable, first, *rest]
     if shutil.which(first) is None:
-        raise ValueError(f"launch: '{first}' is neither a Python script (NAME.py) nor a program")
+        raise BadInput(f"launch: '{first}' is neither a Python script (NAME.py) nor a program")
     return [first, *rest]

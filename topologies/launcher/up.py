@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 
+from esa.exits import refusing
 from esa.program import program
 from esa.signals import ending_interrupts
 from topologies import leftovers, record
@@ -35,9 +36,10 @@ def hold_rack(
 ) -> None:
     """Bring a rack up, say how to use it, and keep it up until a signal comes (KeyboardInterrupt).
 
-    ValueError, RackError, NotRootError, P4SwitchError, SwitchError: in words what is wrong; then nothing is left.
+    BadInput, RackError, NotRootError, P4SwitchError, SwitchError: in words what is wrong; then nothing is left.
     """
-    program(lanes)
+    with refusing():
+        program(lanes)
     with (
         ending_interrupts(),
         NamedRack(name, hosts=hosts, mbps=mbps, switch=switch, lanes=lanes, private=private) as rack,
@@ -61,7 +63,8 @@ def detach_rack(
 ) -> None:
     """Bring a rack up in a process of its own, say how to use it, and leave it to `esa down`. RackError if it fails."""
     require_root()
-    program(lanes)
+    with refusing():
+        program(lanes)
     command = [sys.executable, "-m", "topologies.launcher", "up", "--name", name, "--hosts", str(hosts)]
     command += ["--mbps", str(mbps or 0), "--lanes", str(lanes), "--switch", switch]
     with tempfile.TemporaryFile() as errors:

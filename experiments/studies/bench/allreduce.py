@@ -17,6 +17,7 @@ from controller import Controller, Switch
 from controller.coordinator import Coordinator
 from esa.job import Job, Member, Pool
 from esa.wire import ESA_PORT
+from experiments.studies.bench.errors import BenchError
 from topologies.p4switch import BMV2
 from topologies.single_rack import SWITCH_IP, SingleRack
 
@@ -60,8 +61,15 @@ def _job(net: SingleRack, setting: Setting) -> Job:
     )
 
 
+def _said(rank: int, process: subprocess.Popen[bytes]) -> bytes:
+    assert process.stdout is not None
+    if line := process.stdout.readline():
+        return line
+    raise BenchError(f"all-reduce: rank {rank} ended (status {process.wait()}) before it was measured")
+
+
 def run(setting: Setting) -> dict[str, float]:
-    """Median seconds of an all-reduce, and the switch's CPU time per gradient packet (0 under gloo)."""
+    """Median seconds of an all-reduce, and the switch's CPU time per gradient packet (0 under gloo). BenchError."""
     with (
         tempfile.TemporaryDirectory(prefix="esa-bench-") as folder,
         SingleRack(setting.workers + 1, bandwidth_mbps=setting.mbps, switch=setting.switch) as net,
@@ -88,13 +96,13 @@ def run(setting: Setting) -> dict[str, float]:
         command += ["--repeats", setting.repeats, *(["--gloo"] if setting.gloo else [])]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": environment}
         ranks = [net.popen(rank, [*command, "--rank", rank], **pipes) for rank in range(setting.workers)]
-        for process in ranks:
-            process.stdout.readline()  # ready
+        for rank, process in enumerate(ranks):
+            _said(rank, process)  # ready
         before_s = _cpu_s(net.switch.process.pid)
         for process in ranks:
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        seconds = [float(process.stdout.readline()) for process in ranks]
+        seconds = [float(_said(rank, process)) for rank, process in enumerate(ranks)]
         cpu_s = _cpu_s(net.switch.process.pid) - before_s
         gradients = controller.read_counters([index])[0]["gradients"]
         for process in ranks:

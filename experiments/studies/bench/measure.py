@@ -6,22 +6,26 @@ import json
 import os
 import platform
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from esa.exits import interruptible
+from experiments.common.folders import make_folder
 from experiments.studies.bench import allreduce, pipeline, simulator
 from topologies.single_rack import require_root
 
 
 def bench(results: Path) -> None:
-    """Measure everything; results/bench.json keeps it. NotRootError."""
+    """Measure everything; results/bench.json keeps it. NotRootError, FolderError, BenchError."""
     require_root()
+    make_folder(results)
     console = Console(width=max(Console().width, 140))  # a wrapped table is hard to read
-    rows = []
-    for measure in (pipeline.measure, simulator.measure, allreduce.measure):
-        for row in measure(lambda text: console.print(text, highlight=False)):
-            rows.append(row)
+    rows: list[dict[str, Any]] = []
+    with interruptible("nothing is kept"):
+        for measure in (pipeline.measure, simulator.measure, allreduce.measure):
+            rows += measure(lambda text: console.print(text, highlight=False))
     table = Table("what", "figure", "unit", "compared with", "figure ", "ratio", title="measured side by side")
     for row in rows:
         other = row.get("other_figure")
@@ -36,7 +40,6 @@ def bench(results: Path) -> None:
         )
     console.print(table)
     machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "kernel": platform.release()}
-    results.mkdir(parents=True, exist_ok=True)
     path = results / "bench.json"
     path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
     console.print(f"figures: {path}", highlight=False)

@@ -19,6 +19,7 @@ from esa.job import Job, Member, Pool, Run
 from esa.program import program
 from esa.scapy_layer import ESA
 from esa.switch import PacketBatch, Pipeline
+from experiments.studies.bench.errors import BenchError
 
 WORKERS, FRAGMENTS, REPEATS = 4, 1024, 9
 
@@ -91,7 +92,7 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
             copy_s.append(time.perf_counter() - middle)
             pipeline_s.append(middle - start)
             if sent != WORKERS * FRAGMENTS:
-                raise RuntimeError(f"pipeline, {lanes} lanes: {sent} results instead of {WORKERS * FRAGMENTS}")
+                raise BenchError(f"pipeline, {lanes} lanes: {sent} results instead of {WORKERS * FRAGMENTS}")
         packets = gradients.count / 1e6
         yield {
             "what": f"pipeline, {lanes} lanes",

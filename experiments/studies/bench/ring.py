@@ -17,6 +17,7 @@ from esa.sim.plan import WIRE_OVERHEAD_BYTES
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads.program import loop, mark, program, reduce, wait
 from experiments.studies.bench.allreduce import Setting, run
+from experiments.studies.bench.errors import BenchError
 from topologies.single_rack import QUEUE_BYTES
 
 MTU_BYTES = 1500
@@ -60,6 +61,6 @@ def simulated(setting: Setting) -> float:
         )
     )
     if outcome.incomplete is not None:
-        raise RuntimeError(f"ring: {outcome.incomplete}")
+        raise BenchError(f"ring: {outcome.incomplete}")
     each_ns = np.diff([[ns for _, ns in marks] for marks in outcome.marks_ns["ring"]], axis=1)
     return median(each_ns.max(axis=0)[1:]) / 1e9  # the first one opens the windows, as gloo's first does

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from experiments.studies.bench import ns3
+from experiments.studies.bench.errors import BenchError
 
 JOBS, WORKERS = 8, 7
 RATE_BPS, DELAY_NS, WIRE_LANES, FRAME_BYTES = 100_000_000_000, 1000, 64, 322
@@ -61,7 +62,9 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
 
 def _in_own_process() -> dict[str, Any]:
     command = [sys.executable, "-m", "experiments.studies.bench.simulator"]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=LIMIT_S)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=LIMIT_S)
+    if done.returncode:
+        raise BenchError(f"simulator: status {done.returncode}: {' '.join(done.stderr.splitlines()[-1:])}")
     result: dict[str, Any] = json.loads(done.stdout)
     return result
 
@@ -95,7 +98,7 @@ def main() -> None:
     outcome = simulate(plan)
     wall_s = time.perf_counter() - start
     if outcome.incomplete is not None:
-        raise RuntimeError(f"simulator: {outcome.incomplete}")
+        raise BenchError(f"simulator: {outcome.incomplete}")
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     print(json.dumps({"packet_hops": outcome.packet_hops, "wall_s": wall_s, "peak_memory_bytes": peak}))
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from esa.errors import BadInput
-from esa.signals import ending_interrupts
-from experiments.common.folders import give_to_caller, write_whole
+from esa.exits import interruptible
+from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.catalogue import FIGURES
@@ -31,21 +31,16 @@ def make_figures(names: Sequence[str], quick: bool, results: Path, jobs: int | N
     if unknown:
         raise BadInput(f"unknown figure '{unknown[0]}'; allowed: {', '.join(FIGURES)}")
     kept = results / "figures"
-    folder = kept / "quick" if quick else kept
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise BadInput(f"results: cannot make the folder {folder}: {error.strerror}") from None
+    folder = make_folder(kept / "quick" if quick else kept)
     console = Console(width=max(Console().width, 120))  # a wrapped table is hard to read
     chosen = [FIGURES[name] for name in dict.fromkeys(names or FIGURES)]
     began = time.monotonic()
     try:
-        with ending_interrupts(), local_executor(jobs) as executor:
+        with (
+            interruptible("finished simulations are kept, the same command goes on from there"),
+            local_executor(jobs) as executor,
+        ):
             made = _make_all(chosen, Effort(quick), executor, kept, folder, console)
-    except KeyboardInterrupt:
-        raise KeyboardInterrupt(
-            "interrupted; finished simulations are kept, the same command goes on from there"
-        ) from None
     finally:
         give_to_caller(kept)
     console.print(_table_of_figures(made))

@@ -1,0 +1,192 @@
+"""Every command ends alike: bad input is one line and 2, an interrupt 130 and a line that says what is kept."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from controller import cli as esactl
+from esa.hosts.__main__ import main as hosts
+from experiments import cli
+from tests.experiments.test_run import leftovers
+
+SCENARIO = """
+name = "long"
+[live]
+switch = "embedded"
+[network]
+hosts = 3
+rate = "100 Mb/s"
+[[jobs]]
+name = "mlp"
+model = "mlp"
+workers = 2
+quantisation = "fixed"
+iterations = 5000
+"""
+SIMULATED = """
+name = "long"
+aggregators = 16
+[network]
+hosts = 3
+rate = "100 Gb/s"
+[[jobs]]
+name = "a"
+workers = 2
+iterations = 100_000
+model = "communication-heavy"
+scale = 0.0002
+"""
+BAD = {
+    "up": (["--lanes", "3"], "lanes: no build with 3 lanes; allowed: "),
+    "env": (["a", "b"], "unexpected extra argument"),
+    "down": (["a", "b"], "unexpected extra argument"),
+    "launch": (["absent.py"], "launch: there is no script absent.py"),
+    "port": (["1", "--host-machine", "x"], "host-machine: 'x' is not an IP address"),
+    "attach": (["x", "--port", "1", "--switch-machine", "10.1.2.3"], "address: 'x' is not an address with its network"),
+    "detach": (["--nosuch"], "No such option"),
+    "job new": (["--workers", ",", "--server", "10.0.0.1"], "workers: none given"),
+    "job check": (["--device-id", "-1", "job.json"], "'--device-id'"),
+    "figures": (["nosuch"], "unknown figure 'nosuch'; allowed: claim"),
+    "reality": (["--within", "2"], "within: 2; allowed: above 0, below 1"),
+    "recovery": (["--repeats", "1"], "'--repeats'"),
+    "soak": (["--minutes", "0"], "minutes: 0; allowed: above 0, at most 10,000"),
+    "again": (["--policies", "best"], "policies: 'best'; allowed: esa, atp, switchml, ps"),
+    "bench": (["--seed", "1"], "No such option"),
+    "accuracy": (["--workers", "0"], "'--workers'"),
+    "run": (["absent.toml"], "cannot read absent.toml"),
+    "sim": (["absent.toml"], "cannot read absent.toml"),
+    "sweep": (["absent.toml"], "cannot read absent.toml"),
+    "report": (["absent"], "not the folder of a run"),
+    "stop": (["now"], "unexpected extra argument"),
+    "switch": (["--nosuch"], "--nosuch"),
+}
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("live.toml").write_text(SCENARIO)
+    Path("sim.toml").write_text(SIMULATED)
+    Path("sweep.toml").write_text('name = "long"\nscenario = "sim.toml"\nseeds = 2\n[axes]\npolicy = ["esa", "ps"]\n')
+
+
+def test_the_table_has_every_command() -> None:
+    named = {command.name for command in cli.app.registered_commands}
+    for group in cli.app.registered_groups:
+        assert group.typer_instance is not None
+        named |= {f"{group.name} {command.name}" for command in group.typer_instance.registered_commands}
+    assert named == set(BAD)
+
+
+@pytest.mark.parametrize("command", BAD)
+def test_bad_input_is_one_line_and_2(command: str, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments, message = BAD[command]
+    ended = CliRunner().invoke(cli.app, [*command.split(), *arguments])
+    said = ended.stderr + capfd.readouterr().err  # the switch's command writes to the process's own
+    assert ended.exit_code == 2, ended.output
+    assert message.casefold() in said.casefold()
+    assert said.startswith(("esa: ", "esa-switch: "))
+    assert said.count("\n") == 1
+    assert not Path("results").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "sim", "sweep", "figures", "reality", "recovery", "soak", "bench"])
+def test_results_that_cannot_be_written_are_refused(command: str, root: None) -> None:
+    Path("taken").write_text("a file")
+    file = {"run": ["live.toml"], "reality": ["live.toml"], "sim": ["sim.toml"], "sweep": ["sweep.toml"]}
+    ended = CliRunner().invoke(cli.app, [command, *file.get(command, []), "--results", "taken"])
+    assert ended.exit_code == 2, ended.output
+    assert ended.stderr.startswith("esa: results: cannot make the folder taken")
+    assert ended.stderr.count("\n") == 1
+
+
+def test_other_programs_end_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    assert hosts(["server", "--job", "absent.json"]) == 2
+    assert capsys.readouterr().err == "esa.hosts: [Errno 2] No such file or directory: 'absent.json'\n"
+    assert esactl.run(["--election-id", "x", "counters"]) == 2
+    assert capsys.readouterr().err == "esactl: election-id: 'x' is not HIGH,LOW\n"
+    assert esactl.run(["--address", "127.0.0.1:1", "counters"]) == 1
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# Interrupts
+
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_goes_on() -> Iterator[None]:
+    yield
+    while STARTED:
+        process = STARTED.pop()
+        if process.poll() is None:
+            process.terminate()
+            process.communicate(timeout=60)
+
+
+def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: float) -> str:
+    """What a command says on stderr when it gets SIGINT; `more_s` after it is under way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "experiments.cli", *arguments],
+        env=os.environ | {"ESA_RUN_FOLDER": str(Path("racks").absolute())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    STARTED.append(process)
+    deadline = time.monotonic() + 60
+    while not under_way():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(more_s)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=300)  # a simulator that is being compiled ends afterwards
+    assert process.returncode == 130, said
+    assert leftovers(process.pid, Path.cwd()) == []
+    return said
+
+
+@pytest.mark.timeout(600)  # on a cold machine it compiles the simulator
+@pytest.mark.parametrize(
+    ("arguments", "folder", "kept"),
+    [
+        (["sim", "sim.toml"], "results/long-*", "what was simulated until then is kept"),
+        (["sweep", "sweep.toml"], "results/sweep-long", "finished points are kept, the same command goes on"),
+        (["figures", "claim", "--quick"], "results/figures/quick", "finished simulations are kept, the same command"),
+    ],
+)
+def test_an_interrupted_simulation_says_what_is_kept(arguments: list[str], folder: str, kept: str) -> None:
+    said = interrupted(arguments, lambda: any(Path().glob(folder)), 1.0)
+    assert said.startswith(f"esa: interrupted; {kept}")
+    assert said.count("\n") == 1
+
+
+@pytest.mark.parametrize("more_s", [0.5, 3.0])
+@pytest.mark.parametrize(
+    ("arguments", "folder", "kept"),
+    [
+        (["run", "live.toml"], "results/long-*", "everything is stopped, what was measured is kept"),
+        (["reality", "live.toml", "--policy", "esa"], "results/reality-*", "what was measured is kept"),
+        (["recovery"], "results", "the lines above are all that there is"),
+        (["soak", "--seed", "4"], "results/soak-*/4", "the table says what was seen until then"),
+        (["bench"], "results", "nothing is kept"),
+        (["again", "--policies", "esa"], "racks/again-*", "the rack is down, nothing is kept"),
+    ],
+)
+def test_an_interrupted_study_says_what_is_kept(
+    arguments: list[str], folder: str, kept: str, more_s: float, root: None
+) -> None:
+    said = interrupted(arguments, lambda: any(Path().glob(folder)), more_s)
+    assert said.startswith(f"esa: interrupted; {kept}")
+    assert said.count("\n") == 1
