@@ -17,35 +17,26 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from esa.native import native
 from esa.net import (
     MessageBatch,
-    frame_cost,
     is_ready,
     lost_frames,
     message_batch,
     monotonic_ns,
     open_packet_socket,
     poll_set,
-    queued_bytes,
-    recv_batch,
-    send_rows,
     wait_ready,
 )
 from esa.net.faults import NEVER, FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
 from esa.net.impairment import LinkFaults, PortFaults
+from esa.switch.process.frames import COUNTER_NAMES, CPU, NOWHERE, RX_DROPPED, read_queues, receive, transmit
 from esa.switch.process.pcap import PortCapture
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import PacketBatch
-
-Counters: TypeAlias = npt.NDArray[np.uint64]
-Int32s: TypeAlias = npt.NDArray[np.int32]
-Int64s: TypeAlias = npt.NDArray[np.int64]
 
 PORTS = 512
 BATCH = 256
@@ -55,128 +46,7 @@ OUT_BATCH = 1024
 _HEADROOM = 14 + 4 + 512
 # Frames that bad links may hold back, per direction, all ports together.
 _HELD = 16384
-_NOWHERE = -1
-_CPU = -2
-_QUEUED, _FRAME_COST = range(2)
-RX_PACKETS, RX_BYTES, RX_DROPPED, TX_PACKETS, TX_BYTES, TX_DROPPED = range(6)
-COUNTER_NAMES = ("rx_packets", "rx_bytes", "rx_dropped", "tx_packets", "tx_bytes", "tx_dropped")
 _SIOCGIFMTU = 0x8921
-
-
-@native
-def _receive(
-    polled: npt.NDArray[np.int16],
-    fds: Int32s,
-    numbers: Int32s,
-    first_port: int,
-    messages: MessageBatch,
-    ports: Int32s,
-    counters: Counters,
-) -> int:
-    """Fill the batch from the ready ports, an equal share each; return the number of packets.
-
-    Row k of `polled` after row 0 is port slot k - 1. `first_port` rotates, so that no port is always served first.
-    """
-    slots = len(fds)
-    ready = 0
-    for slot in range(slots):
-        ready += is_ready(polled, slot + 1)
-    count = 0
-    room = len(messages.length)
-    for turn in range(slots):
-        slot = (first_port + turn) % slots
-        if not is_ready(polled, slot + 1):
-            continue
-        received = recv_batch(fds[slot], messages, count, (room - count) // ready)
-        ready -= 1
-        start = count
-        for i in range(start, start + max(received, 0)):
-            length = messages.length[i]
-            if length < 0:
-                counters[slot, RX_DROPPED] += np.uint64(1)
-                continue
-            if count != i:
-                messages.data[count, :length] = messages.data[i, :length]
-                messages.length[count] = length
-            ports[count] = numbers[slot]
-            counters[slot, RX_PACKETS] += np.uint64(1)
-            counters[slot, RX_BYTES] += np.uint64(length)
-            count += 1
-    return count
-
-
-@native
-def _transmit(
-    fds: Int32s,
-    slot_of_port: Int32s,
-    messages: MessageBatch,
-    ports: Int32s,
-    count: int,
-    rows: Int32s,
-    starts: Int32s,
-    cpu_rows: Int32s,
-    queues: Int64s,
-    counters: Counters,
-) -> int:
-    """Send `count` packets, one sendmmsg per egress port, keeping each port's order.
-
-    rows (n,), starts (slots + 1,): scratch. queues: see `_read_queues`. Returns how many packets are for the CPU, their
-    rows in `cpu_rows`.
-    """
-    slots = len(fds)
-    cpu_count = 0
-    starts[:] = 0
-    for i in range(count):
-        slot = slot_of_port[ports[i]] if 0 <= ports[i] < len(slot_of_port) else _NOWHERE
-        if slot >= 0:
-            starts[slot + 1] += 1
-        elif slot == _CPU:
-            cpu_rows[cpu_count] = i
-            cpu_count += 1
-    for slot in range(slots):
-        starts[slot + 1] += starts[slot]
-    for i in range(count):
-        slot = slot_of_port[ports[i]] if 0 <= ports[i] < len(slot_of_port) else _NOWHERE
-        if slot >= 0:
-            rows[starts[slot]] = i
-            starts[slot] += 1
-    begin = 0
-    for slot in range(slots):
-        end = starts[slot]
-        if begin < end:
-            _send_port(fds[slot], messages, rows, begin, end, counters[slot])
-            queues[slot, _QUEUED] = 1
-            queues[slot, _FRAME_COST] = frame_cost(messages.length[rows[end - 1]])
-        begin = end
-    return cpu_count
-
-
-@native
-def _read_queues(fds: Int32s, numbers: Int32s, queues: Int64s, depths: Int64s) -> None:
-    """Tell the program how many frames wait at each port, depths int64 (512,) by port number.
-
-    The queue is the interface's own (a rate limit's, say): the switch itself keeps none. queues int64 (slots, 2):
-    whether the port's queue may hold something, and the cost of a frame like the last one sent.
-    """
-    for slot in range(len(fds)):
-        if queues[slot, _QUEUED]:
-            depth = queued_bytes(fds[slot]) // queues[slot, _FRAME_COST]
-            depths[numbers[slot]] = depth
-            queues[slot, _QUEUED] = 1 if depth > 0 else 0
-
-
-@native
-def _send_port(fd: int, messages: MessageBatch, rows: Int32s, begin: int, end: int, counters: Counters) -> None:
-    while begin < end:
-        sent = max(send_rows(fd, messages, rows, begin, end - begin), 0)
-        for k in range(begin, begin + sent):
-            counters[TX_PACKETS] += np.uint64(1)
-            counters[TX_BYTES] += np.uint64(messages.length[rows[k]])
-        begin += sent
-        if begin < end:
-            # The frame in front is lost: the port's queue is full, or the frame is longer than the port's MTU.
-            counters[TX_DROPPED] += np.uint64(1)
-            begin += 1
 
 
 class PortError(OSError):
@@ -220,10 +90,10 @@ class PacketLoop:
         self._counters = np.zeros((slots, len(COUNTER_NAMES)), np.uint64)
         # Apart from the counters, which belong to the loop's thread.
         self._lost = np.zeros(slots, np.uint64)
-        self._slot_of_port = np.full(PORTS, _NOWHERE, np.int32)
+        self._slot_of_port = np.full(PORTS, NOWHERE, np.int32)
         self._slot_of_port[self._numbers] = np.arange(slots, dtype=np.int32)
         if device.cpu_port is not None:
-            self._slot_of_port[device.cpu_port] = _CPU
+            self._slot_of_port[device.cpu_port] = CPU
 
         row = max([1500, *map(_mtu, self._sockets)]) + _HEADROOM
         self._in = PacketBatch(BATCH, row)
@@ -243,7 +113,7 @@ class PacketLoop:
         # Compiled before the first packet waits for it.
         self.turn()
         self._send(0)
-        _read_queues(self._fds, self._numbers, self._queues, np.zeros(PORTS, np.int64))
+        read_queues(self._fds, self._numbers, self._queues, np.zeros(PORTS, np.int64))
 
     def counters(self) -> dict[int, dict[str, int]]:
         """Return each port's counters since the start, by port number; they stay as they were once it is stopped.
@@ -318,7 +188,7 @@ class PacketLoop:
         self._turns += 1
         count = 0
         if slots:
-            count = _receive(
+            count = receive(
                 self._polled,
                 self._fds,
                 self._numbers,
@@ -338,7 +208,7 @@ class PacketLoop:
         while first < count:
             self._device.give_way()
             with pipeline.lock:
-                _read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
+                read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                 produced = pipeline.process_batch(batch, (monotonic_ns() - self._start_ns) // 1000, self._out, first)
             first = batch.done
             self._leave(produced)
@@ -370,7 +240,7 @@ class PacketLoop:
 
     def _send(self, count: int) -> None:
         out = self._out
-        cpu_count = _transmit(
+        cpu_count = transmit(
             self._fds,
             self._slot_of_port,
             self._out_messages,
@@ -398,7 +268,7 @@ class PacketLoop:
         written = set()
         for i in range(count):
             port = int(batch.port[i])
-            slot = int(self._slot_of_port[port]) if 0 <= port < PORTS else _NOWHERE
+            slot = int(self._slot_of_port[port]) if 0 <= port < PORTS else NOWHERE
             if slot >= 0:
                 writers[slot].write(now, batch.data[i, : batch.length[i]].tobytes())
                 written.add(slot)
