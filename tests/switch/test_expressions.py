@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,9 +13,10 @@ from hypothesis import strategies as st
 
 from esa.switch import UnsupportedError
 from esa.switch.compiler import helpers
-from esa.switch.compiler.expressions import Scope, TooWideError
+from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import Layout
 from esa.switch.compiler.program import Bool, Const, Control, Expr, Field, FieldType, Header, Op, Program
+from esa.switch.compiler.values import TooWideError
 
 WIDTHS = [("a8", 8, False), ("a16", 16, False), ("a32", 32, False), ("b32", 32, False), ("a48", 48, False),
           ("a64", 64, False), ("b64", 64, False), ("s16", 16, True), ("s32", 32, True), ("t32", 32, True)]  # fmt: skip
@@ -81,9 +83,18 @@ def meaning(expr: Expr | None, fields: Mapping[Field, int]) -> Any:
 def evaluate(code: str, fields: Mapping[Field, int], scope: Scope) -> int:
     names: dict[str, Any] = {name: getattr(helpers, name) for name in scope.helpers}
     f = np.array([word(fields[field]) for field in FIELDS], np.int64)
+    tree = ast.fix_missing_locations(_Words().visit(ast.parse(code, mode="eval")))
     with np.errstate(all="ignore"):
-        found = int(eval(code, {**names, **scope.constants, "f": f, "np": np}))
-    return word(found)  # constants are Python's integers here, and words where the code is compiled
+        return word(int(eval(compile(tree, "", "eval"), {**names, **scope.constants, "f": f, "np": np})))
+
+
+class _Words(ast.NodeTransformer):
+    """Constants are words, as where the code is compiled: Python's integers would not wrap."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if type(node.value) is not int:
+            return node
+        return ast.Call(ast.Attribute(ast.Name("np", ast.Load()), "int64", ast.Load()), [node], [])
 
 
 def word(number: int) -> int:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from esa.switch.compiler.expressions import Scope, literal
+from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
 from esa.switch.compiler.primitives import indented
 from esa.switch.compiler.program import Calculation, Checksum, Field
+from esa.switch.compiler.values import literal
 from esa.switch.errors import UnsupportedError
 
 # name in BMv2: (helper, further arguments)

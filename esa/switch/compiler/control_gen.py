@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from esa.switch.compiler.expressions import Scope, literal
+from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import TablePlace, identifier, remark
 from esa.switch.compiler.primitives import indented
 from esa.switch.compiler.program import Action, CallNode, ConditionNode, Control, Node, Program, TableNode
+from esa.switch.compiler.values import literal
 from esa.switch.errors import UnsupportedError
 
 END = None

@@ -3,105 +3,18 @@
 BMv2 computes with unbounded integers and cuts when it stores. Here every expression carries the interval its value can
 lie in: where that fits 64 bits the text is exact; where it does not, only its low bits may be asked for (`low`), which
 wrapping arithmetic gives exactly for + - * & | ^ ~ <<. What needs more is refused by name.
-
-All numbers are int64 bit patterns. A value that may exceed 2**63 - 1 (bit<64>) is never negative, and comparisons,
-shifts to the right and divisions read its pattern as unsigned.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from esa.switch.compiler.lanes import Leaf
-from esa.switch.compiler.layout import Layout
-from esa.switch.compiler.program import (
-    Action,
-    Bool,
-    Const,
-    Expr,
-    Field,
-    LastField,
-    Lookahead,
-    Object,
-    Op,
-    Param,
-    Program,
-)
-from esa.switch.errors import UnsupportedError
+from esa.switch.compiler.places import Places
+from esa.switch.compiler.program import Bool, Const, Expr, Field, LastField, Lookahead, Object, Op, Param
+from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, literal
 
-MIN64, MAX64, MAXU64 = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
-FOLDABLE: dict[str, Callable[[int, int], int]] = {
-    "+": operator.add,
-    "-": operator.sub,
-    "*": operator.mul,
-    "&": operator.and_,
-    "|": operator.or_,
-    "^": operator.xor,
-    "<<": operator.lshift,
-    ">>": operator.rshift,
-    "~": lambda _, right: ~right,
-    "usat_cast": lambda left, bits: max(0, min(left, (1 << bits) - 1)),
-    "sat_cast": operator.add,
-    "two_comp_mod": operator.add,
-}
-_WIDTHS = ("<<", ">>", "usat_cast", "sat_cast", "two_comp_mod")  # the right side counts bits
-MAX_FOLDED_BITS = 8192
 BOOLEAN = COMPARISONS | {"and", "or", "not", "valid", "d2b"}
-
-
-class TooWideError(Exception):
-    """The value does not fit 64 bits; its low bits may still do."""
-
-
-@dataclass(frozen=True)
-class Value:
-    """Text, and the interval of the number it stands for."""
-
-    code: str
-    lo: int
-    hi: int
-
-    @property
-    def unsigned(self) -> bool:
-        """Whether the pattern must be read as unsigned."""
-        return self.hi > MAX64
-
-
-def literal(number: int) -> str:
-    """`number` as the text of its int64 pattern."""
-    pattern = number & MAXU64
-    if pattern > MAX64:
-        pattern -= 1 << 64
-    if pattern == MIN64:
-        return "(-9223372036854775807 - 1)"  # Numba types the bare literal 2**63 as uint64
-    return str(pattern) if -1024 < pattern < 1024 else hex(pattern)
-
-
-def fit(code: str, lo: int, hi: int) -> Value:
-    """A Value, if the interval fits 64 bits."""
-    if (lo >= MIN64 and hi <= MAX64) or (lo >= 0 and hi <= MAXU64):
-        return Value(code, lo, hi)
-    raise TooWideError
-
-
-def folded(expr: Expr | None) -> int | None:
-    """The number that an expression of constants stands for; None where it is none, or names a field."""
-    if isinstance(expr, Const):
-        return expr.value
-    if not isinstance(expr, Op) or expr.op not in FOLDABLE:
-        return None
-    left, right = (0 if expr.left is None else folded(expr.left)), folded(expr.right)
-    if left is None or right is None:
-        return None
-    if (expr.op in _WIDTHS and not 0 <= right <= MAX_FOLDED_BITS) or left.bit_length() > MAX_FOLDED_BITS:
-        raise UnsupportedError(f"a constant of more than {MAX_FOLDED_BITS} bits")
-    if expr.op in ("two_comp_mod", "sat_cast"):
-        half = 1 << (right - 1)
-        return (left + half) % (2 * half) - half if expr.op == "two_comp_mod" else max(-half, min(left, half - 1))
-    return FOLDABLE[expr.op](left, right)
 
 
 def _mask_bits(number: int) -> bool:
@@ -109,52 +22,8 @@ def _mask_bits(number: int) -> bool:
 
 
 @dataclass
-class Scope:
-    """Where an expression stands: which program, which action's parameters, which lane loop."""
-
-    program: Program
-    layout: Layout
-    where: str = ""
-    action: Action | None = None
-    strides: Mapping[Leaf, int] = field(default_factory=dict)  # inside a lane loop: cells per lane
-    locals: Mapping[Field, str] = field(default_factory=dict)  # fields that live in a local variable of the loop
-    helpers: set[str] = field(default_factory=set)  # names of esa.switch.compiler.helpers functions the text calls
-    constants: dict[str, int] = field(default_factory=dict)  # names of cells and offsets the text uses
-
-    def refuse(self, what: str) -> UnsupportedError:
-        """The error to raise for `what`."""
-        return UnsupportedError(f"{self.where}: {what}")
-
-    def constant(self, name: str, value: int) -> str:
-        """`name`, which the module will define as `value`."""
-        known = self.constants.setdefault(name, value)
-        while known != value:
-            name += "_"
-            known = self.constants.setdefault(name, value)
-        return name
-
-    def hidden(self, name: str) -> str:
-        """The cell of a field that belongs to no header."""
-        cell = next(c for c, n in self.layout.cell_names.items() if n == name)
-        return f"f[{self.constant(name, cell)}]"
-
-    def cell(self, target: Field) -> str:
-        """The number of a field's cell, as text."""
-        number = self.layout.cells.get(target)
-        if number is None:
-            raise self.refuse(f"field {target.header}.{target.name} is not declared")
-        name = self.constant(self.layout.cell_names[number], number)
-        stride = self.strides.get(target, 0)
-        return name if stride == 0 else f"{name} + i" if stride == 1 else f"{name} + {stride} * i"
-
-    def place(self, target: Field) -> str:
-        """The text that reads or writes a field."""
-        return self.locals.get(target) or f"f[{self.cell(target)}]"
-
-    def call(self, helper: str, *args: str) -> str:
-        """A call of a function in helpers.py."""
-        self.helpers.add(helper)
-        return f"{helper}({', '.join(args)})"
+class Scope(Places):
+    """Where an expression stands, and its text there."""
 
     # --- exact values -------------------------------------------------------------------------------------------
 
@@ -197,22 +66,6 @@ class Scope:
         cursor = f"8 * {self.hidden('CURSOR')} + {expr.offset}"
         return Value(self.call("peek", "pkt", self.hidden("INGRESS_LENGTH"), cursor, str(expr.bits)),
                      0, (1 << expr.bits) - 1)  # fmt: skip
-
-    def last_cell(self, expr: LastField) -> str:
-        """The cell of a field of the last valid element of a stack (the first, while the stack is empty)."""
-        base, stride = self.stack_cells(expr.stack, expr.name)
-        return f"{base} + {stride} * max({self.following(expr.stack)} - 1, 0)"
-
-    def following(self, stack: str) -> str:
-        """The cell that counts the valid elements of a stack."""
-        cell = self.layout.stack_next[stack]
-        return f"f[{self.constant(self.layout.cell_names[cell], cell)}]"
-
-    def stack_cells(self, stack: str, name: str) -> tuple[int, int]:
-        """The cell of field `name` in element 0, and the distance to the next element's."""
-        members = self.program.stacks[stack]
-        first = self.layout.cells[Field(members[0], name)]
-        return first, (self.layout.cells[Field(members[1], name)] - first) if len(members) > 1 else 0
 
     def element_cell(self, expr: Op) -> tuple[str, int, bool]:
         """access_field of a stack element chosen at run time: its cell as text, its bits, whether it is signed."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-from esa.switch.compiler.expressions import Scope, literal
+from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
 from esa.switch.compiler.primitives import emit, indented
 from esa.switch.compiler.program import Field, FieldType, Header, LastField, Lookahead, Object, ParserState, Primitive
+from esa.switch.compiler.values import literal
 from esa.switch.errors import UnsupportedError
 
 ACCEPT, ERROR = -1, -2

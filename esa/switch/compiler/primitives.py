@@ -1,15 +1,14 @@
-"""Action bodies: each primitive as lines of Python, each run of primitives as one loop over the lanes."""
+"""Primitives: each as lines of Python."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 
-from esa.switch.compiler.expressions import Scope, TooWideError, Value, literal
-from esa.switch.compiler.lanes import Run, leaves_of
+from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.lanes import leaves_of
 from esa.switch.compiler.layout import identifier
-from esa.switch.compiler.program import Const, Expr, Field, LastField, Object, Op, Param, Primitive
-from esa.switch.errors import UnsupportedError
+from esa.switch.compiler.program import Const, Expr, Field, LastField, Object, Op, Primitive
+from esa.switch.compiler.values import TooWideError, Value, literal
 
 DROP_PORT = 511
 INDENT = "    "
@@ -35,176 +34,20 @@ def reads(primitive: Primitive) -> list[Expr]:
     return [leaf for arg in primitive.args[skip:] for leaf in leaves_of(arg)]
 
 
-def body(
-    scope: Scope, primitives: Sequence[Primitive], runs: Sequence[Run], locals_of: Callable[[Run], set[Field]]
-) -> list[str]:
-    """The lines of an action."""
-    return _block(scope, primitives, runs, locals_of, 0, len(primitives))
-
-
-def _block(
-    scope: Scope,
-    primitives: Sequence[Primitive],
-    runs: Sequence[Run],
-    locals_of: Callable[[Run], set[Field]],
-    at: int,
-    end: int,
-) -> list[str]:
-    lines: list[str] = []
-    starts = {run.start: run for run in runs}
-    while at < end:
-        primitive = primitives[at]
-        run = starts.get(at)
-        if run is not None and run.end <= end:
-            lines += _loop(scope, primitives, run, locals_of(run))
-            at = run.end
-        elif primitive.op == "_jump_if_zero":
-            more, at = _branch(scope, primitives, runs, locals_of, at, end)
-            lines += more
-        elif primitive.op == "_jump":
-            raise UnsupportedError(f"{primitive.where}: a jump that is no if statement")
-        else:
-            lines += emit(replace(scope, where=primitive.where or scope.where), primitive)
-            at += 1
-    return lines
-
-
-def _target(primitive: Primitive) -> int:
-    target = primitive.args[-1]
-    assert isinstance(target, Const)
-    return target.value
-
-
-def _branch(
-    scope: Scope,
-    primitives: Sequence[Primitive],
-    runs: Sequence[Run],
-    locals_of: Callable[[Run], set[Field]],
-    at: int,
-    end: int,
-) -> tuple[list[str], int]:
-    """The if statement that p4c turned into jumps; where it ends."""
-    condition, after = primitives[at].args[0], _target(primitives[at])
-    scope = replace(scope, where=primitives[at].where or scope.where)
-    test = scope.truth(condition)
-    last = primitives[after - 1] if after - 1 > at else None
-    if not at < after <= end:
-        raise scope.refuse("a jump that is no if statement")
-    otherwise: list[str] = []
-    stop = after
-    if last is not None and last.op == "_jump" and after <= _target(last) <= end:
-        after -= 1
-        otherwise = _block(scope, primitives, runs, locals_of, stop, _target(last))
-        stop = _target(last)
-    then = _block(scope, primitives, runs, locals_of, at + 1, after)
-    lines = [f"if {test}:", *indented(then or ["pass"])]
-    if otherwise:
-        lines += ["else:", *indented(otherwise)]
-    return lines, stop
-
-
-# --- loops over lanes -----------------------------------------------------------------------------------------------
-
-
-def _loop(scope: Scope, primitives: Sequence[Primitive], run: Run, local_fields: set[Field]) -> list[str]:
-    """One run as a loop; the register row is looked up and checked once, before it."""
-    passed = primitives[run.start : run.start + run.period]
-    names = {target: _local_name(scope, target) for target in sorted(local_fields, key=str)}
-    inner = replace(scope, strides=run.strides, locals=names)
-    index = _common_index(scope, passed, run)
-    head = f"for i in range({run.count}):"
-    if index is None:
-        lines = [f"{name} = 0" for name in names.values()]
-        lines += _pass(inner, passed, run.start)
-        return [head, *indented(lines)]
-    value, size = index
-    lines = [f"row = {value.code}"]
-    rows: dict[str, str] = {}
-    inside: list[str] = []
-    for primitive in passed:
-        if primitive.op in ("register_read", "register_write"):
-            array = _register_of(primitive)
-            if array not in rows:
-                rows[array] = "at" if not rows else f"at_{len(rows)}"
-                place = scope.layout.registers[array]
-                offset = scope.constant(identifier(array).upper(), place.offset)
-                lines.append(
-                    f"{rows[array]} = {offset} + {place.stride} * row"
-                    if place.stride != 1
-                    else f"{rows[array]} = {offset} + row"
-                )
-            inside += _register_in_row(inner, primitive, rows[array])
-        else:
-            inside += _pass(inner, [primitive])
-    if value.lo >= 0 and value.hi < size:
-        return [*lines, head, *indented(inside)]
-    outside = [f"{name} = 0" for name in names.values()]
-    rest = [p for p in passed if p.op not in ("register_read", "register_write")]
-    guarded = [lines[0], f"if 0 <= row < {size}:", *indented([*lines[1:], head]), *indented(inside, 2)]
-    if rest:
-        guarded += ["else:", *indented([head]), *indented([*outside, *_pass(inner, rest)], 2)]
-    return guarded
-
-
-def _pass(scope: Scope, primitives: Sequence[Primitive], start: int = 0) -> list[str]:
-    """The lines of one pass of a run that began at primitive `start`, which jumps inside it refer to."""
-    moved = [
-        replace(p, args=(*p.args[:-1], Const(_target(p) - start))) if p.op.startswith("_jump") else p
-        for p in primitives
-    ]
-    return _block(scope, moved, [], lambda run: set(), 0, len(moved))
-
-
-def _local_name(scope: Scope, target: Field) -> str:
-    return "_" + identifier(scope.layout.cell_names[scope.layout.cells[target]]).lower()
-
-
-def _register_of(primitive: Primitive) -> str:
+def register_of(primitive: Primitive) -> str:
+    """The register array that a register_read or register_write names."""
     array = primitive.args[1 if primitive.op == "register_read" else 0]
     assert isinstance(array, Object)
     return array.name
 
 
-def _index_of(primitive: Primitive) -> Expr:
+def index_of(primitive: Primitive) -> Expr:
+    """The index that it names."""
     return primitive.args[2 if primitive.op == "register_read" else 1]
 
 
-def _common_index(scope: Scope, passed: Sequence[Primitive], run: Run) -> tuple[Value, int] | None:
-    """The one row that every register access of the run names, and the number of rows; None if there is no such."""
-    accesses = [p for p in passed if p.op in ("register_read", "register_write")]
-    if not accesses or any(p.op.startswith("_jump") for p in passed):
-        return None
-    index = _index_of(accesses[0])
-    sizes = {scope.program.registers[_register_of(p)].size for p in accesses}
-    changed = {written(p) for p in passed}
-    for leaf in leaves_of(index):
-        if not isinstance(leaf, (Field, Const, Param)):
-            return None
-        if isinstance(leaf, Field) and (leaf in changed or run.strides.get(leaf, 0) != 0):
-            return None
-    if any(_index_of(p) != index for p in accesses) or len(sizes) != 1:
-        return None
-    try:
-        return scope.exact(index), sizes.pop()
-    except TooWideError:
-        return None
-
-
-def _register_in_row(scope: Scope, primitive: Primitive, at: str) -> list[str]:
-    array = _register_of(primitive)
-    place, register = scope.layout.registers[array], scope.program.registers[array]
-    stride = scope.strides.get(Object("register_array", array), 0)
-    cell = at if stride == 0 else f"{at} + i" if stride == 1 else f"{at} + {stride} * i"
-    memory = "m64" if place.wide else "m32"
-    if primitive.op == "register_read":
-        return _store(scope, primitive.args[0], _register_value(f"{memory}[{cell}]", register.bits, place.wide))
-    return [f"{memory}[{cell}] = {scope.cut(primitive.args[2], register.bits, False)}"]
-
-
-# --- single primitives ----------------------------------------------------------------------------------------------
-
-
-def _register_value(code: str, bits: int, wide: bool) -> Value:
+def register_value(code: str, bits: int, wide: bool) -> Value:
+    """What the memory cell `code` of a register of this width holds."""
     return Value(code if wide else f"np.int64({code})", 0, (1 << bits) - 1)
 
 
@@ -222,7 +65,7 @@ def _destination(scope: Scope, target: Expr) -> tuple[str, int, bool]:
     raise scope.refuse(f"{target!r} cannot be assigned to")
 
 
-def _store(scope: Scope, target: Expr, value: Value) -> list[str]:
+def store(scope: Scope, target: Expr, value: Value) -> list[str]:
     """Lines that store a ready value."""
     place, bits, signed = _destination(scope, target)
     lo, hi = (-(1 << (bits - 1)) if signed else 0), (1 << bits) - 1
@@ -304,9 +147,9 @@ def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
 
 
 def _register_primitive(scope: Scope, primitive: Primitive) -> list[str]:
-    array = _register_of(primitive)
+    array = register_of(primitive)
     place, register = scope.layout.registers[array], scope.program.registers[array]
-    index = scope.exact(_index_of(primitive))
+    index = scope.exact(index_of(primitive))
     offset = scope.constant(identifier(array).upper(), place.offset)
     lane = scope.strides.get(Object("register_array", array), 0)
     lane_text = "" if lane == 0 else f" + {lane} * i"
@@ -315,7 +158,7 @@ def _register_primitive(scope: Scope, primitive: Primitive) -> list[str]:
     name = "index" if checked else index.code
     cell = f"{memory}[{offset} + {f'{place.stride} * ' if place.stride != 1 else ''}{name}{lane_text}]"
     if primitive.op == "register_read":
-        lines = _store(scope, primitive.args[0], _register_value(cell, register.bits, place.wide))
+        lines = store(scope, primitive.args[0], register_value(cell, register.bits, place.wide))
     else:
         lines = [f"{cell} = {scope.cut(primitive.args[2], register.bits, False)}"]
     if not checked:
@@ -351,7 +194,7 @@ def _hash(scope: Scope, args: Sequence[Expr]) -> list[str]:
         raise scope.refuse(f"a hash over the payload ({calculation.name}) inside an action")
     function = f"hash_{identifier(calculation.name)}(f)"
     value = Value(scope.call("hash_offset", function, base, size), 0, (1 << 64) - 1)
-    return _store(scope, args[0], value)
+    return store(scope, args[0], value)
 
 
 def _random(scope: Scope, args: Sequence[Expr]) -> list[str]:
@@ -359,7 +202,7 @@ def _random(scope: Scope, args: Sequence[Expr]) -> list[str]:
     low, high = scope.exact(args[1]).code, scope.exact(args[2]).code
     state = scope.constant("RANDOM", scope.layout.random)
     value = scope.call("random_between", "m64", state, low, high, place)
-    return _store(scope, args[0], Value(value, 0, (1 << 64) - 1))
+    return store(scope, args[0], Value(value, 0, (1 << 64) - 1))
 
 
 def _drop(scope: Scope) -> list[str]:
@@ -419,6 +262,3 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
     if op in ("resubmit", "recirculate"):
         return [f"{scope.hidden(op.upper())} = {_field_list(scope, args[0])}"]
     raise scope.refuse(f"primitive {op!r} is not supported")
-
-
-__all__ = ["body", "emit", "indented", "reads", "written"]

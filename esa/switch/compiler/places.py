@@ -1,0 +1,76 @@
+"""Where what an expression names lies: cells of fields and of stacks' elements, and what the text calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from esa.switch.compiler.lanes import Leaf
+from esa.switch.compiler.layout import Layout
+from esa.switch.compiler.program import Action, Field, LastField, Program
+from esa.switch.errors import UnsupportedError
+
+
+@dataclass
+class Places:
+    """Where an expression stands: which program, which action's parameters, which lane loop."""
+
+    program: Program
+    layout: Layout
+    where: str = ""
+    action: Action | None = None
+    strides: Mapping[Leaf, int] = field(default_factory=dict)  # inside a lane loop: cells per lane
+    locals: Mapping[Field, str] = field(default_factory=dict)  # fields that live in a local variable of the loop
+    helpers: set[str] = field(default_factory=set)  # names of esa.switch.compiler.helpers functions the text calls
+    constants: dict[str, int] = field(default_factory=dict)  # names of cells and offsets the text uses
+
+    def refuse(self, what: str) -> UnsupportedError:
+        """The error to raise for `what`."""
+        return UnsupportedError(f"{self.where}: {what}")
+
+    def constant(self, name: str, value: int) -> str:
+        """`name`, which the module will define as `value`."""
+        known = self.constants.setdefault(name, value)
+        while known != value:
+            name += "_"
+            known = self.constants.setdefault(name, value)
+        return name
+
+    def hidden(self, name: str) -> str:
+        """The cell of a field that belongs to no header."""
+        cell = next(c for c, n in self.layout.cell_names.items() if n == name)
+        return f"f[{self.constant(name, cell)}]"
+
+    def cell(self, target: Field) -> str:
+        """The number of a field's cell, as text."""
+        number = self.layout.cells.get(target)
+        if number is None:
+            raise self.refuse(f"field {target.header}.{target.name} is not declared")
+        name = self.constant(self.layout.cell_names[number], number)
+        stride = self.strides.get(target, 0)
+        return name if stride == 0 else f"{name} + i" if stride == 1 else f"{name} + {stride} * i"
+
+    def place(self, target: Field) -> str:
+        """The text that reads or writes a field."""
+        return self.locals.get(target) or f"f[{self.cell(target)}]"
+
+    def call(self, helper: str, *args: str) -> str:
+        """A call of a function in helpers.py."""
+        self.helpers.add(helper)
+        return f"{helper}({', '.join(args)})"
+
+    def last_cell(self, expr: LastField) -> str:
+        """The cell of a field of the last valid element of a stack (the first, while the stack is empty)."""
+        base, stride = self.stack_cells(expr.stack, expr.name)
+        return f"{base} + {stride} * max({self.following(expr.stack)} - 1, 0)"
+
+    def following(self, stack: str) -> str:
+        """The cell that counts the valid elements of a stack."""
+        cell = self.layout.stack_next[stack]
+        return f"f[{self.constant(self.layout.cell_names[cell], cell)}]"
+
+    def stack_cells(self, stack: str, name: str) -> tuple[int, int]:
+        """The cell of field `name` in element 0, and the distance to the next element's."""
+        members = self.program.stacks[stack]
+        first = self.layout.cells[Field(members[0], name)]
+        return first, (self.layout.cells[Field(members[1], name)] - first) if len(members) > 1 else 0
