@@ -32,6 +32,7 @@ import torch.distributed as dist
 
 import esa.torch
 from esa.job import Job
+from tests.torch.ranks import CONTEXT
 
 STRAGGLER_S = float(os.environ.get("ESA_TEST_STRAGGLER_S", "3"))  # try 60
 LIMIT_S = 60 + STRAGGLER_S  # for one case: then its processes end, and show where they were
@@ -125,9 +126,8 @@ class Ranks:
     """What came of the cases of `module` in `size` processes: `failures(name)`."""
 
     def __init__(self, module: str, names: list[str], size: int, folder: Path, environment: Mapping[str, str]) -> None:
-        context = multiprocessing.get_context("spawn")
         processes: list[BaseProcess] = [
-            context.Process(target=_rank, args=(module, names, rank, str(folder), environment)) for rank in range(size)
+            CONTEXT.Process(target=_rank, args=(module, names, rank, str(folder), environment)) for rank in range(size)
         ]
         with ExitStack() as stack:
             for process in processes:

@@ -1,4 +1,7 @@
-"""Ranks as processes of their own, for tests: each calls a function, and what one raises is the test's error."""
+"""Ranks as processes of their own, for tests: each calls a function, and what one raises is the test's error.
+
+They are forked from one process that has imported PyTorch and done nothing else, so that each starts at once.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,10 @@ from typing import Any
 import torch
 
 LIMIT_S = 90
+CONTEXT = multiprocessing.get_context("forkserver")
+CONTEXT.set_forkserver_preload(
+    ["esa.hosts", "esa.torch", "numba.np.arraymath", "torch._dynamo", "torch.distributed.fsdp", "torch.utils.data"]
+)
 
 
 def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, environment: dict[str, str]) -> list[Any]:
@@ -22,11 +29,10 @@ def run_ranks(size: int, function: Callable[..., Any], *arguments: Any, environm
 
     The function has a process group's environment. Its process is ended after LIMIT_S.
     """
-    context = multiprocessing.get_context("spawn")
     processes, ends = [], []
     for rank in range(size):
-        mine, theirs = context.Pipe(duplex=False)
-        process = context.Process(
+        mine, theirs = CONTEXT.Pipe(duplex=False)
+        process = CONTEXT.Process(
             target=_run, args=(theirs, rank, {**environment, "RANK": str(rank)}, function, arguments), daemon=True
         )
         process.start()

@@ -6,7 +6,6 @@ The transport here is a real one: int32 sums over a gloo group of its own. What 
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import pickle
 import threading
@@ -33,6 +32,7 @@ from esa.torch import EsaState, EsaWarning, Statistics, Timeline, check_model, e
 from esa.transport import Reduced, Transport
 from experiments.studies.bench.accuracy import KINDS, compare, gradients
 from tests.p4.traffic import job as some_job
+from tests.torch.ranks import CONTEXT
 
 WORKERS = 3
 Quantisation = Literal["fixed", "adaptive"]
@@ -689,8 +689,7 @@ def work(rank: int, folder: str) -> None:
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
     """What went wrong, by rank and case; "" where nothing did."""
     folder = tmp_path_factory.mktemp("ddp")
-    context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=work, args=(rank, str(folder))) for rank in range(WORKERS)]
+    workers = [CONTEXT.Process(target=work, args=(rank, str(folder))) for rank in range(WORKERS)]
     for worker in workers:
         worker.start()
     deadline = time.monotonic() + 100
