@@ -13,7 +13,7 @@ from esa.protocol import NEVER, UNKNOWN_SENDER, words
 from esa.sim.background import background_pairs
 from esa.sim.engine.events import MAX_SOURCES, new_events
 from esa.sim.engine.lines import NONE, PS_PER_NS, new_packet_pool
-from esa.sim.fabric.switches import new_switches
+from esa.sim.fabric.switches import Switches, new_switches
 from esa.sim.fabric.wiring import wire
 from esa.sim.job_programs import programs_of
 from esa.sim.loop import OUT_PACKETS, SCALARS, SPARE_BUFFERS, SimState
@@ -32,6 +32,7 @@ _POOL = 2 * SPARE_BUFFERS
 
 class Built(NamedTuple):
     sim: SimState
+    switches: Switches
     pipelines: list[Pipeline]  # by switch, in the order of the graph
     first_worker: list[int]  # by job
 
@@ -79,7 +80,6 @@ def build(plan: Plan) -> Built:
         events=new_events(_EVENTS, plan.seed),
         lines=wire(graph, switches.line, hosts, usual_bytes),
         pool=new_packet_pool(_POOL, packet_bytes(plan.lanes)),
-        switches=switches,
         congested_ports=np.zeros(len(graph.switches), np.int64),
         workers=join_workers([worker_room(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)]),
         servers=join_servers(
@@ -101,7 +101,7 @@ def build(plan: Plan) -> Built:
         lanes=np.zeros(plan.lanes, np.int32),
         exponents=np.zeros(0, np.int8),
     )
-    return Built(sim, pipelines, first_worker)
+    return Built(sim, switches, pipelines, first_worker)
 
 
 def _any_racks(job: SimulatedJob, racks: int) -> list[int]:

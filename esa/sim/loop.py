@@ -118,13 +118,12 @@ SCALARS = np.dtype(
 
 
 class SimState(NamedTuple):
-    """Everything that the loop touches; made by `build`."""
+    """Everything that the loop touches, made by `build`; but the switches, so that no more is compiled by program."""
 
     scalars: npt.NDArray[np.void]  # (1,): SCALARS
     events: Events
     lines: npt.NDArray[np.void]
     pool: PacketPool
-    switches: Switches
     congested_ports: npt.NDArray[np.int64]  # (switches,): ports whose noted queue is above the mark
     workers: Workers
     servers: Servers
@@ -144,7 +143,7 @@ class SimState(NamedTuple):
 
 
 @native
-def run(sim: SimState, until_ns: int) -> int:
+def run(sim: SimState, switches: Switches, until_ns: int) -> int:
     """Let things happen until `until_ns`, not included; return why it stopped."""
     scalars = sim.scalars[0]
     events = sim.events
@@ -164,7 +163,7 @@ def run(sim: SimState, until_ns: int) -> int:
             scalars["now_ns"] = now_ns
             source = source_of(events, events.key[0])
             if source < scalars["first_timer_event"]:
-                endpoint = _on_arrival(sim, source, now_ns)
+                endpoint = _on_arrival(sim, switches, source, now_ns)
             else:
                 pop(events)
                 endpoint = _on_other_event(sim, source, now_ns)
@@ -216,7 +215,7 @@ def begin(sim: SimState, w: int, now_ns: int) -> None:
 
 
 @native_inlined
-def _on_arrival(sim: SimState, number: int, now_ns: int) -> int:
+def _on_arrival(sim: SimState, switches: Switches, number: int, now_ns: int) -> int:
     """The first packet of a line has arrived; return the endpoint that took it in, or NONE."""
     line = sim.lines[number]
     buffer = take_first(sim.lines, sim.pool, number, now_ns)
@@ -227,7 +226,7 @@ def _on_arrival(sim: SimState, number: int, now_ns: int) -> int:
     scalars = sim.scalars[0]
     if line["switch"] != NONE:
         scalars["packet_hops"] += 1
-        _switch_forward(sim, line["switch"], line["port"], buffer, now_ns)
+        _switch_forward(sim, switches, line["switch"], line["port"], buffer, now_ns)
         return NONE
     if number >= scalars["processor"]:
         return _deliver(sim, _receiver(sim, buffer), buffer, now_ns)
@@ -286,11 +285,11 @@ def _release_held(sim: SimState, buffer: int, now_ns: int) -> int:
 
 
 @native_inlined
-def _switch_forward(sim: SimState, which: int, port: int, buffer: int, now_ns: int) -> None:
+def _switch_forward(sim: SimState, switches: Switches, which: int, port: int, buffer: int, now_ns: int) -> None:
     """A switch runs its program on the packet in `buffer`; the buffer is free afterwards."""
-    scalars, pool, lines, switches = sim.scalars[0], sim.pool, sim.lines, sim.switches
+    scalars, pool, lines = sim.scalars[0], sim.pool, sim.lines
     if sim.congested_ports[which] > 0:
-        _note_queues(sim, which, now_ns)
+        _note_queues(sim, switches, which, now_ns)
     pool.port[buffer] = port
     copies = switch_step(switches, which, pool.data, pool.length, pool.port, buffer, now_ns)
     not_kept = pool.wire_bytes[buffer] - pool.length[buffer]
@@ -324,9 +323,9 @@ def _switch_forward(sim: SimState, which: int, port: int, buffer: int, now_ns: i
 
 
 @native
-def _note_queues(sim: SimState, which: int, now_ns: int) -> None:
+def _note_queues(sim: SimState, switches: Switches, which: int, now_ns: int) -> None:
     """Bring the queues up to date that the program would take for long."""
-    scalars, switches = sim.scalars[0], sim.switches
+    scalars = sim.scalars[0]
     for port in range(switches.line.shape[1]):
         at = switches.build.queue_depth + port
         if switches.m64[which, at] > scalars["ecn_threshold"]:

@@ -59,7 +59,7 @@ def simulate(
             incomplete = f"not over after {plan.limit_ns / 1e9:g} s of virtual time"
             break
         until_ns = min(next_sample_ns, jobs.next_submission_ns, stop_flows(plan, sim, now_ns), plan.limit_ns)
-        reason = run(sim, until_ns)
+        reason = run(sim, built.switches, until_ns)
         if reason == StopReason.NEEDS_CAPACITY:
             sim = _with_capacity(sim)
         elif reason == StopReason.JOB_FINISHED and sim.scalars["finished_job"][0] != FLOW_FINISHED:

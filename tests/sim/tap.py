@@ -15,6 +15,7 @@ import pytest
 
 from esa.sim import Outcome, Plan, loop
 from esa.sim.engine.events import SOURCE_BITS, source_of
+from esa.sim.fabric.switches import Switches
 from esa.sim.loop import SimState, StopReason
 
 Look = Callable[[SimState, int], None]
@@ -25,13 +26,13 @@ SIMULATE = importlib.import_module("esa.sim.simulate")  # the package shows the 
 def simulate_tapped(plan: Plan, look: Look) -> Outcome:
     """`simulate(plan)`, with `look(sim, now_ns)` called each time; of one nanosecond twice, if a job ends in it."""
 
-    def run(sim: SimState, until_ns: int) -> int:
+    def run(sim: SimState, switches: Switches, until_ns: int) -> int:
         while (now_ns := next_ns(sim)) < until_ns:
             look(sim, now_ns)
-            reason = loop.run(sim, now_ns + 1)
+            reason = loop.run(sim, switches, now_ns + 1)
             if reason not in (StopReason.TIME_REACHED, StopReason.NO_EVENTS):
                 return int(reason)
-        return int(loop.run(sim, until_ns))
+        return int(loop.run(sim, switches, until_ns))
 
     return _simulate(plan, run)
 
@@ -40,14 +41,14 @@ def final_state(plan: Plan) -> tuple[Outcome, SimState]:
     """What came out, and what nobody is told: the state at the end."""
     states: list[SimState] = []
 
-    def run(sim: SimState, until_ns: int) -> int:
+    def run(sim: SimState, switches: Switches, until_ns: int) -> int:
         states[:] = [sim]
-        return int(loop.run(sim, until_ns))
+        return int(loop.run(sim, switches, until_ns))
 
     return _simulate(plan, run), states[0]
 
 
-def _simulate(plan: Plan, run: Callable[[SimState, int], int]) -> Outcome:
+def _simulate(plan: Plan, run: Callable[[SimState, Switches, int], int]) -> Outcome:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SIMULATE, "run", run)
         return SIMULATE.simulate(plan)

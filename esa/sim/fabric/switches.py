@@ -1,8 +1,8 @@
 """Switches side by side: one compiled program, one row of memory each.
 
 The code that `esa/switch` generated is called straight from the event loop, packet by packet. Which build of the
-program runs is part of the type of `Switches`: the machine code of the loop is made, and kept on disk, for each build
-apart, when a simulation first asks for it.
+program runs is part of the type of `Switches`: the machine code of the loop's `run` is made, and kept on disk, for each
+build apart, when a simulation first asks for it. What it calls is not, where that is not given the switches.
 """
 
 from __future__ import annotations
