@@ -34,7 +34,7 @@ def simulate_tapped(plan: Plan, look: Look) -> Outcome:
                 return int(reason)
         return int(loop.run(sim, switches, until_ns))
 
-    return _simulate(plan, run)
+    return simulate_running(plan, run)
 
 
 def final_state(plan: Plan) -> tuple[Outcome, SimState]:
@@ -45,10 +45,11 @@ def final_state(plan: Plan) -> tuple[Outcome, SimState]:
         states[:] = [sim]
         return int(loop.run(sim, switches, until_ns))
 
-    return _simulate(plan, run), states[0]
+    return simulate_running(plan, run), states[0]
 
 
-def _simulate(plan: Plan, run: Callable[[SimState, Switches, int], int]) -> Outcome:
+def simulate_running(plan: Plan, run: Callable[[SimState, Switches, int], int]) -> Outcome:
+    """`simulate(plan)` with another `esa.sim.loop.run`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SIMULATE, "run", run)
         return SIMULATE.simulate(plan)
