@@ -23,6 +23,7 @@ from esa.job import Run
 from esa.protocol import NEVER, UNKNOWN_SENDER
 from esa.sim import Outcome, Plan, jobs_on_hosts, loop
 from esa.sim.engine.lines import NONE
+from esa.sim.fabric.switches import Switches
 from esa.sim.fabric.wiring import Control
 from esa.sim.loop import SimState, StopReason
 from esa.sim.transport.endpoints import put_server
@@ -109,13 +110,13 @@ class Failing:
     def _at(self, at_ns: int, act: Callable[[SimState], None]) -> None:
         heappush(self._due, (at_ns, next(self._order), act))
 
-    def _run(self, sim: SimState, until_ns: int) -> int:
+    def _run(self, sim: SimState, switches: Switches, until_ns: int) -> int:
         while self._due and self._due[0][0] < until_ns:
-            reason = loop.run(sim, self._due[0][0])
+            reason = loop.run(sim, switches, self._due[0][0])
             if reason not in (StopReason.TIME_REACHED, StopReason.NO_EVENTS):
                 return int(reason)
             heappop(self._due)[-1](sim)
-        return int(loop.run(sim, until_ns))
+        return int(loop.run(sim, switches, until_ns))
 
     def _lose_server(self, sim: SimState, number: int) -> None:
         endpoint = int(sim.scalars["workers"][0]) + number

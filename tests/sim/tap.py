@@ -11,22 +11,29 @@ import importlib
 from collections.abc import Callable, Iterator
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from esa.entries.job_entries import DENIED_BY_REASON, DENY_REASONS
 from esa.sim import Outcome, Plan, loop
 from esa.sim.engine.events import SOURCE_BITS, source_of
-from esa.sim.fabric.switches import Switches
+from esa.sim.fabric.switches import Switches, loaded
 from esa.sim.loop import SimState, StopReason
 
 Look = Callable[[SimState, int], None]
+NO_EXPONENTS = np.zeros(0, np.int8)
 
 SIMULATE = importlib.import_module("esa.sim.simulate")  # the package shows the function of that name
 
 
-def simulate_tapped(plan: Plan, look: Look) -> Outcome:
-    """`simulate(plan)`, with `look(sim, now_ns)` called each time; of one nanosecond twice, if a job ends in it."""
+def simulate_tapped(plan: Plan, look: Look, exponents: npt.NDArray[np.int8] = NO_EXPONENTS) -> Outcome:
+    """`simulate(plan)`, with `look(sim, now_ns)` called each time; of one nanosecond twice, if a job ends in it.
+
+    exponents: `sim.exponents`; with one place, all that is fed has the exponent that stands there.
+    """
 
     def run(sim: SimState, switches: Switches, until_ns: int) -> int:
+        sim = sim._replace(exponents=exponents)
         while (now_ns := next_ns(sim)) < until_ns:
             look(sim, now_ns)
             reason = loop.run(sim, switches, now_ns + 1)
@@ -53,6 +60,19 @@ def simulate_running(plan: Plan, run: Callable[[SimState, Switches, int], int]) 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(SIMULATE, "run", run)
         return SIMULATE.simulate(plan)
+
+
+def counted(sim: SimState, name: str) -> npt.NDArray[np.int64]:
+    """(switches, cells): packets that the program has counted."""
+    counters = loaded(len(sim.lanes))
+    first = counters.layout.counters[name]
+    return sim.switches.m64[:, first : first + counters.program.counters[name].size]
+
+
+def denied(sim: SimState) -> dict[str, int]:
+    """Packets that switches did not let pass, by reason, where there are any."""
+    packets = counted(sim, DENIED_BY_REASON).sum(axis=0).tolist()
+    return {reason: number for reason, number in zip(DENY_REASONS, packets, strict=False) if number}
 
 
 def next_ns(sim: SimState) -> int:
