@@ -12,8 +12,10 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from esa.policy import POLICIES
-from esa.sim import HostCosts, Outcome, Plan, simulate
-from tests.sim.plans import LINK, bad_links, bucket, fragments, job, leaf_spine, plan, rack
+from esa.sim import HostCosts, Outcome, Plan
+from tests.sim.end_hosts import end_hosts
+from tests.sim.plans import LINK, bad_links, bucket, fragments, job, leaf_spine, only_job, plan, rack
+from tests.sim.tap import denied, final_state
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -49,11 +51,14 @@ def two_jobs(policies: tuple[str, str], where: str, **given) -> tuple:
 
 
 def check(summed: Plan) -> Outcome:
-    outcome = simulate(summed)
+    outcome, sim = final_state(summed)
     assert outcome.incomplete is None
     assert outcome.checked == sum(map(fragments, summed.jobs))
     assert [result.iterations for result in outcome.jobs] == [asked.iterations for asked in summed.jobs]
     assert all(result.jct_s is not None and not result.failed for result in outcome.jobs)
+    for state in (sim.workers.state, sim.servers.state):
+        assert not state.counter["malformed"].any()
+    assert denied(sim).keys() <= {"unknown job", "other run"}  # of jobs that are over
     return outcome
 
 
@@ -77,6 +82,28 @@ def test_without_faults_too_and_with_switches_that_do_the_work(name: str, where:
     completed = [counters["completed"] for counters in outcome.switch_counters.values()]
     assert all(completed) == (POLICIES[name].pool != "none")
     assert outcome.dropped == 0
+
+
+@pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps"])
+def test_without_faults_the_switch_does_the_work_and_nothing_is_sent_twice(name: str) -> None:
+    outcome, sim = final_state(plan(job(policy_name=name, workers=3, window=4, rows=8), lanes=64))
+    assert outcome.incomplete is None
+    assert only_job(outcome).resends == 0
+    server = sim.servers.state.counter[0]
+    per_worker = only_job(outcome).fragments // 3
+    assert server["fragments"] == (3 * per_worker if name == "ps" else 0)
+    assert server["partials"] == (per_worker if name == "atp" else 0)
+    assert outcome.switch_counters["job"]["aggregated"] == (0 if name == "ps" else 3 * per_worker)
+
+
+def test_preemption_and_loss_leave_no_row_taken_for_ever() -> None:
+    faults = bad_links(11, 5, loss=0.1, duplicate=0.1, reorder=0.1, reorder_ms=0.1)
+    names, given = ("esa", "esa", "atp"), {"window": 8, "rows": 8, "buckets": [bucket(60)]}
+    jobs = [
+        job(f"job-{k}", name, workers=(3, 3, 2)[k], priority=(9, 90, 50)[k], **given) for k, name in enumerate(names)
+    ]
+    outcome = check(plan(*jobs, fabric=rack(11, faults=faults), lanes=64, sample_ns=SAMPLE_NS))
+    assert sum(counters["preemptions"] for counters in outcome.switch_counters.values()) > 0
 
 
 rates = st.sampled_from([0.0, 0.0, 0.01, 0.1])
@@ -117,3 +144,30 @@ def test_any_two_jobs_sum_exactly(policies, where, rows, window, queue, ecn, cos
     jobs = two_jobs(policies, where, rows=rows, window=window, ttl_us=ttl_us)
     outcome = check(plan(*jobs, fabric=fabric, lanes=64, seed=seed, sample_ns=SAMPLE_NS))
     note(f"{outcome.packet_hops} packet-hops, {outcome.end_s * 1e3:.1f} ms, {outcome.dropped} dropped")
+
+
+probability = st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.2])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    policies=st.lists(st.sampled_from(sorted(POLICIES)), min_size=1, max_size=3),
+    workers=st.integers(1, 4),
+    window=st.sampled_from([1, 2, 4, 8]),
+    held_resends=st.sampled_from([None, 1]),
+    ecn=st.sampled_from([None, 1]),
+    faults=st.fixed_dictionaries({"loss": probability, "duplicate": probability, "reorder": probability}),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_jobs_of_any_size_sum_exactly_with_little_room(policies, workers, window, held_resends, ecn, faults, seed):
+    hosts = 15
+    bad = bad_links(hosts, seed % 1000, **faults, reorder_ms=0.1)
+    jobs = [
+        job(f"job-{k}", name, workers=workers, window=window, rows=8, first_row=64 * (k + 1), ttl_us=20,
+            buckets=[bucket(24, backward_ns=3_000)], jitter=0.9, priority=1 + (seed >> 8 * k) % 255)
+        for k, name in enumerate(policies)
+    ]  # fmt: skip
+    with end_hosts(first_seq=2**32 - 16, outbox=8, held_resends=held_resends):
+        fabric = rack(hosts, faults=bad, ecn_packets=ecn)
+        outcome = check(plan(*jobs, fabric=fabric, lanes=64, seed=seed, sample_ns=SAMPLE_NS))
+    note(f"{outcome.packet_hops} packet-hops, {outcome.end_s * 1e3:.1f} ms")
