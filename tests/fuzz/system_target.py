@@ -2,6 +2,9 @@
 
 What it adds is either refused, and then every all-reduce must be exact, or admitted as genuine (sent from a member's
 port and address, and something that this member may say), and then all that is asked is that everything ends.
+
+Packets wait in one queue and not in `esa.sim`: an input runs on three builds of state machines and switch (as shipped,
+as plain Python, with its branches counted), and the simulator's loop is compiled around one.
 """
 
 from __future__ import annotations
@@ -18,8 +21,7 @@ from esa.wire import ESA_PORT
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
 from tests.fuzz.switch_target import START_RUN, SwitchTarget
-from tests.p4.traffic import ones_complement_sum
-from tests.protocol.network import frame_of
+from tests.p4.traffic import frame_of, ones_complement_sum
 
 FRAGMENTS, WINDOW, OUT = 5, 2, 4
 NO_EXPONENTS = np.zeros(0, np.int8)

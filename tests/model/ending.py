@@ -15,7 +15,7 @@ from tests.model.checks import RuleError, check_end
 from tests.model.hosts import Run, ServerHost, WorkerHost
 from tests.model.plan import TTL_US, US, JobPlan, S
 from tests.model.rows import ROWS
-from tests.protocol.network import frame_of
+from tests.p4.traffic import frame_of
 
 if TYPE_CHECKING:
     from tests.model.world import World

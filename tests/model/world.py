@@ -28,7 +28,7 @@ from tests.model.hosts import Host, Run, ServerHost, WorkerHost
 from tests.model.moves import MOVES, Move
 from tests.model.plan import GIVE_UP_S, US, Plan, S
 from tests.model.rows import Header, Switch
-from tests.protocol.network import frame_of
+from tests.p4.traffic import frame_of
 
 
 @dataclass

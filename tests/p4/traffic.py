@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from ipaddress import IPv4Address
 
 import numpy as np
 
@@ -53,6 +54,25 @@ def ones_complement_sum(data: bytes) -> int:
     return ~total & 0xFFFF
 
 
+def frame_of(
+    source: Member,
+    destination: Member,
+    payload: bytes,
+    to_ip: bytes | None = None,
+    ports: tuple[int, int] | None = None,
+    checksum_error: int = 0,
+) -> bytes:
+    """Ethernet, IPv4 and UDP around an ESA packet; address and ports are the members' where none are given."""
+    udp_length = 8 + len(payload)
+    from_port, to_port = ports or (source.udp_port, destination.udp_port)
+    udp = b"".join(v.to_bytes(2, "big") for v in (from_port, to_port, udp_length, 0))
+    ipv4 = bytearray(b"\x45\x00" + (20 + udp_length).to_bytes(2, "big") + bytes(4) + b"\x40\x11\x00\x00")
+    ipv4 += source.ip.packed + (to_ip or destination.ip.packed)
+    ipv4[10:12] = (ones_complement_sum(ipv4) ^ checksum_error).to_bytes(2, "big")
+    ethernet = bytes.fromhex((destination.mac + source.mac).replace(":", "")) + b"\x08\x00"
+    return ethernet + bytes(ipv4) + udp + payload
+
+
 @dataclass(frozen=True)
 class Packet:
     """One ESA packet with its addresses; `frame()` are its bytes. Defaults make a well-formed one."""
@@ -85,15 +105,9 @@ class Packet:
         index = wire.aggregator_index(self.job, self.epoch, self.seq) if self.index is None else self.index
         header["index"] = index
         header["lane"] = self.lanes
-        payload = header.tobytes()
-        udp_length = 8 + len(payload)
-        udp = b"".join(v.to_bytes(2, "big") for v in (self.source_port, self.destination_port, udp_length, 0))
-        to = self.destination_ip or str(self.destination.ip)
-        ipv4 = bytearray(b"\x45\x00" + (20 + udp_length).to_bytes(2, "big") + bytes(4) + b"\x40\x11\x00\x00")
-        ipv4 += self.source.ip.packed + bytes(int(part) for part in to.split("."))
-        ipv4[10:12] = (ones_complement_sum(ipv4) ^ self.checksum_error).to_bytes(2, "big")
-        ethernet = bytes.fromhex(self.destination.mac.replace(":", "") + self.source.mac.replace(":", "")) + b"\x08\x00"
-        frame = bytes(ethernet + ipv4 + udp + payload)
+        to = None if self.destination_ip is None else IPv4Address(self.destination_ip).packed
+        ports = self.source_port, self.destination_port
+        frame = frame_of(self.source, self.destination, header.tobytes(), to, ports, self.checksum_error)
         return frame[: len(frame) - self.cut]
 
 

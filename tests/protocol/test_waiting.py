@@ -5,16 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esa.job import Pool, Run
 from esa.protocol import NEVER, NOT_YET, server_change_policy, server_state, worker_state, worker_waiting
 from esa.wire import Flag, Kind
-from tests.p4 import traffic
-from tests.p4.tree import leaf_spine, spread
 from tests.protocol.exchange import EPOCH, JOB, LANES, MS, S, Server, Worker, packet
-from tests.protocol.network import Faults, Network
-from tests.protocol.network import Server as NetworkServer
-from tests.protocol.network import Worker as NetworkWorker
-from tests.protocol.tree_network import TreeNetwork, TreeServer
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -256,74 +249,3 @@ def test_a_server_that_is_told_of_another_policy_asks_and_answers_accordingly():
     server_change_policy(s.state, switches=1, unicast=False, release_on_ack=True)
     s.gradient(1, 0, flags=Flag.RESEND)
     assert s.send() == [(Kind.RESULT, 0, -1)]
-
-
-class Computing(NetworkWorker):
-    """Has its numbers only at `start_ns`; until then it answers."""
-
-    def pump(self) -> None:
-        start_ns, self.start_ns = self.start_ns, 0
-        fragments = self.fragments
-        if self.network.now_ns < start_ns:
-            self.fragments = 0
-        super().pump()
-        self.fragments, self.start_ns = fragments, start_ns
-
-
-def no_exponents(job: Run, lanes: np.ndarray) -> np.ndarray:
-    """One for each fragment of a rank's array."""
-    return np.zeros(lanes.shape[1] // job.lanes, np.int8)
-
-
-@pytest.mark.parametrize("loss", [0.0, 0.2])
-@pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
-def test_a_rank_that_computes_for_longer_than_silence_is_borne_delays_the_sum_and_no_more(policy: str, loss: float):
-    rng = np.random.default_rng(5)
-    pool = Pool(base=0, size=16)
-    job = traffic.job(1, policy, workers=3, pool=pool, ports=8)
-    job = Run.model_validate({**job.model_dump(), "window": 8})
-    network = Network([job], Faults(loss=loss), rng)
-    ps = NetworkServer(network, job, give_up_s=0.5)
-    lanes = rng.integers(-(2**26), 2**26, (3, 20 * job.lanes), dtype=np.int32)
-    starts = [0, 3 * S, 1 * S]
-    ranks = [
-        Computing(network, job, r, lanes[r], no_exponents(job, lanes), starts[r], 0, give_up_s=0.5) for r in range(3)
-    ]
-    network.run(60 * S)
-    assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)
-    assert not any(w.failed for w in ranks)
-    assert ps.counted("failed") == 0
-    assert network.now_ns > 3 * S
-
-
-def test_a_rank_that_never_answers_fails_the_others_although_one_computes():
-    rng = np.random.default_rng(6)
-    job = Run.model_validate({**traffic.job(1, "esa", workers=3, pool=Pool(base=0, size=16), ports=8).model_dump()})
-    network = Network([job], Faults(loss=0.1), rng)
-    NetworkServer(network, job, give_up_s=2.0)
-    lanes = rng.integers(-(2**26), 2**26, (3, 2 * job.lanes), dtype=np.int32)
-    waits = Computing(network, job, 0, lanes[0], no_exponents(job, lanes), 0, 0, give_up_s=2.0)
-    Computing(network, job, 1, lanes[1], no_exponents(job, lanes), 30 * S, 0, give_up_s=2.0)
-    network.run(60 * S)
-    assert waits.failed
-    waiting = worker_waiting(waits.state, network.now_ns)
-    assert waiting.silent == (0b100, 1)
-    assert 2 * S <= int(waits.state.worker[0]["failed_ns"]) < 3 * S
-
-
-@pytest.mark.parametrize("policy", ["esa", "atp", "ps"])  # `switchml` has no PS over two tiers that hears of it
-def test_a_rank_that_computes_for_long_is_waited_for_over_two_tiers(policy: str):
-    topology = leaf_spine(racks=3, spines=2)
-    job = spread(topology, 1, policy, {0: (0, 1, 2), 1: (0, 1)}, (2, 1), window=4, ttl_us=20_000)
-    rng = np.random.default_rng(7)
-    network = TreeNetwork(topology, [job], Faults(loss=0.1), rng)
-    ps = TreeServer(network, job, give_up_s=0.5)
-    lanes = rng.integers(-(2**26), 2**26, (5, 6 * job.lanes), dtype=np.int32)
-    starts = [0, 0, 1500 * MS, 0, 2 * S]  # one of each rack computes
-    ranks = [
-        Computing(network, job, r, lanes[r], no_exponents(job, lanes), starts[r], 0, give_up_s=0.5) for r in range(5)
-    ]
-    network.run(60 * S)
-    assert all(w.finished and np.array_equal(w.sums, lanes.sum(0, dtype=np.int32)) for w in ranks)
-    assert ps.counted("failed") == 0
-    assert network.now_ns > 2 * S
