@@ -8,7 +8,8 @@ known before it does.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,11 @@ import pytest
 
 from esa.entries.job_entries import DENIED_BY_REASON, DENY_REASONS
 from esa.sim import Outcome, Plan, loop
+from esa.sim.build import Built
 from esa.sim.engine.events import SOURCE_BITS, source_of
-from esa.sim.fabric.switches import Switches, loaded
+from esa.sim.fabric.switches import Switches
 from esa.sim.loop import SimState, StopReason
+from esa.switch.runtime.pipeline import Pipeline
 
 Look = Callable[[SimState, int], None]
 NO_EXPONENTS = np.zeros(0, np.int8)
@@ -62,17 +65,26 @@ def simulate_running(plan: Plan, run: Callable[[SimState, Switches, int], int]) 
         return SIMULATE.simulate(plan)
 
 
-def counted(sim: SimState, name: str) -> npt.NDArray[np.int64]:
-    """(switches, cells): packets that the program has counted."""
-    counters = loaded(len(sim.lanes))
-    first = counters.layout.counters[name]
-    return sim.switches.m64[:, first : first + counters.program.counters[name].size]
+@contextmanager
+def kept_switches() -> Iterator[list[Pipeline]]:
+    """The switches of a simulation that is made within, in the order of the graph; there once it has begun."""
+    kept: list[Pipeline] = []
+
+    def build(plan: Plan) -> Built:
+        made = built(plan)
+        kept[:] = made.pipelines
+        return made
+
+    built = SIMULATE.build
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SIMULATE, "build", build)
+        yield kept
 
 
-def denied(sim: SimState) -> dict[str, int]:
-    """Packets that switches did not let pass, by reason, where there are any."""
-    packets = counted(sim, DENIED_BY_REASON).sum(axis=0).tolist()
-    return {reason: number for reason, number in zip(DENY_REASONS, packets, strict=False) if number}
+def denied(switches: Sequence[Pipeline]) -> set[str]:
+    """Why switches did not let packets pass."""
+    counters = (switch.counters[DENIED_BY_REASON].packets.tolist() for switch in switches)
+    return {reason for each in counters for reason, packets in zip(DENY_REASONS, each, strict=False) if packets}
 
 
 def next_ns(sim: SimState) -> int:

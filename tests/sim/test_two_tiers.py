@@ -13,7 +13,7 @@ from tests.sim.between import BadCables
 from tests.sim.end_hosts import end_hosts
 from tests.sim.exponents import simulate_with_exponents
 from tests.sim.plans import bad_links, bucket, fragments, job, leaf_spine, only_job, plan
-from tests.sim.tap import counted, denied, final_state
+from tests.sim.tap import denied, final_state, kept_switches
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -34,7 +34,7 @@ def check(*jobs: SimulatedJob, seed: int, loss: float, duplicate: float = 0.0, l
     faults = bad_links(FABRIC.hosts, seed, loss=loss, duplicate=duplicate, reorder=late, reorder_ms=0.02)
     asked = plan(*jobs, fabric=replace(FABRIC, faults=faults), lanes=64, seed=seed, sample_ns=10**9)
     cables = BadCables(seed, loss, duplicate, late)
-    with end_hosts(first_seq=2**32 - 8, outbox=8, held_resends=1):
+    with end_hosts(first_seq=2**32 - 8, outbox=8, held_resends=1), kept_switches() as switches:
         outcome, sim = simulate_with_exponents(asked, seed, cables)
     assert outcome.incomplete is None
     assert outcome.checked == sum(map(fragments, jobs))
@@ -42,7 +42,7 @@ def check(*jobs: SimulatedJob, seed: int, loss: float, duplicate: float = 0.0, l
     assert [number > 0 for number in (cables.lost, cables.duplicated, cables.late)] == [True, duplicate > 0, late > 0]
     for state in (sim.workers.state, sim.servers.state):
         assert not state.counter["malformed"].any()
-    assert denied(sim).keys() <= {"unknown job", "other run"}  # of jobs that are over
+    assert denied(switches) <= {"unknown job", "other run"}  # of jobs that are over
     return outcome
 
 
@@ -78,10 +78,11 @@ def test_jobs_of_one_rack_with_their_servers_elsewhere_are_exact() -> None:
 def test_without_faults_the_switches_do_the_work_and_nothing_is_sent_twice(
     name: str, hosts: tuple[int, ...], completed: list[int]
 ) -> None:
-    outcome, sim = final_state(plan(on(hosts, name, rows=64), fabric=FABRIC, lanes=64))
+    with kept_switches() as switches:
+        outcome, sim = final_state(plan(on(hosts, name, rows=64), fabric=FABRIC, lanes=64))
     assert outcome.incomplete is None
     assert only_job(outcome).resends == 0
     assert sim.servers.state.counter["fragments"][0] == 0
     assert sim.servers.state.counter["partials"][0] == (FRAGMENTS if name == "atp" else 0)
-    assert counted(sim, COUNTERS["completed"])[:, 1].tolist() == completed
-    assert denied(sim) == {}
+    assert [switch.counters[COUNTERS["completed"]].packets[1] for switch in switches] == completed
+    assert denied(switches) == set()
