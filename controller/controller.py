@@ -19,7 +19,7 @@ from esa.entries import pools
 from esa.entries.job_entries import InstalledJob
 from esa.errors import AlreadyExists, BadInput, Refused, SwitchError
 from esa.job import Job, Pool
-from esa.policy import Policy, policy
+from esa.policy import MOST_AHEAD, Policy, policy
 from esa.program import program
 
 DEFAULT_TTL_US = Job.model_fields["ttl_us"].default
@@ -114,7 +114,7 @@ class Controller:
         installed = self.jobs()
         self._check_free(job, installed)
         claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
-        pools.check(claim, self._claims(installed), loaded.aggregators, job.window)
+        pools.check(claim, self._claims(installed), loaded.aggregators, job.reach)
         self._check_ports(job)
 
         epoch = draw_epoch(self.switch, job.job)
@@ -129,7 +129,7 @@ class Controller:
             # Of two jobs that were added at a time and are in each other's way, the one that looks last sees both.
             others = [other for other in self.jobs() if other.job != job.job]
             self._check_free(job, others)
-            pools.check(claim, self._claims(others), loaded.aggregators, job.window)
+            pools.check(claim, self._claims(others), loaded.aggregators, job.reach)
             self._delete_runs(job.job, lambda other: other < epoch)  # of a controller that died
         except BaseException:
             self._roll_back(new)
@@ -206,8 +206,8 @@ class Controller:
     ) -> InstalledJob:
         """Put a job under another policy while it runs, in one write.
 
-        Its rows stay where they are if the kind of pool stays; else they are `pool`, those of the job's file, or free
-        ones. A slice needs the job's window (from the job's file, or `window`).
+        Its rows stay where they are if they may; else they are `pool`, those of the job's file, or free ones. A slice
+        needs the job's span: from the job's file, or the largest that its `window` may have come with.
         """
         try:
             knobs = policy(name)
@@ -216,12 +216,12 @@ class Controller:
         installed = self.jobs()
         found = self.find(job, installed)
         saved = self.saved(found)
-        window = window or (saved.window if saved else None)
+        span = window * MOST_AHEAD if window else saved.reach if saved else None
         others = self._claims(other for other in installed if other.job != found.job)
         rows = self.switch.loaded.aggregators
         if pool is None:
-            pool = self._pool_for(found, saved, knobs, window, others, rows)
-        pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, window)
+            pool = self._pool_for(found, saved, knobs, span, others, rows)
+        pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, span)
         ttl_us = found.ttl_us if found.ttl_us is not None else saved.ttl_us if saved else DEFAULT_TTL_US
         changed = found.under(knobs, pool, ttl_us)
         if e.policy_entry(changed) != e.policy_entry(found):
@@ -298,19 +298,19 @@ class Controller:
         found: InstalledJob,
         saved: Job | None,
         knobs: Policy,
-        window: int | None,
+        span: int | None,
         others: Sequence[pools.Claim],
         rows: int,
     ) -> Pool:
-        if found.pool is not None and found.policy.pool == knobs.pool:
+        if found.pool is not None and pools.same_kind(found.policy.pool, knobs.pool):
             return found.pool
-        if saved is not None and policy(saved.policy).pool == knobs.pool:
+        if saved is not None and pools.same_kind(policy(saved.policy).pool, knobs.pool):
             return saved.pool
-        if knobs.pool == "slice" and window is None:
+        if knobs.pool == "slice" and span is None:
             raise BadInput(
                 f"pool: {knobs.name} needs rows of its own for job {self.name(found)}: give its window or its rows"
             )
-        return pools.allocate(self.name(found), knobs, window or 1, others, rows)
+        return pools.allocate(self.name(found), knobs, span or 1, others, rows)
 
     def _check_free(self, job: Job, installed: Iterable[InstalledJob]) -> None:
         for other in installed:

@@ -78,6 +78,12 @@ class Job(Frozen):
     switch_ip: IPv4Address = Field(description="the switch as a member of the job: where reminders go; no host has it")
     pool: Pool = Field(description="the rows that it may use")
     window: int = Field(ge=1, le=16384, default=256, description="fragments in flight per worker, at most")
+    span: int | None = Field(
+        ge=1,
+        le=16384,
+        default=None,
+        description="fragments by which a worker is ahead of the oldest sum that it lacks, at most; null: its policy's",
+    )
     ttl_us: int = Field(
         ge=0, lt=2**48, default=2_000_000, description="after how long without news a row of its may be taken, in us"
     )
@@ -104,10 +110,13 @@ class Job(Frozen):
             raise ValueError(
                 f"pool: rows {self.pool.base}..{self.pool.base + self.pool.size - 1} exceed the {rows} rows"
             )
-        # Release on reuse keeps the sum of seq until seq + 2 windows takes its row; sooner, a peer may still need it.
-        if policy(self.policy).pool == "slice" and 2 * self.window > self.pool.size:
+        if self.span is not None and self.span < self.window:
+            raise ValueError(f"span: {self.span}; allowed: from the window, {self.window}")
+        # Release on reuse keeps the sum of seq until seq + 2 spans takes its row; sooner, a peer may still need it.
+        if policy(self.policy).pool == "slice" and 2 * self.reach > self.pool.size:
+            what = "window" if self.span is None else "span"
             raise ValueError(
-                f"window: {self.window} fragments need a slice of {2 * self.window} rows under {self.policy}, "
+                f"{what}: {self.reach} fragments need a slice of {2 * self.reach} rows under {self.policy}, "
                 f"not {self.pool.size}"
             )
         if self.server.udp_port != ESA_PORT:
@@ -126,6 +135,11 @@ class Job(Frozen):
     @property
     def fan_in(self) -> int:
         return len(self.workers)
+
+    @property
+    def reach(self) -> int:
+        """By how many fragments a worker is ahead at most, of the oldest whose sum it lacks."""
+        return policy(self.policy).span(self.window, self.pool.size) if self.span is None else self.span
 
     @property
     def workers_per_rack(self) -> tuple[int, ...]:

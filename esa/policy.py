@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 
@@ -28,6 +28,7 @@ class Release(IntEnum):
     ON_COMPLETION = 0
     ON_ACK = 1  # the PS's RESULT+RELEASE clears it
     ON_REUSE = 2  # the same job's fragment two windows later overwrites it
+    KEPT = 3  # on completion; until somebody takes it, it answers those who missed the sum
 
 
 class Emit(IntEnum):
@@ -40,7 +41,13 @@ class Emit(IntEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """One job's five knobs. `pool` is "shared" (rows 0..aggregators), "slice" (rows of its own) or "none"."""
+    """One job's five knobs. `pool` says whose rows they are, see `esa.entries.pools`:
+
+    "placed" (a part of the memory, its own while there is room), "shared" (all of it, with all others), "slice" (its
+    own in any case) or "none". `windows_ahead` bounds how far a worker is ahead of the oldest sum that it lacks, in
+    windows: beyond 1, one lost packet does not stop the others. `asks_peer`: a PS that knows nothing of a fragment but
+    that somebody lacks its sum asks a peer of theirs at once.
+    """
 
     name: str
     pool: str = "shared"
@@ -48,23 +55,39 @@ class Policy:
     aging: Aging = Aging.NONE
     release: Release = Release.ON_COMPLETION
     emit: Emit = Emit.TO_WORKERS
+    windows_ahead: int = 1
+    asks_peer: bool = False
 
+    def span(self, window: int, rows: int) -> int:
+        """How many fragments a worker is ahead at most: so many windows, but no more than the job has rows.
+
+        Fragments farther apart would meet in a row. A worker is one window ahead in any case.
+        """
+        return max(window, min(self.windows_ahead * window, rows))
+
+
+_ESA = Policy("esa", "placed", Preempt.HIGHER, Aging.HALVE, Release.KEPT, windows_ahead=8, asks_peer=True)
 
 POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
-        Policy("esa", preempt=Preempt.HIGHER, aging=Aging.HALVE),
+        _ESA,
         Policy("atp", release=Release.ON_ACK, emit=Emit.TO_SERVER),
         Policy("switchml", pool="slice", release=Release.ON_REUSE),
         Policy("ps", pool="none"),
+        # What could be read of the published idea, and no more: rows by hash over all the memory, empty once complete.
+        Policy("esa-paper", preempt=Preempt.HIGHER, aging=Aging.HALVE),
         # Ablations of esa: one mechanism changed at a time.
-        Policy("esa-no-aging", preempt=Preempt.HIGHER),
-        Policy("esa-always", preempt=Preempt.ALWAYS),
-        Policy("esa-coin", preempt=Preempt.COIN, aging=Aging.HALVE),
-        Policy("esa-no-preemption"),
-        Policy("esa-ack", preempt=Preempt.HIGHER, aging=Aging.HALVE, release=Release.ON_ACK, emit=Emit.TO_SERVER),
+        replace(_ESA, name="esa-no-aging", aging=Aging.NONE),
+        replace(_ESA, name="esa-always", preempt=Preempt.ALWAYS, aging=Aging.NONE),
+        replace(_ESA, name="esa-coin", preempt=Preempt.COIN),
+        replace(_ESA, name="esa-no-preemption", preempt=Preempt.NEVER, aging=Aging.NONE),
+        replace(_ESA, name="esa-ack", release=Release.ON_ACK, emit=Emit.TO_SERVER),
     )
 }
+
+
+MOST_AHEAD = max(policy.windows_ahead for policy in POLICIES.values())
 
 
 def policy(name: str) -> Policy:

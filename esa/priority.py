@@ -3,9 +3,10 @@
     >>> Priority()(Urgency(communication_s=0.2, computation_s=0.1, service_s=60.0, layer=1))
     153
 
-Three factors, after the ESA paper (arXiv 2201.06398): jobs with less remaining time first (with least attained service
-where the end is not known), jobs that communicate more than they compute first, front layers first, since the next
-forward pass needs their gradients first. The formula is P = (C / K) / (R * l), and log2 P is mapped onto 1..255.
+The idea of priorities is the ESA paper's (arXiv 2201.06398); formula and width are ours, for no more than its abstract
+could be read. Three factors: jobs with less remaining time first (with least attained service where the end is not
+known), jobs that communicate more than they compute first, front layers first, since the next forward pass needs their
+gradients first. The formula is P = (C / K) / (R * l), and log2 P is mapped onto 1..255.
 """
 
 from __future__ import annotations

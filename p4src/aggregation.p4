@@ -54,6 +54,7 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         meta.next.time_us = standard.ingress_global_timestamp;
     }
     action clear() { meta.next.bitmap = 0; }
+    action keep() { meta.next.flags = meta.next.flags | ROW_KEPT; }
     action age() {
         meta.aged = 1;
         meta.next.priority = meta.row.priority >> 1;
@@ -82,7 +83,8 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
             (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||
              meta.verdict == Verdict.ADD)) {
             meta.complete = 1;
-            if (meta.policy.release == Release.ON_COMPLETION) { clear(); }
+            if (meta.policy.release == Release.ON_COMPLETION || meta.policy.release == Release.KEPT) { clear(); }
+            if (meta.policy.release == Release.KEPT) { keep(); }
         }
         write_row();
         lanes.apply(hdr, meta);

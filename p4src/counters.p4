@@ -52,7 +52,10 @@ control JobCounters(in metadata_t meta) {
         }
         if (meta.complete == 1) {
             completed.count(job);
-            if (meta.policy.release == Release.ON_COMPLETION && meta.verdict != Verdict.ALONE) { released.count(job); }
+            if ((meta.policy.release == Release.ON_COMPLETION || meta.policy.release == Release.KEPT) &&
+                meta.verdict != Verdict.ALONE) {
+                released.count(job);
+            }
         }
     }
 }

@@ -28,7 +28,7 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
 
     // The complete sum becomes the packet.
     action complete_header() {
-        hdr.esa.flags = meta.next.flags | (hdr.esa.flags & FLAG_LEVEL1);
+        hdr.esa.flags = (meta.next.flags & FLAG_ECN) | (hdr.esa.flags & FLAG_LEVEL1);
         hdr.esa.priority = meta.next.priority;
         hdr.esa.exponent = meta.next.exponent;
     }

@@ -25,6 +25,7 @@ const flags_t FLAG_RELEASE   = 0x08;
 const flags_t FLAG_LEVEL1    = 0x10;
 const flags_t FLAG_ANSWER    = 0x20;
 const flags_t FLAG_ALIVE     = 0x40;
+const flags_t ROW_KEPT       = 0x80; // of a row alone: it is free, and holds the complete sum of its owner
 
 header ethernet_t {
     mac_address_t dst;
@@ -97,11 +98,11 @@ enum bit<8> Role {
 // What happens to the row that the packet's index names.
 enum bit<8> Verdict {
     NONE             = 0,
-    SEAT             = 1,  // take the empty row
+    SEAT             = 1,  // take the free row
     RESEAT           = 2,  // take a row whose content every worker has (release on reuse)
     ADD              = 3,  // same owner: add
     DUPLICATE        = 4,  // same owner, already counted
-    ANSWER           = 5,  // complete and held: the sum leaves again
+    ANSWER           = 5,  // complete, and held or kept: the sum leaves again
     SWAP             = 6,  // packet and row change places
     COLLIDE          = 7,  // the packet goes on to its PS
     RELEASE          = 8,  // clear the row
@@ -113,16 +114,16 @@ enum bit<8> Verdict {
 
 enum bit<8> Preempt { NEVER = 0, HIGHER = 1, ALWAYS = 2, COIN = 3 }
 enum bit<8> Aging   { NONE = 0, HALVE = 1 }
-enum bit<8> Release { ON_COMPLETION = 0, ON_ACK = 1, ON_REUSE = 2 }
+enum bit<8> Release { ON_COMPLETION = 0, ON_ACK = 1, ON_REUSE = 2, KEPT = 3 }
 enum bit<8> Emit    { TO_WORKERS = 0, TO_SERVER = 1, TO_ROOT = 2 }
 
 // One aggregator's state next to its lanes.
 struct row_t {
     fragment_id_t  owner;
-    bitmap_t       bitmap;    // who is in the sum: workers at level 0, racks at level 1; 0 is empty
+    bitmap_t       bitmap;    // who is in the sum: workers at level 0, racks at level 1; 0 is free
     priority_t     priority;
     exponent_t     exponent;
-    flags_t        flags;     // FLAG_ECN if any contribution met a queue
+    flags_t        flags;     // FLAG_ECN if any contribution met a queue; ROW_KEPT
     timestamp_us_t time_us;   // of the last contribution
 }
 

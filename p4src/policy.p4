@@ -6,17 +6,22 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
 
     apply {
         bool same = meta.row.bitmap != 0 && meta.row.owner == meta.fragment;
+        bool keeps = meta.policy.release == Release.KEPT;
+        bool kept = keeps && meta.row.bitmap == 0 && meta.row.flags & ROW_KEPT != 0 && meta.row.owner == meta.fragment;
+        bool only_adds = keeps && hdr.esa.flags & FLAG_RESEND != 0;  // such a RESEND takes no row
         meta.verdict = Verdict.NONE;
 
         if (hdr.esa.kind == KIND_REMINDER) {
             meta.verdict = same ? Verdict.FETCH : Verdict.MISS;
         } else if (hdr.esa.kind == KIND_RESULT) {
             if (same) { set(Verdict.RELEASE); }
-        } else if (meta.contribution == meta.policy.full && meta.policy.release == Release.ON_COMPLETION) {
+        } else if (meta.contribution == meta.policy.full && (keeps || meta.policy.release == Release.ON_COMPLETION)) {
             meta.complete = 1;
             set(Verdict.ALONE);
+        } else if (kept) {
+            set(Verdict.ANSWER);
         } else if (meta.row.bitmap == 0) {
-            set(Verdict.SEAT);
+            if (!only_adds) { set(Verdict.SEAT); }
         } else if (same) {
             if (meta.row.bitmap & meta.contribution == 0) {
                 set(Verdict.ADD);
@@ -25,6 +30,8 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
             } else {
                 set(Verdict.DUPLICATE);
             }
+        } else if (only_adds) {
+            // Another's row: to the PS.
         } else if (meta.owner.known == 0) {
             set(Verdict.RECLAIM);
         } else {

@@ -42,6 +42,9 @@ it again, a root that has the result answers. With a PS that clears rows all-red
 off, so a cleared root takes in the sum of a rack that missed the RESULT, drops it the next time, and nobody asks the
 PS. The price is that such a job does not outlive its root's memory: if the root restarts, it gives up.
 
+Rows that are kept (`esa`) are not, over several racks: their RESENDs meet no row, for they are forwarded. A rack that
+answered one with its sum would keep the PS from hearing of it, and the root might have nothing left to answer with.
+
 A job of one rack whose PS is elsewhere needs no root: its rack switch does everything, the others let pass.
 """
 
@@ -56,7 +59,7 @@ from esa.entries.job_entries import Entry, Group, InstalledJob, Replica
 from esa.entries.leaf_spine import Host, Items, LeafSpine, Switch, check_distinct, forwarding_items
 from esa.errors import BadInput
 from esa.job import Job, Member, Run
-from esa.policy import Emit, policy
+from esa.policy import Emit, Release, policy
 from esa.wire import ESA_PORT
 
 __all__ = ["Host", "Items", "LeafSpine", "Switch", "forwarding_items", "job_items"]
@@ -171,6 +174,8 @@ class _Way:
     def view(self, workers: Iterable[Member], server_port: int, switch: Switch) -> InstalledJob:
         """The job as a switch that adds sees it."""
         job, knobs = self.job, policy(self.job.policy)
+        if self.has_root and knobs.release == Release.KEPT:  # see the essay
+            knobs = replace(knobs, release=Release.ON_COMPLETION)
         server = _behind(job.server, server_port)
         bare = InstalledJob(job.job, job.epoch, self.index, knobs, None, None, tuple(workers), server, switch.ip)
         return bare.under(knobs, job.pool, job.ttl_us)

@@ -49,6 +49,7 @@ def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
         "switches": len(job.switches),
         "unicast": not job.switches,
         "release_on_ack": policy(job.policy).release == Release.ON_ACK,
+        "asks_peer": policy(job.policy).asks_peer,
         "timers": timers if job.switches else _unhurried(timers),
     }
 
@@ -58,6 +59,7 @@ def _both(job: Run) -> dict[str, Any]:
         "job": job.job,
         "epoch": job.epoch,
         "window": job.window,
+        "span": job.reach,
         "lanes": job.lanes,
         "give_up_s": job.give_up_s,
         "wait_limit_s": job.wait_limit_s,

@@ -43,6 +43,7 @@ _SERVER = np.dtype(
         ("switches", np.int64),
         ("unicast", np.int64),  # no switch replicates a RESULT
         ("release_on_ack", np.int64),  # aggregators are held until a RESULT with RELEASE comes through
+        ("asks_peer", np.int64),  # of who lacks a result, at once, where nothing is known of a fragment
         ("early_query_limit", np.int64),  # ask at first sight if no more workers than that are missing
         ("retention_seqs", np.int64),  # who has sent s has every result up to s minus these, and so has every other
         ("give_up_ns", np.int64),  # silence of a missing worker, at most
@@ -162,10 +163,12 @@ def server_state(
     epoch: int,
     workers_per_rack: Sequence[int],
     window: int,
+    span: int | None = None,
     lanes: int,
     switches: int = 1,
     unicast: bool = False,
     release_on_ack: bool = False,
+    asks_peer: bool = False,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
     timers: Timers = _TIMERS,
@@ -173,7 +176,7 @@ def server_state(
 ) -> ServerState:
     """A PS that has heard nothing.
 
-    workers_per_rack: at most 32 racks of 1..32 workers. window: the workers', as largest. switches: how many are
+    workers_per_rack: at most 32 racks of 1..32 workers. window, span: the workers', as largest. switches: how many are
     reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
     members that are silent, seconds. wait_limit_s: for those that live, seconds. held_resends: how many RESENDs are
     held apart at a time; what does not fit is added at once.
@@ -181,7 +184,8 @@ def server_state(
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
         raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
-    slots = ring_slots(window)
+    span = window if span is None else span
+    slots = ring_slots(span)
     held_resends = max(2 * window, 16) if held_resends is None else held_resends
     state = ServerState(
         server=np.zeros(1, _SERVER),
@@ -205,10 +209,12 @@ def server_state(
     server["job"], server["epoch"] = job, epoch
     server["multiplier"], server["salt"] = index_parameters(job, epoch)
     server["workers"] = sum(workers_per_rack)
-    server["retention_seqs"] = 2 * window
+    server["retention_seqs"] = 2 * span
     server["give_up_ns"], server["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
     server["next_deadline_ns"] = NEVER
-    server_change_policy(state, switches=switches, unicast=unicast, release_on_ack=release_on_ack, timers=timers)
+    server_change_policy(
+        state, switches=switches, unicast=unicast, release_on_ack=release_on_ack, asks_peer=asks_peer, timers=timers
+    )
     server["low_watermark"] = -NEVER
     server["other_run"] = server["other_source"] = -1
     state.rack["full_bitmap"] = [(1 << n) - 1 for n in workers_per_rack]
@@ -219,7 +225,13 @@ def server_state(
 
 
 def server_change_policy(
-    state: ServerState, *, switches: int, unicast: bool, release_on_ack: bool, timers: Timers = _TIMERS
+    state: ServerState,
+    *,
+    switches: int,
+    unicast: bool,
+    release_on_ack: bool,
+    asks_peer: bool = False,
+    timers: Timers = _TIMERS,
 ) -> None:
     """What follows from the job's policy, for a new PS or, between two calls of others, for one that runs.
 
@@ -228,6 +240,7 @@ def server_change_policy(
     """
     server = state.server[0]
     server["switches"], server["unicast"], server["release_on_ack"] = switches, unicast, release_on_ack
+    server["asks_peer"] = asks_peer and timers.ask_peer
     server["early_query_limit"] = timers.ask_ahead
     completion = server["completion"]
     completion["initial_rto_ns"], completion["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns

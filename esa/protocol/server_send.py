@@ -113,6 +113,8 @@ def _query(state: ServerState, slot: int, oldest: int, now_ns: int) -> None:
         switches = state.server[0]["switches"]
         if switches:
             enqueue(state, entry["seq"], p.REMINDER, SWITCHES)
+        if entry["query_rounds"] == 1:
+            _query_peer(state, slot, now_ns)
         if early or entry["query_rounds"] > 1 or switches == 0:
             _update_not_ready(state, slot, now_ns)
             # Now and then everybody, so that those who wait learn for whom.
@@ -121,6 +123,24 @@ def _query(state: ServerState, slot: int, oldest: int, now_ns: int) -> None:
             entry["query_sampled"] = entry["queried_ns"] > 0
             entry["queried_ns"] = now_ns
     entry["deadline_ns"] = now_ns + next_query_ns(state, slot)
+
+
+@native
+def _query_peer(state: ServerState, slot: int, now_ns: int) -> None:
+    """Ask one worker for the result where nothing but RESENDs came: a switch completed it, and somebody missed that.
+
+    Where they came because a GRADIENT was lost, whoever is asked resends, too.
+    """
+    server, entry = state.server[0], state.entry[slot]
+    if not server["asks_peer"] or entry["has_sum"]:
+        return
+    for k in range(server["workers"]):
+        worker = (entry["seq"] + k) % server["workers"]
+        member = state.member[worker]
+        if not state.requester_bitmap[slot, member["rack"]] & member["bit"]:
+            enqueue(state, entry["seq"], p.QUERY, worker)
+            entry["query_sampled"], entry["queried_ns"] = 0, now_ns
+            return
 
 
 @native

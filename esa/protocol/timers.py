@@ -19,6 +19,7 @@ class Timers:
     patience_floor_ns:    nanoseconds; that time at least
     patience_ceiling_ns:  nanoseconds; between two questions about a fragment at most
     ask_ahead:            workers; a PS asks at first sight of a preempted fragment if no more than these are missing
+    ask_peer:             whether a PS whose policy has it so (`Policy.asks_peer`) asks a peer at once
     unhurried_initial_ns: nanoseconds; patience_initial_ns at least, where no switch holds rows of the job
     unhurried_floor_ns:   nanoseconds; patience_floor_ns at least, likewise
     """
@@ -31,5 +32,6 @@ class Timers:
     patience_floor_ns: int = 2_000_000
     patience_ceiling_ns: int = 200_000_000
     ask_ahead: int = 4
+    ask_peer: bool = True
     unhurried_initial_ns: int = 50_000_000
     unhurried_floor_ns: int = 20_000_000

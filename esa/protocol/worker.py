@@ -78,6 +78,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     fragment["exponent"] = p.exponent_of(packets, i)
     p.read_lanes(packets, i, state.lane, seq & mask)
     counter["results"] += 1
+    worker["in_flight"] -= 1
     if flags & (p.RELEASE | p.ANSWER):
         counter["via_ps"] += 1
 
@@ -124,7 +125,7 @@ def _on_query(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int)
     if not worker["failed"]:
         worker["last_query_ns"] = now_ns
     if seq >= worker["snd_nxt"]:
-        if seq >= worker["snd_nxt"] + worker["max_window"]:
+        if seq >= worker["snd_nxt"] + worker["span"]:
             return  # no peer can be as far as that
         state.bypass_seq[seq & mask] = seq
         if early:
@@ -166,8 +167,8 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         return count, now_ns if worker["query_head"] < worker["query_tail"] else NEVER
     if now_ns >= worker["loss_timer_ns"]:
         count = _resend_lost(state, out, count, now_ns)
-    limit = min(worker["snd_una"] + int(worker["cwnd"]), worker["write_seq"])
-    while worker["snd_nxt"] < limit and count < len(out):
+    limit = min(worker["snd_una"] + worker["span"], worker["write_seq"])
+    while worker["snd_nxt"] < limit and worker["in_flight"] < int(worker["cwnd"]) and count < len(out):
         if worker["snd_una"] == worker["snd_nxt"]:
             worker["last_progress_ns"] = now_ns
             worker["tlp_count"] = worker["rto_count"] = 0
@@ -175,6 +176,7 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         _write_fragment(state, out, count, worker["snd_nxt"], p.RESEND if bypass else 0, now_ns)
         worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
         worker["snd_nxt"] += 1
+        worker["in_flight"] += 1
         count += 1
     if count == len(out):
         return count, now_ns

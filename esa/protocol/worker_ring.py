@@ -37,13 +37,15 @@ _WORKER = np.dtype(
         # Configuration: never written later
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
-        ("max_window", np.int64),  # fragments
+        ("max_window", np.int64),  # fragments in flight, at most
+        ("span", np.int64),  # snd_nxt - snd_una, at most
         ("min_reo_wnd_ns", np.int64),  # an overtaken fragment is resent no sooner
         ("give_up_ns", np.int64),  # silence of a peer, or of the PS, at most
         ("wait_limit_ns", np.int64),  # without a result, at most, while those missing live
         # Send sequence space (RFC 9293, 3.3.1), unwrapped
         ("snd_una", np.int64),  # lowest without a result
         ("snd_nxt", np.int64),  # first not yet sent
+        ("in_flight", np.int64),  # sent, and without a result
         ("write_seq", np.int64),  # first not yet given by the caller
         ("read_seq", np.int64),  # first result not yet taken by the caller
         # RTT estimate (RFC 6298), with RACK's minimum
@@ -117,9 +119,9 @@ class WorkerState(NamedTuple):
     counter: Records  # (1,)
 
 
-def ring_slots(window: int) -> int:
-    """Return how many slots a worker's or PS's ring has: a power of two, at least four windows."""
-    return 1 << (4 * window - 1).bit_length()
+def ring_slots(span: int) -> int:
+    """Return how many slots a worker's or PS's ring has: a power of two, at least four spans."""
+    return 1 << (4 * span - 1).bit_length()
 
 
 def worker_state(
@@ -129,6 +131,7 @@ def worker_state(
     rank: int,
     rack: int = 0,
     window: int,
+    span: int | None = None,
     lanes: int,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
@@ -137,11 +140,16 @@ def worker_state(
 ) -> WorkerState:
     """Make a worker that has sent nothing. `rank` is its bit in bitmap0 (within its rack), `rack` that in bitmap1.
 
+    window: fragments in flight, at most. span: by how many it is ahead of the oldest without a result, at most; the
+    window if left out.
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     """
     if window < 1:
         raise ValueError(f"window: {window} fragments; at least 1")
-    slots = ring_slots(window)
+    span = window if span is None else span
+    if span < window:
+        raise ValueError(f"span: {span} fragments; at least the window's {window}")
+    slots = ring_slots(span)
     state = WorkerState(
         worker=np.zeros(1, _WORKER),
         fragment=np.zeros(slots, _FRAGMENT),
@@ -154,6 +162,7 @@ def worker_state(
     worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
     worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
     worker["max_window"] = worker["cwnd"] = window
+    worker["span"] = span
     for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end"):
         worker[name] = first_seq
     worker["probe_size"] = 1
@@ -183,9 +192,7 @@ def worker_room(state: WorkerState) -> int:
     """Return how many fragments `worker_feed` takes now."""
     worker = state.worker[0]
     return int(
-        min(worker["snd_una"] - 2 * worker["max_window"], worker["read_seq"])
-        + len(state.fragment)
-        - worker["write_seq"]
+        min(worker["snd_una"] - 2 * worker["span"], worker["read_seq"]) + len(state.fragment) - worker["write_seq"]
     )
 
 

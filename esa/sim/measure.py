@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.policy import policy
+from esa.program import program
 from esa.sim.engine.lines import NONE, queue_length
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
@@ -19,13 +20,19 @@ _OWNER = "EsaIngress.aggregation.row_owner"
 _JOB_SHIFT, _EPOCH_SHIFT, _EPOCH_MASK = np.uint64(48), np.uint64(32), np.uint64(0xFFFF)  # owner: job, epoch, seq
 
 
+def rows_in_use(plan: Plan) -> int:
+    """Rows of each switch that jobs may use."""
+    pools = [job.pool for job in plan.jobs if job.sums_in_network and policy(job.policy).pool != "none"]
+    shared = program(plan.lanes).aggregators if plan.rows is None else plan.rows
+    return max((shared if pool is None else pool.base + pool.size for pool in pools), default=0)
+
+
 class Sampler:
     """Writes the time series down, line by line."""
 
     def __init__(self, plan: Plan, control: Control, pipelines: list[Pipeline]) -> None:
         self._pipelines = pipelines
-        pools = [job.pool for job in plan.jobs if job.sums_in_network and policy(job.policy).pool != "none"]
-        self._rows = max((pool.base + pool.size for pool in pools), default=0) * len(pipelines)
+        self._rows = rows_in_use(plan) * len(pipelines)
         self._control = control
         self._series: list[tuple[float, int, int, int, int, float, int]] = []
 

@@ -18,7 +18,7 @@ from esa.cluster.scheduler import Decide
 from esa.fabric import Graph, Link
 from esa.job import Pool
 from esa.net.impairment import LinkFaults
-from esa.policy import POLICIES
+from esa.policy import POLICIES, policy
 from esa.protocol.timers import Timers
 from esa.sim.engine.lines import MIN_RATE_BPS, WIRE_OVERHEAD_BYTES
 from esa.sim.transport.flow import FlowOptions
@@ -137,6 +137,9 @@ class SimulatedJob:
     hosts:      the workers' hosts, then the PS's; None: where the scheduler puts them
     transport:  how sums are made: "ina", in the network, by the policy; "ring": by messages from each worker to the
                 next, without a PS; policy, pool and ttl_us then say nothing
+    pool:       the rows that it uses; None: those that the control plane gives it when it starts, as its policy asks
+    span:       as in `esa.job.Job`; None: its policy's, of its pool, and one window where it has none of its own
+    demand:     how much of its time it uses them, 0 to 1: what that goes by
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
                 and slowdown then say nothing
     """
@@ -148,7 +151,7 @@ class SimulatedJob:
     buckets: tuple[Bucket, ...]
     priority: npt.NDArray[np.uint8]
     window: int
-    pool: Pool
+    pool: Pool | None
     submit_ns: int = 0
     order: str = "ddp"
     jitter: float = 0.0
@@ -157,7 +160,16 @@ class SimulatedJob:
     ttl_us: int = 2_000_000
     hosts: tuple[int, ...] | None = None
     transport: str = "ina"
+    span: int | None = None
+    demand: float = 1.0
     programs: tuple[Program, ...] | None = None
+
+    @property
+    def reach(self) -> int:
+        """By how many fragments a worker is ahead at most, of the oldest whose sum it lacks."""
+        if self.span is not None:
+            return self.span
+        return self.window if self.pool is None else policy(self.policy).span(self.window, self.pool.size)
 
     @property
     def sums_in_network(self) -> bool:
@@ -206,6 +218,7 @@ class Plan:
     fabric: Fabric
     jobs: tuple[SimulatedJob, ...]
     timers: Timers
+    rows: int | None = None  # that jobs share, of each switch; None: all that the program has
     decide: Decide = fifo.decide
     give_up_s: float = 30.0
     wait_limit_s: float = 1800.0

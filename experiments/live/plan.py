@@ -72,6 +72,7 @@ def _place(
             switch_ip=SWITCH_IP,
             pool=scenario.pools[spec.name],
             window=scenario.window(spec),
+            span=scenario.span(spec),
             quantisation=spec.quantisation,
             fraction_bits=spec.fraction_bits,
             ttl_us=spec.ttl_us,

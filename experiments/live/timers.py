@@ -40,4 +40,4 @@ def check_order(spec: TimerSpec) -> None:
 def _set(timers: Timers, spec: TimerSpec) -> Timers:
     asked_us = {name: us for name in TimerSpec.model_fields if name.endswith("_us") and (us := getattr(spec, name))}
     asked_ns = {f"{name.removesuffix('_us')}_ns": max(1, round(us * 1e3)) for name, us in asked_us.items()}
-    return replace(timers, **asked_ns, ask_ahead=spec.ask_ahead)
+    return replace(timers, **asked_ns, ask_ahead=spec.ask_ahead, ask_peer=spec.ask_peer)

@@ -58,6 +58,14 @@ class JobSettings(Finite):
         "how its rows are scheduled, in place of the scenario's", None, absent="the scenario's", allowed=_POLICIES
     )
     window: int = key("fragments in flight per worker, at most", 256, unit="fragments", ge=1, le=16384)
+    span: int | None = key(
+        "by how many fragments a worker is ahead, at most, of the oldest sum that it lacks; the window or more",
+        None,
+        absent="the policy's",
+        unit="fragments",
+        ge=1,
+        le=16384,
+    )
     bucket_cap_mb: float | None = key(
         "gradients that are summed at once, DDP's `bucket_cap_mb`",
         None,

@@ -7,35 +7,43 @@ from typing import NamedTuple
 
 from esa.entries import pools as pools_of_switch
 from esa.job import Pool
+from esa.policy import policy
 
 
 class RowWish(NamedTuple):
-    """A job's name and policy, whose rows that policy takes ("shared", "slice" or "none"), and the pool it asks for."""
+    """A job's name and policy, whose rows that policy takes (its `pool`), its window, and the pool it asks for."""
 
     name: str
     policy: str
     kind: str
+    window: int
     pool: Pool | None
 
 
 def assign_pools(wishes: Sequence[RowWish], rows: int, rows_of_switch: int) -> dict[str, Pool]:
-    """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order.
+    """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order; placed: as if all
+    jobs came at once, in that order.
 
     ValueError where a pool exceeds the memory or overlaps a slice.
     """
     slices = sum(wish.kind == "slice" for wish in wishes)
+    placed = sum(wish.kind == "placed" and wish.pool is None for wish in wishes)
     part = 1 << max(0, (rows // max(1, slices)).bit_length() - 1)
     pools: dict[str, Pool] = {}
     claims: list[pools_of_switch.Claim] = []
     before = 0
     for i, wish in enumerate(wishes):
-        automatic = {
-            "shared": Pool(base=0, size=rows),
-            "slice": Pool(base=part * before, size=part),
-            "none": Pool(base=0, size=1),  # no row is used
-        }
+        pool = wish.pool
+        if pool is None and wish.kind == "placed":
+            pool = pools_of_switch.allocate(wish.name, policy(wish.policy), wish.window, claims, rows, placed)
+        elif pool is None:
+            pool = {
+                "shared": Pool(base=0, size=rows),
+                "slice": Pool(base=part * before, size=part),
+                "none": Pool(base=0, size=1),  # no row is used
+            }[wish.kind]
         before += wish.kind == "slice"
-        pool = pools[wish.name] = wish.pool or automatic[wish.kind]
+        pools[wish.name] = pool
         if wish.kind == "slice" and pool.size < 2:
             raise ValueError(f"jobs[{i}].pool: {pool.size} row; '{wish.policy}' needs 2 or more for each job")
         claim = pools_of_switch.Claim(wish.name, wish.kind, pool)
@@ -61,6 +69,6 @@ def check_rows(aggregators: int | None, rows_of_switch: int, lanes: int) -> None
 def fitting_window(window: int, kind: str, pool: Pool) -> int:
     """Fragments in flight per worker: the job's window, or what its pool has room for.
 
-    A slice holds two versions of each fragment in flight (release on reuse), a shared pool one.
+    A slice holds two versions of each fragment in flight (release on reuse), other pools one.
     """
-    return {"none": window, "shared": min(window, pool.size), "slice": min(window, pool.size // 2)}[kind]
+    return {"none": window, "slice": min(window, pool.size // 2)}.get(kind, min(window, pool.size))

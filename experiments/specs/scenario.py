@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
+from esa.entries.pools import placed_size
 from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
@@ -161,6 +162,12 @@ class Scenario(Finite):
         """ValueError unless the jobs' rows are some of those that a switch has whose program carries `lanes`."""
         check_rows(self.aggregators, rows_of_switch, lanes)
         assign_pools(self._wishes(), self.rows, rows_of_switch)
+        for i, job in enumerate(self.job_specs):
+            window, most = self.window(job), self.pools[job.name].size // 2
+            if job.span is not None and job.span < window:
+                raise ValueError(f"jobs[{i}].span: {job.span}; allowed: from the window, {window}")
+            if job.span is not None and self.pool_kind(job) == "slice" and job.span > most:
+                raise ValueError(f"jobs[{i}].span: {job.span}; allowed: up to {most}, half of the slice")
 
     @property
     def topology(self) -> str:
@@ -188,11 +195,13 @@ class Scenario(Finite):
 
     @cached_property
     def pools(self) -> dict[str, Pool]:
-        """The rows of each job. Shared: rows 0 .. rows; slices: equal parts of them, in the jobs' order."""
+        """The rows of each job, as `assign_pools` gives them."""
         return assign_pools(self._wishes(), self.rows, program(0).aggregators)
 
     def _wishes(self) -> list[RowWish]:
-        return [RowWish(job.name, self.policy_of(job), self.pool_kind(job), job.pool) for job in self.job_specs]
+        return [
+            RowWish(job.name, self.policy_of(job), self.pool_kind(job), job.window, job.pool) for job in self.job_specs
+        ]
 
     def policy_of(self, job: JobSpec) -> str:
         return job.policy or self.policy
@@ -205,8 +214,27 @@ class Scenario(Finite):
         return self.transport_of(job) == INA
 
     def pool_kind(self, job: JobSpec) -> str:
-        """Whose rows a job takes: "shared", "slice" or "none"."""
+        """Whose rows a job takes: its policy's `pool`."""
         return policy(self.policy_of(job)).pool if self.has_server(job) else "none"
+
+    @cached_property
+    def placed_jobs(self) -> int:
+        """Jobs whose rows the control plane places."""
+        return sum(self.pool_kind(job) == "placed" and job.pool is None for job in self.job_specs)
+
+    def span(self, job: JobSpec) -> int | None:
+        """As in `esa.job.Job`: what the policy allows where the windows of all placed jobs have rows of their own.
+
+        Where they do not, workers that are far apart hold rows that others need.
+        """
+        if job.span is not None:
+            return job.span
+        knobs = policy(self.policy_of(job))
+        if self.pool_kind(job) != "placed" or job.pool is not None:
+            return None
+        window = self.window(job)
+        roomy = self.placed_jobs * placed_size(knobs, window, self.rows, self.placed_jobs) <= self.rows
+        return knobs.windows_ahead * window if roomy else window
 
     def window(self, job: JobSpec) -> int:
         """Fragments in flight per worker: the job's window, or what its pool has room for."""

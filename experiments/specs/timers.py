@@ -32,6 +32,9 @@ class TimerSpec(Finite):
         ge=0,
         le=MAX_FAN_IN,
     )
+    ask_peer: bool = key(
+        "a PS under `esa` that knows nothing of a fragment but that somebody lacks its sum asks a peer at once", True
+    )
     give_up_s: float = key("how long a silent member is waited for", 30.0, unit="s", gt=0, le=MAX_TIME_S)
     wait_limit_s: float = key(
         "how long a worker that answers, but computes, is waited for", 1800.0, unit="s", gt=0, le=MAX_TIME_S

@@ -30,6 +30,7 @@ def plan_of(scenario: Scenario) -> Plan:
         fabric=fabric_of(scenario),
         jobs=tuple(_job(scenario, job, places.get(job.name, job.hosts)) for job in scenario.job_specs),
         timers=timers_of(scenario.timers, base_round_trip_ns(scenario)),
+        rows=scenario.rows,
         decide=SCHEDULERS[virtual.scheduler],
         give_up_s=scenario.timers.give_up_s,
         wait_limit_s=scenario.timers.wait_limit_s,
@@ -73,7 +74,9 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         buckets=parts,
         priority=_priority(scenario, job, parts),
         window=scenario.window(job),
-        pool=scenario.pools[job.name],
+        pool=job.pool if scenario.pool_kind(job) == "placed" else scenario.pools[job.name],
+        span=scenario.span(job),
+        demand=_demand(scenario, parts),
         submit_ns=round(job.submit_s * 1e9),
         order=job.order,
         jitter=job.jitter,
@@ -82,6 +85,15 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         ttl_us=job.ttl_us,
         hosts=hosts if has_server or hosts is None else hosts[:-1],
     )
+
+
+def _demand(scenario: Scenario, parts: tuple[Bucket, ...]) -> float:
+    """The part of an iteration that takes a job to send its gradients, of that and of what it computes."""
+    rate_bps = wire_rate_bps(scenario, scenario.network.rate)
+    fragments = sum(-(-part.bytes // (_LANE_BYTES * scenario.lanes)) for part in parts)
+    sending_ns = fragments * wire_bytes(scenario.lanes) * 8e9 / rate_bps
+    computing_ns = sum(part.forward_ns + part.backward_ns for part in parts)
+    return sending_ns / (sending_ns + computing_ns)
 
 
 def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> npt.NDArray[np.uint8]:

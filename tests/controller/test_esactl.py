@@ -92,7 +92,7 @@ def test_a_session(esactl: Esactl, job_file: Path, tmp_path: Path, controller: C
     assert "10.0.0.2:20001" in esactl("job", "show", "alpha")
 
     assert esactl("policy", "set", "alpha", "atp") == "alpha: atp, rows 0..4095\n"
-    assert esactl("policy", "set", "alpha", "switchml", "--window", "10") == "alpha: switchml, rows 8160..8191\n"
+    assert esactl("policy", "set", "alpha", "switchml", "--window", "10") == "alpha: switchml, rows 7936..8191\n"
     assert esactl("policy", "set", "alpha", "esa", "--pool", "64:64") == "alpha: esa, rows 64..127\n"
     assert controller.jobs()[0].policy.name == "esa"
 
@@ -186,7 +186,7 @@ def test_wrong_requests(esactl: Esactl, job_file: Path, arguments: list[str], pa
         ({"policy": "fifo"}, "unknown policy 'fifo'; allowed: esa, atp"),
         ({"wndow": 1}, "wndow: unknown key; allowed: name, job"),
         ({"workers": [member(host) for host in range(1, 34)]}, "a fan-in of 33 exceeds 32"),
-        ({"policy": "switchml"}, "job beta: slice rows 0..4095 overlap shared rows 0..4095 of job alpha"),
+        ({"policy": "switchml"}, "job beta: slice rows 0..4095 overlap placed rows 0..4095 of job alpha"),
     ],
 )
 def test_wrong_jobs(esactl: Esactl, job_file: Path, tmp_path: Path, changes: dict[str, Any], part: str) -> None:

@@ -99,10 +99,25 @@ def test_the_resolved_file_gives_the_same_scenario(tmp_path: Path) -> None:
 
 
 def test_shared_pools_are_one_and_slices_share_its_rows(tmp_path: Path) -> None:
-    esa = load(tmp_path, LIVE, policy="esa")
-    assert esa.pools == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=64)}
+    atp = load(tmp_path, LIVE, policy="atp")
+    assert atp.pools == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=64)}
     switchml = load(tmp_path, LIVE, policy="switchml")
     assert switchml.pools == {"a": Pool(base=0, size=32), "b": Pool(base=32, size=32)}
+
+
+def test_placed_pools_are_side_by_side_while_there_is_room_for_their_windows(tmp_path: Path) -> None:
+    scarce = load(tmp_path, LIVE, policy="esa")  # windows of 48 and 16
+    assert scarce.pools == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=16)}
+    assert [scenario_span(scarce, k) for k in range(2)] == [48, 128]
+    ample = load(tmp_path, LIVE.replace("aggregators = 64", "aggregators = 1024"), policy="esa")
+    assert ample.pools == {"a": Pool(base=0, size=512), "b": Pool(base=512, size=128)}
+    assert [scenario_span(ample, k) for k in range(2)] == [8 * 48, 8 * 16]
+    asked = load(tmp_path, LIVE.replace("window = 48", "window = 48\nspan = 100"), policy="esa")
+    assert scenario_span(asked, 0) == 100
+
+
+def scenario_span(scenario: Scenario, job: int) -> int | None:
+    return scenario.span(scenario.jobs[job])
 
 
 def test_a_window_fits_its_pool(tmp_path: Path) -> None:
@@ -121,7 +136,7 @@ def test_gloo_takes_no_rows(tmp_path: Path) -> None:
     assert [scenario.window(job) for job in scenario.jobs] == [48, 16]
     assert load(tmp_path, LIVE, **sums_by("atp")).method == "atp"
     one = load(tmp_path, LIVE.replace("window = 48", 'transport = "gloo"'))
-    assert [scenario.pool_kind(job) for scenario in [one] for job in one.jobs] == ["none", "shared"]
+    assert [scenario.pool_kind(job) for scenario in [one] for job in one.jobs] == ["none", "placed"]
 
 
 def test_links_have_the_rates_that_are_asked_of_them(tmp_path: Path) -> None:
@@ -144,7 +159,7 @@ def test_jobs_on_hosts_that_are_counted_take_what_is_free(tmp_path: Path) -> Non
 
 
 def test_gloo_needs_no_host_for_a_ps(tmp_path: Path) -> None:
-    gloo = GOOD.replace('name = "two"', 'name = "two"\ntransport = "gloo"')
+    gloo = LIVE.replace('name = "two"', 'name = "two"\ntransport = "gloo"')
     shared = gloo.replace('rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 4\nserver_rate = "40 Mb/s"')
     scenario = load(tmp_path, shared)
     assert places(scenario) == {"a": (0, 1), "b": (2, 3)}
@@ -154,7 +169,7 @@ def test_gloo_needs_no_host_for_a_ps(tmp_path: Path) -> None:
     own = load(tmp_path, gloo)
     assert places(own) == {"a": (0, 1), "b": (3, 4)}
     assert own.host_names()[3] == "b-0"
-    mixed = load(tmp_path, GOOD.replace("window = 48", 'transport = "gloo"'))
+    mixed = load(tmp_path, LIVE.replace("window = 48", 'transport = "gloo"'))
     assert places(mixed) == {"a": (0, 1), "b": (3, 4, 5)}
 
 

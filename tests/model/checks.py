@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from esa.protocol import worker_waiting
 from tests.model import truth
-from tests.model.rows import Header, Row, Switch, rule
+from tests.model.rows import KEPT, Header, Row, Switch, rule
 
 if TYPE_CHECKING:
     from tests.model.hosts import Run, WorkerHost
@@ -60,7 +60,8 @@ def judge(
     swapped = after.owner == (header.job, header.epoch, header.seq) and row.owner != after.owner
     must = rule(row, header, known[1], now_us, owner_known, swapped)
     expected = Counter({must.out[0]: must.out[1]}) if must.out else Counter()
-    same_row = after == must.row or after.bitmap == must.row.bitmap == 0
+    empty = after.bitmap == must.row.bitmap == 0 and not (after.flags | must.row.flags) & KEPT
+    same_row = after == must.row or empty
     if not same_row or kinds != expected:
         raise RuleError(
             "the rule for a row",
@@ -71,11 +72,15 @@ def judge(
 
 
 def check_row(switch: Switch, slot: int, runs: Mapping[tuple[int, int], Run]) -> None:
+    """What a row has is the sum over its bitmap, or over everybody if it keeps a sum."""
     row = switch.row(slot)
-    if row.bitmap:
+    kept = bool(row.flags & KEPT)
+    if row.bitmap and kept:
+        raise RuleError("kept rows are free", f"row {slot} is taken and says that it keeps a sum: {row}")
+    if row.bitmap or kept:
         run = runs[row.owner[:2]]
         found = switch.row_lanes(slot)
-        check_sum("exactly once", f"row {slot}", run, row.owner[2], row.bitmap, found, row.exponent)
+        check_sum("exactly once", f"row {slot}", run, row.owner[2], row.bitmap or run.full, found, row.exponent)
 
 
 def check_end(run: Run, now_ns: int) -> None:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tests.model.world import World
 
 OUT_PACKETS = 4  # small, so that what does not fit is met
+SLICE = 16  # rows
 
 
 class Run:
@@ -48,6 +49,8 @@ class Run:
         self.world, self.plan = world, plan
         values = {**made.model_dump(), "epoch": epoch, "window": plan.window, "lanes": world.plan.lanes or 64}
         values["pool"] = self.pool(POLICIES[plan.policy], number)
+        # One, two and eight windows, beyond the pool as well; no more than a slice of two spans has room for.
+        values["span"] = min(SLICE // 2, plan.window * (1, 2, 8)[(number - 1) % 3])
         self.job = jobs.Run.model_validate(values)
         self.key = number, epoch
         # A job that wrongly gets an epoch again must not get the same numbers to sum.
@@ -67,7 +70,7 @@ class Run:
 
     @staticmethod
     def pool(policy: Policy, number: int) -> Pool:
-        return Pool(base=16 * number, size=16) if policy.pool == "slice" else SHARED
+        return Pool(base=SLICE * number, size=SLICE) if policy.pool == "slice" else SHARED
 
     @property
     def hosts(self) -> list[WorkerHost | ServerHost]:

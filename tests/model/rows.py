@@ -49,8 +49,11 @@ class Header(NamedTuple):
         return cls(first & 15, *fields, frame[PAYLOAD:])
 
 
+KEPT = 0x80  # in a row's flags
+
+
 class Row(NamedTuple):
-    """One aggregator; `bitmap` 0 is an empty one, whose other fields mean nothing."""
+    """One aggregator; `bitmap` 0 is a free one, whose other fields mean nothing unless it keeps a sum (KEPT)."""
 
     owner: tuple[int, int, int]  # job, epoch, seq
     bitmap: int
@@ -90,7 +93,10 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
     to_group = (Kind.RESULT, knobs.fan_in)
     whole_sum = to_group if policy.emit == Emit.TO_WORKERS else (Kind.PARTIAL, 1)
     partial = (Kind.PARTIAL, 1)
-    reuse = policy.release == Release.ON_REUSE
+    reuse, keeps = policy.release == Release.ON_REUSE, policy.release == Release.KEPT
+    kept = keeps and row.bitmap == 0 and bool(row.flags & KEPT) and row.owner == fragment
+    only_adds = keeps and bool(packet.flags & Flag.RESEND)
+    passes = Rule("passes", row, (packet.kind, 1))
     # A RESEND that brings nothing new goes on to the PS: whoever sends it lacks a result that no row will complete.
     again = (Kind.GRADIENT, 1) if packet.flags & Flag.RESEND else None
 
@@ -98,14 +104,18 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
         return Rule("FETCH", empty, partial) if same else Rule("MISS", row, (Kind.MISS, 1))
     if packet.kind == Kind.RESULT and not packet.flags & Flag.ANSWER:
         return Rule("RELEASE" if same else "passes", empty if same else row, to_group)
-    if packet.kind != Kind.GRADIENT or (packet.flags & Flag.RESEND and not reuse):
-        return Rule("passes", row, (packet.kind, 1))
+    if packet.kind != Kind.GRADIENT or (packet.flags & Flag.RESEND and not (reuse or keeps)):
+        return passes
 
     taken = Row(fragment, packet.bitmap0, packet.priority, packet.exponent, packet.flags & Flag.ECN, now_us)
     complete = packet.bitmap0 == full
-    held = policy.release != Release.ON_COMPLETION
+    held = policy.release in (Release.ON_ACK, Release.ON_REUSE)
     if complete and not held:
         return Rule("ALONE", row, whole_sum)
+    if kept:
+        return Rule("ANSWER, kept", row, (whole_sum[0], 1))
+    if row.bitmap == 0 and only_adds:
+        return passes
     if row.bitmap == 0:
         return Rule("SEAT", taken, whole_sum if complete else None)
     if same and row.bitmap & packet.bitmap0:
@@ -122,9 +132,12 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
             now_us,
         )
         if added.bitmap == full:
-            return Rule("ADD, complete", added if held else added._replace(bitmap=0), whole_sum)
+            freed = added._replace(bitmap=0, flags=added.flags | (KEPT if keeps else 0))
+            return Rule("ADD, complete", added if held else freed, whole_sum)
         return Rule("ADD", added, None)
 
+    if only_adds:
+        return passes
     if not owner_known:  # its run has ended
         return Rule("RECLAIM", taken, whole_sum if complete else None)
     own = row.owner[:2] == fragment[:2]

@@ -88,13 +88,13 @@ def test_every_length_short_of_a_packet(rack, job):
 
 
 def test_bytes_behind_the_packet_change_nothing(rack, job):
-    for extra in (1, 4, 100, 1000):
+    for seq, extra in enumerate((1, 4, 100, 1000)):
         for rank in (1, 2):
             left = rack.pipeline.process(
-                job.workers[rank].switch_port, gradient(job, rank, seq=0).frame() + bytes(extra), 1
+                job.workers[rank].switch_port, gradient(job, rank, seq=seq).frame() + bytes(extra), 1
             )
         assert [dissect(port, frame[:FULL]).lanes for port, frame in left] == [lane_sum(5, 1, 1)] * 3
-        rack.send(gradient(job, 0, value=5))
+        rack.send(gradient(job, 0, seq=seq + 1, value=5))
 
 
 @pytest.mark.parametrize("version", [v for v in range(16) if v != wire.VERSION])

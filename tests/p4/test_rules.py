@@ -179,7 +179,7 @@ def test_a_release_clears_only_its_own_fragment():
     assert rack.held() == 1
 
 
-@pytest.mark.parametrize("policy", ["esa", "atp"])
+@pytest.mark.parametrize("policy", ["esa-paper", "atp"])
 def test_resends_never_seat(policy):
     j = job(1, policy)
     rack = Rack([j])
@@ -189,6 +189,49 @@ def test_resends_never_seat(policy):
     assert len(rack.send(gradient(j, 0, flags=Flag.RESEND))) == 1
     assert rack.held() == 1
     assert rack.counted("resends", j) == 2
+
+
+def test_a_kept_sum_answers_who_missed_it_until_somebody_takes_its_row():
+    j = job(1, "esa")
+    rack = Rack([j])
+    rack.send(gradient(j, 0, value=3, exponent=2))
+    assert len(rack.send(gradient(j, 1, value=4, exponent=5))) == 2
+    assert rack.held() == 0
+    for flags in (Flag.RESEND, 0):  # a copy that comes late is answered, too, and takes no row
+        (answer,) = rack.send(gradient(j, 0, value=3, flags=flags))
+        assert (answer.kind, answer.flags, answer.port) == (Kind.RESULT, 0, j.workers[0].switch_port)
+        assert (answer.lanes, answer.exponent, answer.src_ip) == (lane_sum(3, 4), 5, str(j.server.ip))
+    (miss,) = rack.send(from_server(j, Kind.REMINDER))
+    assert miss.kind == Kind.MISS  # the row is free
+    rack.send(gradient(j, 1, seq=8))  # the same row
+    assert (rack.held(), rack.counted("evicted", j)) == (1, 0)
+    (passed,) = rack.send(gradient(j, 0, value=3, flags=Flag.RESEND))
+    assert (passed.kind, passed.port) == (Kind.GRADIENT, j.server.switch_port)
+
+
+def test_where_sums_are_kept_a_resend_adds_and_never_takes_a_row():
+    j = job(1, "esa", workers=3)
+    rack = Rack([j])
+    (passed,) = rack.send(gradient(j, 0, value=3, flags=Flag.RESEND))
+    assert (passed.kind, passed.flags, passed.port) == (Kind.GRADIENT, Flag.RESEND, j.server.switch_port)
+    rack.send(gradient(j, 1, value=5))
+    assert rack.send(gradient(j, 0, value=3, flags=Flag.RESEND)) == []
+    (passed,) = rack.send(gradient(j, 0, value=3, flags=Flag.RESEND))  # what the row has already
+    assert (passed.kind, passed.port) == (Kind.GRADIENT, j.server.switch_port)
+    (passed,) = rack.send(gradient(j, 0, seq=8, priority=255, flags=Flag.RESEND))  # another's row
+    assert (passed.kind, passed.seq) == (Kind.GRADIENT, 8)
+    results = rack.send(gradient(j, 2, value=7, flags=Flag.RESEND))
+    assert [r.lanes for r in results] == [lane_sum(3, 5, 7)] * 3
+    assert rack.held() == 0
+
+
+def test_a_sum_is_kept_by_who_asks_for_that():
+    paper = job(1, "esa-paper")
+    rack = Rack([paper])
+    for rank in range(2):
+        rack.send(gradient(paper, rank))
+    (passed,) = rack.send(gradient(paper, 0, flags=Flag.RESEND))
+    assert passed.kind == Kind.GRADIENT
 
 
 def test_a_reminder_fetches_the_row_or_misses():

@@ -37,6 +37,7 @@ def test_a_ps_reminds_the_jobs_switches_and_without_any_is_patient_and_answers_e
         "switches": switches,
         "unicast": switches == 0,
         "release_on_ack": policy in ("atp", "esa-ack"),
+        "asks_peer": policy.startswith("esa") and policy != "esa-paper",
         "timers": TIMERS if switches else WITHOUT_ROWS,
     }
 

@@ -47,6 +47,24 @@ def test_disjoint_contributions_add_up_to_one_result_for_the_group():
     assert s.wake_ns == NEVER
 
 
+def test_where_nothing_but_resends_came_one_who_has_not_resent_is_asked_with_the_switch():
+    s = server(asks_peer=True)
+    s.gradient(2, 5, 7, flags=Flag.RESEND)
+    assert s.send() == []  # its peers' RESENDs may come at the same time
+    assert s.wait() == [(REM, 5, SWITCH), (Q, 5, 0)]  # 5 % 3 is the one who asked
+    answer(s, 5, value=70, source=0)
+    assert s.send() == [(RES, 5, 2)]
+    assert values(s) == [70]
+
+
+def test_no_peer_is_asked_where_a_part_of_the_sum_is_here():
+    s = server(asks_peer=True)
+    s.partial(0b001, 5, 7, source=SWITCH)
+    s.gradient(2, 5, 7, flags=Flag.RESEND)
+    s.send()
+    assert s.wait() == [(REM, 5, SWITCH)]
+
+
 def test_where_no_switch_replicates_every_worker_gets_its_own_result():
     s = server(switches=0, unicast=True)
     for rank in range(3):

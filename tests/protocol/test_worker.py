@@ -49,6 +49,27 @@ def test_a_window_of_fragments_is_in_flight_and_results_move_it():
     assert seqs(w.send()) == [4, 5]
 
 
+def test_with_a_longer_span_one_missing_result_stops_nobody_until_it_is_full():
+    w = worker(window=2, span=6)
+    w.feed(9)
+    assert seqs(w.send()) == [0, 1]
+    w.result(1)
+    assert seqs(w.send()) == [2]  # two in flight, as ever
+    for seq in (2, 3, 4):
+        w.result(seq)
+        assert seqs(w.send()) == [seq + 1]
+    w.result(5)
+    assert w.send() == []  # 6 would be six ahead of 0
+    w.result(0)
+    assert seqs(w.send()) == [6, 7]
+    assert worker_drain(w.state, np.zeros(6 * LANES, np.int32), 0, 9, NO_EXPONENTS) == 6
+
+
+def test_a_span_is_a_window_at_least():
+    with pytest.raises(ValueError, match="span: 3 fragments; at least the window's 4"):
+        worker(window=4, span=3)
+
+
 def test_seq_wraps():
     w = worker(window=4, first_seq=0xFFFFFFFE)
     w.feed(6)

@@ -11,12 +11,15 @@ from esa.cluster.inventory import Gpu
 from esa.entries import job_entries as entries
 from esa.entries.direct import apply, remove
 from esa.entries.job_ids import JobIds
+from esa.entries.pools import Claim, allocate
 from esa.entries.tiers import LeafSpine, forwarding_items, job_items
 from esa.fabric import Graph
-from esa.job import Job, Rack, Run
+from esa.job import Job, Pool, Rack, Run
+from esa.policy import policy
+from esa.program import program
 from esa.sim.engine.lines import byte_time, new_lines
 from esa.sim.fabric.addresses import encapsulation, member
-from esa.sim.plan import Fabric, Plan
+from esa.sim.plan import Fabric, Plan, SimulatedJob
 from esa.switch.runtime.pipeline import Pipeline
 
 _UNLIMITED = 2**40
@@ -76,6 +79,8 @@ class Control:
         self._counted_before: dict[int, dict[str, int]] = {}  # by number: what its id had counted when it came
         self._counted = [dict.fromkeys(entries.COUNTERS, 0) for _ in plan.jobs]  # in runs that are over
         self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
+        self._rows = program(plan.lanes).aggregators if plan.rows is None else plan.rows
+        self._placed = sum(job.pool is None for job in plan.jobs)
         for ip, items in forwarding_items(graph).items():
             apply(items, self._pipelines[ip])
         if plan.fabric.ecn_packets is not None:
@@ -107,8 +112,9 @@ class Control:
             racks=tuple(Rack(workers=racks.count(rack), switch_ip=network.racks[rack].ip) for rack in several),
             server=members[-1],
             switch_ip=root.ip,
-            pool=spec.pool,
+            pool=self._pool(spec),
             window=spec.window,
+            span=spec.reach,
             ttl_us=spec.ttl_us,
             give_up_s=self._plan.give_up_s,
             wait_limit_s=self._plan.wait_limit_s,
@@ -120,6 +126,14 @@ class Control:
         self.epochs[job_id] = epoch
         self._counted_before[number] = self._counts(job_id)
         return job
+
+    def _pool(self, spec: SimulatedJob) -> Pool:
+        """A job's own, or what the jobs that run now leave it."""
+        if spec.pool is not None:
+            return spec.pool
+        running = [(self._plan.jobs[number], self._jobs[number]) for number in self._counted_before]
+        claims = [Claim(job.name, policy(job.policy).pool, job.pool, other.demand) for other, job in running]
+        return allocate(spec.name, policy(spec.policy), spec.window, claims, self._rows, self._placed)
 
     def remove(self, number: int) -> None:
         """Take a job's entries away; what its rows still hold goes with whoever takes them."""
