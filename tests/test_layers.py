@@ -1,4 +1,4 @@
-"""Imports point down, and nowhere in a circle."""
+"""Imports point down, and nowhere in a circle; a file that is long says why it is one."""
 
 from __future__ import annotations
 
@@ -34,6 +34,11 @@ FORBIDDEN = {
     "esa.sim": ("esa.hosts", "esa.torch"),
     "topologies": ("experiments",),
 }
+
+
+LONG = 400  # lines
+REASON = "One reason to change: "
+FIRST_LINES = 20
 
 
 def modules() -> dict[str, Path]:
@@ -77,3 +82,12 @@ def test_imports_point_down(package: str) -> None:
         if any(under(other, above) for above in FORBIDDEN[package])
     ]
     assert not upwards
+
+
+def test_a_long_module_says_its_one_reason_in_its_first_lines() -> None:
+    silent = []
+    for name, path in modules().items():
+        lines = path.read_text().splitlines()
+        if len(lines) > LONG and not any(line.startswith(REASON) for line in lines[:FIRST_LINES]):
+            silent.append(f"{name}: {len(lines)} lines")
+    assert not silent

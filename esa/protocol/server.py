@@ -19,13 +19,11 @@ from esa.protocol.packets import Words
 from esa.protocol.rtt import rto_ns, update_rtt
 from esa.protocol.serial import unwrap
 from esa.protocol.server_ring import (
-    DONE,
     EARLY_QUERY,
-    EMPTY,
     MISSING,
     MULTICAST,
-    OPEN,
     UNKNOWN_SENDER,
+    EntryState,
     ServerState,
     close_entry,
     enqueue,
@@ -160,7 +158,7 @@ def _open_entry(state: ServerState, slot: int, seq: int, now_ns: int) -> None:
     server = state.server[0]
     entry = state.entry[slot]
     entry["seq"] = seq
-    entry["state"] = OPEN
+    entry["state"] = EntryState.OPEN
     entry["open_index"] = server["open_count"]
     entry["first_seen_ns"] = entry["last_timeout_ns"] = entry["last_progress_ns"] = now_ns
     entry["deadline_ns"] = now_ns + rto_ns(server["completion"], 0)
@@ -199,10 +197,10 @@ def _on_contribution(state: ServerState, packets: Words, i: int, seq: int, kind:
     if seq <= server["max_seq"] - server["retention_seqs"]:  # an echo: every worker has the result
         counter["duplicates"] += 1
         return
-    first_sight = entry["state"] == EMPTY
+    first_sight = entry["state"] == EntryState.EMPTY
     if first_sight:
         _open_entry(state, slot, seq, now_ns)
-    if entry["state"] == DONE:
+    if entry["state"] == EntryState.DONE:
         counter["duplicates"] += 1
         if resend:
             _send_result(state, slot, seq, state.rack[_lowest_bit(bitmap1)]["first_rank"] + _lowest_bit(bitmap0))
@@ -320,7 +318,7 @@ def _complete(state: ServerState, slot: int, now_ns: int) -> None:
     if entry["held_resend"] < 0 and unasked:
         update_rtt(server["completion"], now_ns - entry["first_seen_ns"])
     server["low_watermark"] = max(server["low_watermark"], entry["seq"])
-    close_entry(state, slot, DONE)
+    close_entry(state, slot, EntryState.DONE)
     state.counter[0]["via_ps"] += 1
     enqueue(state, entry["seq"], p.RESULT, MULTICAST)
 
@@ -331,14 +329,14 @@ def _on_answer(state: ServerState, packets: Words, i: int, seq: int, now_ns: int
     server = state.server[0]
     slot = seq & (len(state.entry) - 1)
     entry = state.entry[slot]
-    if seq <= server["max_seq"] - server["retention_seqs"] or entry["state"] != OPEN:
+    if seq <= server["max_seq"] - server["retention_seqs"] or entry["state"] != EntryState.OPEN:
         return
     sample_worker_rtt(state, entry, now_ns)
     p.read_lanes(packets, i, state.lane, slot)
     entry["exponent"] = p.exponent_of(packets, i)
     entry["priority"] = p.priority_of(packets, i)
     entry["flags"] = p.flags_of(packets, i) & p.ECN
-    close_entry(state, slot, DONE)
+    close_entry(state, slot, EntryState.DONE)
     state.counter[0]["answered"] += 1
     for worker in range(server["workers"]):
         member = state.member[worker]
@@ -365,7 +363,7 @@ def _on_miss(state: ServerState, seq: int, now_ns: int) -> None:
     """Count a switch that holds nothing. When none does, query the workers (after the first round the timer does)."""
     slot = seq & (len(state.entry) - 1)
     entry = state.entry[slot]
-    if entry["state"] == OPEN and entry["seq"] == seq:
+    if entry["state"] == EntryState.OPEN and entry["seq"] == seq:
         state.counter[0]["misses"] += 1
         entry["misses"] += 1
         sample_switch_rtt(state, entry, now_ns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import IntEnum
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +18,14 @@ from esa.wire import index_parameters
 
 _IDLE_RESET_NS = 60 * NS_PER_S
 
-EMPTY, OPEN, DONE = 0, 1, 2  # an entry: nothing known, incomplete, result known
+
+class EntryState(IntEnum):
+    """What a PS knows of a fragment."""
+
+    EMPTY = 0  # nothing
+    OPEN = 1  # a part of it; the entry has a deadline of its own
+    DONE = 2  # the result
+
 
 # Destinations of a packet besides a member's number (workers in the order of racks and ranks, then switches).
 MULTICAST = -1  # all workers; as a RESULT one packet, which the switch replicates
@@ -74,7 +82,7 @@ _ENTRY = np.dtype(
     [
         # Identity
         ("seq", np.int64),
-        ("state", np.uint8),  # EMPTY, OPEN or DONE
+        ("state", np.uint8),  # EntryState
         ("open_index", np.int32),  # in `open`, where it is open
         # The sum: with its lanes, what a RESULT will say
         ("priority", np.uint8),
@@ -275,7 +283,7 @@ def missing_bitmap(state: ServerState, slot: int, rack: int) -> int:
 
 
 @native
-def close_entry(state: ServerState, slot: int, outcome: int) -> None:
+def close_entry(state: ServerState, slot: int, outcome: EntryState) -> None:
     """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
     server = state.server[0]
     entry = state.entry[slot]
@@ -298,9 +306,9 @@ def close_entry(state: ServerState, slot: int, outcome: int) -> None:
 @native
 def reset_slot(state: ServerState, slot: int) -> None:
     """Nothing is known of what the slot held."""
-    if state.entry[slot]["state"] == OPEN:
-        close_entry(state, slot, EMPTY)
-    state.entry[slot]["state"] = EMPTY
+    if state.entry[slot]["state"] == EntryState.OPEN:
+        close_entry(state, slot, EntryState.EMPTY)
+    state.entry[slot]["state"] = EntryState.EMPTY
 
 
 @native

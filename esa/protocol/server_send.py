@@ -20,13 +20,11 @@ from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER, SCANS_PER_FLOOR, rto_ns, update_rtt
 from esa.protocol.serial import on_wire
 from esa.protocol.server_ring import (
-    DONE,
     EARLY_QUERY,
-    EMPTY,
     MISSING,
     MULTICAST,
-    OPEN,
     SWITCHES,
+    EntryState,
     ServerState,
     close_entry,
     enqueue,
@@ -54,7 +52,7 @@ def server_send(state: ServerState, out: Words, destination: npt.NDArray[np.int3
     while count < len(out) and server["outbox_head"] < server["outbox_tail"]:
         item = state.outbox[server["outbox_head"] & (len(state.outbox) - 1)]
         slot = item["seq"] & (len(state.entry) - 1)
-        wanted = DONE if item["kind"] == p.RESULT else OPEN
+        wanted = EntryState.DONE if item["kind"] == p.RESULT else EntryState.OPEN
         finished = True
         if state.entry[slot]["state"] == wanted and state.entry[slot]["seq"] == item["seq"]:
             if item["destination"] < 0 and (item["kind"] != p.RESULT or server["unicast"]):
@@ -85,7 +83,7 @@ def _on_timer(state: ServerState, now_ns: int) -> None:
         entry = state.entry[slot]
         if entry["deadline_ns"] <= now_ns:
             if entry["seq"] <= server["max_seq"] - server["retention_seqs"]:
-                close_entry(state, slot, EMPTY)  # every worker has it; another entry takes place k
+                close_entry(state, slot, EntryState.EMPTY)  # every worker has it; another entry takes place k
                 continue
             if _has_timed_out(state, slot, now_ns):
                 _abandon(state, slot, now_ns)

@@ -6,8 +6,8 @@
     packet held by a fault    goes on
 
 Everything that decides anything is elsewhere: the P4 program, `esa.protocol`, `esa.sim.transport`, `esa.net.faults`.
-This file carries packets between them; it is long because all of them meet here, and are compiled as one. It returns to
-Python when a job is over (its hosts become free, others may start), when memory has to grow, and at the times of the
+One reason to change: how packets are carried between them; all of them meet here, and are compiled as one. It returns
+to Python when a job is over (its hosts become free, others may start), when memory has to grow, and at the times of the
 samples.
 """
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from esa import wire
 from esa.protocol import Timers
+from esa.protocol.server_ring import EntryState
 from esa.wire import Flag, Kind
 from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
@@ -14,7 +15,6 @@ JOB, EPOCH, WINDOW, LANES, FIRST = 5, 2, 4, 3, 2**32 - 6
 RUN = inputs.run_number(JOB, EPOCH)
 SIZE = wire.HEADER_BYTES + 4 * LANES
 OUT = 3
-OPEN = 1
 VARIANTS: list[dict] = [
     {"workers_per_rack": [3]},
     {"workers_per_rack": [2, 1], "switches": 3, "held_resends": 1},
@@ -192,7 +192,7 @@ class _Server:
         """Open entries and places for held RESENDs: all there, each once."""
         entry, single = self.state.entry, self.state.held_resend
         rows = self.state.open_slots[: int(self.me["open_count"])].tolist()
-        assert sorted(rows) == np.flatnonzero(entry["state"] == OPEN).tolist(), "the list of open entries"
+        assert sorted(rows) == np.flatnonzero(entry["state"] == EntryState.OPEN).tolist(), "the list of open entries"
         assert [int(entry[row]["open_index"]) for row in rows] == list(range(len(rows)))
         heads = [int(self.me["free_head"]), *(int(entry[row]["held_resend"]) for row in rows)]
         used = []

@@ -27,7 +27,7 @@ from esa.protocol import (
     worker_send,
 )
 from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
-from esa.protocol.server_ring import DONE, OPEN
+from esa.protocol.server_ring import EntryState
 from tests.model import truth
 from tests.model.checks import check_sum
 from tests.model.plan import GIVE_UP_S, SHARED, TIMERS, TTL_US, JobPlan
@@ -249,9 +249,9 @@ class ServerHost(Host):
         row = wire_seq & (len(state.entry) - 1)
         entry = state.entry[row]
         seq = int(entry["seq"]) & 0xFFFFFFFF
-        if entry["state"] not in (OPEN, DONE):
+        if entry["state"] not in (EntryState.OPEN, EntryState.DONE):
             return
-        bitmap = self.run.full if entry["state"] == DONE else int(state.aggregated_bitmap[row, 0])
+        bitmap = self.run.full if entry["state"] == EntryState.DONE else int(state.aggregated_bitmap[row, 0])
         if bitmap:
             found = state.lane[row].astype(">i4").tobytes()
             check_sum("exactly once", f"{self.name}'s sum", self.run, seq, bitmap, found, int(entry["exponent"]))
