@@ -1,4 +1,4 @@
-"""The models that the scenarios train, and the data: the handwritten digits that ship inside scikit-learn.
+"""The models that the scenarios train, and which samples of the digits each worker takes.
 
 `mlp` is wide: many parameters for little arithmetic, so its iterations are mostly communication. `cnn` shares a few
 weights over the image: much arithmetic for few parameters.
@@ -7,15 +7,12 @@ weights over the image: much arithmetic for few parameters.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
 from torch import Tensor, nn
-
-HELD_OUT = 0.25  # of the 1,797 digits
 
 
 def mlp() -> nn.Module:
@@ -49,14 +46,12 @@ class Digits(NamedTuple):
     test_labels: Tensor
 
 
-def load_data(seed: int) -> Digits:
-    """Split the digits; the same seed gives the same split everywhere."""
-    digits = load_digits()
-    images = (digits.images / 16.0).astype(np.float32)[:, None]
-    train_x, test_x, train_y, test_y = train_test_split(
-        images, digits.target.astype(np.int64), test_size=HELD_OUT, random_state=seed, stratify=digits.target
-    )
-    return Digits(*(torch.from_numpy(np.ascontiguousarray(a)) for a in (train_x, train_y, test_x, test_y)))
+def load_data(file: Path) -> Digits:
+    """What `digits.save_digits` has split."""
+    with np.load(file) as arrays:
+        found = {name: torch.from_numpy(arrays[name]) for name in Digits._fields}
+    images = {name: value.permute(0, 3, 1, 2) for name, value in found.items() if name.endswith("images")}
+    return Digits(**found | images)  # channels last: convolutions round otherwise, so a run's losses depend on it
 
 
 def batches(samples: int, batch_size: int, rank: int, workers: int, seed: int, iterations: int) -> list[Tensor]:

@@ -17,6 +17,7 @@ from experiments.specs.scenario import Scenario
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 WORKER_PORT = ESA_PORT + 1
+DIGITS = "digits.npz"
 RENDEZVOUS_PORT = 29500  # torch's own default; every job's rank 0 has a network namespace of its own
 
 
@@ -90,6 +91,7 @@ def _place(
         learning_rate=spec.learning_rate,
         bucket_cap_mb=spec.bucket_cap_mb,
         seed=scenario.seed,
+        data=folder / DIGITS,
         rendezvous=f"{net.ip(workers[0])}:{RENDEZVOUS_PORT}",
         controller=controller,
         aggregation=aggregation,

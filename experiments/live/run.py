@@ -27,13 +27,14 @@ from esa.report.records import RECORDS, Summary
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.live.counters import Counters
+from experiments.live.digits import save_digits
 from experiments.live.errors import RunError
 from experiments.live.failures import Failures
 from experiments.live.faults import injected, write_port_faults
 from experiments.live.flows import Traffic
 from experiments.live.links import link_rates_mbps, queue_bytes
 from experiments.live.measured import Measured, Records, Worker, summarise
-from experiments.live.plan import JobPlan, plan
+from experiments.live.plan import DIGITS, JobPlan, plan
 from experiments.live.processes import Servers, close_pipes, listen, start_workers, tell
 from experiments.live.progress import RunProgress
 from experiments.live.restarts import Restarts
@@ -108,6 +109,7 @@ class _Run:
             for job in jobs:
                 # Workers take seconds to import torch: they start now, and wait for a network that forwards.
                 workers.extend(start_workers(self.net, job, self.folder))
+            save_digits(self.folder / "jobs" / DIGITS, scenario.seed)
             self.traffic = self.measured.traffic = Traffic(scenario, self.net, self.logs, self.records.write)
             stack.callback(self.traffic.end)
             self._start_control_plane(stack, jobs, meeting)

@@ -20,6 +20,7 @@ class TrainingTask(Frozen):
     learning_rate: float
     bucket_cap_mb: float | None
     seed: int
+    data: Path  # of `digits.save_digits`
     rendezvous: str  # host:port of rank 0
     controller: str  # where runs are started
     aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo

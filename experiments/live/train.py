@@ -107,10 +107,10 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: 
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
     torch.use_deterministic_algorithms(True)
-    data = load_data(task.seed)
     model = MODELS[task.model]()  # the same seed gives every rank the same weights
-    samples = batches(len(data.train_labels), task.batch_size, rank, task.workers, task.seed, task.iterations)
     aggregation = Aggregation(task, rank, wait_for)
+    data = load_data(task.data)  # there before anybody is told to join
+    samples = batches(len(data.train_labels), task.batch_size, rank, task.workers, task.seed, task.iterations)
     dist.init_process_group(
         "gloo", init_method=f"tcp://{task.rendezvous}", rank=rank, world_size=task.workers, timeout=GLOO_TIMEOUT
     )

@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
-from experiments.live.models import MODELS, batches, load_data
+from experiments.live.digits import save_digits
+from experiments.live.models import MODELS, Digits, batches, load_data
 from experiments.specs.models import TRAINED, TRAINING_SAMPLES
 
 
-def test_split_is_the_seed_s() -> None:
-    one, same, other = load_data(1), load_data(1), load_data(2)
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Digits:
+    return split(tmp_path_factory.mktemp("digits"), 1)
+
+
+def split(folder: Path, seed: int) -> Digits:
+    save_digits(folder / "digits.npz", seed)
+    return load_data(folder / "digits.npz")
+
+
+def test_split_is_the_seed_s(digits: Digits, tmp_path: Path) -> None:
+    one, same, other = digits, split(tmp_path, 1), split(tmp_path, 2)
     assert torch.equal(one.test_images, same.test_images)
     assert not torch.equal(one.test_images, other.test_images)
     assert one.train_images.shape[1:] == (1, 8, 8)
     assert 0.0 <= one.train_images.min() <= one.train_images.max() <= 1.0
 
 
-def test_scenarios_know_the_models_and_the_data() -> None:
+def test_scenarios_know_the_models_and_the_data(digits: Digits) -> None:
     assert tuple(MODELS) == TRAINED
-    assert len(load_data(1).train_labels) == TRAINING_SAMPLES
+    assert len(digits.train_labels) == TRAINING_SAMPLES
 
 
 def test_workers_share_an_epoch_without_a_sample_twice() -> None:
@@ -37,9 +50,9 @@ def test_a_batch_larger_than_the_data_is_refused() -> None:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_models_take_the_digits(name: str) -> None:
+def test_models_take_the_digits(name: str, digits: Digits) -> None:
     torch.manual_seed(0)
-    assert MODELS[name]()(load_data(1).test_images[:5]).shape == (5, 10)
+    assert MODELS[name]()(digits.test_images[:5]).shape == (5, 10)
 
 
 def test_the_multilayer_perceptron_is_mostly_communication() -> None:
