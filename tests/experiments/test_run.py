@@ -149,7 +149,8 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, se
     time.sleep(seconds)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everybody in the group
     _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors
+    # On a busy machine Python may not have got to its first module: then it ends by the signal itself, a shell's 130.
+    assert process.returncode in (130, -signal.SIGINT), errors
     assert "Traceback" not in errors
     assert leftovers(process.pid, tmp_path) == []
 
