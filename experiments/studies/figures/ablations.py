@@ -16,15 +16,20 @@ import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 
 from experiments.studies.figures import draw
-from experiments.studies.figures.base import Effort, simulation
+from experiments.studies.figures.base import WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 from experiments.studies.figures.statistics import mean_interval, ratio_interval
 
 _ALL = ("ratio", "service", "layer")
+_HASHED = "rows by hash over all the memory"
+_ONE_WINDOW = "no farther ahead than a window"
 # What it is called, the policy, the priority's factors (a number: all have that one).
 VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
     "ESA": ("esa", _ALL),
+    _HASHED: ("esa", _ALL),
+    _ONE_WINDOW: ("esa", _ALL),
+    "what could be read of the published idea": ("esa-paper", _ALL),
     "no priority: all the same": ("esa", 128),
     "priority without ratio": ("esa", ("service", "layer")),
     "priority without service": ("esa", ("ratio", "layer")),
@@ -46,6 +51,7 @@ CONDITIONS: dict[str, Mapping[str, Any]] = {
     _AS_IS: {},
     _OVERLAP: {"rows": 128},
     "512 rows, all computation-heavy": {"heavy": 0, "light": 8},
+    "1,024 rows, 1 % lost": {"rows": 1024, "faults": ({"link": "all", "loss": 0.01},)},
 }
 
 
@@ -53,7 +59,15 @@ def _points(effort: Effort) -> list[Point]:
     return [
         Point(
             {"variant": name, "condition": condition},
-            simulation(effort, policy, seed, job={"priority": priority, "order": _order(condition)}, **changed),
+            simulation(
+                effort,
+                policy,
+                seed,
+                hashed=name == _HASHED,
+                job={"priority": priority, "order": _order(condition)}
+                | ({"span": WINDOW} if name == _ONE_WINDOW else {}),
+                **changed,
+            ),
         )
         for name, (policy, priority) in VARIANTS.items()
         for condition, changed in CONDITIONS.items()

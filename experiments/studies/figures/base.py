@@ -74,6 +74,7 @@ def simulation(
     models: Sequence[str] | None = None,
     places: Sequence[Sequence[int]] | None = None,
     submitted_within_s: float = SUBMITTED_WITHIN_S,
+    hashed: bool = False,
     network: Mapping[str, Any] | None = None,
     virtual: Mapping[str, Any] | None = None,
     job: Mapping[str, Any] | None = None,
@@ -82,7 +83,7 @@ def simulation(
     """One simulation. What is not said is as in the setting above.
 
     models: of the jobs, in place of `heavy` and `light` ones; places: by job, hosts of the workers and then of the PS.
-    submitted_within_s: of the models at full size. network, virtual, job: further keys of the scenario's `network`,
+    submitted_within_s: of the models at full size. hashed: every job's rows are all there are. network, virtual, job: further keys of the scenario's `network`,
     `virtual` and `job_defaults`; others: of the scenario itself.
     """
     scale = effort.scale if scale is None else scale
@@ -92,6 +93,8 @@ def simulation(
         {"name": f"{name}-{number}", "model": name, "submit_s": float(submit_s[number])}
         for number, name in enumerate(names)
     ]
+    if hashed:
+        jobs = [job | {"pool": {"base": 0, "size": rows}} for job in jobs]
     for number, hosts in enumerate(places or ()):
         jobs[number]["hosts"] = tuple(hosts)
     whole_network = {**NETWORK, **(network or {})}

@@ -36,4 +36,6 @@ _MODULES = (
     sensitivity,
     scale,
 )
-FIGURES: dict[str, Figure] = {module.FIGURE.name: module.FIGURE for module in _MODULES}
+_ALL = [module.FIGURE for module in _MODULES]
+_ALL.insert(_ALL.index(jct_loss.FIGURE) + 1, jct_loss.AMPLE)
+FIGURES: dict[str, Figure] = {figure.name: figure for figure in _ALL}
