@@ -83,8 +83,8 @@ def simulation(
     """One simulation. What is not said is as in the setting above.
 
     models: of the jobs, in place of `heavy` and `light` ones; places: by job, hosts of the workers and then of the PS.
-    submitted_within_s: of the models at full size. hashed: every job's rows are all there are. network, virtual, job: further keys of the scenario's `network`,
-    `virtual` and `job_defaults`; others: of the scenario itself.
+    submitted_within_s: of the models at full size. hashed: every job's rows are all there are. network, virtual, job:
+    further keys of the scenario's `network`, `virtual` and `job_defaults`; others: of the scenario itself.
     """
     scale = effort.scale if scale is None else scale
     names = [HEAVY] * heavy + [LIGHT] * light if models is None else models
