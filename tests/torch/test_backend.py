@@ -1,4 +1,7 @@
-"""The process group: ranks are processes, the switch's entries and the PS are real, packets take the loopback."""
+"""The process group: ranks are processes, the switch's entries and the PS are real, packets take the loopback.
+
+One file, though a long one: its cases share a run of one job, whose ranks take longer to begin than most cases take.
+"""
 
 from __future__ import annotations
 
@@ -38,8 +41,8 @@ from esa.hosts.serving import JobServer
 from esa.torch import EsaGroup, EsaOptions, EsaWarning, SumStatistics
 from tests.hosts.rig import Meeting, make_loopback_job
 from tests.local_transport import LocalNetwork
+from tests.torch.gloo_transport import GlooTransport
 from tests.torch.ranks import environment_of, run_ranks
-from tests.torch.test_hook import GlooTransport
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # on a machine that has compiled nothing yet
 WORKERS = 2

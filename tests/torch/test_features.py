@@ -8,6 +8,9 @@ rounding of float32, and a step takes a few per cent of it into the weights, whi
 each at most, in random directions): after some steps they differ by about 1e-8 in the norm. `CLOSE` allows ten times
 that. Where arithmetic of fewer bits follows, such a difference sometimes falls on the other side of a rounding: bounds
 of those cases say so.
+
+One file, though a long one: its cases share a switch, three jobs and three processes, which take longer to begin than
+most cases take to run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,8 @@
 """The DDP hook: three processes train over an exact sum, once for all cases, and each case is a test.
 
 The transport here is a real one: int32 sums over a gloo group of its own. What a switch adds is tested elsewhere.
+
+One file, though a long one: its cases share three processes, which take longer to begin than most cases take to run.
 """
 
 from __future__ import annotations
@@ -13,16 +15,15 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,54 +33,12 @@ from esa.torch import EsaState, EsaWarning, Statistics, Timeline, check_model, e
 from esa.transport import Reduced, Transport
 from experiments.studies.bench.accuracy import KINDS, compare, gradients
 from tests.p4.traffic import job as some_job
+from tests.torch.gloo_transport import LIMIT_S, Exponents, GlooTransport, Lanes
 from tests.torch.ranks import CONTEXT
 
 WORKERS = 3
 Quantisation = Literal["fixed", "adaptive"]
-Lanes, Exponents = NDArray[np.int32], NDArray[np.int8]
-LIMIT_S = 60  # for one collective operation
 CASES: dict[str, Callable[[int], None]] = {}
-
-
-class Submission(NamedTuple):
-    lanes: int
-    priority: int
-
-
-class GlooTransport:
-    """Exact int32 sums in the order of submission. Each sum takes a moment, so that several are in flight."""
-
-    fragment_lanes = 64
-
-    def __init__(self, ranks: list[int] | None = None, delay_s: float = 0.001) -> None:
-        local = ranks is not None
-        self._group = dist.new_group(ranks, timedelta(seconds=LIMIT_S), backend="gloo", use_local_synchronization=local)
-        self.rank, self.size = dist.get_rank(self._group), dist.get_world_size(self._group)
-        self._thread = ThreadPoolExecutor(1)
-        self._delay_s = delay_s
-        self.submissions: list[Submission] = []
-        self.in_flight = self.most_in_flight = 0
-        self.closed = False
-
-    def all_reduce(self, lanes: Lanes, priority: int, exponents: Exponents) -> Future[Reduced]:
-        self.submissions.append(Submission(lanes.size, priority))
-        self.in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self.in_flight)
-        return self._thread.submit(self._sum, lanes, exponents)
-
-    def _sum(self, lanes: Lanes, exponents: Exponents) -> Reduced:
-        time.sleep(self._delay_s)
-        total = torch.from_numpy(lanes.astype(np.int64))
-        largest = torch.from_numpy(exponents.copy())
-        dist.all_reduce(total, group=self._group)
-        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self._group)
-        assert int(total.abs().max()) < 2**31, "a sum that a switch would saturate"
-        self.in_flight -= 1
-        return Reduced(total.numpy().astype(np.int32), largest.numpy())
-
-    def close(self, why: str | None = None) -> None:
-        self._thread.shutdown()
-        self.closed = True
 
 
 class TransportError(Exception):
