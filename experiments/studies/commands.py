@@ -24,11 +24,14 @@ def figures_command(
         Path, typer.Option(metavar="DIR", help="Figures go to DIR/figures, quick ones to DIR/figures/quick.")
     ] = RESULTS,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
+    document: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Put the tables into this document, where it has marks.")
+    ] = None,
 ) -> None:
     """Draw the figures of the evaluation. Finished simulations are kept; the same command goes on from there."""
     from experiments.studies.figures.make import make_figures
 
-    make_figures(names or (), quick, results, jobs)
+    make_figures(names or (), quick, results, jobs, document)
 
 
 @app.command("reality")

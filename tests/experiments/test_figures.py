@@ -250,6 +250,24 @@ def test_an_interrupted_command_goes_on_where_it_was(tmp_path: Path, monkeypatch
     assert "| 512 |" in (tmp_path / "figures" / "quick" / command.SUMMARY).read_text()
 
 
+def test_a_documents_tables_are_those_of_the_figures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command, "local_executor", lambda jobs: _executor(Made()))
+    document = tmp_path / "evaluation.md"
+    places = "<!-- figure claim -->\nold\n<!-- end -->\nbetween\n<!-- figure map -->\nkept\n<!-- end -->\nbehind\n"
+    document.write_text(f"before\n{places}")
+    arguments = ["claim", "--quick", "--results", str(tmp_path), "--document", str(document)]
+    done = CliRunner().invoke(cli.app, ["figures", *arguments])
+    assert done.exit_code == 0, done.output
+    table = (tmp_path / "figures" / "quick" / command.SUMMARY).read_text().split("png)\n\n")[1]
+    text = document.read_text()
+    assert text.startswith(f"before\n<!-- figure claim -->\n\n{table.rstrip()}\n\n<!-- end -->\nbetween\n")
+    assert text.endswith("<!-- figure map -->\nkept\n<!-- end -->\nbehind\n")
+    document.write_text(places.replace("map", "mop"))
+    refused = CliRunner().invoke(cli.app, ["figures", *arguments])
+    assert refused.exit_code == 2
+    assert "unknown figure 'mop'; allowed: claim, " in refused.stderr
+
+
 def test_what_did_not_end_is_said_and_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "local_executor", lambda jobs: _executor(Made(cut=10)))
     done = CliRunner().invoke(cli.app, ["figures", "claim", "--quick", "--results", str(tmp_path)])

@@ -17,6 +17,7 @@ from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.catalogue import FIGURES
+from experiments.studies.figures.document import check_document, fill_document
 from experiments.studies.figures.figure import Figure
 from experiments.studies.figures.report import markdown, seeds_text, terminal_table
 from experiments.studies.figures.run import Made, make_figure
@@ -25,8 +26,15 @@ from experiments.virtual.sweep import SweepError, local_executor
 SUMMARY = "summary.md"
 
 
-def make_figures(names: Sequence[str], quick: bool, results: Path, jobs: int | None) -> None:
-    """Make the figures of these names, all if there are none, with as many processes. BadInput, SweepError."""
+def make_figures(
+    names: Sequence[str], quick: bool, results: Path, jobs: int | None, document: Path | None = None
+) -> None:
+    """Make the figures of these names, all if there are none, with as many processes. BadInput, SweepError.
+
+    document: a text that gets their tables, see `document.py`.
+    """
+    if document is not None:
+        check_document(document)
     unknown = [name for name in names if name not in FIGURES]
     if unknown:
         raise BadInput(f"unknown figure '{unknown[0]}'; allowed: {', '.join(FIGURES)}")
@@ -53,6 +61,8 @@ def make_figures(names: Sequence[str], quick: bool, results: Path, jobs: int | N
         for line in cut:
             console.print(line, highlight=False, markup=False, soft_wrap=True)
         raise SweepError(f"{len(cut)} simulations did not end as they should: {cut[0]}")
+    if document is not None:
+        fill_document(document, made)
 
 
 def _make_all(

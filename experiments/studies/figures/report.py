@@ -59,12 +59,17 @@ def points_text(cells: Cells) -> str:
 
 
 def markdown(figure: Figure, cells: Cells, shown: Shown) -> str:
-    """The table, to be pasted."""
+    """A figure's title, seeds, table and notes."""
     head = [f"### {figure.name}: {figure.title}", "", f"Seeds {seeds_text(cells.seeds)}. ![]({figure.name}.png)", ""]
+    return "\n".join([*head, table_markdown(shown)])
+
+
+def table_markdown(shown: Shown) -> str:
+    """The table, and below it the notes."""
     table = [list(shown.head), ["---"] * len(shown.head), *map(list, shown.lines)]
     body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in table]
     notes = [f"- {note}" for note in shown.notes]
-    return "\n".join([*head, *body, *(["", *notes] if notes else []), ""])
+    return "\n".join([*body, *(["", *notes] if notes else []), ""])
 
 
 def terminal_table(figure: Figure, cells: Cells, shown: Shown) -> Table:
