@@ -152,7 +152,9 @@ def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: flo
     time.sleep(more_s)
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=300)  # a simulator that is being compiled ends afterwards
-    assert process.returncode == 130, said
+    # Python ends by SIGINT itself where the interrupt came inside an exec of text (a dataclass's, say), although it was
+    # caught; to a shell both are 130.
+    assert process.returncode in (130, -signal.SIGINT), said
     assert leftovers(process.pid, Path.cwd()) == []
     return said
 
