@@ -216,11 +216,14 @@ class Controller:
         installed = self.jobs()
         found = self.find(job, installed)
         saved = self.saved(found)
-        span = window * MOST_AHEAD if window else saved.reach if saved else None
+        window = saved.window if saved else window
+        span = window * MOST_AHEAD if window else None
+        if saved:
+            span = max(saved.reach, found.policy.span(saved.window, found.pool.size if found.pool else 0))
         others = self._claims(other for other in installed if other.job != found.job)
         rows = self.switch.loaded.aggregators
         if pool is None:
-            pool = self._pool_for(found, saved, knobs, span, others, rows)
+            pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others, rows)
         pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, span)
         ttl_us = found.ttl_us if found.ttl_us is not None else saved.ttl_us if saved else DEFAULT_TTL_US
         changed = found.under(knobs, pool, ttl_us)
@@ -298,7 +301,7 @@ class Controller:
         found: InstalledJob,
         saved: Job | None,
         knobs: Policy,
-        span: int | None,
+        needed: int | None,
         others: Sequence[pools.Claim],
         rows: int,
     ) -> Pool:
@@ -306,11 +309,11 @@ class Controller:
             return found.pool
         if saved is not None and pools.same_kind(policy(saved.policy).pool, knobs.pool):
             return saved.pool
-        if knobs.pool == "slice" and span is None:
+        if knobs.pool == "slice" and needed is None:
             raise BadInput(
                 f"pool: {knobs.name} needs rows of its own for job {self.name(found)}: give its window or its rows"
             )
-        return pools.allocate(self.name(found), knobs, span or 1, others, rows)
+        return pools.allocate(self.name(found), knobs, needed or rows, others, rows)
 
     def _check_free(self, job: Job, installed: Iterable[InstalledJob]) -> None:
         for other in installed:

@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from esa.policy import Release, policy
+from esa.policy import MOST_AHEAD, Release, policy
 from esa.program import program
 from esa.wire import ESA_PORT
 
+MAX_SPAN = 16384
 MAX_FAN_IN = 32  # bits of a bitmap
 MAX_EPOCH = 65535  # 16 bits
 
@@ -80,7 +81,7 @@ class Job(Frozen):
     window: int = Field(ge=1, le=16384, default=256, description="fragments in flight per worker, at most")
     span: int | None = Field(
         ge=1,
-        le=16384,
+        le=MAX_SPAN,
         default=None,
         description="fragments by which a worker is ahead of the oldest sum that it lacks, at most; null: its policy's",
     )
@@ -113,7 +114,8 @@ class Job(Frozen):
         if self.span is not None and self.span < self.window:
             raise ValueError(f"span: {self.span}; allowed: from the window, {self.window}")
         # Release on reuse keeps the sum of seq until seq + 2 spans takes its row; sooner, a peer may still need it.
-        if policy(self.policy).pool == "slice" and 2 * self.reach > self.pool.size:
+        # (A run is checked where rows are given: its members need not know what the switch has.)
+        if not isinstance(self, Run) and policy(self.policy).pool == "slice" and 2 * self.reach > self.pool.size:
             what = "window" if self.span is None else "span"
             raise ValueError(
                 f"{what}: {self.reach} fragments need a slice of {2 * self.reach} rows under {self.policy}, "
@@ -139,7 +141,14 @@ class Job(Frozen):
     @property
     def reach(self) -> int:
         """By how many fragments a worker is ahead at most, of the oldest whose sum it lacks."""
-        return policy(self.policy).span(self.window, self.pool.size) if self.span is None else self.span
+        if self.span is not None:
+            return self.span
+        return min(policy(self.policy).span(self.window, self.pool.size), MAX_SPAN)
+
+    @property
+    def max_reach(self) -> int:
+        """The largest `reach` that a member of the job may have, under another policy or with other rows."""
+        return min(self.window * MOST_AHEAD, MAX_SPAN) if self.span is None else self.span
 
     @property
     def workers_per_rack(self) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Policies: five knobs that a job's table entries set. ESA, ATP and SwitchML are settings of one program."""
+"""Policies: what a job's table entries set, and what its hosts do. ESA, ATP and SwitchML are settings of one program."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Release(IntEnum):
 
     ON_COMPLETION = 0
     ON_ACK = 1  # the PS's RESULT+RELEASE clears it
-    ON_REUSE = 2  # the same job's fragment two windows later overwrites it
+    ON_REUSE = 2  # the same job's fragment two spans later overwrites it
     KEPT = 3  # on completion; until somebody takes it, it answers those who missed the sum
 
 
@@ -41,7 +41,7 @@ class Emit(IntEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """One job's five knobs. `pool` says whose rows they are, see `esa.entries.pools`:
+    """One job's knobs; preempt, aging, release and emit are those of its entry. `pool` says whose rows they are, see `esa.entries.pools`:
 
     "placed" (a part of the memory, its own while there is room), "shared" (all of it, with all others), "slice" (its
     own in any case) or "none". `windows_ahead` bounds how far a worker is ahead of the oldest sum that it lacks, in
@@ -77,12 +77,13 @@ POLICIES: dict[str, Policy] = {
         Policy("ps", pool="none"),
         # What could be read of the published idea, and no more: rows by hash over all the memory, empty once complete.
         Policy("esa-paper", preempt=Preempt.HIGHER, aging=Aging.HALVE),
-        # Ablations of esa: one mechanism changed at a time.
+        # Ablations of esa: one mechanism changed at a time, and what rests on it. (Rows by hash: a pool of all rows;
+        # one window ahead: a span of a window.)
         replace(_ESA, name="esa-no-aging", aging=Aging.NONE),
         replace(_ESA, name="esa-always", preempt=Preempt.ALWAYS, aging=Aging.NONE),
         replace(_ESA, name="esa-coin", preempt=Preempt.COIN),
         replace(_ESA, name="esa-no-preemption", preempt=Preempt.NEVER, aging=Aging.NONE),
-        replace(_ESA, name="esa-ack", release=Release.ON_ACK, emit=Emit.TO_SERVER),
+        replace(_ESA, name="esa-ack", release=Release.ON_ACK, emit=Emit.TO_SERVER, asks_peer=False),
     )
 }
 

@@ -67,6 +67,7 @@ FIELDS: tuple[Field, ...] = (
 
 HEADER_BYTES = sum(field.bits for field in FIELDS) // 8
 ENCAPSULATION_BYTES = 14 + 20 + 8  # Ethernet, IPv4, UDP
+WIRE_OVERHEAD_BYTES = 24  # what a frame takes of a cable beside itself: preamble, start of frame, FCS, gap
 LANE_COUNTS = (0, 64, 256)  # builds of the P4 program; 0 carries no payload and is for virtual time
 
 # The exponent that says "this fragment holds a value that no scale of int32 fits": see docs/protocol.md.

@@ -127,7 +127,7 @@ struct row_t {
     timestamp_us_t time_us;   // of the last contribution
 }
 
-// The job's entry in the policy table: five knobs and where things are.
+// The job's entry in the policy table: its knobs and where things are.
 struct policy_t {
     job_index_t        job_index;
     bit<1>             aggregates; // 0: the PS does all the work

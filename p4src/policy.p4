@@ -35,7 +35,7 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
         } else if (meta.owner.known == 0) {
             set(Verdict.RECLAIM);
         } else {
-            // Another's row. Release on reuse: a worker sends seq + 2 windows only after every worker has seq's sum,
+            // Another's row. Release on reuse: a worker sends seq + 2 spans only after every worker has seq's sum,
             // also where the PS completed it and the row did not.
             bool own_job = meta.row.owner[63:32] == meta.fragment[63:32];
             bool newer = (int<32>)(meta.fragment[31:0] - meta.row.owner[31:0]) > 0;

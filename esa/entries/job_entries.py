@@ -240,7 +240,7 @@ def owner_entry(job: InstalledJob) -> Entry:
 
 
 def policy_entry(job: InstalledJob) -> Entry:
-    """The five knobs, the rows, and where things are."""
+    """The knobs, the rows, and where things are."""
     key = job.key
     if job.pool is None or job.ttl_us is None:
         return Entry(POLICY, key, PASS_THROUGH, (job.index, job.group))

@@ -1,11 +1,11 @@
 """Which rows a job may use: a part of the memory, all of it with everybody else, or a slice of its own.
 
-- *placed*: as many rows as its window, where they are used least: of its own while there is room, then shared with jobs
-  that communicate little. That is the control plane's half of scheduling the memory; where jobs do meet, priorities
-  decide.
+- *placed*: as many rows as its span takes while there is room, a window's at least, where they are used least: of its
+  own, or shared with jobs that communicate little. That is the control plane's half of scheduling the memory; where
+  jobs do meet, priorities decide.
 - *shared*: one pool for all, on which each hashes its fragments.
-- *slice*: rows that nobody else has. Release on reuse needs two windows: a worker sends seq + window as soon as it has
-  seq, so a row is free again only two windows later.
+- *slice*: rows that nobody else has. Release on reuse needs two spans: a worker sends seq + span as soon as it has seq,
+  so a row is free again only two spans later.
 
 Placed and shared pools may overlap each other; a slice overlaps nothing.
 """
@@ -149,18 +149,6 @@ def _holders(claims: Iterable[Claim]) -> list[Claim]:
 def _no_room(name: str, wanted: str, taken: Iterable[Claim], rows: int) -> BadInput:
     holders = ", ".join(f"{rows_text(other.pool)} of job {other.name}" for other in taken) or "none taken"
     return BadInput(f"pool: job {name}: no room for {wanted} in {rows} rows ({holders})")
-
-
-def plan(requests: Sequence[tuple[str, Policy, int]], rows: int) -> list[Pool]:
-    """Pools for several new jobs of one switch, each (name, policy, window): slices first, then those that overlap."""
-    pools: dict[int, Pool] = {}
-    claims: list[Claim] = []
-    for kind in ("slice", "shared", "placed", "none"):
-        for position, (name, policy, window) in enumerate(requests):
-            if policy.pool == kind:
-                pools[position] = allocate(name, policy, window, claims, rows)
-                claims.append(Claim(name, kind, pools[position]))
-    return [pools[position] for position in range(len(requests))]
 
 
 def _overlap(a: Pool, b: Pool) -> bool:

@@ -35,7 +35,7 @@ def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | Non
 def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, Any]:
     """What `worker_state` is called with. Ranks count over all racks."""
     rack, bit = job.place(rank)
-    return {**_both(job), "rank": bit, "rack": rack, "timers": timers}
+    return {**_both(job), "span": job.reach, "rank": bit, "rack": rack, "timers": timers}
 
 
 def server_settings(job: Run, timers: Timers = _TIMERS) -> dict[str, Any]:
@@ -59,7 +59,7 @@ def _both(job: Run) -> dict[str, Any]:
         "job": job.job,
         "epoch": job.epoch,
         "window": job.window,
-        "span": job.reach,
+        "max_span": job.max_reach,
         "lanes": job.lanes,
         "give_up_s": job.give_up_s,
         "wait_limit_s": job.wait_limit_s,

@@ -360,14 +360,18 @@ def _send_result(state: ServerState, slot: int, seq: int, worker: int) -> None:
 
 @native
 def _on_miss(state: ServerState, seq: int, now_ns: int) -> None:
-    """Count a switch that holds nothing. When none does, query the workers (after the first round the timer does)."""
+    """Count a switch that holds nothing. When none does, query the workers (after the first round the timer does).
+
+    Where a peer was asked with the switches, it has the first word.
+    """
     slot = seq & (len(state.entry) - 1)
     entry = state.entry[slot]
     if entry["state"] == EntryState.OPEN and entry["seq"] == seq:
         state.counter[0]["misses"] += 1
         entry["misses"] += 1
         sample_switch_rtt(state, entry, now_ns)
-        if entry["misses"] == state.server[0]["switches"] and entry["query_rounds"] == 1:
+        none_holds_any = entry["misses"] == state.server[0]["switches"]
+        if none_holds_any and entry["query_rounds"] == 1 and entry["queried_ns"] == 0:
             enqueue(state, seq, p.QUERY, MISSING)
             entry["queried_ns"] = entry["last_timeout_ns"] = now_ns
             entry["query_sampled"] = 0

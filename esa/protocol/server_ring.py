@@ -171,7 +171,7 @@ def server_state(
     epoch: int,
     workers_per_rack: Sequence[int],
     window: int,
-    span: int | None = None,
+    max_span: int | None = None,
     lanes: int,
     switches: int = 1,
     unicast: bool = False,
@@ -184,16 +184,16 @@ def server_state(
 ) -> ServerState:
     """A PS that has heard nothing.
 
-    workers_per_rack: at most 32 racks of 1..32 workers. window, span: the workers', as largest. switches: how many are
-    reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
+    workers_per_rack: at most 32 racks of 1..32 workers. window, max_span: the workers', as largest. switches: how many
+    are reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
     members that are silent, seconds. wait_limit_s: for those that live, seconds. held_resends: how many RESENDs are
     held apart at a time; what does not fit is added at once.
     """
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
         raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
-    span = window if span is None else span
-    slots = ring_slots(span)
+    max_span = window if max_span is None else max_span
+    slots = ring_slots(max_span)
     held_resends = max(2 * window, 16) if held_resends is None else held_resends
     state = ServerState(
         server=np.zeros(1, _SERVER),
@@ -217,7 +217,7 @@ def server_state(
     server["job"], server["epoch"] = job, epoch
     server["multiplier"], server["salt"] = index_parameters(job, epoch)
     server["workers"] = sum(workers_per_rack)
-    server["retention_seqs"] = 2 * span
+    server["retention_seqs"] = 2 * max_span
     server["give_up_ns"], server["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
     server["next_deadline_ns"] = NEVER
     server_change_policy(

@@ -125,7 +125,7 @@ def _on_query(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int)
     if not worker["failed"]:
         worker["last_query_ns"] = now_ns
     if seq >= worker["snd_nxt"]:
-        if seq >= worker["snd_nxt"] + worker["span"]:
+        if seq >= worker["snd_nxt"] + worker["max_span"]:
             return  # no peer can be as far as that
         state.bypass_seq[seq & mask] = seq
         if early:

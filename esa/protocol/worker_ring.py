@@ -1,12 +1,12 @@
 """A worker's state: a ring of fragments, its own until the result comes, then the result.
 
-One slot per seq, `slots` of them (a power of two, at least four windows). A slot holds the worker's own fragment
+One slot per seq, `slots` of them (a power of two, at least four spans). A slot holds the worker's own fragment
 until the result comes, then the result, until no peer can need it:
 
     kept for peers | snd_una: lowest without a result ... snd_nxt: first not yet sent ... write_seq: first not yet given
 
-A worker sends seq only when it has every result up to seq - window, so a peer that lacks a result lacks one of the
-last window; two windows are kept. A result ends its fragment whatever aggregator, partial or path made it: only the
+A worker sends seq only when it has every result up to seq - span, so a peer that lacks a result lacks one of the
+last span; two spans are kept, of the longest that any worker may have. A result ends its fragment whatever aggregator, partial or path made it: only the
 first one counts.
 """
 
@@ -39,6 +39,7 @@ _WORKER = np.dtype(
         ("salt", np.int64),
         ("max_window", np.int64),  # fragments in flight, at most
         ("span", np.int64),  # snd_nxt - snd_una, at most
+        ("max_span", np.int64),  # of any worker of the job, whatever policy and rows it knows of
         ("min_reo_wnd_ns", np.int64),  # an overtaken fragment is resent no sooner
         ("give_up_ns", np.int64),  # silence of a peer, or of the PS, at most
         ("wait_limit_ns", np.int64),  # without a result, at most, while those missing live
@@ -132,6 +133,7 @@ def worker_state(
     rack: int = 0,
     window: int,
     span: int | None = None,
+    max_span: int | None = None,
     lanes: int,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
@@ -141,7 +143,7 @@ def worker_state(
     """Make a worker that has sent nothing. `rank` is its bit in bitmap0 (within its rack), `rack` that in bitmap1.
 
     window: fragments in flight, at most. span: by how many it is ahead of the oldest without a result, at most; the
-    window if left out.
+    window if left out. max_span: the largest span of any worker of the job; this one's if left out.
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     """
     if window < 1:
@@ -149,7 +151,8 @@ def worker_state(
     span = window if span is None else span
     if span < window:
         raise ValueError(f"span: {span} fragments; at least the window's {window}")
-    slots = ring_slots(span)
+    max_span = span if max_span is None else max_span
+    slots = ring_slots(max_span)
     state = WorkerState(
         worker=np.zeros(1, _WORKER),
         fragment=np.zeros(slots, _FRAGMENT),
@@ -162,7 +165,7 @@ def worker_state(
     worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
     worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
     worker["max_window"] = worker["cwnd"] = window
-    worker["span"] = span
+    worker["span"], worker["max_span"] = span, max_span
     for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end"):
         worker[name] = first_seq
     worker["probe_size"] = 1
@@ -192,7 +195,7 @@ def worker_room(state: WorkerState) -> int:
     """Return how many fragments `worker_feed` takes now."""
     worker = state.worker[0]
     return int(
-        min(worker["snd_una"] - 2 * worker["span"], worker["read_seq"]) + len(state.fragment) - worker["write_seq"]
+        min(worker["snd_una"] - 2 * worker["max_span"], worker["read_seq"]) + len(state.fragment) - worker["write_seq"]
     )
 
 

@@ -17,14 +17,14 @@ from esa.sim.fabric.switches import Switches, new_switches
 from esa.sim.fabric.wiring import wire
 from esa.sim.job_programs import programs_of
 from esa.sim.loop import OUT_PACKETS, SCALARS, SPARE_BUFFERS, SimState
-from esa.sim.plan import WIRE_OVERHEAD_BYTES, Plan, SimulatedJob
+from esa.sim.plan import Plan, SimulatedJob
 from esa.sim.ranks import Ranks, join_ranks
 from esa.sim.transport.connections import Pair, new_connections
 from esa.sim.transport.endpoints import join_servers, join_workers
 from esa.sim.transport.ring import new_rings
 from esa.sim.transport.states import server_room, worker_room
 from esa.switch.runtime.pipeline import Pipeline
-from esa.wire import packet_bytes
+from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
 
 _EVENTS = 4096
 _POOL = 2 * SPARE_BUFFERS

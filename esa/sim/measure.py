@@ -20,7 +20,7 @@ _OWNER = "EsaIngress.aggregation.row_owner"
 _JOB_SHIFT, _EPOCH_SHIFT, _EPOCH_MASK = np.uint64(48), np.uint64(32), np.uint64(0xFFFF)  # owner: job, epoch, seq
 
 
-def rows_in_use(plan: Plan) -> int:
+def rows_to_use(plan: Plan) -> int:
     """Rows of each switch that jobs may use."""
     pools = [job.pool for job in plan.jobs if job.sums_in_network and policy(job.policy).pool != "none"]
     shared = program(plan.lanes).aggregators if plan.rows is None else plan.rows
@@ -32,7 +32,7 @@ class Sampler:
 
     def __init__(self, plan: Plan, control: Control, pipelines: list[Pipeline]) -> None:
         self._pipelines = pipelines
-        self._rows = rows_in_use(plan) * len(pipelines)
+        self._rows = rows_to_use(plan) * len(pipelines)
         self._control = control
         self._series: list[tuple[float, int, int, int, int, float, int]] = []
 

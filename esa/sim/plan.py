@@ -20,14 +20,13 @@ from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.protocol.timers import Timers
-from esa.sim.engine.lines import MIN_RATE_BPS, WIRE_OVERHEAD_BYTES
+from esa.sim.engine.lines import MIN_RATE_BPS
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket
 from esa.workloads.program import ORDERS, Program
 
 __all__ = [
     "SERIES",
-    "WIRE_OVERHEAD_BYTES",
     "Fabric",
     "HostCosts",
     "JobOutcome",

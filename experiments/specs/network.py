@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from experiments.specs.keys import MAX_PORTS, MAX_RACKS, Finite, key
 from experiments.specs.rate import Rate
 
+VIRTUAL_DELAY_US = 1.0  # of a cable, where a scenario says nothing
 _RackSize = Annotated[int, Field(ge=1, le=MAX_PORTS)]
 _DELAY = {"unit": "us", "ge": 0, "le": 1_000_000}
 
@@ -40,7 +41,7 @@ class Network(Finite):
     delay_us: float | None = key(
         "of a host's cable; live, ESA's packets wait as long at the hosts' ends",
         None,
-        absent="1 in virtual time, nothing beyond the machine's own live",
+        absent=f"{VIRTUAL_DELAY_US:g} in virtual time, nothing beyond the machine's own live",
         **_DELAY,
     )
     queue_packets: int | None = key(

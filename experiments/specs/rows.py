@@ -56,6 +56,26 @@ def assign_pools(wishes: Sequence[RowWish], rows: int, rows_of_switch: int) -> d
     return pools
 
 
+def side_by_side(windows: Sequence[int], rows: int, least: int) -> list[int]:
+    """Windows, the largest of them cut, to powers of two, until each has rows of its own.
+
+    As they are where one would be cut below `least`: a window that leaves its link idle costs more than rows that are
+    shared.
+    """
+    cut = [min(window, rows) for window in windows]
+    while sum(map(rows_of_window, cut)) > rows:
+        largest = max(range(len(cut)), key=cut.__getitem__)
+        cut[largest] = rows_of_window(cut[largest]) // 2
+        if cut[largest] < least:
+            return [min(window, rows) for window in windows]
+    return cut
+
+
+def rows_of_window(window: int) -> int:
+    """Of a pool: a power of two."""
+    return 1 << (window - 1).bit_length()
+
+
 def check_rows(aggregators: int | None, rows_of_switch: int, lanes: int) -> None:
     """ValueError unless the rows that jobs share are some of those there are, and a power of two."""
     if aggregators is None:

@@ -9,6 +9,7 @@ section of its own, which the other disregards. `to_toml` gives the scenario as 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -16,11 +17,11 @@ from typing import Any
 
 from pydantic import field_validator, model_validator
 
-from esa.entries.pools import placed_size
-from esa.job import Pool
+from esa.job import MAX_SPAN, Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
+from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
 from experiments.specs.arrivals import Arrivals, drawn_jobs, jobs_of_trace
 from experiments.specs.backends import Live, Virtual
 from experiments.specs.faults import FaultSpec, dump_faults, link_faults
@@ -29,8 +30,8 @@ from experiments.specs.former_keys import check_former_keys
 from experiments.specs.jobs import INA, TRANSPORTS, JobSettings, JobSpec, known_policy, known_transport
 from experiments.specs.keys import MAX_JOBS, Finite, Name, key
 from experiments.specs.models import KNOWN_MODELS, ModelSpec
-from experiments.specs.network import Network
-from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window
+from experiments.specs.network import VIRTUAL_DELAY_US, Network
+from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window, rows_of_window, side_by_side
 from experiments.specs.timers import TimerSpec
 from experiments.specs.toml_files import ScenarioError, dump_toml, parse_toml, read_toml, validated
 
@@ -200,7 +201,14 @@ class Scenario(Finite):
 
     def _wishes(self) -> list[RowWish]:
         return [
-            RowWish(job.name, self.policy_of(job), self.pool_kind(job), job.window, job.pool) for job in self.job_specs
+            RowWish(
+                job.name,
+                self.policy_of(job),
+                self.pool_kind(job),
+                self._placed_windows.get(job.name, job.window),
+                job.pool,
+            )
+            for job in self.job_specs
         ]
 
     def policy_of(self, job: JobSpec) -> str:
@@ -218,9 +226,21 @@ class Scenario(Finite):
         return policy(self.policy_of(job)).pool if self.has_server(job) else "none"
 
     @cached_property
-    def placed_jobs(self) -> int:
-        """Jobs whose rows the control plane places."""
-        return sum(self.pool_kind(job) == "placed" and job.pool is None for job in self.job_specs)
+    def _placed_windows(self) -> dict[str, int]:
+        """By the name of a job whose rows the control plane places, its window: cut where that keeps jobs apart.
+
+        Twice what a link and a round trip hold are enough for any window.
+        """
+        placed = [job for job in self.job_specs if self.pool_kind(job) == "placed" and job.pool is None]
+        windows = side_by_side([job.window for job in placed], self.rows, 2 * self._round_trip_fragments)
+        return {job.name: window for job, window in zip(placed, windows, strict=True)}
+
+    @property
+    def _round_trip_fragments(self) -> int:
+        """How many fragments a link sends in the shortest round trip: four cables, each with its delay."""
+        fragment_s = 8 * (packet_bytes(self.lanes) + WIRE_OVERHEAD_BYTES) / self.network.rate
+        delay_us = VIRTUAL_DELAY_US if self.network.delay_us is None else self.network.delay_us
+        return math.ceil(4 * (1 + 1e-6 * delay_us / fragment_s))
 
     def span(self, job: JobSpec) -> int | None:
         """As in `esa.job.Job`: what the policy allows where the windows of all placed jobs have rows of their own.
@@ -230,14 +250,16 @@ class Scenario(Finite):
         if job.span is not None:
             return job.span
         knobs = policy(self.policy_of(job))
-        if self.pool_kind(job) != "placed" or job.pool is not None:
+        if job.name not in self._placed_windows:
             return None
+        roomy = sum(map(rows_of_window, self._placed_windows.values())) <= self.rows
         window = self.window(job)
-        roomy = self.placed_jobs * placed_size(knobs, window, self.rows, self.placed_jobs) <= self.rows
-        return knobs.windows_ahead * window if roomy else window
+        return min(knobs.windows_ahead * window, MAX_SPAN) if roomy else window
 
     def window(self, job: JobSpec) -> int:
         """Fragments in flight per worker: the job's window, or what its pool has room for."""
+        if job.name in self._placed_windows:
+            return self._placed_windows[job.name]
         return fitting_window(job.window, self.pool_kind(job), self.pools[job.name])
 
     def host_names(self) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from esa.fabric import leaf_spine
 from esa.net.impairment import LinkFaults
-from esa.sim.plan import WIRE_OVERHEAD_BYTES, Fabric, HostCosts, Link
-from esa.wire import packet_bytes
+from esa.sim.plan import Fabric, HostCosts, Link
+from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
+from experiments.specs.network import VIRTUAL_DELAY_US
 from experiments.specs.scenario import Scenario
 
 QUEUE_PACKETS = 4096
-DELAY_US = 1.0
 _US = 1000
 
 
@@ -30,7 +30,7 @@ def wire_rate_bps(scenario: Scenario, rate_bps: float) -> float:
 def cable(scenario: Scenario) -> tuple[float, float]:
     """(bits/s, us) of a cable between a host and its switch."""
     network = scenario.network
-    delay_us = DELAY_US if network.delay_us is None else network.delay_us
+    delay_us = VIRTUAL_DELAY_US if network.delay_us is None else network.delay_us
     return wire_rate_bps(scenario, network.rate), delay_us
 
 

@@ -92,7 +92,7 @@ def test_a_session(esactl: Esactl, job_file: Path, tmp_path: Path, controller: C
     assert "10.0.0.2:20001" in esactl("job", "show", "alpha")
 
     assert esactl("policy", "set", "alpha", "atp") == "alpha: atp, rows 0..4095\n"
-    assert esactl("policy", "set", "alpha", "switchml", "--window", "10") == "alpha: switchml, rows 7936..8191\n"
+    assert esactl("policy", "set", "alpha", "switchml", "--window", "10") == "alpha: switchml, rows 4096..8191\n"
     assert esactl("policy", "set", "alpha", "esa", "--pool", "64:64") == "alpha: esa, rows 64..127\n"
     assert controller.jobs()[0].policy.name == "esa"
 

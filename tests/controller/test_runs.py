@@ -245,7 +245,7 @@ def test_a_run_keeps_everything_of_its_job_but_the_epoch(controller: Controller,
     controller.add_job(make_job())
     controller.add_job(make_job("beta", 2))
     changed = controller.set_policy("alpha", name, pool=None if name != "switchml" else make_job().pool.model_copy(
-        update={"base": 4096, "size": 1024}))  # fmt: skip
+        update={"base": 4096, "size": 4096}))  # fmt: skip
     beta = controller.find("beta")
     hosts, groups = controller.hosts(), contents(controller.switch)[1]
     new = controller.start_run("alpha")

@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from controller import BadInput
-from esa.entries.pools import Claim, allocate, check, placed_size, plan, slice_size
+from esa.entries.pools import Claim, allocate, check, placed_size, slice_size
 from esa.job import Pool
-from esa.policy import POLICIES
+from esa.policy import POLICIES, Policy
 
 ROWS = 8192
 PLACED, SHARED, SLICE, NONE = (POLICIES[name] for name in ("esa", "atp", "switchml", "ps"))
@@ -120,15 +120,14 @@ def test_no_room_names_the_holders() -> None:
     st.lists(st.tuples(st.sampled_from([PLACED, SHARED, SLICE, NONE]), st.integers(1, 1024)), min_size=1, max_size=6),
     st.sampled_from([4096, 8192, 65536]),
 )
-def test_what_is_planned_passes_every_check(requests: list[tuple[object, int]], rows: int) -> None:
-    named = [(f"job{n}", policy, window) for n, (policy, window) in enumerate(requests)]
+def test_what_is_allocated_passes_every_check(requests: list[tuple[Policy, int]], rows: int) -> None:
+    claims: list[Claim] = []
     try:
-        pools = plan(named, rows)  # type: ignore[arg-type]
+        for number, (policy, window) in enumerate(sorted(requests, key=lambda request: request[0].pool != "slice")):
+            name = f"job{number}"
+            claims.append(Claim(name, policy.pool, allocate(name, policy, window, claims, rows)))
+            check(claims[-1], claims[:-1], rows, window)
     except BadInput as error:
         assert "no room" in str(error)  # noqa: PT017 - both outcomes are right, depending on the sizes
         return
-    claims = [Claim(name, policy.pool, pool) for (name, policy, _), pool in zip(named, pools, strict=True)]  # type: ignore[attr-defined]
-    for position, (_, _, window) in enumerate(named):
-        check(claims[position], claims[:position] + claims[position + 1 :], rows, window)
-    shared = {made.pool for made in claims if made.kind == "shared"}
-    assert len(shared) <= 1
+    assert len({made.pool for made in claims if made.kind == "shared"}) <= 1

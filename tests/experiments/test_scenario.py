@@ -106,9 +106,15 @@ def test_shared_pools_are_one_and_slices_share_its_rows(tmp_path: Path) -> None:
 
 
 def test_placed_pools_are_side_by_side_while_there_is_room_for_their_windows(tmp_path: Path) -> None:
-    scarce = load(tmp_path, LIVE, policy="esa")  # windows of 48 and 16
-    assert scarce.pools == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=16)}
-    assert [scenario_span(scarce, k) for k in range(2)] == [48, 128]
+    # Windows of 48 and 16, and 64 rows. In a round trip a link sends 5 fragments.
+    cut = load(tmp_path, LIVE, policy="esa")
+    assert [cut.window(job) for job in cut.jobs] == [32, 16]
+    assert cut.pools == {"a": Pool(base=0, size=32), "b": Pool(base=32, size=32)}
+    assert [scenario_span(cut, k) for k in range(2)] == [256, 128]
+    far = load(tmp_path, LIVE.replace('rate = "20 Mb/s"', 'rate = "20 Mb/s"\ndelay_us = 1000.0'), policy="esa")
+    assert [far.window(job) for job in far.jobs] == [48, 16]  # half of either would leave links idle
+    assert far.pools == {"a": Pool(base=0, size=64), "b": Pool(base=0, size=16)}
+    assert [scenario_span(far, k) for k in range(2)] == [48, 16]
     ample = load(tmp_path, LIVE.replace("aggregators = 64", "aggregators = 1024"), policy="esa")
     assert ample.pools == {"a": Pool(base=0, size=512), "b": Pool(base=512, size=128)}
     assert [scenario_span(ample, k) for k in range(2)] == [8 * 48, 8 * 16]
@@ -124,10 +130,10 @@ def test_a_window_fits_its_pool(tmp_path: Path) -> None:
     # A slice holds two versions of each fragment in flight.
     windows = {
         policy: [scenario.window(job) for job in scenario.jobs]
-        for policy in ("esa", "switchml", "ps")
+        for policy in ("atp", "switchml", "ps")
         for scenario in [load(tmp_path, LIVE.replace("aggregators = 64", "aggregators = 32"), policy=policy)]
     }
-    assert windows == {"esa": [32, 16], "switchml": [8, 8], "ps": [48, 16]}
+    assert windows == {"atp": [32, 16], "switchml": [8, 8], "ps": [48, 16]}
 
 
 def test_gloo_takes_no_rows(tmp_path: Path) -> None:

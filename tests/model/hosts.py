@@ -29,7 +29,7 @@ from esa.protocol import (
 from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
 from esa.protocol.server_ring import EntryState
 from tests.model import truth
-from tests.model.checks import check_sum
+from tests.model.checks import RuleError, check_sum
 from tests.model.plan import GIVE_UP_S, SHARED, TIMERS, TTL_US, JobPlan
 from tests.model.rows import Header
 from tests.p4 import traffic
@@ -172,6 +172,16 @@ class WorkerHost(Host):
             for i in range(count):
                 self.world.emit(self, self.run.job.server, self.out[i].tobytes())
             more = self.wake_ns <= now_ns
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
+        """No more than a window is in flight, nothing is farther ahead than the span, and the count is right."""
+        worker, ring = self.state.worker[0], self.state.fragment
+        sent = range(int(worker["snd_una"]), int(worker["snd_nxt"]))
+        in_flight = sum(not ring[seq & len(ring) - 1]["acked"] for seq in sent)
+        if in_flight != worker["in_flight"] or in_flight > worker["max_window"] or len(sent) > worker["span"]:
+            figures = f"{in_flight} of {len(sent)} are in flight, counted as {worker['in_flight']}"
+            raise RuleError("window and span", f"{self.name}: {figures}")
 
     def _feed(self) -> None:
         while self.fed < self.wanted:

@@ -131,6 +131,8 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
             row.flags | packet.flags & Flag.ECN,
             now_us,
         )
+        if only_adds and added.bitmap != full:
+            return Rule("ADD, resent", added, None)
         if added.bitmap == full:
             freed = added._replace(bitmap=0, flags=added.flags | (KEPT if keeps else 0))
             return Rule("ADD, complete", added if held else freed, whole_sum)

@@ -37,7 +37,7 @@ def test_a_ps_reminds_the_jobs_switches_and_without_any_is_patient_and_answers_e
         "switches": switches,
         "unicast": switches == 0,
         "release_on_ack": policy in ("atp", "esa-ack"),
-        "asks_peer": policy.startswith("esa") and policy != "esa-paper",
+        "asks_peer": policy.startswith("esa") and policy not in ("esa-paper", "esa-ack"),
         "timers": TIMERS if switches else WITHOUT_ROWS,
     }
 
@@ -57,3 +57,23 @@ def test_windows_lanes_and_limits_are_the_jobs():
         assert state.lane.shape[1] == job.lanes
         assert (int(me["job"]), int(me["epoch"])) == (job.job, job.epoch)
         assert (int(me["give_up_ns"]), int(me["wait_limit_ns"])) == (3_000_000_000, 5_000_000_000)
+
+
+def test_rings_are_as_large_as_any_policy_needs_and_spans_are_the_policys() -> None:
+    """Who comes back while another policy is on must still have what the others may ask for."""
+    pool = Pool(base=0, size=4096)
+    for policy, span in (("esa", 512), ("atp", 64), ("ps", 64), ("esa-paper", 64)):
+        run = one_rack(policy).model_copy(update={"window": 64, "pool": pool})
+        worker, server = worker_of_job(run, 0), server_of_job(run)
+        assert (worker.worker[0]["span"], worker.worker[0]["max_span"]) == (span, 512)
+        assert (len(worker.fragment), len(server.entry)) == (2048, 2048)
+        assert server.server[0]["retention_seqs"] == 1024
+    fixed = one_rack("esa").model_copy(update={"window": 64, "span": 100})
+    assert (fixed.reach, fixed.max_reach) == (100, 100)
+
+
+def test_a_run_may_be_under_a_policy_that_its_file_has_no_rows_for() -> None:
+    job = one_rack("esa").description  # on 8 rows
+    assert job.model_copy(update={"policy": "switchml", "window": 8}).run(3).policy == "switchml"
+    with pytest.raises(ValueError, match="window: 8 fragments need a slice of 16 rows"):
+        type(job)(**{**dict(job), "policy": "switchml", "window": 8})

@@ -57,6 +57,16 @@ def test_where_nothing_but_resends_came_one_who_has_not_resent_is_asked_with_the
     assert values(s) == [70]
 
 
+def test_where_a_peer_was_asked_a_miss_asks_nobody_else():
+    s = server(asks_peer=True)
+    s.gradient(2, 5, 7, flags=Flag.RESEND)
+    s.send()
+    assert s.wait() == [(REM, 5, SWITCH), (Q, 5, 0)]
+    miss(s, 5)
+    assert s.send() == []
+    assert s.wait() == [(REM, 5, SWITCH), (Q, 5, 0), (Q, 5, 1)]  # the second round asks all that are missing
+
+
 def test_no_peer_is_asked_where_a_part_of_the_sum_is_here():
     s = server(asks_peer=True)
     s.partial(0b001, 5, 7, source=SWITCH)

@@ -23,9 +23,15 @@ def end_hosts(first_seq: int = 0, outbox: int = OUT_PACKETS, held_resends: int |
     """first_seq: of every job; outbox: packets that one call of a state machine may send; held_resends: of a PS."""
 
     def server_room(plan: Plan, number: int, workers_per_rack: Sequence[int]) -> ServerState:
-        window, lanes = plan.jobs[number].window, plan.lanes
+        job, lanes = plan.jobs[number], plan.lanes
         return server_state(
-            job=1, epoch=0, workers_per_rack=workers_per_rack, window=window, lanes=lanes, held_resends=held_resends
+            job=1,
+            epoch=0,
+            workers_per_rack=workers_per_rack,
+            window=job.window,
+            max_span=job.reach,
+            lanes=lanes,
+            held_resends=held_resends,
         )
 
     with pytest.MonkeyPatch.context() as patch:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from esa.policy import POLICIES
+from esa.policy import POLICIES, Release
 from esa.sim import Fabric, Outcome, SimulatedJob, simulate
 from tests.sim.plans import WIRE_BYTES, bad_links, bucket, fragments, job, leaf_spine, ns, plan, rack
 from tests.sim.tap import final_state
@@ -41,7 +41,7 @@ def test_taken_rows_are_as_many_as_useful_ones_or_more(name: str) -> None:
     series = outcome.series
     assert (series["taken"] >= series["useful"]).all()
     assert series["taken"].any() == series["useful"].any() == (name != "ps")
-    held = POLICIES[name].release.name != "ON_COMPLETION"
+    held = POLICIES[name].release in (Release.ON_ACK, Release.ON_REUSE)
     assert (series["taken"] > series["useful"]).any() == (held and name != "ps")
     rows = max(asked.pool.base + asked.pool.size for asked in jobs)
     assert series["taken"].max() <= rows

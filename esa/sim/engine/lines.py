@@ -20,7 +20,6 @@ from esa.sim.engine.events import Events, push
 
 NONE = -1
 PS_PER_NS = 1000
-WIRE_OVERHEAD_BYTES = 24  # preamble, start of frame, FCS, gap between frames
 BYTE_BITS = 16  # of a picosecond's fraction, in `byte_time`
 MIN_RATE_BPS = 1000.0  # slower, and a jumbo frame's time does not fit in 64 bits
 

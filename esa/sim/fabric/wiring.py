@@ -128,11 +128,16 @@ class Control:
         return job
 
     def _pool(self, spec: SimulatedJob) -> Pool:
-        """A job's own, or what the jobs that run now leave it."""
+        """A job's own, or what the jobs that run now, and slices of those that are to come, leave it."""
         if spec.pool is not None:
             return spec.pool
         running = [(self._plan.jobs[number], self._jobs[number]) for number in self._counted_before]
         claims = [Claim(job.name, policy(job.policy).pool, job.pool, other.demand) for other, job in running]
+        claims += [
+            Claim(other.name, "slice", other.pool)
+            for number, other in enumerate(self._plan.jobs)
+            if number not in self._jobs and other.pool is not None and policy(other.policy).pool == "slice"
+        ]
         return allocate(spec.name, policy(spec.policy), spec.window, claims, self._rows, self._placed)
 
     def remove(self, number: int) -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from esa.fabric import Node
 from esa.native import native_uncounted as native
-from esa.sim.engine.lines import WIRE_OVERHEAD_BYTES, PacketPool
+from esa.sim.engine.lines import PacketPool
 from esa.sim.transport.flow import (
     BYTES,
     DATA,
@@ -23,6 +23,7 @@ from esa.sim.transport.flow import (
     Flows,
     new_flows,
 )
+from esa.wire import WIRE_OVERHEAD_BYTES
 
 SENDS, RING, BACKGROUND = 0, 1, 2  # what a flow carries: SENDs of a rank, a ring's chunks, traffic of no job
 

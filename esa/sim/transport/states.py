@@ -18,5 +18,5 @@ def server_room(plan: Plan, number: int, workers_per_rack: Sequence[int]) -> Ser
     """Room for the PS of job `number`, with as many racks as there can be."""
     job, lanes = plan.jobs[number], plan.lanes
     return server_state(
-        job=1, epoch=0, workers_per_rack=workers_per_rack, window=job.window, span=job.reach, lanes=lanes
+        job=1, epoch=0, workers_per_rack=workers_per_rack, window=job.window, max_span=job.reach, lanes=lanes
     )

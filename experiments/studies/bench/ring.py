@@ -13,8 +13,8 @@ from esa.fabric import Link, shapes
 from esa.job import Pool
 from esa.protocol.timers import Timers
 from esa.sim import Fabric, Plan, SimulatedJob, simulate
-from esa.sim.plan import WIRE_OVERHEAD_BYTES
 from esa.sim.transport.flow import FlowOptions
+from esa.wire import WIRE_OVERHEAD_BYTES
 from esa.workloads.program import loop, mark, program, reduce, wait
 from experiments.studies.bench.allreduce import Setting, run
 from experiments.studies.bench.errors import BenchError

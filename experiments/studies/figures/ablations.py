@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 
+from esa.policy import POLICIES
 from experiments.studies.figures import draw
-from experiments.studies.figures.base import WINDOW, Effort, simulation
+from experiments.studies.figures.base import ROWS, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 from experiments.studies.figures.statistics import mean_interval, ratio_interval
 
+_JOBS = 8
 _ALL = ("ratio", "service", "layer")
 _HASHED = "rows by hash over all the memory"
 _ONE_WINDOW = "no farther ahead than a window"
@@ -64,8 +66,7 @@ def _points(effort: Effort) -> list[Point]:
                 policy,
                 seed,
                 hashed=name == _HASHED,
-                job={"priority": priority, "order": _order(condition)}
-                | ({"span": WINDOW} if name == _ONE_WINDOW else {}),
+                job={"priority": priority, "order": _order(condition), **_span(name, changed)},
                 **changed,
             ),
         )
@@ -73,6 +74,16 @@ def _points(effort: Effort) -> list[Point]:
         for condition, changed in CONDITIONS.items()
         for seed in effort.many_seeds
     ]
+
+
+def _span(variant: str, changed: Mapping[str, Any]) -> dict[str, int]:
+    """What a variant has in place of the scenario's span; rows by hash have ESA's."""
+    if variant == _ONE_WINDOW:
+        return {"span": WINDOW}
+    if variant == _HASHED:
+        roomy = changed.get("rows", ROWS) >= _JOBS * WINDOW
+        return {"span": POLICIES["esa"].windows_ahead * WINDOW if roomy else WINDOW}
+    return {}
 
 
 def _order(condition: str) -> str:
@@ -100,7 +111,7 @@ def _show(cells: Cells) -> Shown:
 
 def _notes(cells: Cells) -> list[str]:
     notes = [
-        f"{condition}: ATP / ESA without preemption, the gain of release on completion: "
+        f"{condition}: ATP / ESA without preemption: "
         f"{ratio_text(ratio_interval(_jct(cells, 'ATP', condition), _jct(cells, 'no preemption', condition)))}."
         for condition in CONDITIONS
     ]
