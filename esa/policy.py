@@ -1,4 +1,4 @@
-"""Policies: what a job's table entries set, and what its hosts do. ESA, ATP and SwitchML are settings of one program."""
+"""Policies: what a job's table entries say, and its hosts do. ESA, ATP and SwitchML are settings of one program."""
 
 from __future__ import annotations
 
@@ -41,12 +41,13 @@ class Emit(IntEnum):
 
 @dataclass(frozen=True)
 class Policy:
-    """One job's knobs; preempt, aging, release and emit are those of its entry. `pool` says whose rows they are, see `esa.entries.pools`:
+    """One job's knobs; preempt, aging, release and emit are those of its table entry.
 
-    "placed" (a part of the memory, its own while there is room), "shared" (all of it, with all others), "slice" (its
-    own in any case) or "none". `windows_ahead` bounds how far a worker is ahead of the oldest sum that it lacks, in
-    windows: beyond 1, one lost packet does not stop the others. `asks_peer`: a PS that knows nothing of a fragment but
-    that somebody lacks its sum asks a peer of theirs at once.
+    pool:          whose rows they are, see `esa.entries.pools`: "placed" (a part of the memory, its own while there is
+                   room), "shared" (all of it, with all others), "slice" (its own in any case) or "none"
+    windows_ahead: how far a worker is ahead of the oldest sum that it lacks, at most: beyond 1, one lost packet does
+                   not stop the others
+    asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
     """
 
     name: str

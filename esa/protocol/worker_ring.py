@@ -5,9 +5,9 @@ until the result comes, then the result, until no peer can need it:
 
     kept for peers | snd_una: lowest without a result ... snd_nxt: first not yet sent ... write_seq: first not yet given
 
-A worker sends seq only when it has every result up to seq - span, so a peer that lacks a result lacks one of the
-last span; two spans are kept, of the longest that any worker may have. A result ends its fragment whatever aggregator, partial or path made it: only the
-first one counts.
+A worker sends seq only when it has every result up to seq - span, so a peer that lacks a result lacks one of the last
+span; two spans are kept, of the longest that any worker may have. A result ends its fragment whatever aggregator,
+partial or path made it: only the first one counts.
 """
 
 from __future__ import annotations
