@@ -1,4 +1,4 @@
-# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | lint | bench | figures | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | lint | bench | figures | claims | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -23,7 +23,7 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs lint bench figures reality p4 stop clean
+.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs lint bench figures claims reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -93,6 +93,9 @@ bench: setup ## measure ratios side by side, against BMv2 where it is installed
 
 figures: setup ## every figure and table of the evaluation, in virtual time; QUICK=1 FIGURES="claim map"
 	@$(BIN)/esa figures $(FIGURES) $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
+
+claims: setup ## what is claimed of ESA against the figures, a line each; QUICK=1
+	@$(BIN)/esa claims $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
 
 reality: setup ## the same scenarios on Mininet and in virtual time, mean JCT side by side
 	@$(SUDO) $(BIN)/esa reality --results $(RESULTS)

@@ -34,6 +34,18 @@ def figures_command(
     make_figures(names or (), quick, results, jobs, document)
 
 
+@app.command("claims")
+def claims_command(
+    quick: Annotated[bool, typer.Option("--quick", help="Smaller models, fewer places and seeds.")] = False,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="Where `esa figures` keeps its simulations.")] = RESULTS,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
+) -> None:
+    """Hold what is claimed of ESA against the figures: a line each, exit status 1 if one falls short."""
+    from experiments.studies.figures.claims import check_claims
+
+    check_claims(quick, results, jobs)
+
+
 @app.command("reality")
 def reality_command(
     scenarios: Annotated[

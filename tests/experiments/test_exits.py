@@ -56,6 +56,7 @@ BAD = {
     "job new": (["--workers", ",", "--server", "10.0.0.1"], "workers: none given"),
     "job check": (["--device-id", "-1", "job.json"], "'--device-id'"),
     "figures": (["nosuch"], "unknown figure 'nosuch'; allowed: claim"),
+    "claims": (["map"], "unexpected extra argument"),
     "reality": (["--within", "2"], "within: 2; allowed: above 0, below 1"),
     "recovery": (["--repeats", "1"], "'--repeats'"),
     "soak": (["--minutes", "0"], "minutes: 0; allowed: above 0, at most 10,000"),

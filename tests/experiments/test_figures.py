@@ -22,6 +22,7 @@ from typer.testing import CliRunner
 from esa.report.records import JobSummary, Summary
 from experiments import cli
 from experiments.specs.scenario import Scenario
+from experiments.studies.figures import claims
 from experiments.studies.figures import make as command
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.catalogue import FIGURES
@@ -266,6 +267,30 @@ def test_a_documents_tables_are_those_of_the_figures(tmp_path: Path, monkeypatch
     refused = CliRunner().invoke(cli.app, ["figures", *arguments])
     assert refused.exit_code == 2
     assert "unknown figure 'mop'; allowed: claim, " in refused.stderr
+
+
+def test_claims_hold_or_fall_short_and_the_status_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "local_executor", lambda jobs: _executor(Made()))
+    done = CliRunner().invoke(cli.app, ["claims", "--quick", "--results", str(tmp_path)])
+    lines = [line for line in done.stdout.splitlines() if line.rstrip().endswith(("holds", "falls short"))]
+    assert len(lines) == 1 + 2 + 1 + 2 * 3
+    short = sum(line.rstrip().endswith("short") for line in lines)
+    assert done.exit_code == (1 if short else 0), done.output
+    assert (f"esa: {short} of {len(lines)} claims fall short: " in done.stderr) == bool(short)
+
+
+@pytest.mark.parametrize(
+    ("figure", "at_least", "holds"),
+    [
+        (Interval(1.4, 1.36, 1.44, 5), True, True),
+        (Interval(1.4, 1.34, 1.46, 5), True, False),
+        (Interval(1.2, 1.1, 1.3, 5), False, True),
+        (Interval(1.3, 1.2, 1.4, 5), False, False),
+        (Interval(math.nan, math.nan, math.nan, 5), False, False),
+    ],
+)
+def test_a_claim_holds_if_the_whole_interval_does(figure: Interval, at_least: bool, holds: bool) -> None:
+    assert claims.Found("", "", figure, 1.35, at_least).holds is holds
 
 
 def test_what_did_not_end_is_said_and_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

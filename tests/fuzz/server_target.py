@@ -16,7 +16,7 @@ RUN = inputs.run_number(JOB, EPOCH)
 SIZE = wire.HEADER_BYTES + 4 * LANES
 OUT = 3
 VARIANTS: list[dict] = [
-    {"workers_per_rack": [3]},
+    {"workers_per_rack": [3], "asks_peer": True, "max_span": 2 * WINDOW},
     {"workers_per_rack": [2, 1], "switches": 3, "held_resends": 1},
     {"workers_per_rack": [3], "switches": 0, "unicast": True},
     {"workers_per_rack": [3], "release_on_ack": True, "held_resends": 0, "timers": Timers(ask_ahead=0)},

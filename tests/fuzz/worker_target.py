@@ -10,6 +10,7 @@ from tests.fuzz import steps as inputs
 from tests.fuzz.machines import Machines
 
 JOB, EPOCH, RANK, WORKERS, WINDOW, LANES, FIRST = 5, 2, 1, 3, 4, 3, 2**32 - 6
+SPAN = 2 * WINDOW
 RUN = inputs.run_number(JOB, EPOCH)
 SIZE = wire.HEADER_BYTES + 4 * LANES
 OUT = 3
@@ -66,7 +67,7 @@ class _Worker:
     def __init__(self, machines: Machines):
         self.protocol = machines.protocol
         self.state = self.protocol.worker_state(
-            job=JOB, epoch=EPOCH, rank=RANK, window=WINDOW, lanes=LANES, first_seq=FIRST
+            job=JOB, epoch=EPOCH, rank=RANK, window=WINDOW, span=SPAN, lanes=LANES, first_seq=FIRST
         )
         self.me, self.counter = self.state.worker[0], self.state.counter[0]
         self.now_ns = 0
@@ -160,7 +161,7 @@ class _Worker:
         assert int(packet["version_kind"]) == wire.version_kind(Kind.GRADIENT)
         assert int(packet["flags"]) in (0, Flag.RESEND)
         assert lanes == inputs.honest_lanes(RUN, seq, [(0, RANK)], LANES).astype(">i4").tobytes()
-        assert seq < self.base + WINDOW, "sends beyond its window"
+        assert seq < self.base + SPAN, "sends beyond its span"
         if seq in self.sent:
             assert int(packet["flags"]) == Flag.RESEND, "sends a fragment twice as an original"
         self.sent.add(seq)

@@ -17,12 +17,11 @@ from matplotlib.figure import Figure as Canvas
 
 from esa.policy import POLICIES
 from experiments.studies.figures import draw
-from experiments.studies.figures.base import ROWS, WINDOW, Effort, simulation
+from experiments.studies.figures.base import JOBS, ROWS, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 from experiments.studies.figures.statistics import mean_interval, ratio_interval
 
-_JOBS = 8
 _ALL = ("ratio", "service", "layer")
 _HASHED = "rows by hash over all the memory"
 _ONE_WINDOW = "no farther ahead than a window"
@@ -81,7 +80,7 @@ def _span(variant: str, changed: Mapping[str, Any]) -> dict[str, int]:
     if variant == _ONE_WINDOW:
         return {"span": WINDOW}
     if variant == _HASHED:
-        roomy = changed.get("rows", ROWS) >= _JOBS * WINDOW
+        roomy = changed.get("rows", ROWS) >= JOBS * WINDOW
         return {"span": POLICIES["esa"].windows_ahead * WINDOW if roomy else WINDOW}
     return {}
 

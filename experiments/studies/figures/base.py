@@ -23,6 +23,7 @@ from experiments.virtual.check import check_virtual
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 HEAVY, LIGHT = "communication-heavy", "computation-heavy"
+JOBS = 8
 ROWS = 512
 WINDOW = 128
 WORKERS = 4

@@ -36,7 +36,7 @@ def _points(effort: Effort) -> list[Point]:
     return [*jct_memory.FIGURE.points(effort), *bounds]
 
 
-def _bound(cells: Cells) -> tuple[str, npt.NDArray[np.float64]]:
+def best_bound(cells: Cells) -> tuple[str, npt.NDArray[np.float64]]:
     """Whose it is, and its JCTs by seed."""
     found = {name: cells.values("jct_ms", candidate=name) for name in CANDIDATES}
     best = min(found, key=lambda name: float(np.nanmean(found[name])))
@@ -44,7 +44,7 @@ def _bound(cells: Cells) -> tuple[str, npt.NDArray[np.float64]]:
 
 
 def _show(cells: Cells) -> Shown:
-    best, bound = _bound(cells)
+    best, bound = best_bound(cells)
     rows: list[Row] = []
     for name in CANDIDATES:
         own = cells.values("jct_ms", candidate=name)
@@ -72,7 +72,7 @@ def _show(cells: Cells) -> Shown:
 
 def _draw(cells: Cells, canvas: Canvas) -> None:
     axes = canvas.subplots()
-    _, bound = _bound(cells)
+    _, bound = best_bound(cells)
     places = cells.places("place")
     every = []
     for policy in POLICIES:

@@ -61,6 +61,11 @@ def _compare(cells: Cells, rows: int) -> _Compared:
     )
 
 
+def best_ratio(cells: Cells, rows: int) -> Interval:
+    """ATP's mean JCT over ESA's, each with its best window."""
+    return _compare(cells, rows).ratio
+
+
 def _best_window(jct: dict[int, Interval]) -> int:
     known = {window: one.centre for window, one in jct.items() if one.known}
     return min(known, key=lambda window: known[window]) if known else WINDOW

@@ -39,7 +39,8 @@ def _points(effort: Effort) -> list[Point]:
     ]
 
 
-def _ratio(cells: Cells, other: str, jobs: int, rows: int) -> Interval:
+def ratio(cells: Cells, other: str, jobs: int, rows: int) -> Interval:
+    """Another policy's mean JCT over ESA's at a place, with the better of its windows."""
     place = {"jobs": jobs, "rows": rows}
     esa = cells.values("jct_ms", policy="esa", **place)
     found = [cells.values("jct_ms", policy=other, window=window, **place) for window in _WINDOWS[other]]
@@ -58,11 +59,11 @@ def _show(cells: Cells) -> Shown:
         for memory in cells.places("rows"):
             line = [f"{jobs}", f"{memory}"]
             for other in OTHERS:
-                ratio = _ratio(cells, other, jobs, memory)
-                sign = verdict(ratio)
+                here = ratio(cells, other, jobs, memory)
+                sign = verdict(here)
                 counts[other][sign] += 1
-                rows.append({"jobs": jobs, "rows": memory, "policy": other, "per_esa": ratio, "verdict": sign})
-                line.append(f"{ratio_text(ratio)} {sign}")
+                rows.append({"jobs": jobs, "rows": memory, "policy": other, "per_esa": here, "verdict": sign})
+                line.append(f"{ratio_text(here)} {sign}")
             lines.append(line)
     head = ["jobs", "rows", *(f"{draw.NAMES[other]} / ESA" for other in OTHERS)]
     notes = [f"ATP with the better of the windows {' and '.join(map(str, _WINDOWS['atp']))} at each place."]
@@ -87,14 +88,14 @@ def _draw(cells: Cells, canvas: Canvas) -> None:
 
 def _heat(axes: Axes, cells: Cells, other: str) -> AxesImage:
     jobs, memories = cells.places("jobs"), cells.places("rows")
-    ratios = [[_ratio(cells, other, count, rows) for rows in memories] for count in jobs]
-    heights = [[math.log2(ratio.centre) for ratio in line] for line in ratios]
+    ratios = [[ratio(cells, other, count, rows) for rows in memories] for count in jobs]
+    heights = [[math.log2(one.centre) for one in line] for line in ratios]
     norm = TwoSlopeNorm(0.0, -math.log2(_FARTHEST) / 2, math.log2(_FARTHEST))
     image = axes.imshow(heights, cmap="RdBu", norm=norm, aspect="auto", origin="lower")
     for y, line in enumerate(ratios):
-        for x, ratio in enumerate(line):
-            dark = ratio.known and not -0.6 < math.log2(ratio.centre) < 1.2
-            text = f"{ratio.centre:.2f}\n{verdict(ratio)}" if ratio.known else "?"
+        for x, one in enumerate(line):
+            dark = one.known and not -0.6 < math.log2(one.centre) < 1.2
+            text = f"{one.centre:.2f}\n{verdict(one)}" if one.known else "?"
             axes.text(x, y, text, ha="center", va="center", fontsize=8, color="white" if dark else "black")
     axes.set_xticks(range(len(memories)), [str(rows) for rows in memories])
     axes.set_yticks(range(len(jobs)), [str(count) for count in jobs])
