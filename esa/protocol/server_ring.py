@@ -36,7 +36,6 @@ EARLY_QUERY = -4  # inside the outbox only: as MISSING, at first sight, before a
 UNKNOWN_SENDER = -1  # source of a packet that no member sent
 
 # Who answers has nothing to wait for, unlike what completes a fragment.
-_ANSWER_INITIAL_NS, _ANSWER_FLOOR_NS = 10_000_000, 2_000_000
 _TIMERS = Timers()
 
 _SERVER = np.dtype(
@@ -254,8 +253,8 @@ def server_change_policy(
     completion["initial_rto_ns"], completion["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
     completion["max_rto_ns"] = timers.patience_ceiling_ns
     for answers in (server["switch_rtt"], server["worker_rtt"]):
-        answers["initial_rto_ns"] = min(timers.patience_initial_ns, _ANSWER_INITIAL_NS)
-        answers["min_rto_ns"] = min(timers.patience_floor_ns, _ANSWER_FLOOR_NS)
+        answers["initial_rto_ns"] = min(timers.patience_initial_ns, timers.answer_initial_ns)
+        answers["min_rto_ns"] = min(timers.patience_floor_ns, timers.answer_floor_ns)
         answers["max_rto_ns"] = timers.patience_ceiling_ns
 
 

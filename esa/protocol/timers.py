@@ -18,6 +18,8 @@ class Timers:
     patience_initial_ns:  nanoseconds; from a PS's first sight of a fragment to its first question, at first
     patience_floor_ns:    nanoseconds; that time at least
     patience_ceiling_ns:  nanoseconds; between two questions about a fragment at most
+    answer_initial_ns:    nanoseconds; from a question, or a RESEND, to the next question, before an answer was measured
+    answer_floor_ns:      nanoseconds; that time at least
     ask_ahead:            workers; a PS asks at first sight of a preempted fragment if no more than these are missing
     ask_peer:             whether a PS whose policy has it so (`Policy.asks_peer`) asks a peer at once
     unhurried_initial_ns: nanoseconds; patience_initial_ns at least, where no switch holds rows of the job
@@ -31,6 +33,8 @@ class Timers:
     patience_initial_ns: int = 10_000_000
     patience_floor_ns: int = 2_000_000
     patience_ceiling_ns: int = 200_000_000
+    answer_initial_ns: int = 10_000_000
+    answer_floor_ns: int = 2_000_000
     ask_ahead: int = 4
     ask_peer: bool = True
     unhurried_initial_ns: int = 50_000_000

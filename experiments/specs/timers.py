@@ -25,6 +25,10 @@ class TimerSpec(Finite):
     )
     patience_floor_us: float | None = key("that time at least", None, **_US)
     patience_ceiling_us: float | None = key("between two questions about a fragment at most", None, **_US)
+    answer_initial_us: float | None = key(
+        "from a PS's question, or a RESEND, to its next question, before an answer was measured", None, **_US
+    )
+    answer_floor_us: float | None = key("that time at least", None, **_US)
     ask_ahead: int = key(
         "a PS asks at first sight of a preempted fragment if no more workers than these are missing",
         4,

@@ -61,6 +61,7 @@ def calibrated(scenario: Scenario, measured: Mapping[str, Measured]) -> Scenario
         worker_timers(scenario.timers), "overtaken"
     )
     data["timers"] |= _timers(server_timers(scenario.timers), "patience")
+    data["timers"] |= _timers(server_timers(scenario.timers), "answer")
     data["models"] = [_model(spec, measured[spec.name].computing_s) for spec in scenario.job_specs]
     data["jobs"] = [
         job | {"model": f"{job['name']}-measured", "jitter": measured[job["name"]].jitter} for job in data["jobs"]

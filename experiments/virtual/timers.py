@@ -25,14 +25,24 @@ def base_round_trip_ns(scenario: Scenario) -> int:
 def timers_of(spec: TimerSpec, round_trip_ns: int) -> Timers:
     """Timers for a network of that base round trip, except for those that the file sets.
 
-    An aggregate waits for the slowest worker, so a worker's time-out is many round trips. The other floors are parts of
-    one: what is measured (the shortest round trip and how much is overtaken in vain; how long answers take) lies above
-    them. ValueError where the file's do not lie in order.
+    An aggregate waits for the slowest worker, so a worker's time-out is many round trips, and so is a PS's patience with
+    what it sees for the first time. The other floors are parts of a round trip: what is measured (the shortest one, how
+    much is overtaken in vain, how long answers take) lies above them. ValueError where the file's do not lie in order.
     """
     rto = _in_order(spec, "rto", max(200 * _US, 20 * round_trip_ns), 1000 * _US, 20_000 * _US)
-    patience = _in_order(spec, "patience", max(1, round_trip_ns // 2), round_trip_ns, 5000 * _US)
+    patience = _in_order(spec, "patience", max(50 * _US, 2 * round_trip_ns), 500 * _US, 5000 * _US)
+    answer_initial_ns = round_trip_ns if spec.answer_initial_us is None else round(spec.answer_initial_us * _US)
+    answer_floor_ns = round_trip_ns // 2 if spec.answer_floor_us is None else round(spec.answer_floor_us * _US)
     overtaken_ns = round_trip_ns // 8 if spec.overtaken_floor_us is None else round(spec.overtaken_floor_us * _US)
-    return Timers(*rto, max(1, overtaken_ns), *patience, ask_ahead=spec.ask_ahead, ask_peer=spec.ask_peer)
+    return Timers(
+        *rto,
+        max(1, overtaken_ns),
+        *patience,
+        answer_initial_ns=max(1, answer_initial_ns),
+        answer_floor_ns=max(1, answer_floor_ns),
+        ask_ahead=spec.ask_ahead,
+        ask_peer=spec.ask_peer,
+    )
 
 
 def _in_order(spec: TimerSpec, name: str, floor_ns: int, initial_ns: int, ceiling_ns: int) -> tuple[int, int, int]:

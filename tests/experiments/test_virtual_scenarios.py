@@ -262,9 +262,10 @@ def test_timers_follow_the_network_unless_the_file_says_otherwise(tmp_path: Path
     assert fast.overtaken_floor_ns == 4911 // 8
     assert (fast.rto_initial_ns, fast.rto_floor_ns, fast.rto_ceiling_ns) == (1_000_000, 200_000, 20_000_000)
     patience = (fast.patience_initial_ns, fast.patience_floor_ns, fast.patience_ceiling_ns)
-    assert patience == (4911, 4911 // 2, 5_000_000)
+    assert patience == (500_000, 50_000, 5_000_000)
+    assert (fast.answer_initial_ns, fast.answer_floor_ns) == (4911, 4911 // 2)
     slow = plan_of(load(tmp_path, VIRTUAL.replace('10 Gb/s"', '100 Gb/s"\ndelay_us = 500.0'))).timers
-    assert slow.rto_floor_ns == 20 * slow.patience_initial_ns
+    assert slow.rto_floor_ns == 20 * slow.answer_initial_ns
     assert slow.rto_floor_ns == slow.rto_initial_ns == slow.rto_ceiling_ns / 4
     plan = plan_of(load(tmp_path, VIRTUAL + "[timers]\nrto_ceiling_us = 100.0\ngive_up_s = 1.0\n"))
     given = plan.timers
