@@ -25,9 +25,10 @@ def base_round_trip_ns(scenario: Scenario) -> int:
 def timers_of(spec: TimerSpec, round_trip_ns: int) -> Timers:
     """Timers for a network of that base round trip, except for those that the file sets.
 
-    An aggregate waits for the slowest worker, so a worker's time-out is many round trips, and so is a PS's patience with
-    what it sees for the first time. The other floors are parts of a round trip: what is measured (the shortest one, how
-    much is overtaken in vain, how long answers take) lies above them. ValueError where the file's do not lie in order.
+    An aggregate waits for the slowest worker, so a worker's time-out is many round trips, and so is the patience of a PS
+    with what it sees for the first time. The other floors are parts of a round trip: what is measured (the shortest
+    one, how much is overtaken in vain, how long answers take) lies above them. ValueError where the file's do not lie
+    in order.
     """
     rto = _in_order(spec, "rto", max(200 * _US, 20 * round_trip_ns), 1000 * _US, 20_000 * _US)
     patience = _in_order(spec, "patience", max(50 * _US, 2 * round_trip_ns), 500 * _US, 5000 * _US)
