@@ -25,7 +25,7 @@ def base_round_trip_ns(scenario: Scenario) -> int:
 def timers_of(spec: TimerSpec, round_trip_ns: int) -> Timers:
     """Timers for a network of that base round trip, except for those that the file sets.
 
-    An aggregate waits for the slowest worker, so a worker's time-out is many round trips, and so is the patience of a PS
+    An aggregate waits for the slowest worker, so a worker's time-out is many round trips, and so is a PS's patience
     with what it sees for the first time. The other floors are parts of a round trip: what is measured (the shortest
     one, how much is overtaken in vain, how long answers take) lies above them. ValueError where the file's do not lie
     in order.
