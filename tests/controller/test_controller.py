@@ -139,6 +139,14 @@ def test_a_policy_that_needs_rows_that_others_have_is_refused(controller: Contro
     assert contents(controller.switch) == before
 
 
+def test_a_placed_pool_without_the_jobs_file_is_all_the_memory(controller: Controller) -> None:
+    controller.add_job(make_job(policy="ps"))
+    nameless = Controller(controller.switch)
+    assert nameless.set_policy(1, "esa").pool == Pool(base=0, size=8192)
+    nameless.set_policy(1, "ps")
+    assert nameless.set_policy(1, "esa", window=100).pool == Pool(base=0, size=1024)
+
+
 def test_a_slice_without_the_jobs_file_needs_the_window(controller: Controller) -> None:
     controller.add_job(make_job())
     nameless = Controller(controller.switch)

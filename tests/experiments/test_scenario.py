@@ -14,6 +14,7 @@ from experiments.live.faults import host_faults
 from experiments.live.links import link_rates_mbps, queue_bytes
 from experiments.live.places import places
 from experiments.live.timers import RESEND_FLOOR_NS, server_timers, worker_timers
+from experiments.specs.rows import side_by_side
 from experiments.specs.scenario import Scenario, sums_by
 from experiments.specs.toml_files import ScenarioError
 from experiments.virtual.check import check_virtual
@@ -120,6 +121,29 @@ def test_placed_pools_are_side_by_side_while_there_is_room_for_their_windows(tmp
     assert [scenario_span(ample, k) for k in range(2)] == [8 * 48, 8 * 16]
     asked = load(tmp_path, LIVE.replace("window = 48", "window = 48\nspan = 100"), policy="esa")
     assert scenario_span(asked, 0) == 100
+
+
+def test_a_span_is_one_that_a_job_may_have(tmp_path: Path) -> None:
+    text = LIVE.replace("window = 48", "window = 4096").replace("aggregators = 64", "aggregators = 8192")
+    scenario = load(tmp_path, text, policy="esa")
+    assert scenario_span(scenario, 0) == 16384
+
+
+@pytest.mark.parametrize(
+    ("windows", "rows", "least", "cut"),
+    [
+        ([32, 32], 64, 1, [32, 32]),
+        ([48, 16], 64, 8, [32, 16]),
+        ([128, 64, 64], 128, 8, [32, 32, 64]),
+        ([128] * 8, 512, 332, [128] * 8),
+        ([48, 16], 32, 17, [32, 16]),
+        ([3, 3], 1, 1, [1, 1]),
+    ],
+)
+def test_windows_are_cut_until_each_has_rows_of_its_own_or_not_at_all(
+    windows: list[int], rows: int, least: int, cut: list[int]
+) -> None:
+    assert side_by_side(windows, rows, least) == cut
 
 
 def scenario_span(scenario: Scenario, job: int) -> int | None:
