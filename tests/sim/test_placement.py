@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 
+from esa.cluster.inventory import Gpu
 from esa.cluster.placement import place
 from esa.entries.tiers import job_items
+from esa.job import Pool
 from esa.policy import POLICIES
-from esa.sim import Fabric, simulate
+from esa.sim import Fabric, Plan, SimulatedJob, simulate
 from esa.sim.build import build
 from esa.sim.fabric.wiring import Control, network_of
 from esa.sim.jobs_on_hosts import cluster_of, job_info
-from tests.sim.plans import RACK, bucket, job, leaf_spine, ns, plan
+from tests.sim.plans import RACK, bucket, job, leaf_spine, ns, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -96,3 +101,39 @@ def test_under_ps_the_server_may_sit_with_some_of_its_workers() -> None:
     jobs = [job("late", "ps", workers=4), job("other", "ps", hosts=(0, 3, 1))]
     outcome = simulate(plan(*jobs, fabric=leaf_spine((3, 3)), lanes=64))
     assert outcome.incomplete is None
+
+
+# Rows that the control plane gives
+
+
+def placed(name: str, demand: float = 1.0, **settings: int) -> SimulatedJob:
+    return replace(job(name, window=16, **settings), pool=None, demand=demand)
+
+
+def pools(asked: Plan, steps: Sequence[int]) -> list[Pool]:
+    """Of the jobs that are started, one after the other; one that is given again ends."""
+    control, found = Control(asked, build(asked).pipelines), []
+    for number in steps:
+        if number in control._counted_before:
+            control.remove(number)
+        else:
+            hosts = range(3 * number, 3 * number + 3)
+            found.append(control.add(number, [Gpu(host, 0) for host in hosts]).pool)
+    return found
+
+
+def test_a_job_is_placed_when_it_starts_by_those_that_run() -> None:
+    jobs = [placed("a", 0.9), placed("b", 0.2), placed("c"), placed("d")]
+    asked = plan(*jobs, fabric=rack(12), rows=32)
+    first, second = Pool(base=0, size=16), Pool(base=16, size=16)
+    assert pools(asked, [0, 1, 2]) == [first, second, second]
+    assert pools(asked, [0, 1, 0, 2]) == [first, second, first]  # the first one has ended
+    assert pools(plan(*jobs, fabric=rack(12), rows=512), [0, 1, 2, 3]) == [
+        Pool(base=128 * k, size=128) for k in range(4)
+    ]
+
+
+def test_a_slice_of_a_job_to_come_is_not_placed_upon() -> None:
+    late = job("late", "switchml", window=8, submit_ns=1000)  # rows 0..15
+    asked = plan(placed("a"), late, fabric=rack(12), rows=64)
+    assert pools(asked, [0]) == [Pool(base=32, size=32)]
