@@ -9,6 +9,7 @@ from experiments.live.errors import RunError
 from experiments.live.measured import Measured, Worker
 from experiments.live.processes import tail
 
+_PEER_END_S = 1.0  # from the end of a process's connections to that of the process
 FAILING_LIMIT_S = 20.0  # for a failed job's other workers to say so, beyond the time after which they give up
 
 
@@ -26,10 +27,16 @@ class Failures:
         self._until: dict[str, float] = {}  # job -> when its workers must have said that they give up
 
     def said(self, worker: Worker, message: str) -> None:
-        """A worker says that it failed."""
-        for other in self._measured.workers:  # it may fail because a peer has ended: that is what happened, then
-            if other.plan is worker.plan and other is not worker:
-                self.check(other)
+        """A worker says that it failed: perhaps because a peer has ended, then that is what happened.
+
+        It may have heard of that before the peer's process is seen to be gone.
+        """
+        peers = [other for other in self._measured.workers if other.plan is worker.plan and other is not worker]
+        until = time.monotonic() + _PEER_END_S
+        while time.monotonic() < until and worker.plan.name not in self._measured.failures:
+            for peer in peers:
+                self.check(peer)
+            time.sleep(_PEER_END_S / 20)
         self._fail(worker, f"{worker.name} failed: {message}; {tail(worker.log)}")
 
     def check(self, worker: Worker) -> None:

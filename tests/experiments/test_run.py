@@ -104,6 +104,7 @@ def test_few_aggregators_make_esa_preempt_atp_collide_and_switchml_neither(root:
 
 
 COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
+RANKS = 4  # of both jobs
 STARTED: list[subprocess.Popen[str]] = []
 
 
@@ -134,11 +135,14 @@ def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
 
 
 def wait_for_iterations(tmp_path: Path) -> Path:
+    """The folder of a run whose every rank has finished one."""
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        for records in tmp_path.glob("results/*/records.jsonl"):
-            if '"iteration"' in records.read_text():
-                return records.parent
+        for path in tmp_path.glob("results/*/records.jsonl"):
+            whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
+            records = [json.loads(line) for line in whole if '"iteration"' in line]
+            if len({(record["job"], record["rank"]) for record in records}) == RANKS:
+                return path.parent
         time.sleep(0.1)
     raise AssertionError("no iteration within 60 s")
 
