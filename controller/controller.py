@@ -219,7 +219,7 @@ class Controller:
         window = saved.window if saved else window
         span = window * MOST_AHEAD if window else None
         if saved:
-            span = max(saved.reach, found.policy.span(saved.window, found.pool.size if found.pool else 0))
+            span = max(saved.reach, found.policy.span(saved.window, saved.pool.size))  # the run may have begun so
         others = self._claims(other for other in installed if other.job != found.job)
         rows = self.switch.loaded.aggregators
         if pool is None:
@@ -307,7 +307,8 @@ class Controller:
     ) -> Pool:
         if found.pool is not None and pools.same_kind(found.policy.pool, knobs.pool):
             return found.pool
-        if saved is not None and pools.same_kind(policy(saved.policy).pool, knobs.pool):
+        fits = saved is not None and (knobs.pool != "slice" or saved.pool.size >= pools.slice_size(needed or 1))
+        if saved is not None and fits and pools.same_kind(policy(saved.policy).pool, knobs.pool):
             return saved.pool
         if knobs.pool == "slice" and needed is None:
             raise BadInput(
