@@ -15,22 +15,13 @@ from experiments.specs.toml_files import ScenarioError
 from experiments.virtual.check import check_virtual
 from experiments.virtual.run import evaluate, records_text
 from experiments.virtual.translate import plan_of
+from tests.experiments.texts import BESIDE
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
-GOOD = """
-name = "beside"
-[network]
-rate = "20 Mb/s"
-hosts = 5
-[[jobs]]
-name = "a"
-model = "cnn"
-iterations = 4
-batch_size = 4
-[virtual]
-sample_us = 10_000.0
-mtu_bytes = 1500
+GOOD = (
+    BESIDE
+    + """
 [[flows]]
 name = "bulk"
 from = "host-3"
@@ -44,6 +35,7 @@ to = "host-2"
 kind = "constant"
 rate = "2 Mb/s"
 """
+)
 
 
 def load(tmp_path: Path, text: str, check: Check = check_virtual, **overrides: Any) -> Scenario:

@@ -23,9 +23,11 @@ from experiments.live.run import run
 from experiments.specs.scenario import Scenario
 from experiments.virtual.check import check_virtual
 from experiments.virtual.run import evaluate
+from tests.experiments.texts import BESIDE
 
 LOOPBACK = "127.0.0.1"
 End = subprocess.Popen[str]
+
 STARTED: list[End] = []
 
 
@@ -156,7 +158,7 @@ class Loopback:
 
 
 def test_an_end_that_dies_is_named_and_not_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "beside.toml").write_text(BESIDE)
+    (tmp_path / "beside.toml").write_text(FLOWS)
     scenario = Scenario.load(tmp_path / "beside.toml", check_live)
     flow = scenario.flows[0].model_copy(update={"start_s": 100.0})
     records: list[dict[str, Any]] = []
@@ -184,19 +186,9 @@ def wait(until: Callable[[], Any]) -> None:
         time.sleep(0.01)
 
 
-BESIDE = """
-name = "beside"
-[network]
-rate = "20 Mb/s"
-hosts = 5
-[[jobs]]
-name = "a"
-model = "cnn"
-iterations = 4
-batch_size = 4
-[virtual]
-sample_us = 10_000.0
-mtu_bytes = 1500
+FLOWS = (
+    BESIDE
+    + """
 [[flows]]
 name = "bulk"
 from = "host-3"
@@ -217,11 +209,12 @@ kind = "constant"
 rate = "1 Mb/s"
 duration_s = 0.5
 """
+)
 
 
 @pytest.mark.timeout(240)
 def test_flows_share_mininet_with_a_job(root: None, tmp_path: Path) -> None:
-    (tmp_path / "beside.toml").write_text(BESIDE)
+    (tmp_path / "beside.toml").write_text(FLOWS)
     summary, folder = run(
         Scenario.load(tmp_path / "beside.toml", check_live), tmp_path / "results", Console(quiet=True)
     )

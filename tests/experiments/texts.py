@@ -42,3 +42,18 @@ link = "a-0"
 direction = "to_switch"
 loss = 0.1
 """
+
+BESIDE = """
+name = "beside"
+[network]
+rate = "20 Mb/s"
+hosts = 5
+[[jobs]]
+name = "a"
+model = "cnn"
+iterations = 4
+batch_size = 4
+[virtual]
+sample_us = 10_000.0
+mtu_bytes = 1500
+"""  # a job with room for [[flows]] beside it, host-3 and host-4
