@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 from controller import cli as esactl
 from esa.hosts.__main__ import main as hosts
 from experiments import cli
+from tests.experiments.started import STARTED
 from tests.experiments.test_run import leftovers
 
 SCENARIO = """
@@ -120,18 +121,6 @@ def test_other_programs_end_alike(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 # Interrupts
-
-STARTED: list[subprocess.Popen[str]] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_goes_on() -> Iterator[None]:
-    yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=60)
 
 
 def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: float) -> str:

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from esa.report import Summary, load_run
 from experiments.live.check import check_live
 from experiments.live.run import run
 from experiments.specs.scenario import Scenario, sums_by
+from tests.experiments.started import STARTED
 
 SHORT = """
 name = "short"
@@ -105,18 +105,6 @@ def test_few_aggregators_make_esa_preempt_atp_collide_and_switchml_neither(root:
 
 COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
 RANKS = 4  # of both jobs
-STARTED: list[subprocess.Popen[str]] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_goes_on() -> Iterator[None]:
-    """A test that fails leaves its run to nobody: it would train for minutes."""
-    yield
-    while STARTED:
-        process = STARTED.pop()
-        if process.poll() is None:
-            process.terminate()
-            process.communicate(timeout=60)
 
 
 def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
