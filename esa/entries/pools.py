@@ -50,8 +50,8 @@ def slice_size(span: int) -> int:
 
 def placed_size(policy: Policy, window: int, rows: int, jobs: int) -> int:
     """Rows of a placed pool, a power of two: what the span takes if so many jobs have room for that, else a window."""
-    least = min(_power_of_two_from(window), _power_of_two_within(rows))
-    most = min(_power_of_two_from(policy.windows_ahead * window), _power_of_two_within(max(1, rows // max(1, jobs))))
+    least = min(power_of_two_from(window), power_of_two_within(rows))
+    most = min(power_of_two_from(policy.windows_ahead * window), power_of_two_within(max(1, rows // max(1, jobs))))
     return max(least, most)
 
 
@@ -102,7 +102,7 @@ def allocate(
         shared = [other for other in others if other.kind == "shared"]
         if shared:
             return max((other.pool for other in shared), key=lambda pool: pool.size)
-        size = _power_of_two_within(rows)
+        size = power_of_two_within(rows)
         taken = [other for other in others if other.kind == "slice"]
     taken = _holders(taken)
     while size:
@@ -155,9 +155,11 @@ def _overlap(a: Pool, b: Pool) -> bool:
     return a.base < b.base + b.size and b.base < a.base + a.size
 
 
-def _power_of_two_from(rows: int) -> int:
+def power_of_two_from(rows: int) -> int:
+    """The least power of two that is no less."""
     return 1 << (rows - 1).bit_length()
 
 
-def _power_of_two_within(rows: int) -> int:
+def power_of_two_within(rows: int) -> int:
+    """The largest power of two that is no more."""
     return 1 << (rows.bit_length() - 1)
