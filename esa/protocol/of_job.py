@@ -27,6 +27,15 @@ def worker_of_job(job: Run, rank: int, timers: Timers = _TIMERS, *, first_seq: i
     return worker_state(**worker_settings(job, rank, timers), first_seq=first_seq)
 
 
+def worker_change_span(state: WorkerState, span: int) -> None:
+    """Let a running worker be so many fragments ahead, from its window to the largest span of any; nearest to `span`.
+
+    What it has sent stays sent. Its peers may have another span for as long as they like.
+    """
+    worker = state.worker[0]
+    worker["span"] = min(max(span, int(worker["max_window"])), int(worker["max_span"]))
+
+
 def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | None = None) -> ServerState:
     """The PS of a run, which has heard nothing. held_resends: as in `server_state`."""
     return server_state(**server_settings(job, timers), held_resends=held_resends)

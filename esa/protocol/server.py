@@ -34,6 +34,10 @@ from esa.protocol.server_ring import (
 from esa.protocol.server_send import expedite, next_query_ns, sample_switch_rtt, sample_worker_rtt, set_deadline
 from esa.protocol.worker_ring import NOT_YET
 
+# A PARTIAL that seems to be as far ahead of all else is one that lay in rows which nobody used, for as long as numbers
+# take to come round.
+FAR_AHEAD = 1 << 30
+
 _DISJOINT, _CONTAINED, _OVERLAPS = 0, 1, 2  # a contribution's workers, next to those in the sum
 
 
@@ -84,6 +88,9 @@ def _on_packet(state: ServerState, packets: Words, i: int, source: int, now_ns: 
             state.member[source]["not_ready_ns"] = now_ns
         _on_answer(state, packets, i, seq, now_ns)
     elif _is_valid_contribution(state, kind, flags, bitmap0, bitmap1, source):
+        if kind == p.PARTIAL and server["synchronized"] and seq > server["max_seq"] + FAR_AHEAD:
+            state.counter[0]["duplicates"] += 1  # an echo: it looks as far ahead as it is old
+            return True
         _advance_max_seq(state, seq, now_ns)
         if kind == p.GRADIENT and source < server["workers"]:
             state.member[source]["max_seq_sent"] = max(state.member[source]["max_seq_sent"], seq)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from esa import wire
+from esa.job import Pool
 from esa.policy import POLICIES
 from esa.protocol import NEVER
 from esa.wire import Flag
@@ -115,6 +116,29 @@ def policy(world: World, number: int, name: str) -> bool:
 
 
 @move
+def place(world: World, number: int, base: int, size: int) -> bool:
+    """Give a running job other rows; what it has in the old ones stays there. A slice is not moved."""
+    run = world.runs.get(number)
+    if run is None or world.down or run.policy.pool in ("slice", "none"):
+        return False
+    run.placed = Pool(base=base, size=size)
+    world.switch.change(run.job, run.policy, run.placed)
+    world.say(f"job {run.name}", f"is on rows {base}..{base + size - 1} now")
+    return True
+
+
+@move
+def tell_span(world: World, name: str, span: int) -> bool:
+    """A worker hears that its job has other rows; each in its own time, and some never."""
+    host = world.by_name.get(name)
+    if not isinstance(host, WorkerHost) or not host.alive:
+        return False
+    host.tell_span(span)
+    world.say(name, f"is at most {span} fragments ahead now")
+    return True
+
+
+@move
 def tell_server(world: World, number: int, name: str) -> bool:
     """A PS hears of a policy, that of the switch or one that was."""
     run = world.runs.get(number)
@@ -155,7 +179,7 @@ def run_again(world: World, number: int, server_lives: bool) -> bool:
     if old is None or world.down:
         return False
     new = Run(world, number, _draw_epoch(world, number), old.plan)
-    new.policy = old.policy
+    new.policy, new.placed = old.policy, old.placed
     lives = server_lives and old.server.alive and number not in world.late
     world.end(old)
     world.switch.start_run(old.job, new.job)

@@ -251,6 +251,11 @@ class Switch:
         name = (owner >> 48 & 0xFFFF, owner >> 32 & 0xFFFF, owner & 0xFFFFFFFF)
         return Row(name, bitmap, priority, (exponent ^ 0x80) - 0x80, flags, time_us)
 
+    def free(self, slot: int, flags: int) -> None:
+        """For a mutant: as a control plane could that writes registers."""
+        self._meta[1][slot], self._meta[4][slot] = 0, flags
+        self._released[0] += 1
+
     def row_lanes(self, slot: int) -> bytes:
         return self._lane[slot].astype(">u4").tobytes()
 

@@ -17,7 +17,7 @@ from esa.policy import POLICIES
 from tests.model.checks import RuleError
 from tests.model.hosts import ServerHost, WorkerHost
 from tests.model.moves import Move
-from tests.model.plan import Plan
+from tests.model.plan import PLACES, SPANS, Plan
 from tests.model.world import World
 
 ALL_REDUCES = 60  # submitted per episode
@@ -137,6 +137,8 @@ class Drawn:
             return ("add", number, plan.policy, plan.workers, plan.window, plan.first_seq)
         if number in world.late and rng.random() < 0.5:
             return ("tell", number)
+        if rng.random() < 0.35:
+            return self._place(number)
         draw = rng.random()
         if draw < 0.3:
             return ("policy", number, str(rng.choice(_POLICIES)))
@@ -149,6 +151,12 @@ class Drawn:
         if draw < 0.85:
             return ("restart",)
         return ("restart-server", number)
+
+    def _place(self, number: int) -> Move:
+        if self.rng.random() < 0.3:
+            worker = self.world.runs[number].workers[self.rng.integers(len(self.world.runs[number].workers))]
+            return ("tell-span", worker.name, int(self.rng.choice(SPANS)))
+        return ("place", number, *PLACES[self.rng.integers(len(PLACES))])
 
     def _any(self, names: dict[str, WorkerHost | ServerHost]) -> str:
         alive = [name for name, host in names.items() if host.alive]

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from esa.policy import POLICIES
 from esa.protocol import worker_waiting
 from tests.model.machine import Cluster, Mortals
 from tests.model.plan import GIVE_UP_S, JobPlan, Plan, S
@@ -130,6 +131,43 @@ def test_a_job_that_runs_again_while_its_last_run_is_all_over_the_place(policy, 
     world = all_of(one_job(policy, workers=3), moves)
     assert world.verdicts["denied"] >= 3
     assert world.numbers()["all-reduces"] == 1
+
+
+PLACED_OR_SHARED = sorted(name for name, policy in POLICIES.items() if policy.pool in ("placed", "shared"))
+
+
+@pytest.mark.parametrize("back", [False, True], ids=["", "and back"])
+@pytest.mark.parametrize("policy", PLACED_OR_SHARED)
+def test_a_pool_that_is_moved_in_the_middle_of_a_sum(policy, back):
+    moves = [
+        *(("submit", f"1.3/w{rank}") for rank in range(3)),
+        ("copy", "1.3/w0 GRADIENT 0"),
+        ("deliver", "1.3/w0 GRADIENT 0"),  # stays in the old rows
+        ("place", 1, 8, 4),
+        ("deliver", "1.3/w0 GRADIENT 0 #2"),  # once more, in the new ones
+        ("deliver", "1.3/w1 GRADIENT 0"),
+        ("place", 1, *((0, 4) if back else (12, 2))),
+        ("deliver", "1.3/w2 GRADIENT 0"),
+        ("tell-span", "1.3/w1", 1),
+        *(("submit", f"1.3/w{rank}") for rank in range(3)),
+    ]
+    world = all_of(one_job(policy, workers=3, window=4), moves)
+    assert world.numbers()["all-reduces"] == 2
+
+
+def test_what_a_moved_job_left_goes_to_its_ps_when_another_takes_the_rows():
+    moves = [
+        *(("submit", f"1.3/w{rank}") for rank in range(2)),
+        ("deliver", "1.3/w0 GRADIENT 0"),
+        ("place", 1, 8, 4),
+        ("place", 2, 0, 1),
+        *(("submit", f"2.6/w{rank}") for rank in range(2)),
+        ("deliver", "1.3/w1 GRADIENT 0"),
+    ]
+    plan = Plan((JobPlan("esa", 2, 4, 0), JobPlan("esa-always", 2, 4, 0)))
+    world = all_of(plan, moves)
+    assert world.numbers()["all-reduces"] == 2
+    assert world.verdicts["SWAP"] + world.verdicts["FETCH"] > 0
 
 
 @pytest.mark.parametrize("policy", ["esa", "switchml", "ps"])

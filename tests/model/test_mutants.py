@@ -13,13 +13,14 @@ import pytest
 from esa import job as jobs
 from esa.entries.direct import apply
 from esa.entries.job_entries import InstalledJob, owner_entry
-from esa.policy import Aging
+from esa.job import Pool
+from esa.policy import Aging, Policy
 from esa.program import program
 from esa.wire import Kind
 from tests.model.hosts import Run, ServerHost, WorkerHost
 from tests.model.moves import Move
 from tests.model.plan import JobPlan, Plan
-from tests.model.rows import Header
+from tests.model.rows import KEPT, ROWS, Header
 from tests.model.schedule import EpisodeError, episode, replay
 from tests.model.world import World
 
@@ -122,6 +123,67 @@ def test_a_controller_that_forgets_owners():
     report = caught(ForgetsOwners)
     assert "the rule for a row" in report or "one row" in report
     assert "RECLAIM" in report
+
+
+class ForgetsTheBase(World):
+    """Its controller moves a pool and writes the new size beside the old base."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        change = self.switch.change
+
+        def half(job: jobs.Run, policy: Policy, pool: Pool) -> None:
+            old = self.switch.jobs[job.job, job.epoch][1].pool
+            change(job, policy, Pool(base=old.base, size=pool.size))
+            index, knobs = self.switch.jobs[job.job, job.epoch]
+            self.switch.jobs[job.job, job.epoch] = index, knobs._replace(pool=pool)
+
+        self.switch.change = half
+
+
+def test_a_controller_that_moves_half_a_pool():
+    report = caught(ForgetsTheBase)
+    assert "one row per packet" in report or "the rule for a row" in report
+    assert "is on rows" in report or "policy is now" in report
+
+
+class FreesByKeeping(World):
+    """Its controller frees the rows that a moved job leaves, and takes what is in them for complete sums."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        change = self.switch.change
+
+        def freeing(job: jobs.Run, policy: Policy, pool: Pool) -> None:
+            old = self.switch.jobs[job.job, job.epoch][1].pool
+            change(job, policy, pool)
+            for slot in range(old.base, min(old.base + old.size, ROWS)):
+                row = self.switch.row(slot)
+                if row.bitmap and row.owner[:2] == (job.job, job.epoch):
+                    self.switch.free(slot, KEPT)
+
+        self.switch.change = freeing
+
+
+def test_a_controller_that_takes_what_is_left_for_complete():
+    def moves(*, back: bool) -> list[Move]:
+        return [
+            *(("submit", f"1.3/w{rank}") for rank in range(2)),
+            ("copy", "1.3/w0 GRADIENT 0"),
+            ("deliver", "1.3/w0 GRADIENT 0"),  # half a sum, in the rows that are left
+            ("place", 1, 8, 4),
+            ("place", 1, *((0, 4) if back else (12, 4))),
+            ("deliver", "1.3/w0 GRADIENT 0 #2"),
+        ]
+
+    plan = Plan((JobPlan("esa", 2, 2, 0),))
+    _, wrong = replay(plan, moves(back=True), FreesByKeeping)
+    assert wrong is not None, "half a sum was taken for a whole one, and nobody noticed"
+    assert wrong.rule in ("exact", "exactly once")
+    for back in (True, False):
+        world, wrong = replay(plan, moves(back=back))
+        assert wrong is None
+        assert world.numbers()["all-reduces"] == 1
 
 
 class WithoutAging(World):

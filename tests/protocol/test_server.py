@@ -210,6 +210,15 @@ def test_after_a_quiet_minute_everything_is_forgotten():
     assert s.wake_ns < NEVER
 
 
+def test_a_sum_out_of_rows_that_nobody_used_for_half_the_numbers_is_an_echo():
+    s = server((2,), window=4)
+    s.gradient(0, 5, 1)
+    s.partial(0b10, 5 - 2**31 + 1, 50)  # nearer from above than from below
+    s.gradient(1, 5, 2)
+    assert s.send() == [(RES, 5, MULTICAST)]
+    assert values(s) == [3]
+
+
 @pytest.mark.parametrize(
     ("source", "fields"),
     [
