@@ -218,10 +218,12 @@ class Controller:
         saved = self.saved(found)
         window = saved.window if saved else window
         span = window * MOST_AHEAD if window else None
-        if saved:
-            span = max(saved.reach, found.policy.span(saved.window, saved.pool.size))  # the run may have begun so
-        others = self._claims(other for other in installed if other.job != found.job)
         rows = self.switch.loaded.aggregators
+        if saved and saved.span is None:  # members may have been told of any rows: pools are moved
+            span = max(knobs.span(saved.window, rows) for knobs in (policy(saved.policy), found.policy))
+        elif saved:
+            span = saved.reach
+        others = self._claims(other for other in installed if other.job != found.job)
         if pool is None:
             pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others, rows)
         pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, span)

@@ -273,7 +273,7 @@ class Coordinator:
         started = self._controller().start_run(job.job)
         self._denied[job.job] = self._controller().denied_by_reason()
         self._say(f"job {job.name}: a run begins, epoch {started.epoch}, {started.policy.name}")
-        return Started(started.epoch, started.policy.name)
+        return Started(started.epoch, started.policy.name, started.pool)
 
     def _ended(self, job: Job) -> None:
         self._say(f"job {job.name}: its run has ended")
@@ -341,6 +341,8 @@ class Coordinator:
     def _compare(self, room: Room, installed: InstalledJob) -> None:
         """Follow what others did to the job on the switch while its run is on."""
         room.policy_changed(installed.policy.name)
+        if installed.policy.pool != "slice":  # its size says nothing of how far ahead a worker may be
+            room.pool_changed(installed.pool)
         if room.epoch is None or room.epoch == installed.epoch:
             return
         if installed.epoch > room.epoch:

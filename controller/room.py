@@ -18,8 +18,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, Refuse, Start, ToMember
-from esa.job import Job
+from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, PoolIs, Refuse, Start, ToMember
+from esa.job import Job, Pool
 
 
 class Client(Protocol):
@@ -33,12 +33,14 @@ class Started(NamedTuple):
 
     epoch: int
     policy: str
+    pool: Pool | None = None
 
 
 @dataclass
 class _Run:
     epoch: int
     policy: str
+    pool: Pool | None = None
     workers: dict[int, Client] = field(default_factory=dict)  # connected now
     left: set[int] = field(default_factory=set)  # in good order
 
@@ -91,7 +93,7 @@ class Room:
             self._start_if_whole()
 
     def adopt(self, epoch: int, policy: str) -> None:
-        """Resume a run that the switch holds, and that a member knows."""
+        """Resume a run that the switch holds, and that a member knows. (Which rows it was told of nobody knows.)"""
         self._run = _Run(epoch, policy)
         if self._server is not None:
             self._server.send(Start(epoch=epoch, policy=policy))
@@ -101,12 +103,12 @@ class Room:
         if client is not self._server or self._starting is None or epoch != self._starting.epoch:
             return
         started, self._starting = self._starting, None
-        self._run = _Run(started.epoch, started.policy)
+        self._run = _Run(*started)
         for member, (worker, _) in self._waiting.items():
             self._run.workers[member] = worker
         self._waiting.clear()
         for worker in list(self._run.workers.values()):
-            worker.send(Start(epoch=started.epoch, policy=started.policy))
+            worker.send(Start(**started._asdict()))
 
     def leave(self, client: Client, ok: bool, why: str) -> None:
         """End a member that leaves, or whose connection closed; of two calls the first counts."""
@@ -140,6 +142,13 @@ class Room:
             self._run.policy = policy
             if self._server is not None:
                 self._server.send(PolicyIs(policy=policy))
+
+    def pool_changed(self, pool: Pool | None) -> None:
+        """Follow rows that somebody gave the job on the switch; under a policy without rows workers keep their span."""
+        if self._run is not None and pool is not None and self._run.pool != pool:
+            self._run.pool = pool
+            for worker in self._run.workers.values():
+                worker.send(PoolIs(pool=pool))
 
     def close(self, why: str) -> None:
         """End the run and refuse all who wait, such as when the job is taken off the switch; the PS may stay."""
@@ -200,6 +209,8 @@ class Room:
             client.send(Refuse(why=f"job {self.job.name}: the run (epoch {epoch}) has ended"))
         else:
             self._run.workers[member] = client
+            if self._run.pool is not None:
+                client.send(PoolIs(pool=self._run.pool))  # it may have missed that
 
     def _start_if_whole(self) -> None:
         if self._starting is not None or self._server is None or len(self._waiting) < self.job.fan_in:
@@ -211,7 +222,7 @@ class Room:
         except Exception as error:
             self.refuse_waiting(str(error))
             return
-        self._server.send(Start(epoch=self._starting.epoch, policy=self._starting.policy))
+        self._server.send(Start(**self._starting._asdict()))
 
     def refuse_waiting(self, why: str) -> None:
         """Refuse those who wait: there will be no run."""
@@ -237,8 +248,8 @@ class Room:
         return f"worker {member} ({self.job.workers[member].ip})"
 
 
-# What may be changed on the switch while the job is there.
-_CHANGEABLE = {"policy", "pool"}
+# What may be changed on the switch while the job is there, or is the control plane's alone.
+_CHANGEABLE = {"policy", "pool", "demand"}
 
 
 def describe_difference(theirs: Job, ours: Job) -> str:

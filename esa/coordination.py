@@ -7,11 +7,12 @@
       Why         why may nothing come back?
       Cannot      a process of the job cannot take part, and why
     coordinator -> member
-      Start       the run has begun: its epoch, the policy that the switch has for it
+      Start       the run has begun: its epoch, the policy and the rows that the switch has for it
       Refuse      there will be no run, and why
       Left        a member has ended
       Finished    every worker has left in good order
       PolicyIs    the job's policy on the running switch was changed (to the PS)
+      PoolIs      the job has other rows on the running switch (to workers, for their span)
       Notice      to be shown to a person
       Because     the answer to Why; an empty text if the switch shows nothing unusual
 
@@ -24,7 +25,7 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter
 
-from esa.job import MAX_EPOCH, Frozen, Job
+from esa.job import MAX_EPOCH, Frozen, Job, Pool
 
 MAX_LINE = 1 << 20  # bytes of a message
 PS = -1  # the PS's number among the members
@@ -65,6 +66,7 @@ class Start(Frozen):
     say: Literal["start"] = "start"
     epoch: int
     policy: str
+    pool: Pool | None = None  # None: those of the job's file, as far as anybody knows
 
 
 class Refuse(Frozen):
@@ -88,6 +90,11 @@ class PolicyIs(Frozen):
     policy: str
 
 
+class PoolIs(Frozen):
+    say: Literal["pool"] = "pool"
+    pool: Pool
+
+
 class Notice(Frozen):
     say: Literal["notice"] = "notice"
     text: str
@@ -99,7 +106,7 @@ class Because(Frozen):
 
 
 FromMember: TypeAlias = Hello | Ready | Leave | Why | Cannot
-ToMember: TypeAlias = Start | Refuse | Left | Finished | PolicyIs | Notice | Because
+ToMember: TypeAlias = Start | Refuse | Left | Finished | PolicyIs | PoolIs | Notice | Because
 
 _FROM_MEMBER: TypeAdapter[FromMember] = TypeAdapter(Annotated[FromMember, Field(discriminator="say")])
 _TO_MEMBER: TypeAdapter[ToMember] = TypeAdapter(Annotated[ToMember, Field(discriminator="say")])

@@ -119,11 +119,16 @@ def test_a_policy_with_a_slice_takes_free_rows_of_two_windows(controller: Contro
     assert controller.set_policy("alpha", "switchml", pool=Pool(base=0, size=1024)).pool == Pool(base=0, size=1024)
 
 
-def test_a_slice_has_room_for_the_span_that_the_job_came_with(controller: Controller) -> None:
+def test_a_slice_has_room_for_the_largest_span_that_workers_may_have_been_told_of(controller: Controller) -> None:
     controller.add_job(make_job("alpha", 1, "esa", window=100, pool={"base": 0, "size": 512}))
-    with pytest.raises(BadInput, match="a slice of 512 rows is too small: a span of 512 needs 1024"):
+    with pytest.raises(BadInput, match="a slice of 512 rows is too small: a span of 800 needs 2048"):
         controller.set_policy("alpha", "switchml", pool=Pool(base=0, size=512))
-    assert controller.set_policy("alpha", "switchml").pool == Pool(base=7168, size=1024)
+    assert controller.set_policy("alpha", "switchml").pool == Pool(base=6144, size=2048)
+
+
+def test_a_slice_has_room_for_the_span_that_the_job_itself_says(controller: Controller) -> None:
+    controller.add_job(make_job("alpha", 1, "esa", window=100, span=120, pool={"base": 0, "size": 128}))
+    assert controller.set_policy("alpha", "switchml").pool == Pool(base=8192 - 256, size=256)
 
 
 def test_a_policy_that_needs_rows_that_others_have_is_refused(controller: Controller) -> None:

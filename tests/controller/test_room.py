@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from controller.room import Room, Started
-from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, Refuse, Start, ToMember
+from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, PoolIs, Refuse, Start, ToMember
 from esa.errors import Refused
-from esa.job import Job
+from esa.job import Job, Pool
 from tests.controller.jobs import make_job, member
 
 
@@ -28,13 +28,14 @@ class Scene:
         self.job = make_job(workers=[member(1 + place, 20001) for place in range(workers)])
         self.started = self.ended = 0
         self.problem: Exception | None = None
+        self.pool: Pool | None = None  # that the switch has for the job
         self.room = Room(self.job, self._start, self._end)
 
     def _start(self) -> Started:
         if self.problem is not None:
             raise self.problem
         self.started += 1
-        return Started(self.started, "esa")
+        return Started(self.started, "esa", self.pool)
 
     def _end(self) -> None:
         self.ended += 1
@@ -198,6 +199,23 @@ def test_a_changed_policy_reaches_the_ps() -> None:
     scene.room.policy_changed("atp")
     assert server[1:] == [PolicyIs(policy="atp")]
     assert a[1:] == []
+
+
+def test_rows_that_are_given_to_a_running_job_are_told_to_its_workers() -> None:
+    scene = Scene()
+    scene.pool = small = Pool(base=0, size=256)
+    large = Pool(base=256, size=512)
+    a, b, server = scene.run()
+    assert a == [Start(epoch=1, policy="esa", pool=small)]
+    for pool in (small, large, None, large):  # None: a policy without rows
+        scene.room.pool_changed(pool)
+    assert a[1:] == b[1:] == [PoolIs(pool=large)]
+    assert server[1:] == []
+    again = scene.come(1, epoch=1)
+    assert again == [PoolIs(pool=large)], "it may have missed it"
+    scene.room.leave(a, ok=False, why="")
+    scene.room.pool_changed(small)
+    assert not any(isinstance(message, PoolIs) for message in a[2:])
 
 
 def test_a_job_that_is_taken_off_the_switch_ends_its_run() -> None:
