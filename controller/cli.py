@@ -1,4 +1,4 @@
-"""The command line `esactl`: load, jobs, policy, counters, occupancy, watch, supervise, shell, cert.
+"""The command line `esactl`: load, jobs, policy, pools, counters, occupancy, watch, supervise, shell, cert.
 
 Exit status: 0 done, 1 the switch cannot be reached or refused, 2 the request is wrong. Errors are one line.
 """
@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from controller.commands import cert, counters, hosts, jobs, policies, supervise, switch
+from controller.commands import cert, counters, hosts, jobs, policies, pools, supervise, switch
 from controller.commands.common import Options
 from controller.job_files import SavedJobs
 from controller.tls import Tls
@@ -25,8 +25,10 @@ app = typer.Typer(
 job_app = typer.Typer(help="Jobs in the switch.", no_args_is_help=True)
 policy_app = typer.Typer(help="How a job's rows are scheduled.", no_args_is_help=True)
 host_app = typer.Typer(help="Plain forwarding by MAC address.", no_args_is_help=True)
+pools_app = typer.Typer(help="Which rows jobs have.", callback=pools.pools, invoke_without_command=True)
 app.add_typer(job_app, name="job")
 app.add_typer(policy_app, name="policy")
+app.add_typer(pools_app, name="pools")
 app.add_typer(host_app, name="host")
 
 
@@ -82,6 +84,7 @@ _COMMANDS: dict[typer.Typer, list[tuple[str, Callable[..., None]]]] = {
     ],
     job_app: [("add", jobs.job_add), ("list", jobs.job_list), ("show", jobs.job_show), ("remove", jobs.job_remove)],
     policy_app: [("set", policies.policy_set), ("list", policies.policy_list)],
+    pools_app: [("set", pools.pools_set)],
     host_app: [("add", hosts.host_add), ("list", hosts.host_list)],
 }
 for _app, _commands in _COMMANDS.items():

@@ -78,6 +78,12 @@ class Job(Frozen):
     server: Member = Field(description="the parameter server (PS)")
     switch_ip: IPv4Address = Field(description="the switch as a member of the job: where reminders go; no host has it")
     pool: Pool = Field(description="the rows that it may use")
+    demand: float = Field(
+        ge=0,
+        le=1,
+        default=1.0,
+        description="how much of its time it sends gradients: where not all jobs have rows of their own, which share",
+    )
     window: int = Field(ge=1, le=16384, default=256, description="fragments in flight per worker, at most")
     span: int | None = Field(
         ge=1,

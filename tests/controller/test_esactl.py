@@ -18,6 +18,7 @@ import pytest
 from controller import Controller
 from controller.cli import run
 from esa.entries import job_entries as e
+from esa.job import Pool
 from tests.controller.jobs import job_dict, member
 from tests.switches import SwitchProcess, free_port
 
@@ -110,6 +111,56 @@ def test_a_session(esactl: Esactl, job_file: Path, tmp_path: Path, controller: C
     assert esactl.json("host", "list")["00:00:0a:00:00:63"] == 9
     assert esactl("job", "remove", "alpha") == "removed alpha\n"
     assert esactl.json("occupancy")["left_behind"] == 3
+
+
+def test_pools(esactl: Esactl, tmp_path: Path, controller: Controller) -> None:
+    for number in range(1, 4):
+        job = job_dict(f"j{number}", number, window=256, pool={"base": 0, "size": 4096}, demand=0.25 * number)
+        (tmp_path / "one.json").write_text(json.dumps(job))
+        esactl("job", "add", str(tmp_path / "one.json"))
+    controller.switch.write_counters([(e.COUNTERS["seated"], 2, 5), (e.COUNTERS["released"], 2, 2)])
+    found = esactl.json("pools")
+    assert found["rows"] == 8192
+    assert [job["name"] for job in found["jobs"]] == ["j1", "j2", "j3"]
+    assert found["jobs"][1] == {
+        "name": "j2",
+        "job": 2,
+        "policy": "esa",
+        "kind": "placed",
+        "pool": {"base": 0, "size": 4096},
+        "wanted": {"base": 2048, "size": 2048},
+        "in_use": 3,
+        "demand": 0.5,
+    }
+    table = esactl("pools")
+    assert re.search(r"j2 .* esa .* placed .* 0\.\.4095 .* 4096 .* 3 .* 0\.50 .* 2048\.\.4095", table)
+    assert esactl("pools", "--apply").splitlines() == [
+        f"j{number}: rows 0..4095 -> rows {2048 * number - 2048}..{2048 * number - 1}" for number in (1, 2, 3)
+    ]
+    assert esactl("pools", "--apply") == "nothing to do\n"
+    assert esactl("pools", "set", "j2", "128", "64") == "j2: rows 128..191\n"
+    assert controller.find("2").pool == Pool(base=128, size=64)
+    assert esactl.json("pools", "--apply")["moved"][0]["pool"] == {"base": 128, "size": 64}
+    assert [job["demand"] for job in esactl.json("pools", "--over", "0.05")["jobs"]] == [0, 0, 0], "nobody sends"
+
+
+def test_pools_that_cannot_be(esactl: Esactl, tmp_path: Path) -> None:
+    pool = {"a": {"base": 0, "size": 1024}, "s": {"base": 4096, "size": 512}, "p": {"base": 0, "size": 1}}
+    for number, (name, policy) in enumerate((("a", "esa"), ("s", "switchml"), ("p", "ps")), 1):
+        (tmp_path / "one.json").write_text(json.dumps(job_dict(name, number, policy, pool=pool[name])))
+        esactl("job", "add", str(tmp_path / "one.json"))
+    for words, part in (
+        ("a 0 3", "pool: size 3 is not a power of two"),
+        ("a 8192 64", "pool: job a: rows 8192..8255 exceed the switch's 8192 rows"),
+        ("a 4096 64", "pool: job a: placed rows 4096..4159 overlap slice rows 4096..4607 of job s"),
+        ("s 0 512", "pool: job s has a slice ('switchml'), whose sums its workers may still ask for; allowed: placed"),
+        ("p 0 512", "pool: job p uses no rows under 'ps'; allowed: placed and shared pools"),
+        ("x 0 512", "job: no job 'x' in the switch; jobs: a, s, p"),
+        ("a -1 512", "No such option"),
+        ("a zero 512", "Invalid value for 'BASE'"),
+    ):
+        assert part in esactl.fails(2, "pools", "set", *words.split())
+    assert [job["pool"] for job in esactl.json("pools")["jobs"]] == [pool["a"], pool["s"]]
 
 
 def test_list_works_without_the_state_file(esactl: Esactl, job_file: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from controller import Controller, Switch
-from tests.launcher.rig import COMMAND, LIMIT_S, Up, bring_up, esa, refused
+from tests.launcher.rig import COMMAND, LIMIT_S, Up, bring_up, esa, esactl, refused
 from topologies import record
 
 pytestmark = pytest.mark.timeout(240)
@@ -142,6 +142,27 @@ try:
 except KeyboardInterrupt:
     print("saved", flush=True)
 """
+
+
+def test_jobs_that_run_are_placed_anew_when_one_comes(rack: Up, tmp_path: Path) -> None:
+    def size(job: str) -> int:
+        (found,) = [one for one in json.loads(esactl(rack, "pools", "--json").stdout)["jobs"] if one["name"] == job]
+        return int(found["pool"]["size"])
+
+    first = start(rack, "--nproc", "1", "--name", "first", str(script(tmp_path, WAIT)))
+    assert first_lines(first, 1) == ["[0] waiting"]
+    usual = size("first")
+    moved = esactl(rack, "pools", "set", "first", "64", "8")
+    assert (moved.returncode, moved.stdout) == (0, "first: rows 64..71\n")
+    assert size("first") == 8
+    done = esa(
+        "launch", "--rack", rack.name, "--nproc", "1", "--name", "second", str(script(tmp_path, TELL, "tell.py"))
+    )
+    assert done.returncode == 0, done.stderr
+    assert size("first") == usual
+    first.terminate()
+    first.communicate(timeout=LIMIT_S)
+    nothing_left(rack, "first")
 
 
 def test_ctrl_c_reaches_the_ranks_and_a_second_one_hurries(rack: Up, tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from controller import BadInput, Controller, SwitchError
+from controller.placing import re_place_jobs
 from esa.job import Job, Member
 from esa.wire import ESA_PORT
 from topologies.launcher.control_plane import connected
@@ -56,6 +57,7 @@ def placed(
         place.job.save(place.file)
         try:
             controller.add_job(place.job)
+            re_place_jobs(controller)
         except BaseException:
             shutil.rmtree(place.folder, ignore_errors=True)
             raise
@@ -73,6 +75,7 @@ def _take_away(rack: RackRecord, switch: RackSwitch, place: Placed) -> None:
     with contextlib.suppress(RackError, SwitchError), _locked(rack), connected(rack, switch) as controller:
         with contextlib.suppress(BadInput):  # somebody has removed it
             controller.remove_job(place.job.job)
+        re_place_jobs(controller)
         shutil.rmtree(place.folder, ignore_errors=True)
 
 
