@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 import time
@@ -10,6 +11,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from controller import Controller, SavedJobs
+from controller.placing import move, re_place_jobs
 from esa.job import Pool
 from experiments import cli
 from experiments.live.loop_ranks import LoopJob
@@ -63,6 +66,32 @@ def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> N
         assert rig.stop(LIMIT_S) == []
         assert [rank.last for rank in rig.ranks] == ["end"] * len(rig.ranks)
         assert sweep(rig, ROWS * len(POLICIES)) == 0
+
+
+def test_pools_that_are_moved_while_jobs_sum_cost_no_sum(root: None, tmp_path: Path) -> None:
+    two = [LoopJob(name, "esa", values=20_000, window=64, pool=Pool(base=0, size=64)) for name in "ab"]
+    rng = random.Random(1)
+    with Rig(two, tmp_path) as rig:
+        rig.start()
+        go_on(rig, ("a", "b"))
+        for _ in range(25):  # in the middle of all-reduces, on top of each other and apart
+            with rig.controller() as controller:
+                for job in rig.jobs.values():
+                    size = rng.choice((16, 64, 256))
+                    move(controller, job.job, Pool(base=size * rng.randrange(ROWS // size), size=size))
+            rig.ranks.until(lambda: False, 0.1)
+        go_on(rig, ("a", "b"))
+        known = SavedJobs(tmp_path / "known.json", f"{rig.net.switch.grpc_address}#{rig.net.switch.device_id}")
+        for job in rig.jobs.values():
+            known.put(job)
+        with rig.controller() as controller:
+            moved = re_place_jobs(Controller(controller.switch, known.path))
+            assert {place.wanted.size for place in moved} == {512}, "eight windows each, apart"
+            assert len({place.wanted for place in moved}) == 2
+        go_on(rig, ("a", "b"))
+        assert rig.stop(LIMIT_S) == []
+        assert [rank.last for rank in rig.ranks] == ["end"] * 4
+        assert sweep(rig, 1024) == 0
 
 
 def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from esa import wire
 from esa.entries import job_entries as entries
 from esa.entries.direct import apply, remove
-from esa.job import Run
+from esa.job import Pool, Run
 from esa.program import program
 from esa.switch import Pipeline
 from tests.p4.traffic import Packet, ones_complement_sum
@@ -107,6 +107,14 @@ class Rack:
         apply(come, self.pipeline)
         remove(gone, self.pipeline)
         return new, come, gone
+
+    def move(self, job: Run, pool: Pool) -> entries.Entry:
+        """Give a running job other rows, as the controller does; its new policy entry."""
+        moved = job.model_copy(update={"pool": pool})
+        self.jobs[self.jobs.index(job)] = moved
+        entry = entries.policy_entry(self._installed(moved))
+        self.pipeline.tables[entry.table].modify(entry.match, entry.action, entry.params)
+        return entry
 
     def _installed(self, job: Run) -> entries.InstalledJob:
         return entries.InstalledJob.of(job, index=self.jobs.index(job) + 1)

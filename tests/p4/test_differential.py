@@ -1,6 +1,6 @@
 """BMv2 and the embedded switch, the same random packets: every packet that leaves and every register, bit for bit.
 
-Jobs start anew in between, so rows of ended runs are met, and packets of runs that are over.
+Jobs start anew in between, so rows of ended runs are met, and packets of runs that are over; and pools are moved.
 
 Skipped by name where BMv2 is not installed. A failure prints the seed; `ESA_SEEDS=7,8 make test` draws those again.
 """
@@ -52,6 +52,14 @@ def start_runs(rack: Rack, reference: bmv2.Bmv2, rng: np.random.Generator) -> li
     return ended[:2]
 
 
+def move_pools(rack: Rack, reference: bmv2.Bmv2, rng: np.random.Generator) -> int:
+    """Other rows for some of the jobs whose pools may be moved, on both switches; returns how many."""
+    places = [Pool(base=base, size=size) for size in (4, 8) for base in range(0, 16, size)]
+    moving = [job for job in rack.jobs if POLICIES[job.policy].pool in ("placed", "shared") and rng.random() < 0.4]
+    reference.switch.modify([rack.move(job, places[rng.integers(len(places))]) for job in moving])
+    return len(moving)
+
+
 @pytest.mark.root
 @pytest.mark.bmv2
 @pytest.mark.timeout(300)
@@ -60,12 +68,14 @@ def test_bmv2_and_the_embedded_switch_agree_bit_for_bit(lanes, count):
     sentinel_host = traffic.member(240, PORTS - 1, 1)
     sentinel = bytes.fromhex(sentinel_host.mac.replace(":", "")) + b"\x02" + bytes(5) + b"\x88\xb6" + bytes(46)
     everyone = jobs(lanes)
-    rack = Rack(everyone, lanes)
+    rack, moved = Rack(everyone, lanes), 0
     with bmv2.Bmv2(PORTS, lanes) as reference:
         reference.install([*items_of(everyone), host_entry(sentinel_host.mac, sentinel_host.switch_port)])
         for seed in SEEDS:
             for part in range(PARTS):
-                ended = start_runs(rack, reference, np.random.default_rng((seed, part)))
+                rng = np.random.default_rng((seed, part))
+                ended = start_runs(rack, reference, rng)
+                moved += move_pools(rack, reference, rng)
                 sequence = list(traffic.sequence(seed * PARTS + part, [*rack.jobs, *ended], count // PARTS))
                 expected = defaultdict(list)
                 for port, frame in sequence:
@@ -91,4 +101,5 @@ def test_bmv2_and_the_embedded_switch_agree_bit_for_bit(lanes, count):
     reached = {name: int(rack.pipeline.counters[full].packets.sum()) for name, full in COUNTERS.items()}
     reached["reclaimed"] = int(rack.pipeline.counters[COUNTERS["released"]].packets[0])
     reached["other run"] = rack.denied("other run")
+    reached["moved"] = moved
     assert all(reached.values()), f"the sequences do not reach every rule: {reached}"
