@@ -93,13 +93,18 @@ class P4Switch(Switch):
 
     def start(self, _controllers: object) -> None:
         """Start the process and wait until it takes P4Runtime connections; P4SwitchError if it does not."""
+        self.begin()
+        self.await_listening()
+
+    def begin(self) -> None:
+        """Start the process; `await_listening` waits for it, so that several may start side by side."""
         if self.pcap_dir is not None:
             self.pcap_dir.mkdir(parents=True, exist_ok=True)
         self.log_path.parent.mkdir(parents=True, exist_ok=True)
         self.log_path.write_bytes(b"")
-        self._start()
+        self._spawn()
 
-    def _start(self) -> None:
+    def _spawn(self) -> None:
         with self.log_path.open("ab") as log:
             # Ends with this process, whatever ends it; out of the terminal's process group, so that Ctrl-C reaches
             # this process alone and the order of ending stays ours.
@@ -110,7 +115,6 @@ class P4Switch(Switch):
                 stderr=log,
                 start_new_session=True,
             )
-        self._wait_listening(timeout_s=60.0)
 
     def kill(self) -> None:
         """End the process as a power cut would (SIGKILL): rows, tables and program are gone. See `restart`."""
@@ -124,14 +128,16 @@ class P4Switch(Switch):
         To be called by a thread that lives as long as the switch shall: the kernel ends a child with its parent thread.
         """
         self.kill()
-        self._start()
+        self._spawn()
+        self.await_listening()
 
     @property
     def killed(self) -> bool:
         """Whether somebody ended the process with SIGKILL."""
         return self.process is not None and self.process.poll() == -signal.SIGKILL
 
-    def _wait_listening(self, timeout_s: float) -> None:
+    def await_listening(self, timeout_s: float = 60.0) -> None:
+        """Wait until it takes P4Runtime connections; P4SwitchError if it does not."""
         host, port = self.grpc_address.split(":")
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
