@@ -5,7 +5,7 @@ items = forwarding_items(graph)   # by the switch's address
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from ipaddress import IPv4Address
@@ -15,6 +15,7 @@ from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group
 from esa.errors import BadInput
 from esa.fabric.graph import Graph
+from esa.job import Rack
 
 Items: TypeAlias = list[Entry | Group]
 
@@ -101,6 +102,27 @@ class LeafSpine:
     def host(self) -> dict[str, Host]:
         """By MAC address."""
         return {host.mac: host for host in self.hosts}
+
+
+class Spread(NamedTuple):
+    """Where a job is on a network, as its description says it: by member the port of its rack's switch, then switches.
+
+    racks: none if its workers are all in one; switch_ip: its root then, else that rack's switch.
+    """
+
+    ports: tuple[int, ...]
+    racks: tuple[Rack, ...]
+    switch_ip: IPv4Address
+
+
+def spread(network: LeafSpine, macs: Sequence[str]) -> Spread:
+    """A job whose workers, rack by rack, and then its PS are the hosts with these MAC addresses."""
+    places = [network.host[mac] for mac in macs]
+    of_workers = [place.rack for place in places[:-1]]
+    several = sorted(set(of_workers), key=of_workers.index) if len(set(of_workers)) > 1 else []
+    switch = network.spines[places[-1].spine] if several else network.racks[of_workers[0]]
+    racks = (Rack(workers=of_workers.count(rack), switch_ip=network.racks[rack].ip) for rack in several)
+    return Spread(tuple(place.port for place in places), tuple(racks), switch.ip)
 
 
 def check_distinct(what: str, values: Iterable[object]) -> None:

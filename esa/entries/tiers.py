@@ -56,13 +56,13 @@ from ipaddress import IPv4Address
 
 from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group, InstalledJob, Replica
-from esa.entries.leaf_spine import Host, Items, LeafSpine, Switch, check_distinct, forwarding_items
+from esa.entries.leaf_spine import Host, Items, LeafSpine, Spread, Switch, check_distinct, forwarding_items, spread
 from esa.errors import BadInput
 from esa.job import Job, Member, Run
 from esa.policy import Emit, Release, policy
 from esa.wire import ESA_PORT
 
-__all__ = ["Host", "Items", "LeafSpine", "Switch", "forwarding_items", "job_items"]
+__all__ = ["Host", "Items", "LeafSpine", "Spread", "Switch", "forwarding_items", "job_items", "spread"]
 
 
 def job_items(network: LeafSpine, job: Run, index: int) -> dict[IPv4Address, Items]:

@@ -12,9 +12,9 @@ from esa.entries import job_entries as entries
 from esa.entries.direct import apply, remove
 from esa.entries.job_ids import JobIds
 from esa.entries.pools import Claim, allocate
-from esa.entries.tiers import LeafSpine, forwarding_items, job_items
+from esa.entries.tiers import LeafSpine, forwarding_items, job_items, spread
 from esa.fabric import Graph
-from esa.job import Job, Pool, Rack, Run
+from esa.job import Job, Pool, Run
 from esa.policy import policy
 from esa.program import program
 from esa.sim.engine.lines import byte_time, new_lines
@@ -94,14 +94,11 @@ class Control:
         switches = {self._graph.switch_of[host] for host in hosts}
         network = LeafSpine(self._graph if len(switches) > 1 else self._graph.under(switches.pop()))
         nodes = [self._graph.nodes[host] for host in hosts]
-        places = [network.host[node.mac] for node in nodes]
-        racks = [place.rack for place in places[:-1]]
+        there = spread(network, [node.mac for node in nodes])
         members = [
-            member(node, place.port, server=k == len(hosts) - 1, ip=self._graph.nodes[0].ip + fabric.address_of(*gpu))
-            for k, (node, place, gpu) in enumerate(zip(nodes, places, gpus, strict=True))
+            member(node, port, server=k == len(hosts) - 1, ip=self._graph.nodes[0].ip + fabric.address_of(*gpu))
+            for k, (node, port, gpu) in enumerate(zip(nodes, there.ports, gpus, strict=True))
         ]
-        several = sorted(set(racks), key=racks.index) if len(set(racks)) > 1 else []
-        root = network.spines[places[-1].spine] if several else network.racks[racks[0]]
         job_id, epoch = self._ids.take(number % entries.MAX_JOB_INDEX + 1)
         job = Job(
             name=spec.name,
@@ -109,9 +106,9 @@ class Control:
             policy=spec.policy,
             lanes=self._plan.lanes,
             workers=tuple(members[:-1]),
-            racks=tuple(Rack(workers=racks.count(rack), switch_ip=network.racks[rack].ip) for rack in several),
+            racks=there.racks,
             server=members[-1],
-            switch_ip=root.ip,
+            switch_ip=there.switch_ip,
             pool=self._pool(spec),
             window=spec.window,
             span=spec.reach,
