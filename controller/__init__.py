@@ -12,6 +12,7 @@ from controller.client import Switch
 from controller.controller import Controller
 from controller.job_counters import Occupancy
 from controller.job_files import SavedJobs, read_job
+from controller.network import NetworkController, NetworkCoordinator
 from controller.supervisor import Supervisor, Wanted
 from controller.tls import Tls
 from esa.entries.job_entries import Entry, Group, InstalledJob, Replica
@@ -23,6 +24,8 @@ __all__ = [
     "Entry",
     "Group",
     "InstalledJob",
+    "NetworkController",
+    "NetworkCoordinator",
     "NotPrimary",
     "Occupancy",
     "Refused",

@@ -40,6 +40,14 @@ class Controller:
         self.switch = switch
         self._saved = SavedJobs(saved, f"{switch.address}#{switch.device_id}") if saved else None
 
+    @property
+    def address(self) -> str:
+        return self.switch.address
+
+    @property
+    def lanes(self) -> int:
+        return self.switch.loaded.lanes
+
     # The program and the hosts
 
     def load(self, lanes: int = 64) -> None:

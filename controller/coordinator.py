@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from controller.client import Switch
 from controller.controller import Controller
 from controller.room import Room, Started, describe_difference
+from controller.run_control import RunControl
 from esa.coordination import (
     MAX_LINE,
     PS,
@@ -249,12 +250,12 @@ class Coordinator:
         installed = next((found for found in controller.jobs() if found.job == job.job), None)
         if installed is None:
             raise _NotYet(
-                f"job {job.name} (number {job.job}) is not on the switch at {controller.switch.address}: "
+                f"job {job.name} (number {job.job}) is not on the switch at {controller.address}: "
                 "add it first (esactl job add JOB.json)"
             )
-        loaded = controller.switch.loaded
-        if loaded.lanes != job.lanes:
-            raise BadInput(f"lanes: job {job.name} has {job.lanes}, the switch runs the {loaded.lanes}-lane build")
+        lanes = controller.lanes
+        if lanes != job.lanes:
+            raise BadInput(f"lanes: job {job.name} has {job.lanes}, the switch runs the {lanes}-lane build")
         room = self._rooms.get(job.job)
         saved = controller.saved(installed)
         if room is not None and room.idle and _is_another(room.job, installed, saved):
@@ -293,7 +294,7 @@ class Coordinator:
 
     # The switch
 
-    def _controller(self) -> Controller:
+    def _controller(self) -> RunControl:
         if self._switch is None:
             self._switch = self._connect()
         return Controller(self._switch, self._saved)
