@@ -227,11 +227,13 @@ def switch_command(context: typer.Context) -> None:
 
 
 def _print_tables(console: Console, summary: Summary) -> None:
-    from esa.report import counter_table, fault_table, flow_table, jct_table
+    from esa.report import counter_table, fault_table, flow_table, jct_table, tier_table
 
     console.print(jct_table(summary))
     if summary.switch_counters:
         console.print(counter_table(summary))
+    if summary.tiers is not None:
+        console.print(tier_table(summary))
     if summary.flows is not None:
         console.print(flow_table(summary))
     if summary.faults is not None:

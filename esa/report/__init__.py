@@ -1,7 +1,7 @@
 """Runs as they lie on disk, as tables and as plots."""
 
-from esa.report.records import FlowSummary, JobSummary, ReportError, Run, Summary, load_run
-from esa.report.tables import comparison_table, counter_table, fault_table, flow_table, jct_table
+from esa.report.records import FlowSummary, JobSummary, ReportError, Run, Summary, TierSummary, load_run
+from esa.report.tables import comparison_table, counter_table, fault_table, flow_table, jct_table, tier_table
 
 __all__ = [
     "FlowSummary",
@@ -9,10 +9,12 @@ __all__ = [
     "ReportError",
     "Run",
     "Summary",
+    "TierSummary",
     "comparison_table",
     "counter_table",
     "fault_table",
     "flow_table",
     "jct_table",
     "load_run",
+    "tier_table",
 ]

@@ -73,6 +73,16 @@ def counter_table(summary: Summary) -> Table:
     return table
 
 
+def tier_table(summary: Summary) -> Table:
+    """Jobs over several racks, one row each: packets to the racks' switches, and from there to the root."""
+    table = _table("over racks")
+    for name in ("from workers", "to the root", "ratio"):
+        table.add_column(name, justify="right")
+    for job, tier in (summary.tiers or {}).items():
+        table.add_row(job, str(tier.from_workers), str(tier.to_root), _number(tier.reduction, 2))
+    return table
+
+
 def fault_table(summary: Summary) -> Table:
     """What was done to packets on purpose, one row per link and direction, and their sum."""
     table = _table("faults injected")

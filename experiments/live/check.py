@@ -11,7 +11,7 @@ from experiments.specs.models import TRAINED, TRAINING_SAMPLES
 from experiments.specs.rate import rate_text
 from experiments.specs.scenario import Scenario
 
-MAX_HOSTS = 253  # of a rack; `topologies.single_rack`, which root alone can use, has the same
+MAX_HOSTS = 253  # of a network; `topologies.network`, which root alone can use, has the same
 MAX_BPS = 1e9  # of a link that Mininet shapes
 _WHOLE_MODELS = ("scale", "time_scale", "order", "priority")  # what a live run has one of
 
@@ -22,7 +22,7 @@ def check_live(scenario: Scenario) -> None:
     _check_network(scenario)
     for i, job in enumerate(scenario.job_specs):
         try:
-            _check_job(job)
+            _check_job(scenario, job)
         except ValueError as error:
             raise ValueError(f"{f'jobs[{i}]' if scenario.jobs else 'arrivals'}.{error}") from None
     _check_hosts(scenario)
@@ -41,20 +41,25 @@ def check_live(scenario: Scenario) -> None:
 
 def _check_network(scenario: Scenario) -> None:
     network = scenario.network
-    if network.leaf_spine:
-        raise ValueError("network.racks: live runs have one rack; allowed: network.hosts, or virtual time")
     rates = {"rate": network.rate, "server_rate": network.server_rate or network.rate}
+    rates["spine_rate"] = network.spine_rate or network.rate
     for name, rate in (rates | {f"rates.{host}": rate for host, rate in network.rates.items()}).items():
         if rate > MAX_BPS:
             raise ValueError(f"network.{name}: {rate_text(rate)}; allowed: at most {rate_text(MAX_BPS)} live")
     if network.ecn_packets is not None:
         raise ValueError("network.ecn_packets: Mininet's links mark nothing; allowed: in virtual time")
+    spine_delay_us = network.delay_us if network.spine_delay_us is None else network.spine_delay_us
+    if network.leaf_spine and spine_delay_us and scenario.live.switch != "embedded":
+        raise ValueError(
+            f"network.spine_delay_us: {spine_delay_us:g}, and '{scenario.live.switch}' delays nothing; "
+            f"allowed: 0, or switch 'embedded'"
+        )
 
 
-def _check_job(job: JobSpec) -> None:
+def _check_job(scenario: Scenario, job: JobSpec) -> None:
     if job.model not in TRAINED:
         raise ValueError(f"model: '{job.model}' is for virtual time; allowed: {', '.join(TRAINED)}")
-    if job.workers > MAX_FAN_IN:
+    if job.workers > MAX_FAN_IN and not scenario.network.leaf_spine:
         raise ValueError(f"workers: {job.workers}; allowed: 1 to {MAX_FAN_IN} behind one switch")
     if job.workers * job.batch_size > TRAINING_SAMPLES:
         raise ValueError(
@@ -69,9 +74,9 @@ def _check_job(job: JobSpec) -> None:
 def _check_hosts(scenario: Scenario) -> None:
     count = len(scenario.host_names())
     if count > MAX_HOSTS:
-        raise ValueError(
-            f"{'jobs' if scenario.own_hosts else 'network.hosts'}: {count} hosts; allowed: {MAX_HOSTS} in one rack"
-        )
+        key = "jobs" if scenario.own_hosts else "network.racks" if scenario.network.leaf_spine else "network.hosts"
+        where = "together" if scenario.network.leaf_spine else "in one rack"
+        raise ValueError(f"{key}: {count} hosts; allowed: live, {MAX_HOSTS} {where}")
     places(scenario)
 
 

@@ -1,31 +1,41 @@
-"""What the switch counted by job since the training began, over restarts of the switch."""
+"""What switches counted by job since the training began, over restarts of the switches."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
 
-from controller import Controller, Supervisor, SwitchError
+from controller import SwitchError
 from experiments.live.measured import Measured
 
 
-class Counters:
-    """Reads the switch's counters into `measured.counters`.
+class Looked(Protocol):
+    """Who looks after a switch."""
 
-    counters.begin()
-    rows = counters.count()
+    @property
+    def restorations(self) -> int: ...
+
+    @property
+    def whole(self) -> bool: ...
+
+
+@dataclass
+class SwitchCounters:
+    """One switch's, by job.
+
+    read: its counters by job index; SwitchError where it is away. indices: job -> its counters in the switch.
     """
 
-    def __init__(
-        self, controller: Controller, supervisor: Supervisor, indices: Mapping[str, int], measured: Measured
-    ) -> None:
-        """indices: job -> its counters in the switch."""
-        self._controller = controller
-        self._supervisor = supervisor
-        self._indices = dict(indices)
-        self._measured = measured
-        self._baseline: dict[str, dict[str, int]] = {}  # before the training; of a restarted switch, below zero
-        self._last: dict[str, dict[str, int]] = {}  # as last read
-        self._restorations = 0
+    name: str
+    read: Callable[[Sequence[int]], list[dict[str, int]]]
+    looked: Looked
+    indices: dict[str, int]
+    counted: dict[str, dict[str, int]] = field(default_factory=dict)  # since `begin`
+    _baseline: dict[str, dict[str, int]] = field(default_factory=dict)  # before; of a restarted switch, below zero
+    _last: dict[str, dict[str, int]] = field(default_factory=dict)  # as last read
+    _restorations: int = 0
 
     def begin(self) -> None:
         """What was counted until now is not counted."""
@@ -33,40 +43,76 @@ class Counters:
 
     def count(self) -> dict[str, int]:
         """Read the counters; returns the rows in use by job. While the switch is being restarted there are none."""
-        restorations = self._supervisor.restorations
+        restorations = self.looked.restorations
         try:
             now = self._read()
         except SwitchError:
             return {}
-        if (
-            not self._supervisor.whole
-            or restorations != self._restorations
-            or restorations != self._supervisor.restorations
-        ):
+        if not self.looked.whole or restorations != self._restorations or restorations != self.looked.restorations:
             return {}
         self._last = now
         for job, counters in now.items():
             baseline = self._baseline.setdefault(job, dict.fromkeys(counters, 0))
-            self._measured.counters[job] = {name: count - baseline[name] for name, count in counters.items()}
+            self.counted[job] = {name: count - baseline[name] for name, count in counters.items()}
         return {job: max(0, counters["seated"] - counters["released"]) for job, counters in now.items()}
 
     def restored(self) -> bool:
         """Whether a restarted switch got its jobs back since the last call: it counts from zero again."""
-        if self._restorations == self._supervisor.restorations:
+        if self._restorations == self.looked.restorations:
             return False
-        self._restorations = self._supervisor.restorations
+        self._restorations = self.looked.restorations
         for job, counters in self._last.items():
             before = self._baseline.get(job, counters)
             self._baseline[job] = {name: before[name] - count for name, count in counters.items()}
         self._last = {}
         return True
 
-    def forget(self, job: str) -> bool:
-        """A job leaves the switch; whether it was there."""
-        return self._indices.pop(job, None) is not None
-
     def _read(self) -> dict[str, dict[str, int]]:
-        if not self._indices:
+        if not self.indices:
             return {}
-        counters = self._controller.read_counters(list(self._indices.values()))
-        return dict(zip(self._indices, counters, strict=True))
+        return dict(zip(self.indices, self.read(list(self.indices.values())), strict=True))
+
+
+class Counters:
+    """Reads the counters of all switches into `measured`.
+
+    counters.begin()
+    rows = counters.count()
+    """
+
+    def __init__(self, switches: Sequence[SwitchCounters], measured: Measured) -> None:
+        self.switches = switches
+        self._measured = measured
+
+    def begin(self) -> None:
+        """What was counted until now is not counted."""
+        for switch in self.switches:
+            switch.begin()
+
+    def count(self) -> dict[str, int]:
+        """Read the counters; returns the rows in use by job, over all switches; none while one is being restarted."""
+        rows: Counter[str] = Counter()
+        of_each = [switch.count() for switch in self.switches]
+        for one in of_each:
+            rows.update(one)
+        self._measured.by_switch = {switch.name: switch.counted for switch in self.switches}
+        self._measured.counters = total(self._measured.by_switch)
+        return dict(rows) if all(of_each) else {}
+
+    def restored(self) -> list[str]:
+        """Switches that were restarted and got their jobs back since the last call."""
+        return [switch.name for switch in self.switches if switch.restored()]
+
+    def forget(self, job: str) -> bool:
+        """A job leaves the switches; whether it was there."""
+        there = [switch.indices.pop(job, None) is not None for switch in self.switches]
+        return any(there)
+
+
+def total(by_switch: Mapping[str, Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """By job and counter, over all switches."""
+    found: dict[str, Counter[str]] = {}
+    for counted in by_switch.values():
+        for job, counters in counted.items():
+            found.setdefault(job, Counter(dict.fromkeys(counters, 0))).update(counters)
+    return {job: dict(counters) for job, counters in found.items()}

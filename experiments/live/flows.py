@@ -22,7 +22,7 @@ from typing import Any
 from esa.report.records import FlowSummary
 from experiments.specs.flows import CONSTANT, TCP, FlowSpec
 from experiments.specs.scenario import Scenario
-from topologies.single_rack import SingleRack
+from topologies.network import Network
 
 FIRST_PORT = 20_000  # of the first flow; below those that the kernel gives away
 END_LIMIT_S = 5.0
@@ -54,9 +54,7 @@ class End:
 class Traffic:
     """All flows of a run."""
 
-    def __init__(
-        self, scenario: Scenario, net: SingleRack, logs: Path, record: Callable[[dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, scenario: Scenario, net: Network, logs: Path, record: Callable[[dict[str, Any]], None]) -> None:
         self.flows = scenario.flows
         self.failures: dict[str, str] = {}  # what ended before it was to
         self._record = record
@@ -159,7 +157,7 @@ class Traffic:
         )
 
 
-def _start_end(net: SingleRack, host: int, arguments: list[str], log: Path) -> End:
+def _start_end(net: Network, host: int, arguments: list[str], log: Path) -> End:
     with log.open("wb") as stderr:
         process = net.popen(
             host,

@@ -1,11 +1,42 @@
-"""The links of a live run: rates and queues as Mininet's shaper takes them."""
+"""The cables of a live run: the network as a graph, rates and queues as Mininet's shaper takes them."""
 
 from __future__ import annotations
 
+from esa.fabric import Graph, Link, leaf_spine
 from esa.wire import packet_bytes
 from experiments.live.places import places
+from experiments.specs.network import spine_cable_name
 from experiments.specs.scenario import Scenario
-from topologies.single_rack import QUEUE_BYTES
+from topologies.network import QUEUE_BYTES
+from topologies.single_rack import rack_graph
+
+
+def network_graph(scenario: Scenario) -> Graph:
+    """Hosts, switches and cables of a scenario; cables have no delay, what there is of it is added elsewhere."""
+    rates, network = link_rates_mbps(scenario), scenario.network
+    if not network.leaf_spine:
+        return rack_graph(len(rates), rates)
+    spine_link = Link(network.spine_rate or network.rate)
+    graph = leaf_spine(network.rack_sizes or (), Link(network.rate), spine_link, spines=network.spines)
+    of_hosts = {host: Link(rate * 1e6) for host, rate in enumerate(rates)}
+    cables = (cable._replace(link=of_hosts.get(cable.lower.node, cable.link)) for cable in graph.cables)
+    return Graph(graph.nodes, tuple(cables))
+
+
+def links_of_ports(scenario: Scenario, graph: Graph) -> dict[int, dict[int, str]]:
+    """By switch, in the order of `graph.switches`, and port: the link behind it, where this end of it has its faults.
+
+    A host's is at its switch, a cable between switches at the lower one's.
+    """
+    names, first = scenario.host_names(), graph.hosts
+    found: dict[int, dict[int, str]] = {number: {} for number in range(len(graph.switches))}
+    racks = len(graph.tier(1))
+    for lower, upper, _ in sorted(graph.cables):
+        if lower.node < first:
+            found[upper.node - first][upper.port] = names[lower.node]
+        else:
+            found[lower.node - first][lower.port] = spine_cable_name(lower.node - first, upper.node - first - racks)
+    return found
 
 
 def link_rates_mbps(scenario: Scenario) -> list[float]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from esa.report.records import FlowSummary, JobSummary, Summary
+from esa.report.records import FlowSummary, JobSummary, Summary, tiers_of
 from experiments.live.flows import Traffic
 from experiments.live.plan import JobPlan
 from experiments.specs.scenario import Scenario
@@ -40,7 +40,9 @@ class Measured:
 
     workers: list[Worker] = field(default_factory=list)
     go: dict[str, float] = field(default_factory=dict)  # job -> submission, monotonic seconds
-    counters: dict[str, dict[str, int]] = field(default_factory=dict)
+    counters: dict[str, dict[str, int]] = field(default_factory=dict)  # by job, over all switches
+    by_switch: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # the same of each switch
+    racks: dict[str, list[str]] = field(default_factory=dict)  # job over several racks -> switches of its workers
     occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
     failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
     training: bool = False  # before it, whatever fails ends the run
@@ -97,6 +99,8 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         if whole
         else None,
         switch_counters=measured.counters,
+        counters_by_switch=measured.by_switch if len(measured.by_switch) > 1 else None,
+        tiers=tiers_of(measured.by_switch, measured.racks) or None,
         occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
         flows=_flows(scenario, measured),
         incomplete=problem,

@@ -1,16 +1,26 @@
-"""Which hosts of a rack the jobs of a live run have: all at once, from the start, none of them shared."""
+"""Which hosts the jobs of a live run have: all at once, from the start, none of them shared."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
+from esa.cluster.inventory import Cluster, Gpu, Host, Nic
+from esa.cluster.placement import place
+from esa.cluster.scheduler import JobInfo
+from esa.cluster.validate import check_gpus
+from esa.entries.job_entries import MAX_JOB_INDEX
+from experiments.specs.jobs import JobSpec
+from experiments.specs.racks import aggregates, check_racks
 from experiments.specs.scenario import Scenario
 
 
 def places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
     """By job, its workers' hosts by rank, then its PS's if it has one.
 
-    Jobs that name none take the lowest that are free, in order, or those that are called after their members.
+    Jobs that name none take the lowest that are free, in order, or those that are called after their members; over
+    several racks they go where virtual time would put them.
 
-    ValueError, its first word the key, where there are too few, or one is named twice.
+    ValueError, its first word the key, where there are too few, one is named twice, or the program could not add there.
     """
     hosts = len(scenario.host_names())
     named: set[int] = set()
@@ -24,12 +34,55 @@ def places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
         if shared:
             raise ValueError(f"jobs[{i}].hosts: {min(shared)} is another job's; allowed: live, hosts of its own")
         named.update(mine)
-    free = iter([host for host in range(hosts) if host not in named])
     needed = sum(members.values())
     if needed > hosts:
-        raise ValueError(f"network.hosts: {hosts} for {needed} workers and PSs; allowed: live, a host for each")
+        what = "racks" if scenario.network.leaf_spine else "hosts"
+        raise ValueError(f"network.{what}: {hosts} hosts for {needed} workers and PSs; allowed: live, a host for each")
+    if scenario.network.leaf_spine:
+        return _over_racks(scenario, named)
+    free = iter([host for host in range(hosts) if host not in named])
     found = {}
     for job in scenario.job_specs:
         count = job.workers + 1 if scenario.own_hosts else members[job.name]
         found[job.name] = (job.hosts or tuple(next(free) for _ in range(count)))[: members[job.name]]
     return found
+
+
+def _over_racks(scenario: Scenario, named: Collection[int]) -> dict[str, tuple[int, ...]]:
+    """As virtual time would, one job after the other; hosts that others name are not free."""
+    network = scenario.network
+    racks = [rack for rack, size in enumerate(network.rack_sizes or ()) for _ in range(size)]
+    cluster = Cluster(tuple(Host(rack, Nic(network.rate)) for rack in racks), MAX_JOB_INDEX)
+    left = {gpu for gpu in cluster.gpus if gpu.host not in named}
+    found = {}
+    for i, job in enumerate(scenario.job_specs):
+        where = f"jobs[{i}]" if scenario.jobs else "arrivals"
+        info = _info(scenario, i, job)
+        free = {Gpu(host, 0) for host in info.hosts} if info.hosts is not None else left
+        try:
+            if job.hosts is not None:
+                check_racks([racks[host] for host in job.hosts], scenario.policy_of(job), info.has_server)
+            gpus = place(cluster, info, free)
+            if gpus is None:
+                raise ValueError(
+                    f"workers: no place for {info.who} among {len(free)} free hosts in racks of "
+                    f"{', '.join(map(str, cluster.racks))}; over several racks the PS needs one without the job's "
+                    f"workers"
+                )
+            check_gpus(cluster, info, gpus, free)
+        except ValueError as error:
+            text = str(error).removeprefix(f"job {job.name}: ").removeprefix("hosts: ")
+            key = "hosts" if job.hosts is not None else "workers"
+            raise ValueError(f"{where}.{key}: {text.removeprefix('workers: ')}") from None
+        left.difference_update(gpus)
+        found[job.name] = tuple(gpu.host for gpu in gpus)
+    return found
+
+
+def _info(scenario: Scenario, number: int, job: JobSpec) -> JobInfo:
+    has_server = scenario.has_server(job)
+    hosts = job.hosts if has_server or job.hosts is None else job.hosts[:-1]
+    adds = aggregates(scenario.policy_of(job), has_server)
+    return JobInfo(
+        number, job.name, job.workers, 0, job.iterations, aggregates=adds, has_server=has_server, hosts=hosts
+    )

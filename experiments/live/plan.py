@@ -1,4 +1,4 @@
-"""Who is where: a scenario's jobs on the hosts of a rack, with addresses, rows and tasks."""
+"""Who is where: a scenario's jobs on the hosts of a network, with addresses, rows and tasks."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from esa.entries.leaf_spine import LeafSpine, spread
 from esa.job import Job, Member
 from esa.wire import ESA_PORT
 from experiments.live.faults import host_faults
@@ -14,7 +15,7 @@ from experiments.live.task import TrainingTask
 from experiments.live.timers import server_timers, worker_timers
 from experiments.specs.jobs import JobSpec
 from experiments.specs.scenario import Scenario
-from topologies.single_rack import SWITCH_IP, SingleRack
+from topologies.network import Network
 
 WORKER_PORT = ESA_PORT + 1
 DIGITS = "digits.npz"
@@ -45,7 +46,7 @@ class JobPlan:
         return self.spec.name
 
 
-def plan(scenario: Scenario, net: SingleRack, folder: Path, controller: str) -> list[JobPlan]:
+def plan(scenario: Scenario, net: Network, folder: Path, controller: str) -> list[JobPlan]:
     """Put the jobs on their hosts and write their files into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     hosts = places(scenario)
@@ -56,21 +57,23 @@ def plan(scenario: Scenario, net: SingleRack, folder: Path, controller: str) -> 
 
 
 def _place(
-    scenario: Scenario, i: int, spec: JobSpec, net: SingleRack, hosts: tuple[int, ...], folder: Path, controller: str
+    scenario: Scenario, i: int, spec: JobSpec, net: Network, hosts: tuple[int, ...], folder: Path, controller: str
 ) -> JobPlan:
     workers = hosts[: spec.workers]
     names = scenario.host_names()
     job = None
     aggregation = None
     if scenario.has_server(spec):
+        there = spread(LeafSpine(net.graph), [net.mac(host) for host in hosts])
         job = Job(
             name=spec.name,
             job=i + 1,
             policy=scenario.policy_of(spec),
             lanes=scenario.lanes,
             workers=tuple(_member(net, host, WORKER_PORT) for host in workers),
+            racks=there.racks,
             server=_member(net, hosts[-1], ESA_PORT),
-            switch_ip=SWITCH_IP,
+            switch_ip=there.switch_ip,
             pool=scenario.pools[spec.name],
             window=scenario.window(spec),
             span=scenario.span(spec),
@@ -114,5 +117,5 @@ def _server(scenario: Scenario, spec: JobSpec, host: int, folder: Path) -> Serve
     return ServerPlan(host, path, timers)
 
 
-def _member(net: SingleRack, host: int, udp_port: int) -> Member:
+def _member(net: Network, host: int, udp_port: int) -> Member:
     return Member(ip=net.ip(host), mac=net.mac(host), udp_port=udp_port, switch_port=net.port(host))

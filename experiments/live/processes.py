@@ -14,7 +14,7 @@ from typing import Any
 
 from experiments.live.measured import Worker
 from experiments.live.plan import JobPlan
-from topologies.single_rack import SingleRack
+from topologies.network import Network
 
 _ENVIRONMENT = {
     # One core each: two torch processes with a thread per core each fight over the same cores.
@@ -22,14 +22,14 @@ _ENVIRONMENT = {
     "MKL_NUM_THREADS": "1",
     "PYTHONUNBUFFERED": "1",
     "TORCH_CPP_LOG_LEVEL": "ERROR",  # these hosts have no names to look up
-    "GLOO_SOCKET_IFNAME": SingleRack.interface,
+    "GLOO_SOCKET_IFNAME": Network.interface,
 }
 
 Said = tuple[Worker, dict[str, Any]]
 """Who said it, and the record."""
 
 
-def start_workers(net: SingleRack, job: JobPlan, folder: Path) -> Iterator[Worker]:
+def start_workers(net: Network, job: JobPlan, folder: Path) -> Iterator[Worker]:
     """Start a job's workers, each on its host; they wait for "join". folder: the run's."""
     for rank, host in enumerate(job.workers):
         task = folder.resolve() / "jobs" / f"{job.name}.task.json"
@@ -55,7 +55,7 @@ class Servers:
     servers.end()
     """
 
-    def __init__(self, net: SingleRack, folder: Path, meeting: str) -> None:
+    def __init__(self, net: Network, folder: Path, meeting: str) -> None:
         self._net = net
         self._folder = folder
         self._meeting = meeting

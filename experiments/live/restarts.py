@@ -1,9 +1,9 @@
-"""What somebody killed (SIGKILL) is started again: the switch and the PSs of a live run."""
+"""What somebody killed (SIGKILL) is started again: the switches and the PSs of a live run."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from experiments.live.errors import RunError
 from experiments.live.measured import Measured, Records
@@ -14,12 +14,17 @@ MAX_RESTARTS = 20  # of what somebody keeps killing
 
 
 class Restarts:
-    """Looks after the switch and the PSs; the controller's supervisor puts back what the switch held."""
+    """Looks after the switches and the PSs; the control plane puts back what a switch held."""
 
     def __init__(
-        self, switch: P4Switch, servers: Servers, measured: Measured, records: Records, say: Callable[[str], None]
+        self,
+        switches: Sequence[P4Switch],
+        servers: Servers,
+        measured: Measured,
+        records: Records,
+        say: Callable[[str], None],
     ) -> None:
-        self._switch = switch
+        self._switches = switches
         self._servers = servers
         self._measured = measured
         self._records = records
@@ -29,21 +34,22 @@ class Restarts:
     def check(self) -> None:
         """Start again what was killed.
 
-        Raises P4SwitchError when the switch ended otherwise, RunError when a PS did so before the training, or when
+        Raises P4SwitchError when a switch ended otherwise, RunError when a PS did so before the training, or when
         there is no end to it.
         """
-        self._check_switch()
+        for switch in self._switches:
+            self._check_switch(switch)
         self._check_servers()
 
-    def _check_switch(self) -> None:
-        while self._switch.killed:
-            self._restarting("the switch")
+    def _check_switch(self, switch: P4Switch) -> None:
+        while switch.killed:
+            self._restarting("the switch" if len(self._switches) == 1 else f"switch {switch.name}")
             try:
-                self._switch.restart()
+                switch.restart()
             except P4SwitchError:
-                if not self._switch.killed:  # else killed again while it started
+                if not switch.killed:  # else killed again while it started
                     raise
-        self._switch.check()
+        switch.check()
 
     def _check_servers(self) -> None:
         for name, status in self._servers.ended():
@@ -59,6 +65,6 @@ class Restarts:
     def _restarting(self, what: str) -> None:
         self._count += 1
         if self._count > MAX_RESTARTS:
-            raise RunError(f"{what} was killed again, after {MAX_RESTARTS} restarts of switch and PSs")
+            raise RunError(f"{what} was killed again, after {MAX_RESTARTS} restarts of switches and PSs")
         self._say(f"  {what} was killed: starting it again")
         self._records.now("restart", what=what)

@@ -1,13 +1,13 @@
-"""One run: network, switch, controller, PSs and workers; then its folder of results.
+"""One run: network, switches, controller, PSs and workers; then its folder of results.
 
     summary = run(Scenario.load(path, check_live), Path("results"), console)
 
 Whatever ends the run, every process and namespace is gone afterwards and what was measured until then lies in the
 folder; a run that did not end as it should says so in its summary.
 
-This file says what happens, in order. Its parts: `processes.py` workers and PSs, `counters.py` what the switch counts,
-`restarts.py` what somebody killed, `failures.py` jobs that fail alone, `flows.py` traffic of no job, `measured.py` what
-is kept of it all.
+This file says what happens, in order. Its parts: `processes.py` workers and PSs, `control_plane.py` who tells the
+switches, `counters.py` what these count, `restarts.py` what somebody killed, `failures.py` jobs that fail alone,
+`flows.py` traffic of no job, `measured.py` what is kept of it all.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ from typing import Any
 
 from rich.console import Console
 
-from controller import BadInput, Controller, Supervisor, Switch, SwitchError, Wanted
-from controller.coordinator import Coordinator
+from controller import BadInput, SwitchError
 from esa.report.records import RECORDS, Summary
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
+from experiments.live.control_plane import ControlPlane, control_plane, deepen_queues
 from experiments.live.counters import Counters
 from experiments.live.digits import save_digits
 from experiments.live.errors import RunError
 from experiments.live.failures import Failures
 from experiments.live.faults import injected, write_port_faults
 from experiments.live.flows import Traffic
-from experiments.live.links import link_rates_mbps, queue_bytes
+from experiments.live.links import network_graph, queue_bytes
 from experiments.live.measured import Measured, Records, Worker, summarise
 from experiments.live.plan import DIGITS, JobPlan, plan
 from experiments.live.processes import Servers, close_pipes, listen, start_workers, tell
 from experiments.live.progress import RunProgress
 from experiments.live.restarts import Restarts
 from experiments.specs.scenario import Scenario
-from topologies.single_rack import SingleRack, require_root
+from topologies.network import Network, require_root
+from topologies.single_rack import SingleRack
 
 SAMPLE_INTERVAL_S = 0.25
 READY_LIMIT_S = 240.0
@@ -87,9 +88,9 @@ class _Run:
         self.started = time.monotonic()
         # The parts, in the order in which `execute` makes them.
         self.records: Records
-        self.net: SingleRack
+        self.net: Network
         self.traffic: Traffic
-        self.controller: Controller
+        self.control: ControlPlane
         self.counters: Counters
         self.servers: Servers
         self.failures: Failures
@@ -132,50 +133,50 @@ class _Run:
 
     # Start
 
-    def _network(self) -> SingleRack:
-        bandwidth = link_rates_mbps(self.scenario)
-        self.progress.say(f"  network: {len(bandwidth)} hosts, one switch")
-        return SingleRack(
-            len(bandwidth),
-            bandwidth_mbps=bandwidth,
-            queue_bytes=queue_bytes(self.scenario),
-            switch=self.scenario.live.switch,
-            log_dir=self.logs,
-            pcap_dir=self.pcap_dir,
-            faults=write_port_faults(self.scenario, self.folder / "jobs"),
+    def _network(self) -> Network:
+        graph = network_graph(self.scenario)
+        switches = len(graph.switches)
+        self.progress.say(
+            f"  network: {graph.hosts} hosts, {'one switch' if switches == 1 else f'{switches} switches'}"
         )
+        options: dict[str, Any] = {
+            "queue_bytes": queue_bytes(self.scenario),
+            "switch": self.scenario.live.switch,
+            "log_dir": self.logs,
+            "pcap_dir": self.pcap_dir,
+        }
+        faults = write_port_faults(self.scenario, graph, self.folder / "jobs")
+        if switches == 1:
+            return SingleRack(graph, **options, faults=faults.get(0))
+        return Network(graph, **options, faults=faults)
 
     def _start_control_plane(self, stack: contextlib.ExitStack, jobs: list[JobPlan], meeting: str) -> None:
         """Load the program and add the jobs; then what puts both back, and starts the jobs' runs."""
-        say = self.progress.say
-        say("  controller: loading the program")
-        node = self.net.switch
-        switch = stack.enter_context(Switch.connect(node.grpc_address, node.device_id, wait_s=10.0))
-        self.controller = Controller(switch)
-        self.controller.load(self.scenario.lanes)
-        if not node.deepen_queues():
-            say("  simple_switch_CLI is missing: BMv2's queues stay at 64 packets and may lose some")
-        hosts = {self.net.mac(host): self.net.port(host) for host in range(len(self.net.hosts))}
-        self.controller.add_hosts(hosts)
-        indices = {job.name: self.controller.add_job(job.job).index for job in jobs if job.job is not None}
+        self.progress.say("  controller: loading the program")
+        self.control = control_plane(
+            self.net,
+            self.scenario.lanes,
+            [job.job for job in jobs if job.job is not None],
+            meeting,
+            lambda: list(self.measured.failures),
+            self._say_of_switches,
+        )
+        stack.enter_context(self.control)
+        self.counters = self.control.counters(self.measured)
+        graph = self.net.graph
+        for job in jobs:
+            if job.job is not None and job.job.racks:
+                switches = [graph.nodes[graph.switch_of[host]].name for host in job.workers]
+                self.measured.racks[job.name] = list(dict.fromkeys(switches))
 
-        def wanted() -> Wanted:
-            failed = dict(self.measured.failures)
-            alive = [job.job for job in jobs if job.job is not None and job.name not in failed]
-            return Wanted(alive, self.scenario.lanes, hosts)
-
-        def connect() -> Switch:
-            return Switch.connect(node.grpc_address, node.device_id)
-
-        supervisor = stack.enter_context(Supervisor(connect, wanted, lambda text: say(f"  controller: {text}")))
-        stack.enter_context(Coordinator(connect)).serve(meeting)
-        self.counters = Counters(self.controller, supervisor, indices, self.measured)
+    def _say_of_switches(self, text: str) -> None:
+        self.progress.say(f"  controller: {text}")
 
     def _start_servers(self, jobs: list[JobPlan], meeting: str) -> None:
         say = self.progress.say
         self.servers = Servers(self.net, self.folder, meeting)
         self.failures = Failures(self.measured, self.scenario.timers.give_up_s, self._end_job, say)
-        self.restarts = Restarts(self.net.switch, self.servers, self.measured, self.records, say)
+        self.restarts = Restarts(self.net.switches, self.servers, self.measured, self.records, say)
         for job in jobs:
             if job.job is not None:
                 self.servers.start(job)
@@ -230,9 +231,9 @@ class _Run:
             for worker in closed:
                 self.failures.check(worker)
             self.restarts.check()
-            if self.counters.restored():
-                self.records.now("restored")
-                self.net.switch.deepen_queues()
+            for name in self.counters.restored():
+                self.records.now("restored", switch=name)
+                deepen_queues(next(node for node in self.net.switches if node.name == name), self._say_of_switches)
             yield self.traffic.look() or bool(said)
 
     def _on_record(self, worker: Worker, record: dict[str, Any]) -> None:
@@ -258,9 +259,10 @@ class _Run:
         rows = self.counters.count()
         if not rows:
             return
-        self.measured.occupied.append(sum(rows.values()) / self.scenario.rows)
+        there = self.scenario.rows * len(self.net.switches)
+        self.measured.occupied.append(sum(rows.values()) / there)
         self.records.write({"event": "occupancy", "t": time.monotonic(), "rows": rows})
-        self.progress.occupancy(rows, self.scenario.rows)
+        self.progress.occupancy(rows, there)
 
     # End
 
@@ -272,7 +274,7 @@ class _Run:
         self.counters.count()
         if self.counters.forget(name):
             with contextlib.suppress(SwitchError, BadInput):
-                self.controller.remove_job(workers[0].plan.job.job)
+                self.control.remove(workers[0].plan.job.job)
 
     def _check_weights(self, jobs: list[JobPlan]) -> None:
         for job in jobs:

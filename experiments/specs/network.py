@@ -18,20 +18,20 @@ class Network(Finite):
     """One rack of `hosts`, or `racks` of hosts under spines. Rates and delays are those of each direction of a cable.
 
     Where neither is said, every worker and every PS has a host of its own in one rack, which is called after it:
-    `mlp-0`, `mlp-1`, `mlp-ps`. Otherwise hosts are called `host-0`, `host-1` and so on, and jobs share them.
+    `mlp-0`, `mlp-1`, `mlp-ps`. Otherwise hosts are called `host-0`, `host-1` and so on, rack by rack, and jobs share
+    them. The switches of several racks are called `rack-0`, `rack-1` and so on, and `spine-0` and so on.
     """
 
     rate: Rate = key("of the hosts' links")
     hosts: int | None = key("hosts behind one switch", None, absent="one for each worker and PS", ge=2, le=MAX_PORTS)
     racks: tuple[_RackSize, ...] | None = key(
-        "hosts behind each rack's switch, in place of `hosts`; live runs have one rack",
+        "hosts behind each rack's switch, in place of `hosts`",
         None,
-        backend="virtual",
         absent="one rack",
         min_length=1,
         max_length=MAX_RACKS,
     )
-    spines: int = key("switches that connect the racks", 1, backend="virtual", ge=1, le=MAX_RACKS)
+    spines: int = key("switches that connect the racks", 1, ge=1, le=MAX_RACKS)
     server_rate: Rate | None = key(
         "of the links of PSs; virtual time has one rate for all hosts", None, backend="live", absent="`rate`"
     )
@@ -61,9 +61,12 @@ class Network(Finite):
         ge=1,
         le=1_000_000,
     )
-    spine_rate: Rate | None = key("of the cables between racks and spines", None, backend="virtual", absent="`rate`")
+    spine_rate: Rate | None = key("of the cables between racks and spines", None, absent="`rate`")
     spine_delay_us: float | None = key(
-        "of the cables between racks and spines", None, backend="virtual", absent="`delay_us`", **_DELAY
+        "of the cables between racks and spines; live, the embedded switch's frames wait as long at the rack's end",
+        None,
+        absent="`delay_us`",
+        **_DELAY,
     )
 
     @model_validator(mode="after")
@@ -87,3 +90,14 @@ class Network(Finite):
     @property
     def leaf_spine(self) -> bool:
         return self.racks is not None and len(self.racks) > 1
+
+    @property
+    def spine_cables(self) -> list[tuple[int, int]]:
+        """(rack, spine) of every cable between switches."""
+        racks = len(self.racks or ()) if self.leaf_spine else 0
+        return [(rack, spine) for rack in range(racks) for spine in range(self.spines)]
+
+
+def spine_cable_name(rack: int, spine: int) -> str:
+    """What faults call a cable between switches."""
+    return f"rack-{rack}-spine-{spine}"

@@ -30,7 +30,7 @@ from experiments.specs.former_keys import check_former_keys
 from experiments.specs.jobs import INA, TRANSPORTS, JobSettings, JobSpec, known_policy, known_transport
 from experiments.specs.keys import MAX_JOBS, Finite, Name, key
 from experiments.specs.models import KNOWN_MODELS, ModelSpec
-from experiments.specs.network import VIRTUAL_DELAY_US, Network
+from experiments.specs.network import VIRTUAL_DELAY_US, Network, spine_cable_name
 from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window, rows_of_window, side_by_side
 from experiments.specs.timers import TimerSpec
 from experiments.specs.toml_files import ScenarioError, dump_toml, parse_toml, read_toml, validated
@@ -140,9 +140,13 @@ class Scenario(Finite):
         for host in self.network.rates:
             if host not in hosts:
                 raise ValueError(f"network.rates.{host}: no such host; allowed: {allowed}")
+        cables = [spine_cable_name(*cable) for cable in self.network.spine_cables]
         for i, fault in enumerate(self.faults):
-            if fault.link not in ("all", *hosts):
-                raise ValueError(f"faults[{i}].link: no link '{fault.link}'; allowed: all, {allowed}")
+            if fault.where == "hosts" and fault.link in cables:
+                raise ValueError(f"faults[{i}].link: '{fault.link}' joins switches; allowed: with where = 'switch'")
+            if fault.link not in ("all", *hosts, *cables):
+                between = f", {cables[0]} to {cables[-1]}" if cables else ""
+                raise ValueError(f"faults[{i}].link: no link '{fault.link}'; allowed: all, {allowed}{between}")
 
     def _check_flows(self) -> None:
         hosts = set(self.host_names())
@@ -269,9 +273,12 @@ class Scenario(Finite):
             return [f"host-{number}" for number in range(sum(sizes))]
         return [f"{job.name}-{member}" for job in self.job_specs for member in (*map(str, range(job.workers)), "ps")]
 
-    def link_faults(self, host: str, where: str = "hosts") -> LinkFaults | None:
-        """What the host's link does to packets on purpose, at its end or at the switch's; None: nothing."""
-        return link_faults(self.faults, self.seed, host, where)
+    def link_faults(self, link: str, where: str = "hosts") -> LinkFaults | None:
+        """What a host's link does to packets on purpose, at its end or at the switch's; or a cable between switches.
+
+        None: nothing.
+        """
+        return link_faults(self.faults, self.seed, link, where)
 
     @classmethod
     def load(cls, path: Path, check: Check | None = None, *, loss: float | None = None, **overrides: Any) -> Scenario:

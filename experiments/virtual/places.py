@@ -6,11 +6,11 @@ import numpy as np
 
 from esa.cluster.validate import check_places
 from esa.job import MAX_FAN_IN, Pool
-from esa.policy import policy
 from esa.sim.fabric.wiring import rack_of
 from esa.sim.jobs_on_hosts import cluster_of, job_info
 from esa.sim.plan import Fabric, SimulatedJob
 from experiments.specs.jobs import JobSpec
+from experiments.specs.racks import check_racks
 
 
 def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: bool = True) -> None:
@@ -47,12 +47,4 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: b
         return
     if max(job.hosts) >= hosts:
         raise ValueError(f"hosts: {max(job.hosts)}; allowed: 0 to {hosts - 1}")
-    racks = [rack_of(fabric)[host] for host in job.hosts]
-    of_workers = racks[:-1]
-    if any(of_workers[k] != of_workers[k - 1] and of_workers[k] in of_workers[:k] for k in range(1, len(of_workers))):
-        raise ValueError(f"hosts: workers in racks {', '.join(map(str, of_workers))}; allowed: rack by rack")
-    aggregates = has_server and policy(policy_name).pool != "none"
-    if len(set(of_workers)) > 1 and racks[-1] in of_workers and aggregates:
-        raise ValueError(
-            f"hosts: the PS in rack {racks[-1]}; allowed: a rack without the job's workers, which fill several"
-        )
+    check_racks([rack_of(fabric)[host] for host in job.hosts], policy_name, has_server)

@@ -53,7 +53,7 @@ REFUSED = [
     (LIVE, '"20 Mb/s"', "20.0", "network.rate", 'as "25 Mb/s"'),
     (LIVE, '"20 Mb/s"', '"20 MB/s"', "network.rate", 'as "25 Mb/s"'),
     (LIVE, 'rate = "20 Mb/s"', "", "network.rate", "missing"),
-    (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nracks = [4, 4]', "network.racks", "one rack"),
+    (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nracks = [2, 2]', "network.racks", "a host for each"),
     (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 5', "network.hosts", "a host for each"),
     (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 300', "network.hosts", "253"),
     (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\necn_packets = 9', "network.ecn_packets", "virtual time"),

@@ -229,7 +229,7 @@ def test_timers_are_the_real_endpoints_unless_the_file_says_otherwise(tmp_path: 
 def test_large_scenarios_are_refused_live_with_the_reason() -> None:
     refused = {
         "contention": "network.rate: 100 Gb/s; allowed: at most 1 Gb/s live",
-        "leaf-spine": "network.racks: live runs have one rack; allowed: network.hosts, or virtual time",
+        "leaf-spine": "network.rate: 100 Gb/s; allowed: at most 1 Gb/s live",
     }
     for name, reason in refused.items():
         path = SCENARIOS / "sim" / f"{name}.toml"

@@ -1,0 +1,176 @@
+"""The control plane of a live run: who loads the program, adds the jobs, starts their runs and mends what restarts.
+
+    with control_plane(net, scenario.lanes, jobs, meeting, failed, say) as plane:
+        plane.counters(measured)
+        plane.remove(job)
+
+One switch has what `esactl` and `esa up` have, a `Controller` that keeps nothing, and a `Supervisor`; several, racks
+under spines, a `NetworkController`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Sequence
+from types import TracebackType
+from typing import Protocol
+
+from controller import (
+    Controller,
+    NetworkController,
+    NetworkCoordinator,
+    Supervisor,
+    Switch,
+    Wanted,
+)
+from controller.coordinator import Coordinator
+from esa.job import Job
+from experiments.live.counters import Counters, SwitchCounters
+from experiments.live.measured import Measured
+from topologies.network import Network
+from topologies.p4switch import P4Switch
+
+CONNECT_WAIT_S = 10.0  # for a switch that is just starting
+
+
+class ControlPlane(Protocol):
+    """It works while its block is open."""
+
+    def __enter__(self) -> ControlPlane: ...
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None, /
+    ) -> None: ...
+
+    def counters(self, measured: Measured) -> Counters:
+        """The jobs' counters."""
+        ...
+
+    def remove(self, job: int) -> None:
+        """Take a job that has failed off the switches. SwitchError, BadInput."""
+        ...
+
+
+def control_plane(
+    net: Network,
+    lanes: int,
+    jobs: Sequence[Job],
+    meeting: str,
+    failed: Callable[[], Collection[str]],
+    say: Callable[[str], None],
+) -> ControlPlane:
+    """A run's. meeting: where jobs' members meet; failed: jobs that are not to be put back."""
+    kind = _OneSwitch if len(net.switches) == 1 else _Switches
+    return kind(net, lanes, jobs, meeting, failed, say)
+
+
+class _OneSwitch:
+    def __init__(
+        self,
+        net: Network,
+        lanes: int,
+        jobs: Sequence[Job],
+        meeting: str,
+        failed: Callable[[], Collection[str]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._net, self._lanes, self._jobs, self._meeting = net, lanes, jobs, meeting
+        self._failed, self._say = failed, say
+        self._stack = contextlib.ExitStack()
+        self._controller: Controller
+        self._supervisor: Supervisor
+        self._indices: dict[str, int] = {}
+
+    def __enter__(self) -> _OneSwitch:
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        net, (node,) = self._net, self._net.switches
+        switch = stack.enter_context(Switch.connect(node.grpc_address, node.device_id, wait_s=CONNECT_WAIT_S))
+        self._controller = Controller(switch)
+        self._controller.load(self._lanes)
+        deepen_queues(node, self._say)
+        hosts = {net.mac(host): net.port(host) for host in range(len(net.hosts))}
+        self._controller.add_hosts(hosts)
+        self._indices = {job.name: self._controller.add_job(job).index for job in self._jobs}
+
+        def wanted() -> Wanted:
+            failed = self._failed()
+            return Wanted([job for job in self._jobs if job.name not in failed], self._lanes, hosts)
+
+        def connect() -> Switch:
+            return Switch.connect(node.grpc_address, node.device_id)
+
+        self._supervisor = stack.enter_context(Supervisor(connect, wanted, self._say))
+        stack.enter_context(Coordinator(connect)).serve(self._meeting)
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def counters(self, measured: Measured) -> Counters:
+        read = self._controller.read_counters
+        one = SwitchCounters(self._net.switches[0].name, read, self._supervisor, self._indices)
+        return Counters([one], measured)
+
+    def remove(self, job: int) -> None:
+        self._controller.remove_job(job)
+
+
+class _Switches:
+    def __init__(
+        self,
+        net: Network,
+        lanes: int,
+        jobs: Sequence[Job],
+        meeting: str,
+        failed: Callable[[], Collection[str]],
+        say: Callable[[str], None],
+    ) -> None:
+        self._net, self._jobs, self._meeting, self._say = net, jobs, meeting, say
+        ways = [_way_to(node) for node in net.switches]
+        self._controller = NetworkController(net.graph, ways, lanes=lanes, say=say)
+        self._stack = contextlib.ExitStack()
+        self._indices: dict[str, int] = {}
+
+    def __enter__(self) -> _Switches:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(self._controller)
+            for node in self._net.switches:
+                deepen_queues(node, self._say)
+            self._indices = {job.name: self._controller.add_job(job).index for job in self._jobs}
+            stack.enter_context(NetworkCoordinator(self._controller)).serve(self._meeting)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def counters(self, measured: Measured) -> Counters:
+        keepers = self._controller.keepers
+        return Counters(
+            [
+                SwitchCounters(name, keeper.read_counters, keeper, dict(self._indices))
+                for name, keeper in keepers.items()
+            ],
+            measured,
+        )
+
+    def remove(self, job: int) -> None:
+        self._controller.remove_job(job)
+
+
+def _way_to(node: P4Switch) -> Callable[[float], Switch]:
+    return lambda wait_s: Switch.connect(node.grpc_address, node.device_id, wait_s=wait_s)
+
+
+def deepen_queues(node: P4Switch, say: Callable[[str], None]) -> None:
+    """Let BMv2's queues hold a window's burst, or say why they do not; after every load of a program."""
+    if not node.deepen_queues():
+        say("simple_switch_CLI is missing: BMv2's queues stay at 64 packets and may lose some")
