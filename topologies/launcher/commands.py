@@ -43,7 +43,10 @@ def up_command(
     detach: Annotated[bool, typer.Option("--detach", help="return once it is up; `esa down` ends it")] = False,
     private: Annotated[bool, typer.Option("--private", hidden=True)] = False,
 ) -> None:
-    """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root)."""
+    """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root).
+
+    It is one rack, behind one switch; `esa run` has several, under spines.
+    """
     from topologies.launcher.up import detach_rack, hold_rack
 
     if detach:
