@@ -227,9 +227,10 @@ def switch_command(context: typer.Context) -> None:
 
 
 def _print_tables(console: Console, summary: Summary) -> None:
-    from esa.report import counter_table, fault_table, flow_table, jct_table, tier_table
+    from esa.report import counter_table, fault_table, flow_table, fragment_table, jct_table, tier_table
 
     console.print(jct_table(summary))
+    console.print(fragment_table(summary))
     if summary.switch_counters:
         console.print(counter_table(summary))
     if summary.tiers is not None:

@@ -1,7 +1,15 @@
 """Runs as they lie on disk, as tables and as plots."""
 
 from esa.report.records import FlowSummary, JobSummary, ReportError, Run, Summary, TierSummary, load_run
-from esa.report.tables import comparison_table, counter_table, fault_table, flow_table, jct_table, tier_table
+from esa.report.tables import (
+    comparison_table,
+    counter_table,
+    fault_table,
+    flow_table,
+    fragment_table,
+    jct_table,
+    tier_table,
+)
 
 __all__ = [
     "FlowSummary",
@@ -14,6 +22,7 @@ __all__ = [
     "counter_table",
     "fault_table",
     "flow_table",
+    "fragment_table",
     "jct_table",
     "load_run",
     "tier_table",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ RECORDS = "records.jsonl"
 SPINE = "spine-"  # begins the names of switches above racks
 VIRTUAL = "virtual"  # the switch of a run in virtual time
 _ONLY_IF_KNOWN = (
+    "alone_runs",
     "counters_by_switch",
     "tiers",
     "useful_mean",
@@ -41,6 +42,9 @@ class JobSummary(_Strict):
     """One job. A figure is None where the run ended before it could be measured.
 
     jct_s:      from submission to the last worker's finish
+    wait_s:     of that, in which it had no hosts
+    bound_s:    the least that its computing and its own links need, whatever else happens
+    alone_s:    its JCT where nobody else is on the same network; inflation: jct_s over it
     compute_s:  mean over the workers: the iterations less the time in which nothing was left to do but to wait
     comm_s:     mean over the workers: time in which at least one bucket was on its way
     final_loss, accuracy: of the final weights, on the held-out samples
@@ -51,6 +55,10 @@ class JobSummary(_Strict):
     name: str
     workers: int
     jct_s: float | None = None
+    wait_s: float | None = None
+    bound_s: float | None = None
+    alone_s: float | None = None
+    inflation: float | None = None
     iterations: int = 0
     compute_s: float | None = None
     comm_s: float | None = None
@@ -134,10 +142,12 @@ class Summary(_Strict):
     racks; both are there only where a run knows several switches apart.
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows`, too.
-    `incomplete` is there only if the run did not end as it should, and says why.
+    `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
+    every job has the figure; `mean_per_bound`: of jct_s over bound_s.
 
     A run in virtual time has the switch "virtual", seconds of its own clock, and what only virtual time can tell:
-    `useful_mean`: part of the shared rows that waits for workers still; `dropped`: packets lost to full queues;
+    `alone_runs`: simulations that the JCTs alone took; `useful_mean`: part of the shared rows that waits for workers
+    still; `dropped`: packets lost to full queues;
     `packet_hops`: packets that reached the end of a link; `checked`: fragments' sums compared with the plain sum.
     """
 
@@ -149,6 +159,11 @@ class Summary(_Strict):
     jobs: list[JobSummary]
     mean_jct_s: float | None = None
     makespan_s: float | None = None
+    mean_wait_s: float | None = None
+    mean_bound_s: float | None = None
+    mean_per_bound: float | None = None
+    mean_inflation: float | None = None
+    alone_runs: int | None = None
     switch_counters: dict[str, dict[str, int]] = {}
     counters_by_switch: dict[str, dict[str, dict[str, int]]] | None = None
     tiers: dict[str, TierSummary] | None = None
@@ -161,6 +176,19 @@ class Summary(_Strict):
     flows: list[FlowSummary] | None = None
     incomplete: str | None = None
 
+    def with_means(self) -> Summary:
+        """The same with the means over its jobs: JCT, waiting, bound, JCT over both bound and alone."""
+        ratios = [job.jct_s / job.bound_s if job.jct_s is not None and job.bound_s else None for job in self.jobs]
+        return self.model_copy(
+            update={
+                "mean_jct_s": _mean(job.jct_s for job in self.jobs),
+                "mean_wait_s": _mean(job.wait_s for job in self.jobs),
+                "mean_bound_s": _mean(job.bound_s for job in self.jobs),
+                "mean_per_bound": _mean(ratios),
+                "mean_inflation": _mean(job.inflation for job in self.jobs),
+            }
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """What is written to disk: without the keys that are there only if they say something."""
         data = self.model_dump()
@@ -172,6 +200,12 @@ class Summary(_Strict):
     def total(self, counter: str) -> int:
         """A switch counter over all jobs."""
         return sum(counters.get(counter, 0) for counters in self.switch_counters.values())
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """None where one of them is unknown."""
+    known = list(values)
+    return None if None in known or not known else sum(value or 0.0 for value in known) / len(known)
 
 
 @dataclass(frozen=True)

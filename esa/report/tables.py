@@ -35,28 +35,40 @@ MAX_COMPARED_FLOWS = 12
 
 
 def jct_table(summary: Summary) -> Table:
-    """One row per job."""
+    """Times, one row per job; of what no job knows there is no column."""
     title = f"{summary.scenario}: {summary.policy} on {summary.switch}, seed {summary.seed}"
     table = _table(title if summary.incomplete is None else f"{title} (incomplete)")
-    for name in ("JCT s", "compute s", "comm s", "loss", "accuracy", "fragments", "resends", "via PS"):
-        table.add_column(name, justify="right", no_wrap=True)
     digits = _digits(summary)
-    for job in summary.jobs:
-        table.add_row(
-            job.name,
-            _number(job.jct_s, digits),
-            _number(job.compute_s, digits),
-            _number(job.comm_s, digits),
-            _number(job.final_loss, 4),
-            _number(job.accuracy, 3),
-            str(job.fragments),
-            str(job.resends),
-            str(job.via_ps),
-        )
+    columns = {
+        "JCT s": [_number(job.jct_s, digits) for job in summary.jobs],
+        "wait s": [_number(job.wait_s, digits) for job in summary.jobs],
+        "bound s": [_number(job.bound_s, digits) for job in summary.jobs],
+        "/ bound": [_ratio(job.jct_s, job.bound_s) for job in summary.jobs],
+        "/ alone": [_number(job.inflation, 2) for job in summary.jobs],
+        "compute s": [_number(job.compute_s, digits) for job in summary.jobs],
+        "comm s": [_number(job.comm_s, digits) for job in summary.jobs],
+        "loss": [_number(job.final_loss, 4) for job in summary.jobs],
+        "accuracy": [_number(job.accuracy, 3) for job in summary.jobs],
+    }
+    known = {name: cells for name, cells in columns.items() if name == "JCT s" or set(cells) != {UNKNOWN}}
+    for name in known:
+        table.add_column(name, justify="right", no_wrap=True)
+    for job, *cells in zip(summary.jobs, *known.values(), strict=True):
+        table.add_row(job.name, *cells)
     table.caption = (
         f"mean JCT {_number(summary.mean_jct_s, digits)} s, makespan {_number(summary.makespan_s, digits)} s, "
         f"mean occupancy {_part(summary.occupancy_mean)}"
     )
+    return table
+
+
+def fragment_table(summary: Summary) -> Table:
+    """What each job sent, one row per job."""
+    table = _table("fragments")
+    for name in ("sent", "resends", "via PS"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for job in summary.jobs:
+        table.add_row(job.name, str(job.fragments), str(job.resends), str(job.via_ps))
     return table
 
 
@@ -127,6 +139,10 @@ def comparison_table(summaries: Sequence[Summary]) -> Table:
     table.add_row(
         f"mean JCT / {first.policy}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries)
     )
+    _add_known(table, "mean JCT / bound", [_number(summary.mean_per_bound, 2) for summary in summaries])
+    _add_known(table, "mean JCT / alone", [_number(summary.mean_inflation, 2) for summary in summaries])
+    _add_known(table, "mean wait s", [_number(summary.mean_wait_s, digits) for summary in summaries])
+    _add_known(table, "mean bound s", [_number(summary.mean_bound_s, digits) for summary in summaries])
     names = [job.name for job in first.jobs]
     for name in names if len(names) <= MAX_COMPARED_JOBS else ():
         jobs = [_job(summary, name) for summary in summaries]

@@ -75,6 +75,9 @@ class JobsOnHosts:
         self._running: dict[int, Running] = {}
         self._news = False  # that the scheduler has not been told
         self.start_ns: list[int | None] = [None] * len(plan.jobs)  # for the first time
+        self.hosts: list[tuple[int, ...] | None] = [None] * len(plan.jobs)  # then: of the workers, and of the PS
+        self._waited_ns = [0] * len(plan.jobs)
+        self._queued_ns = [job.submit_ns for job in plan.jobs]  # since when it waits, if it does
         self.end_ns: list[int | None] = [None] * len(plan.jobs)
 
     @property
@@ -88,6 +91,11 @@ class JobsOnHosts:
     @property
     def next_submission_ns(self) -> int:
         return self._plan.jobs[self._to_come[0]].submit_ns if self._to_come else NEVER
+
+    def waited_ns(self, number: int, now_ns: int) -> int:
+        """For how long a job has had no hosts since it was submitted."""
+        waits_ns = max(0, now_ns - self._queued_ns[number]) if number in self._waiting else 0
+        return self._waited_ns[number] + waits_ns
 
     def submit_until(self, sim: SimState, now_ns: int) -> None:
         """Queue what is submitted by now, and do what the scheduler decides; it is asked if there is any news.
@@ -160,15 +168,18 @@ class JobsOnHosts:
         stop(sim.ranks, number, now_ns)
         sim.timer_ns[self._endpoints(number)] = NEVER
         self._waiting.append(number)
+        self._queued_ns[number] = now_ns
         self._waiting.sort(key=lambda k: (self._plan.jobs[k].submit_ns, k))
 
     def _start(self, sim: SimState, start: Start, now_ns: int) -> None:
         number = start.job
+        self._waited_ns[number] = self.waited_ns(number, now_ns)
         self._waiting.remove(number)
         info = self._info(sim, number)
         self._running[number] = Running(info, now_ns, start.workers, start.server)
         if self.start_ns[number] is None:
             self.start_ns[number] = now_ns
+            self.hosts[number] = tuple(gpu.host for gpu in start.gpus)
         places = self._places(start.gpus)
         self._connect(sim, number, start.workers)
         if self._plan.jobs[number].sums_in_network:

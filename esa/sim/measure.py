@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from esa.policy import policy
 from esa.program import program
+from esa.sim.bound import lower_bound_ns
 from esa.sim.engine.lines import NONE, queue_length
 from esa.sim.fabric.wiring import Control
 from esa.sim.jobs_on_hosts import JobsOnHosts
@@ -88,13 +89,17 @@ def job_outcome(plan: Plan, sim: SimState, jobs: JobsOnHosts, number: int) -> Jo
     job, record = plan.jobs[number], sim.ranks.job[number]
     mine = range(int(record["first_rank"]), int(record["first_rank"] + record["ranks"]))
     ranks, counter = sim.ranks.rank[mine], sim.workers.state.counter[mine]
-    start_ns, end_ns = jobs.start_ns[number], jobs.end_ns[number]
+    start_ns, end_ns, hosts = jobs.start_ns[number], jobs.end_ns[number], jobs.hosts[number]
+    bound_ns = None if hosts is None else lower_bound_ns(plan, number, hosts[: job.workers])
     return JobOutcome(
         name=job.name,
         workers=job.workers,
         policy=job.policy,
         submit_s=job.submit_ns / 1e9,
         start_s=None if start_ns is None else start_ns / 1e9,
+        hosts=hosts,
+        wait_s=jobs.waited_ns(number, int(sim.scalars["now_ns"][0])) / 1e9,
+        bound_s=None if bound_ns is None else bound_ns / 1e9,
         jct_s=None if end_ns is None else (end_ns - job.submit_ns) / 1e9,
         compute_s=float(ranks["compute_ns"].mean()) / 1e9,
         comm_s=float(ranks["comm_ns"].mean()) / 1e9,

@@ -292,8 +292,9 @@ class JobOutcome:
     """A job's figures; times in virtual seconds, None where the job did not get that far.
 
     jct_s: from submission to the last worker's last result; start_s: when it got its hosts, since the simulation's
-    start; compute_s, comm_s: as in a real run, means over the workers: time spent computing; time in which at least one
-    bucket was on its way. failed: it gave up.
+    start; hosts: its workers', then its PS's, when it started first; wait_s: in which it had none; bound_s: the least
+    that a training needs (`esa.sim.bound`); compute_s, comm_s: as in a real run, means over the workers: time spent
+    computing; time in which at least one bucket was on its way. failed: it gave up.
     """
 
     name: str
@@ -301,6 +302,9 @@ class JobOutcome:
     policy: str
     submit_s: float
     start_s: float | None
+    hosts: tuple[int, ...] | None
+    wait_s: float
+    bound_s: float | None
     jct_s: float | None
     compute_s: float
     comm_s: float

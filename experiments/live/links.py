@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from esa.fabric import Graph, Link, leaf_spine
 from esa.wire import packet_bytes
 from experiments.live.places import places
@@ -49,6 +51,14 @@ def link_rates_mbps(scenario: Scenario) -> list[float]:
         for number, host in enumerate(scenario.host_names())
     ]
     return [rate / 1e6 for rate in rates]
+
+
+def sending_s(scenario: Scenario, name: str, fragments: Sequence[int]) -> float:
+    """What the workers' links need at least for so many fragments of each, once: the slowest one's time."""
+    rates = link_rates_mbps(scenario)
+    hosts = places(scenario)[name][: len(fragments)]
+    bits = 8 * packet_bytes(scenario.lanes)
+    return max(bits * sent / (1e6 * rates[host]) for host, sent in zip(hosts, fragments, strict=True))
 
 
 def queue_bytes(scenario: Scenario) -> int:

@@ -11,6 +11,7 @@ from typing import IO, Any
 
 from esa.report.records import FlowSummary, JobSummary, Summary, tiers_of
 from experiments.live.flows import Traffic
+from experiments.live.links import sending_s
 from experiments.live.plan import JobPlan
 from experiments.specs.scenario import Scenario
 
@@ -80,13 +81,15 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
             setattr(job, count, sum(end["network"].get(count, 0) for end in ends))
         if ends and len(ends) == len(workers):
             job.jct_s = max(end["end"] for end in ends) - measured.go[spec.name]
+            job.wait_s = 0.0  # every job has its hosts before the run
             job.compute_s = _mean(end["statistics"]["compute_s"] for end in ends)
+            sent = [end["network"].get("fragments", 0) for end in ends]
+            job.bound_s = max(job.compute_s, sending_s(scenario, spec.name, sent))
             job.comm_s = _mean(end["statistics"]["comm_s"] for end in ends)
             job.final_loss = ends[0]["loss"]
             job.accuracy = ends[0]["accuracy"]
         jobs.append(job)
-    times = [job.jct_s for job in jobs if job.jct_s is not None]
-    whole = len(times) == len(jobs)
+    whole = all(job.jct_s is not None for job in jobs)
     return Summary(
         scenario=scenario.name,
         policy=scenario.method,
@@ -94,7 +97,6 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         topology=scenario.topology,
         seed=scenario.seed,
         jobs=jobs,
-        mean_jct_s=_mean(times) if whole else None,
         makespan_s=max(measured.go[job.name] + job.jct_s for job in jobs) - min(measured.go.values())
         if whole
         else None,
@@ -104,7 +106,7 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
         flows=_flows(scenario, measured),
         incomplete=problem,
-    )
+    ).with_means()
 
 
 def _flows(scenario: Scenario, measured: Measured) -> list[FlowSummary] | None:

@@ -47,6 +47,12 @@ class Virtual(Finite):
         False,
         backend="virtual",
     )
+    alone: bool = key(
+        "every job is simulated once more, alone on the network, for the inflation of its JCT; jobs that are the same "
+        "once for all",
+        True,
+        backend="virtual",
+    )
     scheduler: str = key("who gets GPUs, which, and when", "fifo", backend="virtual", allowed=", ".join(SCHEDULERS))
     gpus: int = key(
         "of each host; a worker or PS takes one, and shares the host's link and processor with those on the others",

@@ -27,6 +27,7 @@ from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
 from experiments.specs.flows import CONSTANT, TCP
 from experiments.specs.scenario import Scenario
+from experiments.virtual.alone import Alone, jct_alone
 from experiments.virtual.translate import plan_of
 
 SERIES_FILE = "series.csv"
@@ -42,9 +43,21 @@ def evaluate(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> tuple[Summary, Outcome]:
-    """Run a scenario. progress: called with the part that is done; should_stop: asked at every sample."""
-    outcome = simulate(plan_of(scenario), progress, should_stop)
-    return summarise(scenario, outcome), outcome
+    """Run a scenario, and its jobs alone. progress: called with the part that is done; should_stop: asked at every
+    sample.
+    """
+    plan, alone = plan_of(scenario), None
+    share = 0.5 if scenario.virtual.alone else 1.0
+    outcome = simulate(plan, None if progress is None else lambda part: progress(share * part), should_stop)
+    if scenario.virtual.alone and outcome.incomplete is None:
+        alone = jct_alone(
+            scenario,
+            plan,
+            outcome,
+            None if progress is None else lambda part: progress(share + (1 - share) * part),
+            should_stop,
+        )
+    return summarise(scenario, outcome, alone), outcome
 
 
 def run_virtual(scenario: Scenario, results: Path, console: Console) -> tuple[Summary, Path]:
@@ -76,20 +89,20 @@ def _unfinished(scenario: Scenario, problem: str) -> Summary:
     )
 
 
-def summarise(scenario: Scenario, outcome: Outcome) -> Summary:
+def summarise(scenario: Scenario, outcome: Outcome, alone: Alone | None = None) -> Summary:
     """What virtual time has shown, in the words of a live run."""
-    times = [job.jct_s for job in outcome.jobs if job.jct_s is not None]
     ends = [job.submit_s + job.jct_s for job in outcome.jobs if job.jct_s is not None]
-    whole = len(times) == len(outcome.jobs)
+    whole = len(ends) == len(outcome.jobs)
+    alone_s = (None,) * len(outcome.jobs) if alone is None else alone.jct_s
     return Summary(
         scenario=scenario.name,
         policy=scenario.method,
         switch=VIRTUAL,
         topology=scenario.topology,
         seed=scenario.seed,
-        jobs=[_job_summary(job) for job in outcome.jobs],
-        mean_jct_s=sum(times) / len(times) if whole else None,
+        jobs=[_job_summary(job, its_own) for job, its_own in zip(outcome.jobs, alone_s, strict=True)],
         makespan_s=max(ends) - min(job.submit_s for job in outcome.jobs) if whole else None,
+        alone_runs=None if alone is None else alone.runs,
         switch_counters=outcome.switch_counters,
         occupancy_mean=outcome.occupancy_mean,
         useful_mean=outcome.useful_mean,
@@ -99,7 +112,7 @@ def summarise(scenario: Scenario, outcome: Outcome) -> Summary:
         faults=outcome.faults if scenario.faults else None,
         flows=_flow_summaries(scenario, outcome) if scenario.flows else None,
         incomplete=outcome.incomplete,
-    )
+    ).with_means()
 
 
 def _flow_summaries(scenario: Scenario, outcome: Outcome) -> list[FlowSummary]:
@@ -116,11 +129,15 @@ def _flow_summaries(scenario: Scenario, outcome: Outcome) -> list[FlowSummary]:
     ]
 
 
-def _job_summary(job: JobOutcome) -> JobSummary:
+def _job_summary(job: JobOutcome, alone_s: float | None) -> JobSummary:
     return JobSummary(
         name=job.name,
         workers=job.workers,
         jct_s=job.jct_s,
+        wait_s=job.wait_s,
+        bound_s=job.bound_s,
+        alone_s=alone_s,
+        inflation=job.jct_s / alone_s if job.jct_s is not None and alone_s else None,
         iterations=job.iterations,
         compute_s=job.compute_s,
         comm_s=job.comm_s,

@@ -13,7 +13,7 @@ from rich import box
 from rich.table import Table
 
 from esa.report.records import RECORDS, Summary
-from esa.report.tables import COMPARED_COUNTERS
+from esa.report.tables import COMPARED_COUNTERS, UNKNOWN
 from experiments.common.folders import write_whole
 from experiments.specs.sweep_file import Point, value_text
 from experiments.virtual.sweep import Result
@@ -24,6 +24,10 @@ NOT_RUN = "not run"
 MAX_ROWS = 60  # on a terminal
 FIGURES = (
     "mean_jct_s",
+    "mean_wait_s",
+    "mean_bound_s",
+    "mean_per_bound",
+    "mean_inflation",
     "makespan_s",
     "occupancy_mean",
     "useful_mean",
@@ -83,32 +87,38 @@ def table_text(points: Sequence[Point], results: Sequence[Result | None]) -> str
 
 
 def sweep_table(name: str, points: Sequence[Point], results: Sequence[Result]) -> Table:
-    """For the terminal: one row per place on the axes, means over the seeds."""
+    """For the terminal: one row per place on the axes, means over the seeds; of what no run knows, or waiting where
+    nobody waits, there is no column.
+    """
     table = Table(title=name, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left")
     for axis in points[0].axes:
         table.add_column(axis)
-    for column in ("mean JCT s", "/ first", "occupancy", "useful", "via PS", "resends"):
-        table.add_column(column, justify="right")
     seeds = len({point.seed for point in points})
-    first: float | None = None
     places = range(0, len(points), seeds)
-    for at in places[:MAX_ROWS]:
-        rows = [figures(result.summary) for result in results[at : at + seeds]]
-        jct_s = _mean(rows, "mean_jct_s")
-        first = first or jct_s
-        table.add_row(
-            *(value_text(value) for value in points[at].axes.values()),
-            "-" if jct_s is None else f"{jct_s:.6f}",
-            "-" if jct_s is None or first is None else f"{jct_s / first:.2f}",
-            *(
-                "-" if part is None else f"{part:.1%}"
-                for part in (_mean(rows, "occupancy_mean"), _mean(rows, "useful_mean"))
-            ),
-            *("-" if count is None else f"{count:.0f}" for count in (_mean(rows, "via_ps"), _mean(rows, "resends"))),
-        )
+    rows = [[figures(result.summary) for result in results[at : at + seeds]] for at in places[:MAX_ROWS]]
+    jct_s = [_mean(row, "mean_jct_s") for row in rows]
+    first = jct_s[0] if rows else None
+    columns = {
+        "mean JCT s": [_cell(own, 6) for own in jct_s],
+        "/ first": [_cell(own / first if own and first else None, 2) for own in jct_s],
+        "/ bound": [_cell(_mean(row, "mean_per_bound"), 2) for row in rows],
+        "/ alone": [_cell(_mean(row, "mean_inflation"), 2) for row in rows],
+        "wait s": [_cell(_mean(row, "mean_wait_s") or None, 6) for row in rows],
+        "via PS": [_cell(_mean(row, "via_ps"), 0) for row in rows],
+        "resends": [_cell(_mean(row, "resends"), 0) for row in rows],
+    }
+    told = {name: cells for name, cells in columns.items() if set(cells) != {UNKNOWN}}
+    for name in told:
+        table.add_column(name, justify="right")
+    for at, *cells in zip(places, *told.values(), strict=False):  # of more places than rows
+        table.add_row(*(value_text(value) for value in points[at].axes.values()), *cells)
     if len(places) > MAX_ROWS:
         table.caption = f"the first {MAX_ROWS} of {len(places)} rows; all are in {TABLE}"
     return table
+
+
+def _cell(figure: float | None, digits: int) -> str:
+    return UNKNOWN if figure is None else f"{figure:.{digits}f}"
 
 
 def _mean(rows: Sequence[Mapping[str, Any]], name: str) -> float | None:

@@ -101,7 +101,7 @@ def test_records_hold_every_job_and_sample() -> None:
     jobs = [record for record in records if record["event"] == "job"]
     samples = [record for record in records if record["event"] == "sample"]
     assert len(jobs) + len(samples) == len(records)
-    assert [{"event": "job", **vars(job)} for job in outcome.jobs] == jobs
+    assert [{"event": "job", **vars(job), "hosts": list(job.hosts)} for job in outcome.jobs] == jobs
     assert len(samples) == len(outcome.series) > 2
     assert samples[1] == {"event": "sample", **dict(zip(SERIES.names or (), outcome.series[1].item(), strict=True))}
     rows = list(csv.reader(series_text(outcome).splitlines()))

@@ -8,30 +8,41 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from esa.report import JobSummary, ReportError, Summary, comparison_table, counter_table, jct_table, load_run
+from esa.report import (
+    JobSummary,
+    ReportError,
+    Summary,
+    comparison_table,
+    counter_table,
+    fragment_table,
+    jct_table,
+    load_run,
+)
 from esa.report.plots import plot_runs
 
 # shared with every consumer of results/: exactly these keys
 SUMMARY_KEYS = {
     "scenario", "policy", "switch", "topology", "seed", "jobs", "mean_jct_s", "makespan_s", "switch_counters",
-    "occupancy_mean",
+    "occupancy_mean", "mean_wait_s", "mean_bound_s", "mean_per_bound", "mean_inflation",
 }  # fmt: skip
 JOB_KEYS = {
-    "name", "workers", "jct_s", "iterations", "compute_s", "comm_s", "final_loss", "accuracy", "fragments", "resends",
+    "name", "workers", "jct_s", "wait_s", "bound_s", "alone_s", "inflation", "iterations", "compute_s", "comm_s",
+    "final_loss", "accuracy", "fragments", "resends",
     "via_ps",
 }  # fmt: skip
 
 
 def summary(policy: str = "esa", mean_jct_s: float = 10.0) -> Summary:
     job = JobSummary(
-        name="mlp", workers=2, jct_s=mean_jct_s, iterations=60, compute_s=1.5, comm_s=8.25, final_loss=0.2805,
+        name="mlp", workers=2, jct_s=mean_jct_s, wait_s=0.0, bound_s=8.0, iterations=60, compute_s=1.5,
+        comm_s=8.25, final_loss=0.2805,
         accuracy=0.9133, fragments=313560, resends=3, via_ps=1234,
     )  # fmt: skip
     return Summary(
         scenario="default", policy=policy, switch="embedded", topology="single-rack", seed=1, jobs=[job],
-        mean_jct_s=mean_jct_s, makespan_s=mean_jct_s, switch_counters={"mlp": {"collisions": 17, "evicted": 5}},
+        makespan_s=mean_jct_s, switch_counters={"mlp": {"collisions": 17, "evicted": 5}},
         occupancy_mean=0.125,
-    )  # fmt: skip
+    ).with_means()  # fmt: skip
 
 
 def text_of(table: object) -> str:
@@ -84,10 +95,22 @@ def test_what_is_no_run_is_named(tmp_path: Path) -> None:
 
 def test_tables_show_every_figure_in_80_columns() -> None:
     text = text_of(jct_table(summary()))
-    for figure in ("mlp", "10.00", "1.50", "8.25", "0.2805", "0.913", "313560", "1234", "12.5%"):
+    for figure in ("mlp", "10.00", "0.00", "8.00", "1.25", "1.50", "8.25", "0.2805", "0.913", "12.5%"):
         assert figure in text
-    assert "…" not in text
+    assert "/ alone" not in text  # of what no job knows there is no column
+    for figure in ("mlp", "313560", "3", "1234"):
+        assert figure in text_of(fragment_table(summary()))
+    assert "…" not in text + text_of(fragment_table(summary()))
     assert "17" in text_of(counter_table(summary()))
+
+
+def test_means_are_over_jobs_that_all_know_them() -> None:
+    one = summary()
+    assert (one.mean_jct_s, one.mean_wait_s, one.mean_bound_s, one.mean_per_bound) == (10.0, 0.0, 8.0, 1.25)
+    assert one.mean_inflation is None
+    one.jobs.append(JobSummary(name="cnn", workers=2, jct_s=4.0))
+    two = one.with_means()
+    assert (two.mean_jct_s, two.mean_wait_s, two.mean_per_bound) == (7.0, None, None)
 
 
 def test_comparison_is_relative_to_the_first_run() -> None:

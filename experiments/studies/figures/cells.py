@@ -35,9 +35,23 @@ class Cell(NamedTuple):
     incomplete: str | None
 
 
-# JCT: mean over the jobs. taken, useful: mean part of the shared rows. ps_traffic: bytes on the wires of the PSs, both
-# ways, per byte of gradient that workers sum. The others: per fragment of a worker.
-MEASURED = ("jct_ms", "taken", "useful", "ps_traffic", "via_ps", "resends", "collisions", "preemptions", "packet_hops")
+# JCT, wait (for hosts), bound (the least that a job's computing and links need): means over the jobs, as per_bound, JCT
+# over bound. taken, useful: mean part of the shared rows. ps_traffic: bytes on the wires of the PSs, both ways, per
+# byte of gradient that workers sum. The others: per fragment of a worker.
+MEASURED = (
+    "jct_ms",
+    "wait_ms",
+    "bound_ms",
+    "per_bound",
+    "taken",
+    "useful",
+    "ps_traffic",
+    "via_ps",
+    "resends",
+    "collisions",
+    "preemptions",
+    "packet_hops",
+)
 
 
 def cell_of(point: Point, result: Result) -> Cell:
@@ -46,9 +60,12 @@ def cell_of(point: Point, result: Result) -> Cell:
     fragments = sum(job.fragments for job in summary.jobs) or math.nan
     gradient_bytes = fragments * _LANE_BYTES * point.scenario.lanes
     measured = {
-        "jct_ms": math.nan if summary.mean_jct_s is None else 1e3 * summary.mean_jct_s,
-        "taken": math.nan if summary.occupancy_mean is None else summary.occupancy_mean,
-        "useful": math.nan if summary.useful_mean is None else summary.useful_mean,
+        "jct_ms": 1e3 * _known(summary.mean_jct_s),
+        "wait_ms": 1e3 * _known(summary.mean_wait_s),
+        "bound_ms": 1e3 * _known(summary.mean_bound_s),
+        "per_bound": _known(summary.mean_per_bound),
+        "taken": _known(summary.occupancy_mean),
+        "useful": _known(summary.useful_mean),
         "ps_traffic": samples(result)[-1]["ps_bytes"] / gradient_bytes,
         "via_ps": sum(job.via_ps for job in summary.jobs) / fragments,
         "resends": sum(job.resends for job in summary.jobs) / fragments,
@@ -57,6 +74,10 @@ def cell_of(point: Point, result: Result) -> Cell:
         "packet_hops": float(summary.packet_hops or 0),
     }
     return Cell(point, result, measured, summary.incomplete)
+
+
+def _known(figure: float | None) -> float:
+    return math.nan if figure is None else figure
 
 
 def samples(result: Result) -> list[dict[str, Any]]:

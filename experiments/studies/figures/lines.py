@@ -39,17 +39,30 @@ def jct_against(
         lines = []
         for place in cells.places("place"):
             esa = cells.values("jct_ms", place=place, policy="esa")
-            line = [place_text(place), mean_text(mean_interval(esa))]
+            bound = cells.values("per_bound", place=place, policy="esa")
+            line = [place_text(place), mean_text(mean_interval(esa)), mean_text(mean_interval(bound), 2)]
             for policy in POLICIES:
                 own = cells.values("jct_ms", place=place, policy=policy)
                 ratio = ratio_interval(own, esa)
                 rows.append(
-                    {name.removeprefix("jct_"): place, "policy": policy, "jct_ms": mean_interval(own), "per_esa": ratio}
+                    {
+                        name.removeprefix("jct_"): place,
+                        "policy": policy,
+                        "jct_ms": mean_interval(own),
+                        "per_esa": ratio,
+                        "per_bound": mean_interval(cells.values("per_bound", place=place, policy=policy)),
+                        "wait_ms": mean_interval(cells.values("wait_ms", place=place, policy=policy)),
+                    }
                 )
                 if policy != "esa":
                     line.append(ratio_text(ratio))
             lines.append(line)
-        head = [label, "ESA: mean JCT, ms", *(f"{draw.NAMES[policy]} / ESA" for policy in POLICIES[1:])]
+        head = [
+            label,
+            "ESA: mean JCT, ms",
+            "over its lower bound",
+            *(f"{draw.NAMES[policy]} / ESA" for policy in POLICIES[1:]),
+        ]
         return Shown(head, lines, rows, lambda canvas: _draw(canvas, cells), note(cells))
 
     def _draw(canvas: Canvas, cells: Cells) -> None:
