@@ -227,7 +227,15 @@ def switch_command(context: typer.Context) -> None:
 
 
 def _print_tables(console: Console, summary: Summary) -> None:
-    from esa.report import counter_table, fault_table, flow_table, fragment_table, jct_table, tier_table
+    from esa.report import (
+        counter_table,
+        failure_table,
+        fault_table,
+        flow_table,
+        fragment_table,
+        jct_table,
+        tier_table,
+    )
 
     console.print(jct_table(summary))
     console.print(fragment_table(summary))
@@ -239,6 +247,8 @@ def _print_tables(console: Console, summary: Summary) -> None:
         console.print(flow_table(summary))
     if summary.faults is not None:
         console.print(fault_table(summary))
+    if summary.failures is not None:
+        console.print(failure_table(summary))
 
 
 def main() -> None:

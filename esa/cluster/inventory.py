@@ -35,6 +35,7 @@ class Host:
 @dataclass(frozen=True)
 class Cluster:
     """Hosts by number. max_jobs: that may run at a time. tiers: of switches; above two, a job has to be in one rack.
+    down: hosts whose GPUs nobody can have now.
 
     BadInput if a host has no GPU, or a rack no host.
     """
@@ -42,6 +43,7 @@ class Cluster:
     hosts: tuple[Host, ...]
     max_jobs: int
     tiers: int = 2
+    down: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         for number, host in enumerate(self.hosts):
@@ -55,8 +57,9 @@ class Cluster:
 
     @cached_property
     def gpus(self) -> frozenset[Gpu]:
-        """Every GPU that there is."""
-        return frozenset(Gpu(number, gpu) for number, host in enumerate(self.hosts) for gpu in range(host.gpus))
+        """Every GPU that there is, but those of hosts that are down."""
+        up = [(number, host) for number, host in enumerate(self.hosts) if number not in self.down]
+        return frozenset(Gpu(number, gpu) for number, host in up for gpu in range(host.gpus))
 
     @cached_property
     def racks(self) -> tuple[int, ...]:

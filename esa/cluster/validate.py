@@ -82,6 +82,8 @@ def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterab
         me = "its PS" if k == len(workers) else f"rank {k}"
         if not 0 <= gpu.host < len(cluster.hosts):
             raise BadInput(f"job {job.name}: {me} on host {gpu.host}; allowed: 0 to {len(cluster.hosts) - 1}")
+        if gpu.host in cluster.down:
+            raise BadInput(f"job {job.name}: {me} on host {gpu.host}, which is down; allowed: one that is up")
         if gpu not in cluster.gpus:
             there = cluster.hosts[gpu.host].gpus
             raise BadInput(f"job {job.name}: {me} on GPU {gpu.gpu} of host {gpu.host}; allowed: 0 to {there - 1}")

@@ -1,9 +1,19 @@
 """Runs as they lie on disk, as tables and as plots."""
 
-from esa.report.records import FlowSummary, JobSummary, ReportError, Run, Summary, TierSummary, load_run
+from esa.report.records import (
+    FailureSummary,
+    FlowSummary,
+    JobSummary,
+    ReportError,
+    Run,
+    Summary,
+    TierSummary,
+    load_run,
+)
 from esa.report.tables import (
     comparison_table,
     counter_table,
+    failure_table,
     fault_table,
     flow_table,
     fragment_table,
@@ -12,6 +22,7 @@ from esa.report.tables import (
 )
 
 __all__ = [
+    "FailureSummary",
     "FlowSummary",
     "JobSummary",
     "ReportError",
@@ -20,6 +31,7 @@ __all__ = [
     "TierSummary",
     "comparison_table",
     "counter_table",
+    "failure_table",
     "fault_table",
     "flow_table",
     "fragment_table",

@@ -26,6 +26,7 @@ _ONLY_IF_KNOWN = (
     "checked",
     "faults",
     "flows",
+    "failures",
     "incomplete",
 )
 
@@ -135,13 +136,27 @@ def _tiers(by_switch: CountersBySwitch, job: str, below: Sequence[str]) -> TierS
     return TierSummary(from_workers=from_workers, to_root=to_root, reduction=reduction)
 
 
+class FailureSummary(_Strict):
+    """A switch, a PS or a host that died. died_s, back_s: since the start; None: that did not come to pass.
+
+    stopped: jobs that it stopped, and that had to go on from their last whole iteration.
+    """
+
+    what: str
+    name: str
+    died_s: float | None = None
+    back_s: float | None = None
+    stopped: list[str] = []
+
+
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
     `counters_by_switch`: by switch, then as `switch_counters`, which is their sum, and `tiers`: jobs over several
     racks; both are there only where a run knows several switches apart.
 
-    `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows`, too.
+    `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
+    `failures`, too.
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
     every job has the figure; `mean_per_bound`: of jct_s over bound_s.
 
@@ -174,6 +189,7 @@ class Summary(_Strict):
     checked: int | None = None
     faults: dict[str, dict[str, dict[str, int]]] | None = None
     flows: list[FlowSummary] | None = None
+    failures: list[FailureSummary] | None = None
     incomplete: str | None = None
 
     def with_means(self) -> Summary:

@@ -128,6 +128,22 @@ def flow_table(summary: Summary) -> Table:
     return table
 
 
+def failure_table(summary: Summary) -> Table:
+    """What died, one row each."""
+    table = _table("failures")
+    for name in ("died s", "back s"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("stopped")
+    for failure in summary.failures or ():
+        table.add_row(
+            f"{failure.what} {failure.name}",
+            _number(failure.died_s, _digits(summary)),
+            _number(failure.back_s, _digits(summary)),
+            ", ".join(failure.stopped) or UNKNOWN,
+        )
+    return table
+
+
 def comparison_table(summaries: Sequence[Summary]) -> Table:
     """One column per run, the first being what the others are compared with."""
     first = summaries[0]

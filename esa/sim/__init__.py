@@ -4,6 +4,7 @@ outcome = simulate(Plan(fabric, jobs, timers))
 """
 
 from esa.protocol.timers import Timers
+from esa.sim.failure import Failure, FailureOutcome
 from esa.sim.plan import Fabric, Flow, FlowOutcome, HostCosts, JobOutcome, Link, Outcome, Plan, SimulatedJob
 from esa.sim.simulate import simulate
 from esa.sim.transport.flow import FlowOptions
@@ -12,6 +13,8 @@ from esa.workloads import Bucket
 __all__ = [
     "Bucket",
     "Fabric",
+    "Failure",
+    "FailureOutcome",
     "Flow",
     "FlowOptions",
     "FlowOutcome",

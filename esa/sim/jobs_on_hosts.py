@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +75,8 @@ class JobsOnHosts:
         self._to_come = sorted(range(len(plan.jobs)), key=lambda k: plan.jobs[k].submit_ns)
         self._waiting: list[int] = []
         self._running: dict[int, Running] = {}
+        self._down: Counter[int] = Counter()  # hosts that are: of how many failures
+        self._servers_down: Counter[int] = Counter()  # jobs whose PS is
         self._news = False  # that the scheduler has not been told
         self.start_ns: list[int | None] = [None] * len(plan.jobs)  # for the first time
         self.hosts: list[tuple[int, ...] | None] = [None] * len(plan.jobs)  # then: of the workers, and of the PS
@@ -97,6 +101,47 @@ class JobsOnHosts:
         waits_ns = max(0, now_ns - self._queued_ns[number]) if number in self._waiting else 0
         return self._waited_ns[number] + waits_ns
 
+    def why_not_to_be_stopped(self, sim: SimState, number: int) -> str | None:
+        """None: it can be."""
+        if len(self._flows(sim, number)):
+            return "messages of it are under way"
+        return None if can_stop(sim.ranks, number) else "its programs are not one loop each"
+
+    def lose_host(self, sim: SimState, host: int, now_ns: int) -> list[int]:
+        """A host dies, and the jobs that have a member on it are stopped; return which."""
+        self._down[host] += 1
+        stopped = [number for number, at in self._running.items() if any(gpu.host == host for gpu in at.gpus)]
+        for number in stopped:
+            self._stop(sim, number, now_ns)
+        self._cluster = replace(self._cluster, down=frozenset(+self._down))
+        self._news = self._news or bool(stopped)
+        return stopped
+
+    def host_is_back(self, host: int) -> None:
+        """One of a host's failures is over; after the last it can be had again."""
+        self._down[host] -= 1
+        self._cluster = replace(self._cluster, down=frozenset(+self._down))
+        self._news = True
+
+    def lose_server(self, sim: SimState, number: int) -> None:
+        """The PS of a job hears nothing and says nothing."""
+        self._servers_down[number] += 1
+        self._silence_server(sim, number)
+
+    def new_server(self, sim: SimState, number: int) -> None:
+        """One of a PS's failures is over; after the last there is one that knows its job and no fragment."""
+        self._servers_down[number] -= 1
+        if self._servers_down[number] == 0 and number in self._running:
+            self._put_server(sim, number)
+
+    def stranded(self, failing: bool) -> str | None:
+        """What keeps the jobs that wait from ever running, if that is so. failing: failures are to come, or to end."""
+        down = sorted(+self._down)
+        if not down or failing or self._running or self._to_come or not self._waiting:
+            return None
+        name = self._plan.jobs[self._waiting[0]].name
+        return f"job {name} waits, and hosts are down for good: {', '.join(map(str, down))}"
+
     def submit_until(self, sim: SimState, now_ns: int) -> None:
         """Queue what is submitted by now, and do what the scheduler decides; it is asked if there is any news.
 
@@ -118,17 +163,14 @@ class JobsOnHosts:
             name = self._plan.jobs[decision.resizes[0].job].name
             raise BadInput(f"job {name}: resize: simulated jobs keep their size; allowed: starts and stops")
         for asked in decision.stops:
-            if len(self._flows(sim, asked.job)):
-                name = self._plan.jobs[asked.job].name
-                raise BadInput(f"job {name}: stop: messages of it are under way; allowed: to let it end")
-            if not can_stop(sim.ranks, asked.job):
-                name = self._plan.jobs[asked.job].name
-                raise BadInput(f"job {name}: stop: its programs are not one loop each; allowed: to let it end")
+            why = self.why_not_to_be_stopped(sim, asked.job)
+            if why is not None:
+                raise BadInput(f"job {self._plan.jobs[asked.job].name}: stop: {why}; allowed: to let it end")
         for asked in decision.stops:
             self._stop(sim, asked.job, now_ns)
         for start in decision.starts:
             self._start(sim, start, now_ns)
-        if self._waiting and not (self._running or self._to_come):
+        if self._waiting and not (self._running or self._to_come or +self._down):
             name = self._plan.jobs[self._waiting[0]].name
             raise BadInput(
                 f"job {name}: it waits, nothing runs and nothing is to come; allowed: a scheduler that starts a job"
@@ -187,13 +229,15 @@ class JobsOnHosts:
             for endpoint, place, gpu in zip(self._endpoints(number), places, start.gpus, strict=True):
                 sim.host_of[endpoint] = gpu.host
                 sim.endpoint_at[place, job.job] = endpoint
-            self._put_states(sim, number, places)
+            if self._servers_down[number]:
+                self._silence_server(sim, number)
+            self._put_states(sim, number)
         go_on(sim.ranks, number)
         sim.ranks.job[number]["open"] = 1
         for worker in self._endpoints(number)[:-1]:
             begin(sim, worker, now_ns)
 
-    def _put_states(self, sim: SimState, number: int, places: Sequence[int]) -> None:
+    def _put_states(self, sim: SimState, number: int) -> None:
         """Workers and PS as at the beginning of a run; they go on counting."""
         job, (*workers, _) = self._control.run_of(number), self._endpoints(number)
         counted = np.copy(sim.workers.state.counter[workers])
@@ -201,9 +245,23 @@ class JobsOnHosts:
             worker = worker_of_job(job, rank, self._plan.timers)
             put_worker(sim.workers, workers[rank], worker, encapsulation(member, job.server, job.lanes))
         sim.workers.state.counter[workers] = counted
-        server = server_of_job(job, self._plan.timers)
+        if not self._servers_down[number]:
+            self._put_server(sim, number)
+
+    def _put_server(self, sim: SimState, number: int) -> None:
+        """A PS as at the beginning of a run."""
+        job, places = self._control.run_of(number), self._places(self._running[number].gpus)
         members = [*places[:-1], *self._control.switch_nodes(number)]
+        server = server_of_job(job, self._plan.timers)
         put_server(sim.servers, number, server, self._control.server_templates(number), members)
+        sim.endpoint_at[places[-1], job.job] = self._endpoints(number)[-1]
+
+    def _silence_server(self, sim: SimState, number: int) -> None:
+        endpoint = self._endpoints(number)[-1]
+        sim.endpoint_at[sim.endpoint_at == endpoint] = NONE
+        sim.timer_ns[endpoint] = NEVER
+        if sim.scalars["unfinished"][0] == endpoint:
+            sim.scalars["unfinished"] = NONE
 
     def resent_by_flows(self, sim: SimState, number: int) -> int:
         """Packets of the flows between a job's workers, sent again."""

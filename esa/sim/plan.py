@@ -21,6 +21,7 @@ from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.protocol.timers import Timers
 from esa.sim.engine.lines import MIN_RATE_BPS
+from esa.sim.failure import Failure, FailureOutcome
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket
 from esa.workloads.program import ORDERS, Program
@@ -227,6 +228,7 @@ class Plan:
     sample_ns: int = 1_000_000  # between two lines of the time series
     flows: tuple[Flow, ...] = ()  # a simulation ends when its jobs are over and those that end have arrived
     flow: FlowOptions = field(default_factory=FlowOptions)  # of these, SENDs and rings
+    failures: tuple[Failure, ...] = ()
     limit_ns: int = 3_600_000_000_000  # of virtual time; a simulation that is not over by then is incomplete
 
     def __post_init__(self) -> None:
@@ -362,4 +364,5 @@ class Outcome:
     checked: int = 0
     incomplete: str | None = None
     flows: tuple[FlowOutcome, ...] = ()
+    failures: tuple[FailureOutcome, ...] = ()  # in the order of the plan
     marks_ns: dict[str, tuple[tuple[tuple[int, int], ...], ...]] = field(default_factory=dict)

@@ -13,11 +13,13 @@ from collections.abc import Callable
 import numpy as np
 
 from esa.net.faults import fault_counters
+from esa.protocol import NEVER
 from esa.sim.background import flow_outcomes, flows_are_over, start_flows, stop_flows
 from esa.sim.build import build
 from esa.sim.engine.events import EMPTY_KEY, MAX_SOURCES
 from esa.sim.engine.lines import grown_pool
 from esa.sim.fabric.wiring import Control
+from esa.sim.failures import Failures
 from esa.sim.jobs_on_hosts import JobsOnHosts
 from esa.sim.loop import FLOW_FINISHED, SPARE_BUFFERS, SPARE_EVENTS, SimState, StopReason, run
 from esa.sim.measure import Sampler, job_outcome, marks_ns
@@ -39,6 +41,7 @@ def simulate(
     sim = built.sim
     control = Control(plan, built.pipelines)
     jobs = JobsOnHosts(plan, control, built.first_worker)
+    failures = Failures(plan, control, jobs, sim)
     sampler = Sampler(plan, control, built.pipelines)
     rounds = rounds_of(sim.ranks)
     next_sample_ns = 0
@@ -46,6 +49,7 @@ def simulate(
     start_flows(plan, sim)
     while not (jobs.all_over and flows_are_over(plan, sim)):
         now_ns = int(sim.scalars["now_ns"][0])
+        failures.happen(sim, now_ns)
         jobs.submit_until(sim, now_ns)
         if now_ns >= next_sample_ns:
             sampler.sample(sim, now_ns, jobs.running)
@@ -55,10 +59,19 @@ def simulate(
             if should_stop is not None and should_stop():
                 incomplete = "interrupted"
                 break
+        incomplete = jobs.stranded(failures.next_ns != NEVER)
+        if incomplete is not None:
+            break
         if now_ns >= plan.limit_ns:
             incomplete = f"not over after {plan.limit_ns / 1e9:g} s of virtual time"
             break
-        until_ns = min(next_sample_ns, jobs.next_submission_ns, stop_flows(plan, sim, now_ns), plan.limit_ns)
+        until_ns = min(
+            next_sample_ns,
+            jobs.next_submission_ns,
+            stop_flows(plan, sim, now_ns),
+            failures.next_ns,
+            plan.limit_ns,
+        )
         reason = run(sim, built.switches, until_ns)
         if reason == StopReason.NEEDS_CAPACITY:
             sim = _with_capacity(sim)
@@ -98,6 +111,7 @@ def simulate(
         else 0,
         incomplete=incomplete,
         flows=flow_outcomes(plan, sim),
+        failures=tuple(failures.outcomes),
         marks_ns={job.name: marks for k, job in enumerate(plan.jobs) if any(marks := marks_ns(sim, k))},
     )
 

@@ -32,6 +32,10 @@ def check_live(scenario: Scenario) -> None:
             raise ValueError(
                 f"faults[{i}].where: '{scenario.live.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
             )
+    if scenario.failures:
+        raise ValueError(
+            "failures: a live run takes none, but starts a killed switch or PS again; allowed: virtual time"
+        )
     for i, flow in enumerate(scenario.flows):
         if flow.rate is not None and flow.rate > MAX_BPS:
             raise ValueError(f"flows[{i}].rate: {rate_text(flow.rate)}; allowed: at most {rate_text(MAX_BPS)} live")

@@ -12,6 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from experiments.specs.arrivals import Arrivals
 from experiments.specs.backends import Live, Virtual
+from experiments.specs.failures import FailureSpec
 from experiments.specs.faults import FaultSpec
 from experiments.specs.flows import FlowSpec
 from experiments.specs.jobs import JobSettings, JobSpec
@@ -55,6 +56,14 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
         "`virtual.mtu_bytes` says. `[[faults]]` at the hosts are for all packets in virtual time and for ESA's alone "
         "live. `summary.json` has what arrived, goodput and losses of each, with the same keys live and in virtual "
         "time.",
+    ),
+    (
+        "[[failures]]",
+        FailureSpec,
+        "What is down already stays so until the last of its failures is over. In virtual time the coordinator hears "
+        "of it at once, a host is one without flows, and its jobs sum by `ina`; `summary.json` has under `failures` "
+        "when each died, when it was back and which jobs it stopped. A live run starts a switch or a PS again that "
+        "somebody kills, but takes no such table.",
     ),
     ("[timers]", TimerSpec, ""),
     ("[live]", Live, ""),

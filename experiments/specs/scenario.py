@@ -24,6 +24,7 @@ from esa.program import program
 from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
 from experiments.specs.arrivals import Arrivals, drawn_jobs, jobs_of_trace
 from experiments.specs.backends import Live, Virtual
+from experiments.specs.failures import MAX_FAILURES, FailureSpec, check_failures
 from experiments.specs.faults import FaultSpec, dump_faults, link_faults
 from experiments.specs.flows import MAX_FLOWS, FlowSpec
 from experiments.specs.former_keys import check_former_keys
@@ -64,6 +65,7 @@ class Scenario(Finite):
     virtual: Virtual = key("what virtual time alone can use", Virtual())
     faults: tuple[FaultSpec, ...] = key("what links do to packets on purpose", ())
     flows: tuple[FlowSpec, ...] = key("traffic of no job", (), max_length=MAX_FLOWS)
+    failures: tuple[FailureSpec, ...] = key("what dies, and when it is back", (), max_length=MAX_FAILURES)
     models: tuple[ModelSpec, ...] = key("models of the scenario's own", ())
     job_defaults: JobSettings = key("what jobs have in common", JobSettings())
     arrivals: Arrivals | None = key("jobs that come by chance", None, absent="none")
@@ -120,6 +122,7 @@ class Scenario(Finite):
             names.add(job.name)
         self._check_links()
         self._check_flows()
+        check_failures(self.failures, [job.name for job in self.job_specs if self.has_server(job)], self.host_names())
         return self
 
     def _check_models(self) -> None:

@@ -79,7 +79,7 @@ def _only(scenario: Scenario, spec: JobSpec) -> Scenario:
         faults = tuple(
             fault.model_copy(update={"link": called[fault.link]}) for fault in faults if fault.link in called
         )
-    kept = {name: getattr(scenario, name) for name in scenario.model_fields_set - {"arrivals", "flows"}}
+    kept = {name: getattr(scenario, name) for name in scenario.model_fields_set - {"arrivals", "flows", "failures"}}
     one = spec.model_copy(update={"name": _NAME, "submit_s": 0.0, "hosts": None})
     return Scenario(**(kept | {"network": network, "faults": faults, "jobs": (one,)}))
 

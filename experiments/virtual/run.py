@@ -19,7 +19,7 @@ import numpy as np
 from rich.console import Console
 
 from esa.errors import EsaError
-from esa.report.records import RECORDS, VIRTUAL, FlowSummary, JobSummary, Summary
+from esa.report.records import RECORDS, VIRTUAL, FailureSummary, FlowSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from esa.sim import simulate
 from esa.sim.plan import JobOutcome, Outcome
@@ -111,6 +111,7 @@ def summarise(scenario: Scenario, outcome: Outcome, alone: Alone | None = None) 
         checked=outcome.checked if scenario.virtual.carry_gradients else None,
         faults=outcome.faults if scenario.faults else None,
         flows=_flow_summaries(scenario, outcome) if scenario.flows else None,
+        failures=_failure_summaries(scenario, outcome) if scenario.failures else None,
         incomplete=outcome.incomplete,
     ).with_means()
 
@@ -126,6 +127,15 @@ def _flow_summaries(scenario: Scenario, outcome: Outcome) -> list[FlowSummary]:
             resends=flow.resends if spec.kind == TCP else None,
         )
         for spec, flow in zip(scenario.flows, outcome.flows, strict=True)
+    ]
+
+
+def _failure_summaries(scenario: Scenario, outcome: Outcome) -> list[FailureSummary]:
+    return [
+        FailureSummary(
+            what=spec.what, name=spec.name, died_s=came.died_s, back_s=came.back_s, stopped=list(came.stopped)
+        )
+        for spec, came in zip(scenario.failures, outcome.failures, strict=True)
     ]
 
 
@@ -148,11 +158,12 @@ def _job_summary(job: JobOutcome, alone_s: float | None) -> JobSummary:
 
 
 def records_text(outcome: Outcome) -> str:
-    """One event a line: "job" for each job, "flow" for each flow, "sample" for each line of the time series."""
+    """One event a line: a "job", "flow" or "failure" for each of them, a "sample" for each line of the time series."""
     jobs = [{"event": "job", **vars(job)} for job in outcome.jobs]
     flows = [{"event": "flow", **vars(flow)} for flow in outcome.flows]
     samples = [{"event": "sample", **_plain(line)} for line in outcome.series]
-    return "".join(json.dumps(record) + "\n" for record in (*jobs, *flows, *samples))
+    failures = [{"event": "failure", **vars(failure)} for failure in outcome.failures]
+    return "".join(json.dumps(record) + "\n" for record in (*jobs, *flows, *failures, *samples))
 
 
 def series_text(outcome: Outcome) -> str:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from esa.cluster.policies import SCHEDULERS
 from esa.priority import Priority
-from esa.sim.plan import Flow, Plan, SimulatedJob
+from esa.sim.failure import HOST, PS, SWITCH, Failure
+from esa.sim.plan import Fabric, Flow, Plan, SimulatedJob
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket, priorities
 from experiments.specs.jobs import FACTORS, JobSpec
@@ -25,9 +26,9 @@ _LANE_BYTES = 4
 def plan_of(scenario: Scenario) -> Plan:
     """The plan of a scenario, which has been checked."""
     places = own_places(scenario)
-    virtual = scenario.virtual
+    virtual, fabric = scenario.virtual, fabric_of(scenario)
     return Plan(
-        fabric=fabric_of(scenario),
+        fabric=fabric,
         jobs=tuple(_job(scenario, job, places.get(job.name, job.hosts)) for job in scenario.job_specs),
         timers=timers_of(scenario.timers, base_round_trip_ns(scenario)),
         rows=scenario.rows,
@@ -40,6 +41,7 @@ def plan_of(scenario: Scenario) -> Plan:
         sample_ns=max(1, round(virtual.sample_us * 1e3)),
         limit_ns=round(virtual.limit_s * 1e9),
         flows=_flows(scenario),
+        failures=_failures(scenario, fabric),
         flow=FlowOptions(mtu_bytes=virtual.mtu_bytes),
     )
 
@@ -59,6 +61,24 @@ def _flows(scenario: Scenario) -> tuple[Flow, ...]:
             else max(1, round(flow.duration_s * 1e9)) + round(flow.start_s * 1e9),
         )
         for flow in scenario.flows
+    )
+
+
+def _failures(scenario: Scenario, fabric: Fabric) -> tuple[Failure, ...]:
+    graph = fabric.graph
+    number = {
+        SWITCH: {graph.nodes[switch].name: k for k, switch in enumerate(graph.switches)},
+        PS: {job.name: k for k, job in enumerate(scenario.job_specs)},
+        HOST: {host: k for k, host in enumerate(scenario.host_names())},
+    }
+    return tuple(
+        Failure(
+            failure.what,
+            number[failure.what][failure.name],
+            round(failure.at_s * 1e9),
+            None if failure.down_s is None else round(failure.down_s * 1e9),
+        )
+        for failure in scenario.failures
     )
 
 

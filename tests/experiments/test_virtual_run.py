@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -93,6 +94,41 @@ def test_equal_scenarios_give_equal_bytes() -> None:
     jittery = SMALL.replace("window = 16", "window = 16\njitter = 0.5")
     Path("small.toml").write_text(jittery)
     assert evaluate(small(seed=1))[0].jobs != evaluate(small(seed=2))[0].jobs
+
+
+def test_failures_happen_and_are_told() -> None:
+    failures = """
+[[failures]]
+what = "switch"
+name = "switch-0"
+at_s = 0.00002
+down_s = 0.0003
+[[failures]]
+what = "ps"
+name = "b"
+at_s = 0.00003
+down_s = 0.0001
+[[failures]]
+what = "host"
+name = "host-1"
+at_s = 0.00004
+"""
+    Path("small.toml").write_text(SMALL.replace("hosts = 6", "hosts = 7") + failures)
+    summary, outcome = evaluate(small())
+    assert summary.incomplete is None
+    switch, ps, host = summary.failures
+    assert (switch.what, switch.name, switch.died_s, switch.back_s, switch.stopped) == (
+        "switch", "switch-0", 0.00002, pytest.approx(0.00032), [],
+    )  # fmt: skip
+    assert (ps.name, ps.back_s) == ("b", pytest.approx(0.00013))
+    assert (host.back_s, host.stopped) == (None, ["a"])
+    assert summary.checked > 0
+    assert all(job.inflation > 1 for job in summary.jobs)
+    told = [json.loads(line) for line in records_text(outcome).splitlines()]
+    assert [record["kind"] for record in told if record["event"] == "failure"] == ["switch", "ps", "host"]
+    result = esa("sim", "small.toml")
+    assert result.exit_code == 0, result.output
+    assert re.search(r"host host-1 +0\.000040", result.output)
 
 
 def test_records_hold_every_job_and_sample() -> None:

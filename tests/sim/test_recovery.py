@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from esa.policy import POLICIES
-from esa.sim import Fabric, Plan, simulate
-from tests.sim.failures import Failing
+from esa.sim import Fabric, Failure, Plan, simulate
 from tests.sim.plans import bad_links, bucket, fragments, job, leaf_spine, ns, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -34,8 +33,8 @@ def jobs_on(
     return plan(*jobs, fabric=replace(fabric, faults=faults), lanes=64, seed=seed + 1, sample_ns=10**9)
 
 
-def check(failing: Failing, asked: Plan) -> None:
-    outcome = failing.simulate()
+def check(asked: Plan, *failures: Failure) -> None:
+    outcome = simulate(replace(asked, failures=failures))
     assert outcome.incomplete is None
     assert outcome.checked == sum(map(fragments, asked.jobs))
     assert all(result.jct_s is not None for result in outcome.jobs)
@@ -52,31 +51,22 @@ def moments(asked: Plan, seed: int, most: int = 3) -> list[tuple[int, int]]:
 @pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps", "esa-ack"])
 def test_a_restarted_switch_costs_no_sum(name: str, seed: int) -> None:
     asked = jobs_on(rack(7), name, name, seed=seed, rough=bool(seed % 2))
-    failing = Failing(asked)
-    for at_ns, down_ns in moments(asked, seed):
-        failing.restart_switch(0, at_ns, down_ns)
-    check(failing, asked)
+    check(asked, *(Failure("switch", 0, *moment) for moment in moments(asked, seed)))
 
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_restarted_ps_costs_no_sum(name: str, seed: int) -> None:
     asked = jobs_on(rack(7), name, "esa", seed=seed)
-    failing = Failing(asked)
-    for at_ns, down_ns in moments(asked, seed):
-        failing.restart_server(0, at_ns, down_ns)
-    check(failing, asked)
+    check(asked, *(Failure("ps", 0, *moment) for moment in moments(asked, seed)))
 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps"])
 def test_both_at_once(name: str, seed: int) -> None:
     asked = jobs_on(rack(4), name, seed=seed)
-    failing = Failing(asked)
     ((at_ns, _),) = moments(asked, seed, most=1)
-    failing.restart_switch(0, at_ns, 5 * MS)
-    failing.restart_server(0, at_ns, 8 * MS)
-    check(failing, asked)
+    check(asked, Failure("switch", 0, at_ns, 5 * MS), Failure("ps", 0, at_ns, 8 * MS))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -84,7 +74,4 @@ def test_both_at_once(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", ["esa", "atp", "ps", "esa-ack"])  # `switchml` does not outlive its root's memory
 def test_a_restarted_switch_of_two_tiers_costs_no_sum(name: str, which: int, seed: int) -> None:
     asked = jobs_on(SPREAD, name, seed=seed, hosts=(0, 1, 3, 6))
-    failing = Failing(asked)
-    for at_ns, down_ns in moments(asked, seed):
-        failing.restart_switch(which, at_ns, down_ns)
-    check(failing, asked)
+    check(asked, *(Failure("switch", which, *moment) for moment in moments(asked, seed)))

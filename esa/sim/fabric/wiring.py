@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +80,9 @@ class Control:
         self._counted_before: dict[int, dict[str, int]] = {}  # by number: what its id had counted when it came
         self._counted = [dict.fromkeys(entries.COUNTERS, 0) for _ in plan.jobs]  # in runs that are over
         self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
+        self._down: dict[IPv4Address, int] = {}  # switches that hold nothing now: of how many failures
+        # What switches had counted that hold nothing any more, by id.
+        self._lost = {name: np.zeros(len(self.epochs), np.int64) for name in entries.COUNTERS}
         self._rows = program(plan.lanes).aggregators if plan.rows is None else plan.rows
         self._placed = sum(job.pool is None for job in plan.jobs)
         for ip, items in forwarding_items(graph).items():
@@ -117,7 +121,8 @@ class Control:
             wait_limit_s=self._plan.wait_limit_s,
         ).run(epoch)
         for ip, items in job_items(network, job, job_id).items():
-            apply(items, self._pipelines[ip])
+            if ip not in self._down:
+                apply(items, self._pipelines[ip])
         self._jobs[number], self._networks[number] = job, network
         self._newest[job_id] = job
         self.epochs[job_id] = epoch
@@ -141,10 +146,37 @@ class Control:
         """Take a job's entries away; what its rows still hold goes with whoever takes them."""
         job = self._jobs[number]
         for ip, items in job_items(self._networks[number], job, job.job).items():
-            remove(items, self._pipelines[ip])
+            if ip not in self._down:
+                remove(items, self._pipelines[ip])
         self._counted[number] = self._counts_of(number)
         del self._counted_before[number]
         self._ids.give_back(job.job)
+
+    def fail(self, which: int) -> None:
+        """A switch, by its number in the graph's order, loses its tables, rows and counters, and forwards nothing."""
+        ip = self._ip_of(which)
+        self._down[ip] = self._down.get(ip, 0) + 1
+        if self._down[ip] == 1:
+            for name, full in entries.COUNTERS.items():
+                self._lost[name] += self._pipelines[ip].counters[full].packets[: len(self.epochs)].astype(np.int64)
+            self._pipelines[ip].reset()
+
+    def put_back(self, which: int) -> None:
+        """One of a switch's failures is over; after the last it gets what a supervisor puts on one that is empty."""
+        ip = self._ip_of(which)
+        self._down[ip] -= 1
+        if self._down[ip] > 0:
+            return
+        del self._down[ip]
+        apply(forwarding_items(self._graph)[ip], self._pipelines[ip])
+        if self._plan.fabric.ecn_packets is not None:
+            apply([entries.ecn_entry(self._plan.fabric.ecn_packets)], self._pipelines[ip])
+        for number in self._counted_before:
+            job = self._jobs[number]
+            apply(job_items(self._networks[number], job, job.job).get(ip, ()), self._pipelines[ip])
+
+    def _ip_of(self, which: int) -> IPv4Address:
+        return self._graph.nodes[self._graph.switches[which]].ip
 
     def run_of(self, number: int) -> Run:
         """A job's newest run, which was added."""
@@ -184,6 +216,7 @@ class Control:
     def _counts(self, job_id: int) -> dict[str, int]:
         """What all switches have counted of an id, whoever had it."""
         return {
-            name: sum(int(pipeline.counters[full].packets[job_id]) for pipeline in self._pipelines.values())
+            name: int(self._lost[name][job_id])
+            + sum(int(pipeline.counters[full].packets[job_id]) for pipeline in self._pipelines.values())
             for name, full in entries.COUNTERS.items()
         }
