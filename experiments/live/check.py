@@ -50,6 +50,9 @@ def _check_network(scenario: Scenario) -> None:
     for name, rate in (rates | {f"rates.{host}": rate for host, rate in network.rates.items()}).items():
         if rate > MAX_BPS:
             raise ValueError(f"network.{name}: {rate_text(rate)}; allowed: at most {rate_text(MAX_BPS)} live")
+    for name in ("delays_us", "delay_spread_us"):
+        if getattr(network, name):
+            raise ValueError(f"network.{name}: live, all cables are alike; allowed: network.delay_us, or virtual time")
     if network.ecn_packets is not None:
         raise ValueError("network.ecn_packets: Mininet's links mark nothing; allowed: in virtual time")
     spine_delay_us = network.delay_us if network.spine_delay_us is None else network.spine_delay_us

@@ -33,15 +33,29 @@ class Network(Finite):
     )
     spines: int = key("switches that connect the racks", 1, ge=1, le=MAX_RACKS)
     server_rate: Rate | None = key(
-        "of the links of PSs; virtual time has one rate for all hosts", None, backend="live", absent="`rate`"
+        "of the links of PSs; in virtual time where it is known which hosts these are: where all have their own, or "
+        "every job names its `hosts`",
+        None,
+        absent="`rate`",
     )
-    rates: dict[str, Rate] = key(
-        "of single hosts' links, by the host's name; virtual time has one rate for all hosts", {}, backend="live"
-    )
+    rates: dict[str, Rate] = key("of single hosts' links, by the host's name", {})
     delay_us: float | None = key(
         "of a host's cable; live, ESA's packets wait as long at the hosts' ends",
         None,
         absent=f"{VIRTUAL_DELAY_US:g} in virtual time, nothing beyond the machine's own live",
+        **_DELAY,
+    )
+    delays_us: dict[str, Annotated[float, Field(ge=0, le=1_000_000)]] = key(
+        "of single hosts' cables, by the host's name, in place of `delay_us`; live, all cables are alike",
+        {},
+        backend="virtual",
+        unit="us",
+    )
+    delay_spread_us: float = key(
+        "every cable, also those of spines, is longer by what is drawn for it from the seed, up to this; live, all "
+        "cables are alike",
+        0.0,
+        backend="virtual",
         **_DELAY,
     )
     queue_packets: int | None = key(
@@ -86,6 +100,12 @@ class Network(Finite):
     def rack_sizes(self) -> tuple[int, ...] | None:
         """Hosts by rack; None: as many in one rack as workers and PSs need."""
         return self.racks or (None if self.hosts is None else (self.hosts,))
+
+    @property
+    def longest_delay_us(self) -> float:
+        """Of hosts' cables, at most, in virtual time."""
+        usual = VIRTUAL_DELAY_US if self.delay_us is None else self.delay_us
+        return max(usual, *self.delays_us.values(), 0.0) + self.delay_spread_us
 
     @property
     def leaf_spine(self) -> bool:

@@ -31,7 +31,7 @@ from experiments.specs.former_keys import check_former_keys
 from experiments.specs.jobs import INA, TRANSPORTS, JobSettings, JobSpec, known_policy, known_transport
 from experiments.specs.keys import MAX_JOBS, Finite, Name, key
 from experiments.specs.models import KNOWN_MODELS, ModelSpec
-from experiments.specs.network import VIRTUAL_DELAY_US, Network, spine_cable_name
+from experiments.specs.network import Network, spine_cable_name
 from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window, rows_of_window, side_by_side
 from experiments.specs.timers import TimerSpec
 from experiments.specs.toml_files import ScenarioError, dump_toml, parse_toml, read_toml, validated
@@ -140,9 +140,10 @@ class Scenario(Finite):
 
     def _check_links(self) -> None:
         hosts, allowed = self.host_names(), self._hosts_text()
-        for host in self.network.rates:
-            if host not in hosts:
-                raise ValueError(f"network.rates.{host}: no such host; allowed: {allowed}")
+        for name in ("rates", "delays_us"):
+            for host in getattr(self.network, name):
+                if host not in hosts:
+                    raise ValueError(f"network.{name}.{host}: no such host; allowed: {allowed}")
         cables = [spine_cable_name(*cable) for cable in self.network.spine_cables]
         for i, fault in enumerate(self.faults):
             if fault.where == "hosts" and fault.link in cables:
@@ -246,8 +247,7 @@ class Scenario(Finite):
     def _round_trip_fragments(self) -> int:
         """How many fragments a link sends in the shortest round trip: four cables, each with its delay."""
         fragment_s = 8 * (packet_bytes(self.lanes) + WIRE_OVERHEAD_BYTES) / self.network.rate
-        delay_us = VIRTUAL_DELAY_US if self.network.delay_us is None else self.network.delay_us
-        return math.ceil(4 * (1 + 1e-6 * delay_us / fragment_s))
+        return math.ceil(4 * (1 + 1e-6 * self.network.longest_delay_us / fragment_s))
 
     def span(self, job: JobSpec) -> int | None:
         """As in `esa.job.Job`: what the policy allows where the windows of all placed jobs have rows of their own.
@@ -330,8 +330,7 @@ class Scenario(Finite):
     def to_toml(self) -> str:
         """The scenario as resolved: a text that gives the same scenario anywhere."""
         data = self.model_dump(mode="json", exclude_none=True, by_alias=True)
-        if not self.network.rates:
-            del data["network"]["rates"]
+        data["network"] = {name: value for name, value in data["network"].items() if value != {}}
         data["faults"] = dump_faults(self.faults)
         data["jobs"] = [{"name": job["name"], **job} for job in data["jobs"]]
         return dump_toml({name: value for name, value in data.items() if value not in ([], {})})

@@ -69,7 +69,7 @@ def _only(scenario: Scenario, spec: JobSpec) -> Scenario:
     if scenario.own_hosts:
         members = (*map(str, range(spec.workers)), "ps")
         called = {f"{spec.name}-{member}": f"{_NAME}-{member}" for member in members} | {"all": "all"}
-        named = {name: getattr(network, name) for name in ("rates",)}
+        named = {name: getattr(network, name) for name in ("rates", "delays_us")}
         network = network.model_copy(
             update={
                 name: {called[host]: value for host, value in table.items() if host in called}

@@ -67,10 +67,6 @@ def _check_failures(scenario: Scenario, fabric: Fabric) -> None:
 
 
 def _check_links(scenario: Scenario) -> None:
-    network = scenario.network
-    for name, rates in (("server_rate", [network.server_rate or network.rate]), ("rates", network.rates.values())):
-        if set(rates) - {network.rate}:
-            raise ValueError(f"network.{name}: virtual time has one rate for all hosts; allowed: in live runs")
     for i, fault in enumerate(scenario.faults):
         if fault.where != "hosts":
             raise ValueError(f"faults[{i}].where: '{fault.where}' is for real switches; allowed: 'hosts'")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from esa.fabric import leaf_spine
+from dataclasses import replace
+
+import numpy as np
+
+from esa.fabric import Cable, Graph, leaf_spine
 from esa.net.impairment import LinkFaults
 from esa.sim.plan import Fabric, HostCosts, Link
 from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
@@ -28,7 +32,7 @@ def wire_rate_bps(scenario: Scenario, rate_bps: float) -> float:
 
 
 def cable(scenario: Scenario) -> tuple[float, float]:
-    """(bits/s, us) of a cable between a host and its switch."""
+    """(bits/s, us) of a cable between a host and its switch, of those that are as most are."""
     network = scenario.network
     delay_us = VIRTUAL_DELAY_US if network.delay_us is None else network.delay_us
     return wire_rate_bps(scenario, network.rate), delay_us
@@ -43,6 +47,13 @@ def spine_cable(scenario: Scenario) -> tuple[float, float]:
     return rate_bps, delay_us if network.spine_delay_us is None else network.spine_delay_us
 
 
+def slowest_cable(scenario: Scenario) -> tuple[float, float]:
+    """(bits/s, us) that no host's cable is slower or longer than."""
+    network = scenario.network
+    rates = (network.rate, *network.rates.values(), *([network.server_rate] if network.server_rate else []))
+    return wire_rate_bps(scenario, min(rates)), network.longest_delay_us
+
+
 def fabric_of(scenario: Scenario) -> Fabric:
     """The network of a scenario."""
     network, virtual = scenario.network, scenario.virtual
@@ -51,19 +62,56 @@ def fabric_of(scenario: Scenario) -> Fabric:
     def link(rate_bps: float, delay_us: float) -> Link:
         return Link(rate_bps, round(delay_us * _US), queue_packets)
 
+    graph = leaf_spine(
+        network.rack_sizes or (len(scenario.host_names()),),
+        link(*cable(scenario)),
+        link(*spine_cable(scenario)),
+        spines=network.spines,
+    )
     return Fabric(
-        leaf_spine(
-            network.rack_sizes or (len(scenario.host_names()),),
-            link(*cable(scenario)),
-            link(*spine_cable(scenario)),
-            spines=network.spines,
-        ),
+        _with_own_links(scenario, graph),
         switch_ns=virtual.switch_ns,
         ecn_packets=network.ecn_packets,
         gpus=virtual.gpus,
         costs=HostCosts(virtual.send_ns, virtual.receive_ns, virtual.server_ns, virtual.cores),
         faults=_faults(scenario),
     )
+
+
+def _with_own_links(scenario: Scenario, graph: Graph) -> Graph:
+    """The rates and delays of single cables."""
+    network = scenario.network
+    if not (network.rates or network.server_rate or network.delays_us or network.delay_spread_us):
+        return graph
+    names = scenario.host_names()
+    rates = {names[host]: network.server_rate for host in server_hosts(scenario) if network.server_rate}
+    rates |= network.rates
+    drawn = np.random.Generator(np.random.PCG64([scenario.seed, 0xCAB1E])).random(len(graph.cables))
+
+    def own(number: int, old: Cable) -> Cable:
+        link = old.link
+        host = names[old.lower.node] if old.lower.node < graph.hosts else None
+        if host in rates:
+            link = link._replace(rate_bps=wire_rate_bps(scenario, rates[host]))
+        if host in network.delays_us:
+            link = link._replace(delay_ns=round(network.delays_us[host] * _US))
+        longer_ns = round(drawn[number] * network.delay_spread_us * _US)
+        return old._replace(link=link._replace(delay_ns=link.delay_ns + longer_ns))
+
+    return replace(graph, cables=tuple(own(number, old) for number, old in enumerate(graph.cables)))
+
+
+def server_hosts(scenario: Scenario) -> list[int]:
+    """The hosts that are PSs'; ValueError, its first word the key, where the scheduler decides that."""
+    if scenario.own_hosts:
+        places = own_places(scenario)
+        return [places[job.name][-1] for job in scenario.job_specs if scenario.has_server(job)]
+    hosts = [job.hosts for job in scenario.job_specs if scenario.has_server(job)]
+    if None in hosts and scenario.network.server_rate is not None:
+        raise ValueError(
+            "network.server_rate: the scheduler chooses PSs' hosts; allowed: network.rates, or hosts in every job"
+        )
+    return [own[-1] for own in hosts if own is not None]
 
 
 def own_places(scenario: Scenario) -> dict[str, tuple[int, ...]]:

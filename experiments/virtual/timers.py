@@ -5,19 +5,22 @@ from __future__ import annotations
 from esa.protocol.timers import Timers
 from experiments.specs.scenario import Scenario
 from experiments.specs.timers import TimerSpec
-from experiments.virtual.fabric import cable, spine_cable, wire_bytes
+from experiments.virtual.fabric import slowest_cable, spine_cable, wire_bytes
 
 _US = 1000
 
 
 def base_round_trip_ns(scenario: Scenario) -> int:
-    """A packet's way from a worker to a PS and back, in the racks farthest apart, where nothing else is under way."""
+    """A packet's way from a worker to a PS and back, in the racks farthest apart, over the slowest and longest cables,
+    where nothing else is under way.
+    """
     virtual = scenario.virtual
     bits = 8 * wire_bytes(scenario.lanes)
-    rate_bps, delay_us = cable(scenario)
+    rate_bps, delay_us = slowest_cable(scenario)
     one_way = 2 * (bits / (rate_bps / 1e9) + delay_us * _US) + virtual.switch_ns
     if scenario.network.leaf_spine:
         rate_bps, delay_us = spine_cable(scenario)
+        delay_us += scenario.network.delay_spread_us
         one_way += 2 * (bits / (rate_bps / 1e9) + delay_us * _US) + 2 * virtual.switch_ns
     return round(2 * one_way) + virtual.send_ns + 2 * virtual.server_ns + virtual.receive_ns
 
