@@ -1,7 +1,8 @@
 """Where a job goes: one rack if one has room for its workers, else rack after rack; its PS where the program allows it.
 
+Where switches add, a rack has 32 workers of a job at most, and a job 32 racks; sums by messages know no such limit.
 The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why). On
-a network of more tiers a job is in one rack, its PS too: nobody makes sums of sums of sums.
+a network of more tiers such a job is in one rack, its PS too: nobody makes sums of sums of sums.
 """
 
 from __future__ import annotations
@@ -20,12 +21,17 @@ def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | 
     racks: list[list[Gpu]] = [[] for _ in cluster.racks]
     for gpu in sorted(free):
         racks[cluster.rack_of(gpu)].append(gpu)
-    whole = [rack for rack in racks if job.workers <= MAX_FAN_IN and job.members <= len(rack)]
+    whole = [rack for rack in racks if job.workers <= _most(job) and job.members <= len(rack)]
     if whole:
         return whole[0][: job.members]
-    if cluster.tiers > 2:
+    if cluster.tiers > 2 and job.has_server:
         return None
     return _one_rack(racks, job) or _several_racks(racks, job)
+
+
+def _most(job: JobInfo) -> int:
+    """Workers of a job in one rack."""
+    return MAX_FAN_IN if job.has_server else job.workers
 
 
 def _on_hosts(cluster: Cluster, job: JobInfo, hosts: Sequence[int], free: Collection[Gpu]) -> list[Gpu] | None:
@@ -47,7 +53,7 @@ def _one_rack(racks: Sequence[list[Gpu]], job: JobInfo) -> list[Gpu] | None:
     """All workers in one rack, the PS in another."""
     for rack in racks:
         others = [gpu for other in racks if other is not rack for gpu in other]
-        if MAX_FAN_IN >= job.workers <= len(rack) and others:
+        if job.has_server and MAX_FAN_IN >= job.workers <= len(rack) and others:
             return [*rack[: job.workers], others[0]]
     return None
 
@@ -57,7 +63,7 @@ def _several_racks(racks: Sequence[list[Gpu]], job: JobInfo) -> list[Gpu] | None
     order = sorted(racks, key=len, reverse=True)
     gpus: list[Gpu] = []
     while order and len(gpus) < job.workers:
-        gpus += order.pop(0)[:MAX_FAN_IN]
+        gpus += order.pop(0)[: _most(job)]
     anywhere = [] if job.aggregates else gpus[job.workers :]
     left = [*(gpu for rack in order for gpu in rack), *anywhere]
     if len(gpus) < job.workers or (job.has_server and not left):

@@ -110,7 +110,9 @@ def _in_any_order(hosts: Sequence[int], workers: int) -> list[int]:
 
 
 def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server: Gpu | None) -> None:
-    """What switches can add: rack by rack, and the PS of several racks by itself."""
+    """What switches can add: rack by rack, and the PS of several racks by itself. Without a PS they add nothing."""
+    if not job.has_server:
+        return
     runs = [(rack, len([*ranks])) for rack, ranks in groupby(cluster.rack_of(gpu) for gpu in workers)]
     racks = [rack for rack, _ in runs]
     of_server = racks[0] if server is None else cluster.rack_of(server)
@@ -134,7 +136,7 @@ def check_places(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
     """BadInput, one line, if a job could not start on an empty cluster."""
     for job in jobs:
         gpus = place(cluster, job, cluster.gpus)
-        if gpus is None and cluster.tiers > 2:
+        if gpus is None and cluster.tiers > 2 and job.has_server:
             raise BadInput(_not_one_rack(cluster, job))
         if gpus is None:
             most = max(host.gpus for host in cluster.hosts)

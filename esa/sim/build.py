@@ -8,6 +8,7 @@ import numpy as np
 
 from esa.entries.job_entries import MAX_JOB_INDEX
 from esa.fabric import Graph
+from esa.job import MAX_FAN_IN
 from esa.net.faults import Faults, new_faults
 from esa.protocol import NEVER, UNKNOWN_SENDER, words
 from esa.sim.background import background_pairs
@@ -105,8 +106,10 @@ def build(plan: Plan) -> Built:
 
 
 def _any_racks(job: SimulatedJob, racks: int) -> list[int]:
-    """The workers in as many racks as they can be in."""
-    racks = min(racks, job.workers)
+    """The workers in as many racks as they can be in; none to speak of where sums are messages."""
+    if not job.sums_in_network:
+        return [1]
+    racks = max(min(racks, job.workers, MAX_FAN_IN), -(-job.workers // MAX_FAN_IN))
     return [job.workers // racks + (k < job.workers % racks) for k in range(racks)]
 
 

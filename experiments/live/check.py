@@ -50,6 +50,8 @@ def _check_network(scenario: Scenario) -> None:
     for name, rate in (rates | {f"rates.{host}": rate for host, rate in network.rates.items()}).items():
         if rate > MAX_BPS:
             raise ValueError(f"network.{name}: {rate_text(rate)}; allowed: at most {rate_text(MAX_BPS)} live")
+    if network.fat_tree is not None:
+        raise ValueError("network.fat_tree: live runs have none; allowed: network.hosts, or virtual time")
     for name in ("delays_us", "delay_spread_us"):
         if getattr(network, name):
             raise ValueError(f"network.{name}: live, all cables are alike; allowed: network.delay_us, or virtual time")

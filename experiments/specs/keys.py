@@ -9,7 +9,7 @@ from pydantic import ConfigDict, Field
 from esa.job import Frozen
 
 MAX_PORTS = 500  # of a switch: hosts and spines
-MAX_RACKS = 32  # bits of a bitmap
+MAX_RACKS = 32  # with workers of one job: bits of a bitmap
 MAX_JOBS = 10_000  # in a lifetime; at a time 255, which a switch has counters for
 MAX_TIME_S = 3600  # of virtual time, and of what a run waits for
 

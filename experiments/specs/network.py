@@ -15,7 +15,8 @@ _DELAY = {"unit": "us", "ge": 0, "le": 1_000_000}
 
 
 class Network(Finite):
-    """One rack of `hosts`, or `racks` of hosts under spines. Rates and delays are those of each direction of a cable.
+    """One rack of `hosts`, `racks` of hosts under spines, or a `fat_tree`. Rates and delays are those of each direction
+    of a cable.
 
     Where neither is said, every worker and every PS has a host of its own in one rack, which is called after it:
     `mlp-0`, `mlp-1`, `mlp-ps`. Otherwise hosts are called `host-0`, `host-1` and so on, rack by rack, and jobs share
@@ -25,11 +26,22 @@ class Network(Finite):
     rate: Rate = key("of the hosts' links")
     hosts: int | None = key("hosts behind one switch", None, absent="one for each worker and PS", ge=2, le=MAX_PORTS)
     racks: tuple[_RackSize, ...] | None = key(
-        "hosts behind each rack's switch, in place of `hosts`",
+        "hosts behind each rack's switch, in place of `hosts`; the workers of a job over `ina` are in 32 of them at "
+        "most, 32 in each, and its PS in another",
         None,
         absent="one rack",
         min_length=1,
-        max_length=MAX_RACKS,
+        max_length=MAX_PORTS,
+    )
+    fat_tree: int | None = key(
+        "ports of each switch of a fat tree, in place of `racks`: an even number k, k pods of k/2 racks of k/2 hosts; "
+        "jobs over `ina` have to fit into one rack",
+        None,
+        backend="virtual",
+        absent="none",
+        ge=2,
+        le=16,
+        multiple_of=2,
     )
     spines: int = key("switches that connect the racks", 1, ge=1, le=MAX_RACKS)
     server_rate: Rate | None = key(
@@ -75,9 +87,9 @@ class Network(Finite):
         ge=1,
         le=1_000_000,
     )
-    spine_rate: Rate | None = key("of the cables between racks and spines", None, absent="`rate`")
+    spine_rate: Rate | None = key("of the cables between switches", None, absent="`rate`")
     spine_delay_us: float | None = key(
-        "of the cables between racks and spines; live, the embedded switch's frames wait as long at the rack's end",
+        "of the cables between switches; live, the embedded switch's frames wait as long at the rack's end",
         None,
         absent="`delay_us`",
         **_DELAY,
@@ -87,8 +99,12 @@ class Network(Finite):
     def _one_shape(self) -> Network:
         if self.hosts is not None and self.racks is not None:
             raise ValueError("hosts: either 'hosts', the number behind one switch, or 'racks', hosts by rack")
+        if self.fat_tree is not None and (self.hosts is not None or self.racks is not None):
+            raise ValueError("fat_tree: and 'hosts' or 'racks'; allowed: one of them")
         if not self.leaf_spine:
             for name in ("spines", "spine_rate", "spine_delay_us"):
+                if self.fat_tree is not None and name != "spines":
+                    continue  # of its cables between switches
                 if name in self.model_fields_set and getattr(self, name) != type(self).model_fields[name].default:
                     raise ValueError(f"{name}: one rack has no spines; allowed: with two or more racks")
         elif max(self.rack_sizes or ()) + self.spines > MAX_PORTS:
@@ -99,6 +115,8 @@ class Network(Finite):
     @property
     def rack_sizes(self) -> tuple[int, ...] | None:
         """Hosts by rack; None: as many in one rack as workers and PSs need."""
+        if self.fat_tree is not None:
+            return (self.fat_tree // 2,) * (self.fat_tree * self.fat_tree // 2)
         return self.racks or (None if self.hosts is None else (self.hosts,))
 
     @property

@@ -180,6 +180,8 @@ class Scenario(Finite):
 
     @property
     def topology(self) -> str:
+        if self.network.fat_tree is not None:
+            return "fat-tree"
         return "leaf-spine" if self.network.leaf_spine else "single-rack"
 
     @property

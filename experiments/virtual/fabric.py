@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from esa.fabric import Cable, Graph, leaf_spine
+from esa.fabric import Cable, Graph, fat_tree, leaf_spine
 from esa.net.impairment import LinkFaults
 from esa.sim.plan import Fabric, HostCosts, Link
 from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
@@ -39,7 +39,7 @@ def cable(scenario: Scenario) -> tuple[float, float]:
 
 
 def spine_cable(scenario: Scenario) -> tuple[float, float]:
-    """(bits/s, us) of a cable between a leaf and a spine."""
+    """(bits/s, us) of a cable between switches."""
     network = scenario.network
     rate_bps, delay_us = cable(scenario)
     if network.spine_rate is not None:
@@ -62,12 +62,12 @@ def fabric_of(scenario: Scenario) -> Fabric:
     def link(rate_bps: float, delay_us: float) -> Link:
         return Link(rate_bps, round(delay_us * _US), queue_packets)
 
-    graph = leaf_spine(
-        network.rack_sizes or (len(scenario.host_names()),),
-        link(*cable(scenario)),
-        link(*spine_cable(scenario)),
-        spines=network.spines,
-    )
+    host_link, switch_link = link(*cable(scenario)), link(*spine_cable(scenario))
+    if network.fat_tree is not None:
+        graph = fat_tree(network.fat_tree, host_link, switch_link)
+    else:
+        sizes = network.rack_sizes or (len(scenario.host_names()),)
+        graph = leaf_spine(sizes, host_link, switch_link, spines=network.spines)
     return Fabric(
         _with_own_links(scenario, graph),
         switch_ns=virtual.switch_ns,

@@ -24,7 +24,7 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: b
             f"allowed: 1 to {places - has_server} on {where}"
         )
     largest = max(fabric.racks) * fabric.gpus
-    if job.workers > MAX_FAN_IN and largest > MAX_FAN_IN:
+    if has_server and job.workers > MAX_FAN_IN and largest > MAX_FAN_IN:
         what = "hosts" if fabric.gpus == 1 else "GPUs"
         allowed = f"{MAX_FAN_IN} workers of a job in a rack"
         raise ValueError(f"workers: {job.workers}, and a rack of {largest} {what}; allowed: {allowed}")
@@ -47,4 +47,16 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: b
         return
     if max(job.hosts) >= hosts:
         raise ValueError(f"hosts: {max(job.hosts)}; allowed: 0 to {hosts - 1}")
-    check_racks([rack_of(fabric)[host] for host in job.hosts], policy_name, has_server)
+    racks = [rack_of(fabric)[host] for host in job.hosts]
+    if has_server:
+        _check_fan_in(fabric, racks[:-1], racks)
+    check_racks(racks, policy_name, has_server)
+
+
+def _check_fan_in(fabric: Fabric, of_workers: list[int], racks: list[int]) -> None:
+    """ValueError, its first word the job's key, for more than switches can add. racks: by rank, the PS's last."""
+    if len(set(of_workers)) > MAX_FAN_IN:
+        raise ValueError(f"hosts: workers in {len(set(of_workers))} racks; allowed: {MAX_FAN_IN}")
+    if fabric.graph.tiers > 2 and len(set(racks)) > 1:
+        where = f"{len(set(racks))} racks, on a network of {fabric.graph.tiers} tiers of switches"
+        raise ValueError(f"hosts: in {where}; allowed: one rack, or a leaf-spine")

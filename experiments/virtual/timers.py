@@ -18,7 +18,7 @@ def base_round_trip_ns(scenario: Scenario) -> int:
     bits = 8 * wire_bytes(scenario.lanes)
     rate_bps, delay_us = slowest_cable(scenario)
     one_way = 2 * (bits / (rate_bps / 1e9) + delay_us * _US) + virtual.switch_ns
-    if scenario.network.leaf_spine:
+    if scenario.network.leaf_spine or scenario.network.fat_tree is not None:
         rate_bps, delay_us = spine_cable(scenario)
         delay_us += scenario.network.delay_spread_us
         one_way += 2 * (bits / (rate_bps / 1e9) + delay_us * _US) + 2 * virtual.switch_ns

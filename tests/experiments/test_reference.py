@@ -21,7 +21,7 @@ def test_every_key_has_a_type_a_default_and_a_meaning() -> None:
         assert row["default"], place
         assert len(row["meaning"]) > 5, place
     assert rows["[network]", "delay_us"]["unit"] == "us"
-    assert rows["[network]", "racks"]["allowed"] == "1 or more, at most 32, each from 1 to 500"
+    assert rows["[network]", "racks"]["allowed"] == "1 or more, at most 500, each from 1 to 500"
     assert rows["[job_defaults]", "jitter"]["allowed"] == "from 0 below 1"
     assert rows["[job_defaults]", "order"]["allowed"] == "ddp, front-first"
     assert rows["[virtual]", "carry_gradients"]["type"] == "true or false"

@@ -137,6 +137,32 @@ def test_hosts_over_several_racks_have_an_order(tmp_path: Path, hosts: str, allo
     assert job.hosts == (0, 1, 4, 8)
 
 
+@pytest.mark.parametrize(
+    ("network", "hosts", "allowed"),
+    [
+        ("racks = [32, 40, 1]", [0, *range(32, 65), 72], "jobs[0].workers: 34, and a rack of 40 hosts; allowed: 32"),
+        (f"racks = {[1] * 40}", [*range(40)], "jobs[0].hosts: workers in 39 racks; allowed: 32"),
+        (
+            "fat_tree = 4",
+            [0, 2, 4],
+            "jobs[0].hosts: in 3 racks, on a network of 3 tiers of switches; allowed: one",
+        ),
+    ],
+)
+def test_hosts_are_no_more_than_switches_can_add(tmp_path: Path, network: str, hosts: list[int], allowed: str) -> None:
+    job = f'[[jobs]]\nname = "a"\nmodel = "bert"\nscale = 0.01\nworkers = {len(hosts) - 1}\nhosts = {hosts}\n'
+    text = f'name = "wide"\n[network]\nrate = "10 Gb/s"\n{network}\n{job}'
+    assert allowed in refusal(tmp_path, text)
+    load(tmp_path, text, transport="gloo")
+
+
+def test_a_job_over_more_than_32_racks_is_refused(tmp_path: Path) -> None:
+    text = VIRTUAL.replace("hosts = 8", f"racks = {[1] * 60}").replace("workers = 3", "workers = 33")
+    assert "jobs[0].workers: job a: ranks in 33 racks; allowed: 32" in refusal(tmp_path, text)
+    load(tmp_path, text.replace("workers = 33", "workers = 32"))
+    load(tmp_path, text, transport="gloo")
+
+
 def test_a_job_over_all_racks_leaves_none_for_its_ps(tmp_path: Path) -> None:
     text = VIRTUAL.replace("hosts = 8", "racks = [4, 4]").replace("workers = 3", "workers = 6")
     assert "jobs[0].workers: job a: no place for 6 workers and a PS" in refusal(tmp_path, text)
