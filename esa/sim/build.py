@@ -22,8 +22,10 @@ from esa.sim.plan import Plan, SimulatedJob
 from esa.sim.ranks import Ranks, join_ranks
 from esa.sim.transport.connections import Pair, new_connections
 from esa.sim.transport.endpoints import join_servers, join_workers
-from esa.sim.transport.ring import new_rings
+from esa.sim.transport.exchange import STEP, Exchanges, new_exchanges
+from esa.sim.transport.payload import new_plain_sums
 from esa.sim.transport.states import server_room, worker_room
+from esa.sim.transport.steps import parts_of, steps_of
 from esa.switch.runtime.pipeline import Pipeline
 from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
 
@@ -51,7 +53,7 @@ def build(plan: Plan) -> Built:
     first_worker = [0, *np.cumsum([job.workers for job in plan.jobs]).tolist()]
     workers, jobs = first_worker[-1], len(plan.jobs)
 
-    ranks, pairs = _ranks(plan)
+    ranks, exchanges, pairs = _ranks(plan)
     processor = 2 * len(graph.cables)
     first_timer_event = processor + hosts
     first_compute_event = first_timer_event + workers + jobs + 2 * len(pairs)
@@ -89,7 +91,7 @@ def build(plan: Plan) -> Built:
             fabric.addresses,
         ),
         ranks=ranks,
-        rings=new_rings([job.workers for job in plan.jobs]),
+        exchanges=exchanges,
         connections=new_connections(pairs, plan.flow),
         faults=_faults(plan),
         timer_ns=np.full(workers + jobs + 2 * len(pairs), NEVER, np.int64),
@@ -101,6 +103,7 @@ def build(plan: Plan) -> Built:
         member=np.full(OUT_PACKETS, UNKNOWN_SENDER, np.int32),
         lanes=np.zeros(plan.lanes, np.int32),
         exponents=np.zeros(0, np.int8),
+        plain=new_plain_sums(plan.lanes),
     )
     return Built(sim, switches, pipelines, first_worker)
 
@@ -122,14 +125,21 @@ def _first_address(graph: Graph) -> int:
     return int(first)
 
 
-def _ranks(plan: Plan) -> tuple[Ranks, list[Pair]]:
-    """What the jobs' workers do, and the flows that they need; a sum's parts are fragments, those of a ring bytes."""
+def _ranks(plan: Plan) -> tuple[Ranks, Exchanges, list[Pair]]:
+    """What the jobs' workers do, and the flows that they need; a sum counts by fragments, as messages by bytes."""
     programs = [programs_of(plan, k) for k in range(len(plan.jobs))]
-    ring = [job.transport == "ring" for job in plan.jobs]
-    ranks, pairs = join_ranks(
-        programs, [1 if is_ring else 4 * (plan.lanes or plan.wire_lanes) for is_ring in ring], ring
+    layouts = [None if job.sums_in_network else steps_of(job.transport, job.workers) for job in plan.jobs]
+    fragment_bytes = 4 * (plan.lanes or plan.wire_lanes)
+    ranks, pairs = join_ranks(programs, [fragment_bytes if one is None else 1 for one in layouts], layouts)
+    pairs += background_pairs(plan)
+    nothing = np.zeros(0, STEP)
+    exchanges = new_exchanges(
+        [[nothing] * job.workers if one is None else one for job, one in zip(plan.jobs, layouts, strict=True)],
+        [1 if job.sums_in_network else parts_of(job.transport, job.workers) for job in plan.jobs],
+        (ranks.rank["first_flow"] + ranks.rank["sends"]).tolist(),
+        len(pairs),
     )
-    return ranks, [*pairs, *background_pairs(plan)]
+    return ranks, exchanges, pairs
 
 
 def _faults(plan: Plan) -> Faults:

@@ -50,8 +50,8 @@ from esa.sim.fabric.switches import MAX_COPIES, Switches, switch_step
 from esa.sim.ranks import Ranks, can_go_on, is_over, note_summed, proceed, to_feed
 from esa.sim.transport.connections import (
     BACKGROUND,
-    RING,
     SENDS,
+    SUMS,
     Connections,
     is_of_flow,
     mark,
@@ -59,10 +59,10 @@ from esa.sim.transport.connections import (
     write_packet,
 )
 from esa.sim.transport.endpoints import Servers, Workers, server, worker
+from esa.sim.transport.exchange import Exchanges, exchange_begin, exchange_done, exchange_sent, exchange_step
 from esa.sim.transport.flow import ACK, flow_answer, flow_message, flow_take_data
-from esa.sim.transport.flow_send import flow_offer, flow_room, flow_send, flow_take_ack
-from esa.sim.transport.payload import check_sum, fill_lanes
-from esa.sim.transport.ring import ring_begin, ring_done, ring_sent, ring_step
+from esa.sim.transport.flow_send import flow_has_unsent, flow_offer, flow_room, flow_send, flow_take_ack
+from esa.sim.transport.payload import PlainSums, check_sum, fill_lanes
 from esa.wire import ENCAPSULATION_BYTES
 
 OUT_PACKETS = 64
@@ -128,7 +128,7 @@ class SimState(NamedTuple):
     workers: Workers
     servers: Servers
     ranks: Ranks
-    rings: npt.NDArray[np.void]  # (workers,): RING
+    exchanges: Exchanges
     connections: Connections
     faults: Faults  # lines 2 * host + direction
     timer_ns: npt.NDArray[np.int64]  # (endpoints,): workers, then PSs, then ends of flows
@@ -140,6 +140,7 @@ class SimState(NamedTuple):
     member: npt.NDArray[np.int32]  # (OUT_PACKETS,)
     lanes: npt.NDArray[np.int32]  # (lanes,)
     exponents: npt.NDArray[np.int8]  # none: all are 0
+    plain: PlainSums
 
 
 @native
@@ -413,8 +414,8 @@ def _poll_worker(sim: SimState, w: int, now_ns: int) -> None:
     job = ranks.job[ranks.rank[w]["job"]]
     if not job["open"]:
         return
-    if job["ring"]:
-        _poll_ring(sim, w, now_ns)
+    if job["exchanges"]:
+        _poll_exchange(sim, w, now_ns)
         return
     state = worker(sim.workers, w)
     wake_ns = now_ns
@@ -446,7 +447,7 @@ def _take_sums(sim: SimState, state: WorkerState, w: int, ready: int, now_ns: in
     else:
         for k in range(ready):
             worker_drain(state, sim.lanes, 0, 1, sim.exponents)
-            right = check_sum(sim.lanes, scalars["seed"], job["id"], job["ranks"], me["summed"] + k)
+            right = check_sum(sim.lanes, scalars["seed"], job["id"], job["ranks"], me["summed"] + k, sim.plain)
             me["wrong"] += not right
     note_summed(ranks, w, ready, now_ns)
     if can_go_on(ranks, w):
@@ -547,26 +548,27 @@ def _send(sim: SimState, host: int, template: npt.NDArray[np.uint8], t: int, i: 
 
 
 @native
-def _poll_ring(sim: SimState, w: int, now_ns: int) -> None:
-    """A rank of a ring begins sums, takes what has come and passes it on."""
-    ranks, rings, flows, scalars = sim.ranks, sim.rings, sim.connections.flows, sim.scalars[0]
+def _poll_exchange(sim: SimState, w: int, now_ns: int) -> None:
+    """A rank whose sums are messages begins sums, takes what has come and takes its steps."""
+    ranks, exchanges, flows, scalars = sim.ranks, sim.exchanges, sim.connections.flows, sim.scalars[0]
     me = ranks.rank[w]
-    f = me["first_flow"] + me["sends"]
     while True:
-        if rings[w]["octets"] == 0:
+        if exchanges.rank[w]["octets"] == 0:
             octets, _ = to_feed(ranks, w)
             if octets == 0:
                 break
             me["fed"] += octets
-            ring_begin(rings, w, octets)
-        octets = ring_step(rings, w)
+            exchange_begin(exchanges, w, octets)
+        octets, f = exchange_step(exchanges, w)
         if octets > 0:
-            if flow_room(flows, f) == 0:
+            before = exchanges.rank[w]["flow"]
+            if flow_room(flows, f) == 0 or (before != NONE and before != f and flow_has_unsent(flows, before)):
                 break
             flow_offer(flows, f, octets, 0)
-            ring_sent(rings, w)
+            exchange_sent(exchanges, w, f)
+            _poll_sender(sim, f, now_ns)
             continue
-        octets = ring_done(rings, w)
+        octets = exchange_done(exchanges, w)
         if octets == 0:
             break
         note_summed(ranks, w, octets, now_ns)
@@ -574,8 +576,6 @@ def _poll_ring(sim: SimState, w: int, now_ns: int) -> None:
             _advance_compute(sim, w, now_ns)
         elif is_over(ranks, flows, w):
             scalars["finished_job"] = me["job"]
-    if rings[w]["ranks"] > 1 and flows.sender[f]["begun"] < flows.sender[f]["offered"]:
-        _poll_sender(sim, f, now_ns)
 
 
 @native
@@ -593,17 +593,18 @@ def _poll_flow_end(sim: SimState, end: int, now_ns: int) -> None:
             news = True
             if flow["kind"] == SENDS:
                 sim.ranks.arrived[tag] += 1
-            elif flow["kind"] == RING:
-                sim.rings[w]["waiting"] += 1
+            elif flow["kind"] == SUMS:
+                sim.exchanges.come[f] += 1
             tag = flow_message(connections.flows, f)
         count, wake_ns = flow_answer(connections.flows, f, connections.outbox, now_ns)
         if count > 0:
             _transmit_of_flow(sim, end, 0, now_ns)
         _set_timer(sim, sim.scalars[0]["first_end"] + end, wake_ns)
     else:
+        sending = flow["kind"] == SUMS and flow_has_unsent(connections.flows, f)
         _poll_sender(sim, f, now_ns)
         w, done = flow["source"], connections.flows.sender[f]["done"]
-        news = done > flow["done"]
+        news = done > flow["done"] or (sending and not flow_has_unsent(connections.flows, f))
         flow["done"] = done
     if news and flow["kind"] == BACKGROUND:
         flow["end_ns"] = now_ns

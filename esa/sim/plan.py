@@ -23,6 +23,7 @@ from esa.protocol.timers import Timers
 from esa.sim.engine.lines import MIN_RATE_BPS
 from esa.sim.failure import Failure, FailureOutcome
 from esa.sim.transport.flow import FlowOptions
+from esa.sim.transport.steps import TRANSPORTS as BY_MESSAGES
 from esa.workloads import Bucket
 from esa.workloads.program import ORDERS, Program
 
@@ -37,7 +38,7 @@ __all__ = [
     "SimulatedJob",
 ]
 
-TRANSPORTS = ("ina", "ring")
+TRANSPORTS = ("ina", *BY_MESSAGES)
 MAX_FLOW_BYTES = 2**50
 
 
@@ -135,8 +136,8 @@ class SimulatedJob:
     jitter:     each computation takes 1 - jitter to 1 + jitter times as long, by worker and iteration
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
     hosts:      the workers' hosts, then the PS's; None: where the scheduler puts them
-    transport:  how sums are made: "ina", in the network, by the policy; "ring": by messages from each worker to the
-                next, without a PS; policy, pool and ttl_us then say nothing
+    transport:  how sums are made: "ina", in the network, by the policy; "ring", "halving-doubling": by messages between
+                the workers, without a PS (`esa/sim/transport/steps.py`); policy, pool and ttl_us then say nothing
     pool:       the rows that it uses; None: those that the control plane gives it when it starts, as its policy asks
     span:       as in `esa.job.Job`; None: its policy's, of its pool, and one window where it has none of its own
     demand:     how much of its time it uses them, 0 to 1: what that goes by
@@ -227,7 +228,7 @@ class Plan:
     wire_lanes: int = 64
     sample_ns: int = 1_000_000  # between two lines of the time series
     flows: tuple[Flow, ...] = ()  # a simulation ends when its jobs are over and those that end have arrived
-    flow: FlowOptions = field(default_factory=FlowOptions)  # of these, SENDs and rings
+    flow: FlowOptions = field(default_factory=FlowOptions)  # of these, SENDs and sums by messages
     failures: tuple[Failure, ...] = ()
     limit_ns: int = 3_600_000_000_000  # of virtual time; a simulation that is not over by then is incomplete
 

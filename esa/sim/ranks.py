@@ -15,10 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.native import native_uncounted as native
-from esa.sim.transport.connections import RING, SENDS, Pair
+from esa.sim.transport.connections import SENDS, SUMS, Pair
+from esa.sim.transport.exchange import MESSAGES, peers_of
 from esa.sim.transport.flow import Flows
 from esa.sim.transport.flow_send import flow_is_idle, flow_offer, flow_room
-from esa.sim.transport.ring import MESSAGES
 from esa.workloads.program import COMPUTE, LOOP, MARK, RECV, REDUCE, SEND, WAIT, Program
 
 _NEVER = 2**62
@@ -42,7 +42,7 @@ RANK = np.dtype(
         ("feeding", np.int64),  # the sum that `fed` is in
         ("first_sum", np.int64),  # its places in `Ranks.sum`
         ("sums", np.int64),  # how many, a power of two
-        # Its flows: those of its SENDs, and behind them that of its ring.
+        # Its flows: those of its SENDs, and behind them those of its sums, where they are messages.
         ("first_flow", np.int64),
         ("sends", np.int64),
         # Its tables.
@@ -63,7 +63,7 @@ JOB = np.dtype(
         ("id", np.int64),
         ("first_rank", np.int64),
         ("ranks", np.int64),
-        ("ring", np.int64),  # sums are made by a ring
+        ("exchanges", np.int64),  # sums are messages
         ("part_bytes", np.int64),  # of gradients
         ("running", np.int64),  # ranks that are not through
         ("failed", np.int64),
@@ -134,18 +134,21 @@ class _Mail:
 
 
 def join_ranks(
-    programs: Sequence[Sequence[Program]], part_bytes: Sequence[int], ring: Sequence[bool]
+    programs: Sequence[Sequence[Program]],
+    part_bytes: Sequence[int],
+    layouts: Sequence[Sequence[npt.NDArray[np.void]] | None],
 ) -> tuple[Ranks, list[Pair]]:
     """Ranks that have done nothing yet, and the flows that they need, in order.
 
-    By job: its ranks' programs, the bytes of a part, whether sums are made by a ring.
+    By job: its ranks' programs, the bytes of a part, and its ranks' steps where sums are messages.
     """
     ranks = np.zeros(sum(map(len, programs)), RANK)
     jobs = np.zeros(len(programs), JOB)
     operations, priorities, paces, mail = _Joined(), _Joined(), _Joined(), _Mail()
     w = sums = marks = 0
     for k, mine in enumerate(programs):
-        jobs[k] = (k + 1, w, len(mine), ring[k], part_bytes[k], len(mine), 0, 0)
+        layout = layouts[k]
+        jobs[k] = (k + 1, w, len(mine), layout is not None, part_bytes[k], len(mine), 0, 0)
         for place, program in enumerate(mine):
             rank = ranks[w]
             rank["job"], rank["needed"] = k, _NEVER
@@ -154,8 +157,8 @@ def join_ranks(
             if program.count(SEND) or program.count(RECV):
                 own = mail.addressed(program, w, w - place)
             rank["sends"] = len(mail.pairs) - rank["first_flow"]
-            if ring[k] and len(mine) > 1:
-                mail.pairs.append(Pair(RING, w, w - place + (place + 1) % len(mine), MESSAGES))
+            peers = [] if layout is None else peers_of(layout[place])
+            mail.pairs += [Pair(SUMS, w, w - place + peer, MESSAGES) for peer in peers]
             rank["first"] = rank["at"] = operations.put(own)
             rank["end"] = rank["first"] + len(own)
             rank["first_priority"], rank["columns"] = priorities.put(program.priority), program.priority.shape[1]

@@ -6,13 +6,14 @@ from esa.job import MAX_FAN_IN
 from esa.program import program
 from experiments.live.places import places
 from experiments.live.timers import check_order
-from experiments.specs.jobs import GLOO, JobSettings, JobSpec
+from experiments.specs.jobs import GLOO, INA, JobSettings, JobSpec
 from experiments.specs.models import TRAINED, TRAINING_SAMPLES
 from experiments.specs.rate import rate_text
 from experiments.specs.scenario import Scenario
 
 MAX_HOSTS = 253  # of a network; `topologies.network`, which root alone can use, has the same
 MAX_BPS = 1e9  # of a link that Mininet shapes
+LIVE_TRANSPORTS = (INA, GLOO)
 _WHOLE_MODELS = ("scale", "time_scale", "order", "priority")  # what a live run has one of
 
 
@@ -23,6 +24,9 @@ def check_live(scenario: Scenario) -> None:
     for i, job in enumerate(scenario.job_specs):
         try:
             _check_job(scenario, job)
+            if scenario.transport_of(job) not in LIVE_TRANSPORTS:
+                live = ", ".join(LIVE_TRANSPORTS)
+                raise ValueError(f"transport: '{scenario.transport_of(job)}' is for virtual time; allowed: {live}")
         except ValueError as error:
             raise ValueError(f"{f'jobs[{i}]' if scenario.jobs else 'arrivals'}.{error}") from None
     _check_hosts(scenario)

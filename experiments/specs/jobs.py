@@ -13,8 +13,8 @@ from experiments.specs.models import KNOWN_MODELS, MS_PER_SAMPLE
 from experiments.specs.toml_files import one_of
 
 FACTORS = ("ratio", "service", "layer")
-INA, GLOO = "ina", "gloo"
-TRANSPORTS = (INA, GLOO)
+INA, GLOO, HALVING_DOUBLING = "ina", "gloo", "halving-doubling"
+TRANSPORTS = (INA, GLOO, HALVING_DOUBLING)
 _POLICIES = ", ".join(POLICIES)
 _MODELS = f"{', '.join(KNOWN_MODELS)}, or one of [[models]]"
 _PER_SAMPLE = " and ".join(f"{name} {ms:g} ms" for name, ms in MS_PER_SAMPLE.items())

@@ -46,7 +46,8 @@ class Scenario(Finite):
     name: Name = key("what runs and folders are called")
     seed: int = key("of weights, samples, arrivals, faults and whatever else is drawn", 1, ge=0, lt=2**32)
     transport: str = key(
-        "how gradients are summed: ina, in the network and by PSs; gloo, by PyTorch's all-reduce, a ring",
+        "how gradients are summed: ina, in the network and by PSs; gloo, by PyTorch's all-reduce, a ring; in virtual "
+        "time halving-doubling, too, another all-reduce by messages",
         INA,
         allowed=", ".join(TRANSPORTS),
     )

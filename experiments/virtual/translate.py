@@ -14,13 +14,14 @@ from esa.sim.failure import HOST, PS, SWITCH, Failure
 from esa.sim.plan import Fabric, Flow, Plan, SimulatedJob
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket, priorities
-from experiments.specs.jobs import FACTORS, JobSpec
+from experiments.specs.jobs import FACTORS, GLOO, HALVING_DOUBLING, INA, JobSpec
 from experiments.specs.scenario import Scenario
 from experiments.virtual.fabric import fabric_of, own_places, wire_bytes, wire_rate_bps
 from experiments.virtual.job_buckets import job_buckets
 from experiments.virtual.timers import base_round_trip_ns, timers_of
 
 _LANE_BYTES = 4
+_TRANSPORTS = {INA: "ina", GLOO: "ring", HALVING_DOUBLING: "halving-doubling"}  # gloo's all-reduce is a ring
 
 
 def plan_of(scenario: Scenario) -> Plan:
@@ -88,7 +89,7 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
     return SimulatedJob(
         name=job.name,
         policy=scenario.policy_of(job),
-        transport="ina" if has_server else "ring",  # gloo's all-reduce is one
+        transport=_TRANSPORTS[scenario.transport_of(job)],
         workers=job.workers,
         iterations=job.iterations,
         buckets=parts,

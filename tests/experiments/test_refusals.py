@@ -20,7 +20,8 @@ BOTH, LIVE, VIRTUAL = ("live", "virtual"), ("live",), ("virtual",)
 REFUSED = [
     (BOTH, 'name = "two"', 'name = "two"\ncolour = 1', "colour", "policy, lanes"),
     (BOTH, "rate =", "raet =", "network.raet", "rate, hosts"),
-    (BOTH, 'name = "two"', 'name = "two"\ntransport = "mpi"', "transport", "ina, gloo"),
+    (BOTH, 'name = "two"', 'name = "two"\ntransport = "mpi"', "transport", "ina, gloo, halving-doubling"),
+    (LIVE, 'name = "two"', 'name = "two"\ntransport = "halving-doubling"', "jobs[0].transport", "allowed: ina, gloo"),
     (BOTH, 'name = "two"', 'name = "two"\npolicy = "gloo"', "policy", 'transport = "gloo"'),
     (BOTH, 'name = "two"', 'name = "two"\npolicy = "best"', "policy", "esa, atp, switchml, ps"),
     (BOTH, "[network]", '[live]\nswitch = "tofino"\n[network]', "live.switch", "embedded, bmv2"),

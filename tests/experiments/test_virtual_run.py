@@ -131,6 +131,16 @@ at_s = 0.00004
     assert re.search(r"host host-1 +0\.000040", result.output)
 
 
+def test_every_way_of_summing_is_compared() -> None:
+    Path("small.toml").write_text(SMALL.replace("carry_gradients = true\n", ""))
+    result = esa("sim", "small.toml", "--policy", "esa, gloo, halving-doubling")
+    assert result.exit_code == 0, result.output
+    assert "small: esa, gloo, halving-doubling" in result.output
+    summary, _ = evaluate(small(transport="halving-doubling"))
+    assert (summary.policy, summary.incomplete) == ("halving-doubling", None)
+    assert all(job.iterations == 2 and job.fragments == 0 and job.bound_s <= job.jct_s for job in summary.jobs)
+
+
 def test_records_hold_every_job_and_sample() -> None:
     _, outcome = evaluate(small())
     records = [json.loads(line) for line in records_text(outcome).splitlines()]

@@ -58,11 +58,14 @@ def test_the_slowest_link_decides() -> None:
     assert result.bound_s <= result.jct_s <= 1.01 * result.bound_s
 
 
-@pytest.mark.parametrize("workers", [1, 2, 5])
-def test_a_ring_is_bound_by_its_bytes_and_its_steps(workers: int) -> None:
+@pytest.mark.parametrize("workers", [1, 2, 4, 5])
+@pytest.mark.parametrize("transport", ["ring", "halving-doubling"])
+def test_sums_by_messages_are_bound_by_their_bytes_and_their_steps(transport: str, workers: int) -> None:
     fast = Fabric(shapes.rack([Link(100e9, 1000, 4096)] * 8))
-    given = {"workers": workers, "iterations": 2, "buckets": PARTS, "jitter": 0.2, "transport": "ring"}
-    for scale, factor in ((1, 1.5), (2000, 1.05)):
+    given = {"workers": workers, "iterations": 2, "buckets": PARTS, "jitter": 0.2, "transport": transport}
+    # Five ranks are more than a power of two: the last step of the one that sums for two is no part of the bound.
+    alike = 1 if transport == "ring" or workers < 5 else 2
+    for scale, factor in ((1, 1.5 * alike), (2000, 1.05 * alike)):
         parts = [replace(part, bytes=scale * part.bytes) for part in PARTS]
         result = only_job(run(plan(job(**given | {"buckets": parts}), fabric=fast, sample_ns=10**9)))
         assert result.bound_s <= result.jct_s <= factor * result.bound_s

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esa.sim.transport.payload import check_sum, fill_lanes
+from esa.sim.transport.payload import check_sum, fill_lanes, new_plain_sums
 from tests.sim.plans import job, plan
 from tests.sim.tap import arrivals, simulate_tapped
 
@@ -27,9 +27,23 @@ def gradients(seed: int, number: int, workers: int, fragment: int, lanes: int = 
 @given(seeds, jobs, st.integers(1, 64), fragments, st.data())
 def test_only_the_plain_sum_passes(seed: int, number: int, workers: int, fragment: int, data: st.DataObject) -> None:
     total = gradients(seed, number, workers, fragment).sum(axis=0, dtype=np.int32)
-    assert check_sum(total, seed, number, workers, fragment)
+    plain = new_plain_sums(64)
+    for _ in range(2):  # reckoned, and kept
+        assert check_sum(total, seed, number, workers, fragment, plain)
     total[data.draw(st.integers(0, 63))] ^= np.int32(1 << data.draw(st.integers(0, 30)))
-    assert not check_sum(total, seed, number, workers, fragment)
+    assert not check_sum(total, seed, number, workers, fragment, plain)
+    assert not check_sum(total, seed, number, workers, fragment, new_plain_sums(64))
+
+
+@settings(max_examples=50, deadline=None)
+@given(seeds, st.lists(st.tuples(jobs, st.integers(0, 20_000)), min_size=2, max_size=20))
+def test_a_plain_sum_that_is_kept_is_that_of_its_job_and_fragment(seed: int, asked: list[tuple[int, int]]) -> None:
+    plain = new_plain_sums(64)
+    for number, fragment in asked:
+        total = gradients(seed, number, 2, fragment).sum(axis=0, dtype=np.int32)
+        for other, other_fragment in asked:
+            same = (other, other_fragment) == (number, fragment)
+            assert check_sum(total, seed, other, 2, other_fragment, plain) == same
 
 
 def test_every_seed_job_worker_fragment_and_lane_has_gradients_of_its_own() -> None:

@@ -7,7 +7,7 @@ import pytest
 from esa.errors import BadInput
 from esa.fabric import shapes
 from esa.sim import Bucket, Fabric, Link, simulate
-from tests.sim.plans import bucket, fragments, job, leaf_spine, plan
+from tests.sim.plans import bucket, fragments, job, leaf_spine, only_job, plan
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
@@ -43,7 +43,7 @@ def test_more_than_a_bitmap_has_bits_is_refused(racks: tuple[int, ...], workers:
 
 def test_on_a_fat_tree_sums_by_messages_go_anywhere_and_those_in_the_network_in_a_rack() -> None:
     fabric = Fabric(shapes.fat_tree(8, FAST))  # 128 hosts, racks of 4
-    across = job("across", workers=64, transport="ring", buckets=[Bucket(2**18, 0, 0)])
+    across = job("across", workers=64, transport="halving-doubling", buckets=[Bucket(2**18, 0, 0)])
     ring = job("ring", workers=32, transport="ring", buckets=[Bucket(2**18, 0, 0)])
     inside = [job(f"inside-{k}", workers=3, buckets=[bucket(40)], submit_ns=10) for k in range(6)]
     outcome = simulate(plan(across, ring, *inside, fabric=fabric, lanes=64, sample_ns=10**9))
@@ -52,3 +52,13 @@ def test_on_a_fat_tree_sums_by_messages_go_anywhere_and_those_in_the_network_in_
     assert outcome.checked == sum(map(fragments, inside))
     with pytest.raises(BadInput, match="sums over several racks need a leaf-spine"):
         simulate(plan(job("wide", workers=4), fabric=fabric))
+
+
+def test_halving_and_doubling_keeps_its_longest_messages_in_the_rack() -> None:
+    """Of 64 ranks in racks of 8, only the last three of six exchanges leave a rack: an eighth of the bytes."""
+    given = {"workers": 64, "buckets": [Bucket(2**20, 0, 0)], "transport": "halving-doubling"}
+    slow_spine = Fabric(shapes.leaf_spine([8] * 8, FAST, Link(100e9, 1000, 4096)))
+    outcome = simulate(plan(job(**given), fabric=slow_spine, sample_ns=10**9))
+    ring = simulate(plan(job(**given | {"transport": "ring"}), fabric=slow_spine, sample_ns=10**9))
+    assert outcome.incomplete is ring.incomplete is None
+    assert only_job(outcome).jct_s < only_job(ring).jct_s  # 12 steps instead of 126

@@ -25,7 +25,7 @@ from esa.sim.transport.flow import (
 )
 from esa.wire import WIRE_OVERHEAD_BYTES
 
-SENDS, RING, BACKGROUND = 0, 1, 2  # what a flow carries: SENDs of a rank, a ring's chunks, traffic of no job
+SENDS, SUMS, BACKGROUND = 0, 1, 2  # what a flow carries: SENDs of a rank, parts of its sums, traffic of no job
 
 IP_PROTOCOL = 253  # for experiments (RFC 3692); nothing of ESA's
 FRAME_BYTES = 14 + HEADER_BYTES  # that are kept of a packet; its payload is only a length

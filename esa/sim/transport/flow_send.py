@@ -79,7 +79,7 @@ def flow_send(flows: Flows, f: int, out: npt.NDArray[np.uint32], now_ns: int) ->
             me["lost"] -= 1
             me["resends"] += 1
             _write(flows, f, again, out, count, now_ns, True)
-        elif _has_new(flows, f) and me["next"] - me["una"] < window:
+        elif flow_has_unsent(flows, f) and me["next"] - me["una"] < window:
             _cut(flows, f)
             _write(flows, f, me["next"], out, count, now_ns, False)
             me["next"] += 1
@@ -96,7 +96,7 @@ def flow_send(flows: Flows, f: int, out: npt.NDArray[np.uint32], now_ns: int) ->
 def _send_constant(flows: Flows, f: int, out: npt.NDArray[np.uint32], now_ns: int) -> tuple[int, int]:
     me = flows.sender[f]
     count = 0
-    while _has_new(flows, f):
+    while flow_has_unsent(flows, f):
         if now_ns < me["due_ns"]:
             return count, me["due_ns"]
         if count == len(out):
@@ -112,7 +112,8 @@ def _send_constant(flows: Flows, f: int, out: npt.NDArray[np.uint32], now_ns: in
 
 
 @native
-def _has_new(flows: Flows, f: int) -> bool:
+def flow_has_unsent(flows: Flows, f: int) -> bool:
+    """Whether some of what was offered has never been sent."""
     me = flows.sender[f]
     return bool(me["left"] > 0 or me["begun"] < me["offered"])
 
