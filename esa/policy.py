@@ -29,6 +29,7 @@ class Release(IntEnum):
     ON_ACK = 1  # the PS's RESULT+RELEASE clears it
     ON_REUSE = 2  # the same job's fragment two spans later overwrites it
     KEPT = 3  # on completion; until somebody takes it, it answers those who missed the sum
+    ON_ACK_OR_RESEND = 4  # as ON_ACK; and a RESEND that meets its fragment's row takes the row's sum along to the PS
 
 
 class Emit(IntEnum):
@@ -48,6 +49,7 @@ class Policy:
     windows_ahead: how far a worker is ahead of the oldest sum that it lacks, at most: beyond 1, one lost packet does
                    not stop the others
     asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
+    resends_first: what a PS has to say to those who resent goes out before anything else
     """
 
     name: str
@@ -58,6 +60,12 @@ class Policy:
     emit: Emit = Emit.TO_WORKERS
     windows_ahead: int = 1
     asks_peer: bool = False
+    resends_first: bool = False
+
+    @property
+    def releases_on_ack(self) -> bool:
+        """Whether rows are held until a RESULT of the PS comes by."""
+        return self.release in (Release.ON_ACK, Release.ON_ACK_OR_RESEND)
 
     def span(self, window: int, rows: int) -> int:
         """How many fragments a worker is ahead at most: so many windows, but no more than the job has rows.
@@ -73,9 +81,11 @@ POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
         _ESA,
-        Policy("atp", release=Release.ON_ACK, emit=Emit.TO_SERVER),
+        Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, resends_first=True),
         Policy("switchml", pool="slice", release=Release.ON_REUSE),
         Policy("ps", pool="none"),
+        # ATP's release alone: RESENDs pass all rows by.
+        Policy("atp-hashed", release=Release.ON_ACK, emit=Emit.TO_SERVER),
         # What could be read of the published idea, and no more: rows by hash over all the memory, empty once complete.
         Policy("esa-paper", preempt=Preempt.HIGHER, aging=Aging.HALVE),
         # Ablations of esa: one mechanism changed at a time, and what rests on it. (Rows by hash: a pool of all rows;

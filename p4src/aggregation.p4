@@ -76,6 +76,10 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
             merge();
         } else if (meta.verdict == Verdict.RELEASE || meta.verdict == Verdict.FETCH) {
             clear();
+        } else if (meta.verdict == Verdict.FLUSH) {
+            merge();  // for the packet
+            meta.flushed = meta.next.bitmap;
+            clear();
         } else if (meta.verdict == Verdict.COLLIDE && meta.policy.aging == Aging.HALVE && meta.row.priority != 0) {
             age();
         }

@@ -47,7 +47,8 @@ control JobCounters(in metadata_t meta) {
             released.count(owner);
         } else if (meta.verdict == Verdict.RECLAIM) {
             released.count(owner);
-        } else if (meta.verdict == Verdict.RELEASE || meta.verdict == Verdict.FETCH || meta.verdict == Verdict.RESEAT) {
+        } else if (meta.verdict == Verdict.RELEASE || meta.verdict == Verdict.FETCH || meta.verdict == Verdict.FLUSH ||
+                   meta.verdict == Verdict.RESEAT) {
             released.count(job);
         }
         if (meta.complete == 1) {

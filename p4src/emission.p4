@@ -32,6 +32,15 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         hdr.esa.priority = meta.next.priority;
         hdr.esa.exponent = meta.next.exponent;
     }
+    // A RESEND with the row's sum: a partial, and still its sender's, who lacks the result.
+    action flushed_sum() {
+        hdr.esa.kind = KIND_PARTIAL;
+        hdr.esa.flags = (meta.next.flags & FLAG_ECN) | (hdr.esa.flags & (FLAG_LEVEL1 | FLAG_RESEND));
+        hdr.esa.priority = meta.next.priority;
+        hdr.esa.exponent = meta.next.exponent;
+        hdr.esa.bitmap0 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? meta.flushed : 0xffffffff;
+        hdr.esa.bitmap1 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? hdr.esa.bitmap1 : meta.flushed;
+    }
     action full_bitmap() {
         hdr.esa.bitmap0 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? meta.policy.full : 0xffffffff;
         hdr.esa.bitmap1 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? hdr.esa.bitmap1 : meta.policy.full;
@@ -69,6 +78,9 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         if (meta.verdict == Verdict.SWAP || meta.verdict == Verdict.FETCH) {
             row_to_packet();
             partial_to_owner();
+            meta.to_destination = 1;
+        } else if (meta.verdict == Verdict.FLUSH) {
+            flushed_sum();
             meta.to_destination = 1;
         } else if (meta.complete == 1 || meta.verdict == Verdict.ANSWER) {
             if (meta.verdict != Verdict.ALONE) { complete_header(); }

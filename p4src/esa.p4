@@ -47,7 +47,8 @@ control EsaIngress(inout headers_t hdr, inout metadata_t meta, inout standard_me
             bool aggregates = meta.policy.aggregates == 1;
             bool gradient = hdr.esa.kind == KIND_GRADIENT && meta.role != Role.TRANSIT &&
                             (hdr.esa.flags & FLAG_RESEND == 0 || meta.policy.release == Release.ON_REUSE ||
-                             meta.policy.release == Release.KEPT);
+                             meta.policy.release == Release.KEPT ||
+                             meta.policy.release == Release.ON_ACK_OR_RESEND);
             bool release = hdr.esa.kind == KIND_RESULT && meta.role == Role.SERVER &&
                            hdr.esa.flags & FLAG_RELEASE != 0 && hdr.esa.flags & FLAG_ANSWER == 0;
             bool reminder = hdr.esa.kind == KIND_REMINDER && hdr.ipv4.dst == meta.policy.switch_ip;

@@ -109,12 +109,13 @@ enum bit<8> Verdict {
     FETCH            = 9,  // clear the row, its content leaves
     MISS             = 10, // nothing here
     ALONE            = 11, // fan-in 1: complete without a row
-    RECLAIM          = 12  // take a row of a run that has ended; what it held is worth nothing
+    RECLAIM          = 12, // take a row of a run that has ended; what it held is worth nothing
+    FLUSH            = 13  // clear the row, its sum leaves in the RESEND that met it, with what that brings
 }
 
 enum bit<8> Preempt { NEVER = 0, HIGHER = 1, ALWAYS = 2, COIN = 3 }
 enum bit<8> Aging   { NONE = 0, HALVE = 1 }
-enum bit<8> Release { ON_COMPLETION = 0, ON_ACK = 1, ON_REUSE = 2, KEPT = 3 }
+enum bit<8> Release { ON_COMPLETION = 0, ON_ACK = 1, ON_REUSE = 2, KEPT = 3, ON_ACK_OR_RESEND = 4 }
 enum bit<8> Emit    { TO_WORKERS = 0, TO_SERVER = 1, TO_ROOT = 2 }
 
 // One aggregator's state next to its lanes.
@@ -174,6 +175,7 @@ struct metadata_t {
     bit<1>             complete;
     bit<1>             expired;
     bit<1>             aged;
+    bitmap_t           flushed;      // who is in the sum that a RESEND takes along
     owner_t            owner;        // of the row, where the verdict needs it
     bit<1>             to_destination; // leaves by the destination's MAC address
 }

@@ -23,11 +23,13 @@ control Lanes(inout headers_t hdr, inout metadata_t meta) {
     apply {
         if (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM) {
             seat();
-        } else if (meta.verdict == Verdict.ADD) {
+        } else if (meta.verdict == Verdict.ADD ||
+                   (meta.verdict == Verdict.FLUSH && meta.row.bitmap & meta.contribution == 0)) {
             add();
         } else if (meta.verdict == Verdict.SWAP) {
             swap();
-        } else if (meta.verdict == Verdict.ANSWER || meta.verdict == Verdict.FETCH) {
+        } else if (meta.verdict == Verdict.ANSWER || meta.verdict == Verdict.FETCH ||
+                   meta.verdict == Verdict.FLUSH) {
             fetch();
         }
     }

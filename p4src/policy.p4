@@ -9,12 +9,15 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
         bool keeps = meta.policy.release == Release.KEPT;
         bool kept = keeps && meta.row.bitmap == 0 && meta.row.flags & ROW_KEPT != 0 && meta.row.owner == meta.fragment;
         bool only_adds = keeps && hdr.esa.flags & FLAG_RESEND != 0;  // such a RESEND takes no row
+        bool flushes = meta.policy.release == Release.ON_ACK_OR_RESEND && hdr.esa.flags & FLAG_RESEND != 0;
         meta.verdict = Verdict.NONE;
 
         if (hdr.esa.kind == KIND_REMINDER) {
             meta.verdict = same ? Verdict.FETCH : Verdict.MISS;
         } else if (hdr.esa.kind == KIND_RESULT) {
             if (same) { set(Verdict.RELEASE); }
+        } else if (flushes) {
+            if (same) { set(Verdict.FLUSH); }  // else it goes to the PS as it is
         } else if (meta.contribution == meta.policy.full && (keeps || meta.policy.release == Release.ON_COMPLETION)) {
             meta.complete = 1;
             set(Verdict.ALONE);

@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 from esa.job import Job, Run
-from esa.policy import Release, policy
+from esa.policy import policy
 from esa.protocol.server_ring import ServerState, server_state
 from esa.protocol.timers import Timers
 from esa.protocol.worker_ring import WorkerState, worker_state
@@ -57,8 +57,9 @@ def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
     return {
         "switches": len(job.switches),
         "unicast": not job.switches,
-        "release_on_ack": policy(job.policy).release == Release.ON_ACK,
+        "release_on_ack": policy(job.policy).releases_on_ack,
         "asks_peer": policy(job.policy).asks_peer,
+        "resends_first": policy(job.policy).resends_first,
         "timers": timers if job.switches else _unhurried(timers),
     }
 

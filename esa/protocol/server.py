@@ -27,6 +27,7 @@ from esa.protocol.server_ring import (
     ServerState,
     close_entry,
     enqueue,
+    enqueue_for_resend,
     missing_bitmap,
     reset_if_idle,
     reset_slot,
@@ -97,7 +98,7 @@ def _on_packet(state: ServerState, packets: Words, i: int, source: int, now_ns: 
             state.member[source]["last_heard_ns"] = now_ns
         else:
             _mark_heard(state, bitmap0, bitmap1, flags, now_ns)
-        _on_contribution(state, packets, i, seq, kind, flags, now_ns)
+        _on_contribution(state, packets, i, seq, kind, flags, source, now_ns)
     else:
         return False
     return True
@@ -185,8 +186,13 @@ def _open_entry(state: ServerState, slot: int, seq: int, now_ns: int) -> None:
 
 
 @native
-def _on_contribution(state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, now_ns: int) -> None:
-    """Take in a valid GRADIENT or PARTIAL: open its entry, add what is new, finish the entry if it is complete."""
+def _on_contribution(
+    state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, source: int, now_ns: int
+) -> None:
+    """Take in a valid GRADIENT or PARTIAL: open its entry, add what is new, finish the entry if it is complete.
+
+    A RESEND that took a row's sum along is a PARTIAL with RESEND, of the worker that sent it.
+    """
     server = state.server[0]
     counter = state.counter[0]
     slot = seq & (len(state.entry) - 1)
@@ -194,6 +200,7 @@ def _on_contribution(state: ServerState, packets: Words, i: int, seq: int, kind:
     bitmap0, bitmap1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
     single = kind == p.GRADIENT and flags & p.LEVEL1 == 0
     resend = single and flags & p.RESEND != 0
+    flush = kind == p.PARTIAL and flags & p.RESEND != 0 and source < server["workers"]
     if single:
         counter["fragments"] += 1
         counter["resends"] += resend
@@ -209,11 +216,12 @@ def _on_contribution(state: ServerState, packets: Words, i: int, seq: int, kind:
         _open_entry(state, slot, seq, now_ns)
     if entry["state"] == EntryState.DONE:
         counter["duplicates"] += 1
-        if resend:
-            _send_result(state, slot, seq, state.rack[_lowest_bit(bitmap1)]["first_rank"] + _lowest_bit(bitmap0))
+        if resend or flush:
+            _send_result(state, slot, seq, source)
         return
-    if resend:
-        state.requester_bitmap[slot, _lowest_bit(bitmap1)] |= bitmap0
+    if resend or flush:
+        requester = state.member[source]
+        state.requester_bitmap[slot, requester["rack"]] |= requester["bit"]
         expedite(state, slot, now_ns)
     elif kind == p.PARTIAL:
         sample_switch_rtt(state, entry, now_ns)
@@ -235,8 +243,8 @@ def _on_contribution(state: ServerState, packets: Words, i: int, seq: int, kind:
         _add_to_sum(state, packets, i, slot, bitmap0, bitmap1, flags)
     missing = _missing_count(state, slot)
     if missing == 0:
-        _complete(state, slot, now_ns)
-    elif first_sight and missing <= server["early_query_limit"] and kind == p.PARTIAL:
+        _complete(state, slot, resend or flush, now_ns)
+    elif first_sight and missing <= server["early_query_limit"] and kind == p.PARTIAL and not flush:
         enqueue(state, seq, p.QUERY, EARLY_QUERY)
 
 
@@ -305,7 +313,7 @@ def _hold_resend(state: ServerState, packets: Words, i: int, slot: int, rack: in
 
 
 @native
-def _complete(state: ServerState, slot: int, now_ns: int) -> None:
+def _complete(state: ServerState, slot: int, by_resend: bool, now_ns: int) -> None:
     """Add to the sum what only RESENDs brought, now that every worker is in it or held apart; tell everybody."""
     server = state.server[0]
     entry = state.entry[slot]
@@ -327,7 +335,10 @@ def _complete(state: ServerState, slot: int, now_ns: int) -> None:
     server["low_watermark"] = max(server["low_watermark"], entry["seq"])
     close_entry(state, slot, EntryState.DONE)
     state.counter[0]["via_ps"] += 1
-    enqueue(state, entry["seq"], p.RESULT, MULTICAST)
+    if by_resend:
+        enqueue_for_resend(state, entry["seq"], p.RESULT, MULTICAST)
+    else:
+        enqueue(state, entry["seq"], p.RESULT, MULTICAST)
 
 
 @native
@@ -360,9 +371,9 @@ def _send_result(state: ServerState, slot: int, seq: int, worker: int) -> None:
     """
     if state.server[0]["release_on_ack"] and not state.entry[slot]["remulticast"]:
         state.entry[slot]["remulticast"] = 1
-        enqueue(state, seq, p.RESULT, MULTICAST)
+        enqueue_for_resend(state, seq, p.RESULT, MULTICAST)
     else:
-        enqueue(state, seq, p.RESULT, worker)
+        enqueue_for_resend(state, seq, p.RESULT, worker)
 
 
 @native

@@ -51,6 +51,7 @@ _SERVER = np.dtype(
         ("unicast", np.int64),  # no switch replicates a RESULT
         ("release_on_ack", np.int64),  # aggregators are held until a RESULT with RELEASE comes through
         ("asks_peer", np.int64),  # of who lacks a result, at once, where nothing is known of a fragment
+        ("resends_first", np.int64),  # what is for those who resent goes to the head of the outbox
         ("early_query_limit", np.int64),  # ask at first sight if no more workers than that are missing
         ("retention_seqs", np.int64),  # who has sent s has every result up to s minus these, and so has every other
         ("give_up_ns", np.int64),  # silence of a missing worker, at most
@@ -176,6 +177,7 @@ def server_state(
     unicast: bool = False,
     release_on_ack: bool = False,
     asks_peer: bool = False,
+    resends_first: bool = False,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
     timers: Timers = _TIMERS,
@@ -220,7 +222,13 @@ def server_state(
     server["give_up_ns"], server["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
     server["next_deadline_ns"] = NEVER
     server_change_policy(
-        state, switches=switches, unicast=unicast, release_on_ack=release_on_ack, asks_peer=asks_peer, timers=timers
+        state,
+        switches=switches,
+        unicast=unicast,
+        release_on_ack=release_on_ack,
+        asks_peer=asks_peer,
+        resends_first=resends_first,
+        timers=timers,
     )
     server["low_watermark"] = -NEVER
     server["other_run"] = server["other_source"] = -1
@@ -238,6 +246,7 @@ def server_change_policy(
     unicast: bool,
     release_on_ack: bool,
     asks_peer: bool = False,
+    resends_first: bool = False,
     timers: Timers = _TIMERS,
 ) -> None:
     """What follows from the job's policy, for a new PS or, between two calls of others, for one that runs.
@@ -248,6 +257,7 @@ def server_change_policy(
     server = state.server[0]
     server["switches"], server["unicast"], server["release_on_ack"] = switches, unicast, release_on_ack
     server["asks_peer"] = asks_peer and timers.ask_peer
+    server["resends_first"] = resends_first
     server["early_query_limit"] = timers.ask_ahead
     completion = server["completion"]
     completion["initial_rto_ns"], completion["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns
@@ -267,11 +277,33 @@ def enqueue(state: ServerState, seq: int, kind: int, destination: int) -> None:
     server = state.server[0]
     if server["outbox_tail"] - server["outbox_head"] == len(state.outbox):
         return
-    item = state.outbox[server["outbox_tail"] & (len(state.outbox) - 1)]
+    _put(state, server["outbox_tail"], seq, kind, destination)
+    server["outbox_tail"] += 1
+
+
+@native
+def enqueue_for_resend(state: ServerState, seq: int, kind: int, destination: int) -> None:
+    """As `enqueue`, for somebody who resent: where the policy has it so, ahead of all else but what is half said."""
+    server = state.server[0]
+    if not server["resends_first"] or server["outbox_tail"] - server["outbox_head"] == len(state.outbox):
+        enqueue(state, seq, kind, destination)
+        return
+    mask = len(state.outbox) - 1
+    server["outbox_head"] -= 1
+    head = server["outbox_head"]
+    if server["outbox_cursor"] > 0:
+        half_said = state.outbox[(head + 1) & mask]
+        _put(state, head, half_said["seq"], half_said["kind"], half_said["destination"])
+        head += 1
+    _put(state, head, seq, kind, destination)
+
+
+@native
+def _put(state: ServerState, at: int, seq: int, kind: int, destination: int) -> None:
+    item = state.outbox[at & (len(state.outbox) - 1)]
     item["seq"] = seq
     item["kind"] = kind
     item["destination"] = destination
-    server["outbox_tail"] += 1
 
 
 @native

@@ -20,8 +20,9 @@ VARIANTS: list[dict] = [
     {"workers_per_rack": [2, 1], "switches": 3, "held_resends": 1},
     {"workers_per_rack": [3], "switches": 0, "unicast": True},
     {"workers_per_rack": [3], "release_on_ack": True, "held_resends": 0, "timers": Timers(ask_ahead=0)},
+    {"workers_per_rack": [3], "release_on_ack": True, "resends_first": True},
 ]
-RACKS = [[3], [2, 1], [3], [3]]
+RACKS = [[3], [2, 1], [3], [3], [3]]
 
 
 class ServerTarget:
@@ -39,6 +40,8 @@ class ServerTarget:
             (Kind.GRADIENT, Flag.RESEND, n, 1 << n, 1) for n in range(3)
         ] + [
             (Kind.PARTIAL, 0, 3, b, 1) for b in (3, 5, 6, 7)
+        ] + [
+            (Kind.PARTIAL, Flag.RESEND, n, 1 << n | 1, 1) for n in range(3)
         ] + [
             (Kind.GRADIENT, 0, 2, 1, 2), (Kind.PARTIAL, Flag.LEVEL1, 3, 0xFFFFFFFF, 1),
             (Kind.GRADIENT, Flag.LEVEL1, 4, 3, 2), (Kind.RESULT, Flag.ANSWER, 0, 7, 1),

@@ -96,6 +96,7 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
     reuse, keeps = policy.release == Release.ON_REUSE, policy.release == Release.KEPT
     kept = keeps and row.bitmap == 0 and bool(row.flags & KEPT) and row.owner == fragment
     only_adds = keeps and bool(packet.flags & Flag.RESEND)
+    flushes = policy.release == Release.ON_ACK_OR_RESEND and bool(packet.flags & Flag.RESEND)
     passes = Rule("passes", row, (packet.kind, 1))
     # A RESEND that brings nothing new goes on to the PS: whoever sends it lacks a result that no row will complete.
     again = (Kind.GRADIENT, 1) if packet.flags & Flag.RESEND else None
@@ -104,12 +105,14 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
         return Rule("FETCH", empty, partial) if same else Rule("MISS", row, (Kind.MISS, 1))
     if packet.kind == Kind.RESULT and not packet.flags & Flag.ANSWER:
         return Rule("RELEASE" if same else "passes", empty if same else row, to_group)
+    if packet.kind == Kind.GRADIENT and flushes and same:
+        return Rule("FLUSH", empty, partial)
     if packet.kind != Kind.GRADIENT or (packet.flags & Flag.RESEND and not (reuse or keeps)):
         return passes
 
     taken = Row(fragment, packet.bitmap0, packet.priority, packet.exponent, packet.flags & Flag.ECN, now_us)
     complete = packet.bitmap0 == full
-    held = policy.release in (Release.ON_ACK, Release.ON_REUSE)
+    held = policy.releases_on_ack or reuse
     if complete and not held:
         return Rule("ALONE", row, whole_sum)
     if kept:

@@ -14,7 +14,7 @@ from esa import job as jobs
 from esa.entries.direct import apply
 from esa.entries.job_entries import InstalledJob, owner_entry
 from esa.job import Pool
-from esa.policy import Aging, Policy
+from esa.policy import Aging, Policy, Release
 from esa.program import program
 from esa.wire import Kind
 from tests.model.hosts import Run, ServerHost, WorkerHost
@@ -200,6 +200,24 @@ def test_a_switch_that_does_not_age():
     report = caught(WithoutAging)
     assert "the rule for a row" in report
     assert "COLLIDE" in report
+
+
+class WithoutFlushes(World):
+    """Its controller has RESENDs pass all rows by."""
+
+    def install(self, run: Run) -> None:
+        super().install(run)
+        if run.policy.release == Release.ON_ACK_OR_RESEND:
+            told = dict(self.switch.jobs)
+            policy = replace(run.policy, release=Release.ON_ACK)
+            self.switch.change(run.job, policy, run.pool(run.policy, run.key[0]))
+            self.switch.jobs.update(told)
+
+
+def test_a_switch_that_does_not_flush():
+    report = caught(WithoutFlushes)
+    assert "the rule for a row" in report
+    assert "FLUSH" in report
 
 
 def without_the_test_for_resends(path: Path, to: Path) -> Path:

@@ -179,7 +179,7 @@ def test_a_release_clears_only_its_own_fragment():
     assert rack.held() == 1
 
 
-@pytest.mark.parametrize("policy", ["esa-paper", "atp"])
+@pytest.mark.parametrize("policy", ["esa-paper", "atp-hashed"])
 def test_resends_never_seat(policy):
     j = job(1, policy)
     rack = Rack([j])

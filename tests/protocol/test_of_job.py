@@ -36,7 +36,8 @@ def test_a_ps_reminds_the_jobs_switches_and_without_any_is_patient_and_answers_e
     assert policy_settings(make(policy), TIMERS) == {
         "switches": switches,
         "unicast": switches == 0,
-        "release_on_ack": policy in ("atp", "esa-ack"),
+        "release_on_ack": policy in ("atp", "atp-hashed", "esa-ack"),
+        "resends_first": policy == "atp",
         "asks_peer": policy.startswith("esa") and policy not in ("esa-paper", "esa-ack"),
         "timers": TIMERS if switches else WITHOUT_ROWS,
     }

@@ -293,3 +293,46 @@ def test_one_rack_is_no_whole_rack():
     s = server()
     s.gradient(0, 0, flags=Flag.LEVEL1)
     assert (s.counted("malformed"), s.send()) == (1, [])
+
+
+def test_a_resend_that_took_a_rows_sum_along_is_both_a_sum_and_a_word_of_its_sender():
+    s = server()
+    s.partial(0b011, 0, 30, source=1, flags=Flag.RESEND)
+    assert s.send() == []  # who is missing may not have sent it yet: nobody is asked ahead
+    assert s.wake_ns == Timers().answer_floor_ns
+    s.gradient(2, 0, 5)
+    assert s.send() == [(RES, 0, MULTICAST)]
+    assert values(s) == [35]
+    s.partial(0b111, 0, 35, source=2, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, 2)]
+    assert (s.counted("partials"), s.counted("resends"), s.counted("duplicates")) == (2, 0, 1)
+
+
+def test_a_flushed_sum_that_overlaps_is_discarded_whole():
+    s = server()
+    s.gradient(0, 0, 10, flags=Flag.COLLISION)
+    s.partial(0b011, 0, 30, source=1, flags=Flag.RESEND)  # the switch has cleared the row
+    assert (s.send(), s.counted("overlaps")) == ([], 1)
+    for rank, value in ((1, 20), (2, 5)):
+        s.gradient(rank, 0, value, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, MULTICAST)]
+    assert values(s) == [35]
+
+
+def test_who_resent_is_answered_first():
+    s = server(resends_first=True)
+    s.partial(0b111, 0, 9)
+    s.partial(0b111, 1, 9)
+    s.gradient(2, 0, flags=Flag.RESEND)
+    s.partial(0b111, 2, 9, source=1, flags=Flag.RESEND)
+    assert s.send() == [(RES, 2, MULTICAST), (RES, 0, 2), (RES, 0, MULTICAST), (RES, 1, MULTICAST)]
+
+
+def test_what_is_half_said_is_said_before():
+    s = server(switches=0, unicast=True, resends_first=True)
+    for seq in (0, 1):
+        for rank in range(3):
+            s.gradient(rank, seq, 1)
+    assert s.send(room=2) == [(RES, 0, 0), (RES, 0, 1)]
+    s.gradient(0, 0, flags=Flag.RESEND)
+    assert s.send() == [(RES, 0, 2), (RES, 0, 0), (RES, 1, 0), (RES, 1, 1), (RES, 1, 2)]
