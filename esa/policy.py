@@ -46,6 +46,8 @@ class Policy:
 
     pool:          whose rows they are, see `esa.entries.pools`: "placed" (a part of the memory, its own while there is
                    room), "shared" (all of it, with all others), "slice" (its own in any case) or "none"
+    rows:          how a worker chooses a fragment's row: by a "hash" of its seq; or each "slot" of the span has
+                   one, and another one after a collision (`esa.protocol.slots`)
     windows_ahead: how far a worker is ahead of the oldest sum that it lacks, at most: beyond 1, one lost packet does
                    not stop the others
     asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
@@ -58,6 +60,7 @@ class Policy:
     aging: Aging = Aging.NONE
     release: Release = Release.ON_COMPLETION
     emit: Emit = Emit.TO_WORKERS
+    rows: str = "hash"
     windows_ahead: int = 1
     asks_peer: bool = False
     resends_first: bool = False
@@ -81,10 +84,10 @@ POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
         _ESA,
-        Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, resends_first=True),
+        Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, rows="slot", resends_first=True),
         Policy("switchml", pool="slice", release=Release.ON_REUSE),
         Policy("ps", pool="none"),
-        # ATP's release alone: RESENDs pass all rows by.
+        # ATP's release alone: rows by hash for ever, RESENDs pass them all by.
         Policy("atp-hashed", release=Release.ON_ACK, emit=Emit.TO_SERVER),
         # What could be read of the published idea, and no more: rows by hash over all the memory, empty once complete.
         Policy("esa-paper", preempt=Preempt.HIGHER, aging=Aging.HALVE),

@@ -44,7 +44,7 @@ def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | Non
 def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, Any]:
     """What `worker_state` is called with. Ranks count over all racks."""
     rack, bit = job.place(rank)
-    return {**_both(job), "span": job.reach, "rank": bit, "rack": rack, "timers": timers}
+    return {**_both(job), "span": job.reach, "slots": _slots(job), "rank": bit, "rack": rack, "timers": timers}
 
 
 def server_settings(job: Run, timers: Timers = _TIMERS) -> dict[str, Any]:
@@ -60,8 +60,14 @@ def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
         "release_on_ack": policy(job.policy).releases_on_ack,
         "asks_peer": policy(job.policy).asks_peer,
         "resends_first": policy(job.policy).resends_first,
+        "slots": _slots(job),
+        "rows": job.pool.size,
         "timers": timers if job.switches else _unhurried(timers),
     }
+
+
+def _slots(job: Job) -> int:
+    return job.reach if policy(job.policy).rows == "slot" else 0
 
 
 def _both(job: Run) -> dict[str, Any]:

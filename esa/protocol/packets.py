@@ -96,6 +96,11 @@ def seq_of(packets: Words, i: int) -> int:
 
 
 @native
+def index_of(packets: Words, i: int) -> int:
+    return _word(packets, i, 3)
+
+
+@native
 def bitmap0_of(packets: Words, i: int) -> int:
     return _word(packets, i, 4)
 

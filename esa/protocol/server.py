@@ -33,6 +33,7 @@ from esa.protocol.server_ring import (
     reset_slot,
 )
 from esa.protocol.server_send import expedite, next_query_ns, sample_switch_rtt, sample_worker_rtt, set_deadline
+from esa.protocol.server_slots import choose_next_row, expected_index
 from esa.protocol.worker_ring import NOT_YET
 
 # A PARTIAL that seems to be as far ahead of all else is one that lay in rows which nobody used, for as long as numbers
@@ -170,6 +171,8 @@ def _open_entry(state: ServerState, slot: int, seq: int, now_ns: int) -> None:
     entry["open_index"] = server["open_count"]
     entry["first_seen_ns"] = entry["last_timeout_ns"] = entry["last_progress_ns"] = now_ns
     entry["deadline_ns"] = now_ns + rto_ns(server["completion"], 0)
+    entry["index"] = expected_index(state, seq)
+    entry["collided"] = 0
     entry["held_resend"] = -1
     entry["priority"] = 0
     entry["exponent"] = -128
@@ -219,6 +222,9 @@ def _on_contribution(
         if resend or flush:
             _send_result(state, slot, seq, source)
         return
+    if server["slots"] and (kind == p.GRADIENT or source < server["workers"]):  # what a switch hands over has none
+        entry["index"] = p.index_of(packets, i)
+        entry["collided"] |= flags & p.COLLISION != 0
     if resend or flush:
         requester = state.member[source]
         state.requester_bitmap[slot, requester["rack"]] |= requester["bit"]
@@ -333,6 +339,7 @@ def _complete(state: ServerState, slot: int, by_resend: bool, now_ns: int) -> No
     if entry["held_resend"] < 0 and unasked:
         update_rtt(server["completion"], now_ns - entry["first_seen_ns"])
     server["low_watermark"] = max(server["low_watermark"], entry["seq"])
+    choose_next_row(server, entry)
     close_entry(state, slot, EntryState.DONE)
     state.counter[0]["via_ps"] += 1
     if by_resend:
@@ -354,6 +361,8 @@ def _on_answer(state: ServerState, packets: Words, i: int, seq: int, now_ns: int
     entry["exponent"] = p.exponent_of(packets, i)
     entry["priority"] = p.priority_of(packets, i)
     entry["flags"] = p.flags_of(packets, i) & p.ECN
+    if server["slots"]:
+        entry["index"] = p.index_of(packets, i)
     close_entry(state, slot, EntryState.DONE)
     state.counter[0]["answered"] += 1
     for worker in range(server["workers"]):

@@ -47,6 +47,8 @@ _SERVER = np.dtype(
         # Configuration: written by `server_state` and `server_change_policy` alone
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
+        ("slots", np.int64),  # of a worker, with a row each; 0: the index of a fragment is a hash of its seq
+        ("rows", np.int64),  # of the job's pool
         ("switches", np.int64),
         ("unicast", np.int64),  # no switch replicates a RESULT
         ("release_on_ack", np.int64),  # aggregators are held until a RESULT with RELEASE comes through
@@ -60,6 +62,7 @@ _SERVER = np.dtype(
         ("synchronized", np.int64),  # whether any valid packet came: `max_seq` and `last_packet_ns` mean something
         ("last_packet_ns", np.int64),
         ("max_seq", np.int64),  # highest seen
+        ("rows_drawn", np.int64),  # of the job's rows, in their order, those that slots were given
         ("low_watermark", np.int64),  # highest that every worker is known to have sent
         # RTT estimates (RFC 6298)
         ("completion", np.dtype(ESTIMATE_FIELDS)),  # of the time from first sight of a fragment to its completion
@@ -89,6 +92,8 @@ _ENTRY = np.dtype(
         ("exponent", np.int8),
         ("flags", np.uint8),  # ECN
         ("has_sum", np.uint8),  # its lanes hold a sum
+        ("index", np.int64),  # as far as is known; of a result with the row of its slot's next fragment
+        ("collided", np.uint8),  # a switch passed on a part of it because the row was another's
         ("held_resend", np.int32),  # first of the list of RESENDs held apart, -1: none
         # Questions and their timer
         ("first_seen_ns", np.int64),
@@ -178,6 +183,8 @@ def server_state(
     release_on_ack: bool = False,
     asks_peer: bool = False,
     resends_first: bool = False,
+    slots: int = 0,
+    rows: int = 0,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
     timers: Timers = _TIMERS,
@@ -188,30 +195,30 @@ def server_state(
     workers_per_rack: at most 32 racks of 1..32 workers. window, max_span: the workers', as largest. switches: how many
     are reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
     members that are silent, seconds. wait_limit_s: for those that live, seconds. held_resends: how many RESENDs are
-    held apart at a time; what does not fit is added at once.
+    held apart at a time; what does not fit is added at once. slots: as in `worker_state`; rows: of the job's pool.
     """
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
         raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
     max_span = window if max_span is None else max_span
-    slots = ring_slots(max_span)
+    ring = ring_slots(max_span)
     held_resends = max(2 * window, 16) if held_resends is None else held_resends
     state = ServerState(
         server=np.zeros(1, _SERVER),
-        entry=np.zeros(slots, _ENTRY),
-        lane=np.zeros((slots, lanes), np.int32),
-        aggregated_bitmap=np.zeros((slots, racks), np.uint32),
-        held_resend_bitmap=np.zeros((slots, racks), np.uint32),
-        requester_bitmap=np.zeros((slots, racks), np.uint32),
-        not_ready_bitmap=np.zeros((slots, racks), np.uint32),
-        open_slots=np.zeros(slots, np.int32),
+        entry=np.zeros(ring, _ENTRY),
+        lane=np.zeros((ring, lanes), np.int32),
+        aggregated_bitmap=np.zeros((ring, racks), np.uint32),
+        held_resend_bitmap=np.zeros((ring, racks), np.uint32),
+        requester_bitmap=np.zeros((ring, racks), np.uint32),
+        not_ready_bitmap=np.zeros((ring, racks), np.uint32),
+        open_slots=np.zeros(ring, np.int32),
         held_resend=np.zeros(held_resends, _HELD_RESEND),
         held_resend_lane=np.zeros((held_resends, lanes), np.int32),
         rack=np.zeros(racks, _RACK),
         member=np.array(
             [(r, 1 << b, -NEVER, -NEVER, -NEVER) for r, n in enumerate(workers_per_rack) for b in range(n)], _MEMBER
         ),
-        outbox=np.zeros(2 * slots, _ITEM),
+        outbox=np.zeros(2 * ring, _ITEM),
         counter=np.zeros(1, _COUNTERS),
     )
     server = state.server[0]
@@ -228,6 +235,8 @@ def server_state(
         release_on_ack=release_on_ack,
         asks_peer=asks_peer,
         resends_first=resends_first,
+        slots=slots,
+        rows=rows,
         timers=timers,
     )
     server["low_watermark"] = -NEVER
@@ -247,6 +256,8 @@ def server_change_policy(
     release_on_ack: bool,
     asks_peer: bool = False,
     resends_first: bool = False,
+    slots: int = 0,
+    rows: int = 0,
     timers: Timers = _TIMERS,
 ) -> None:
     """What follows from the job's policy, for a new PS or, between two calls of others, for one that runs.
@@ -258,6 +269,8 @@ def server_change_policy(
     server["switches"], server["unicast"], server["release_on_ack"] = switches, unicast, release_on_ack
     server["asks_peer"] = asks_peer and timers.ask_peer
     server["resends_first"] = resends_first
+    server["slots"], server["rows"] = slots, rows
+    server["rows_drawn"] = max(server["rows_drawn"], slots)
     server["early_query_limit"] = timers.ask_ahead
     completion = server["completion"]
     completion["initial_rto_ns"], completion["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns

@@ -371,7 +371,7 @@ def _write(
         server["job"],
         server["epoch"],
         seq,
-        on_wire(seq * server["multiplier"] + server["salt"]),
+        int(entry["index"]),
         bitmap0,
         bitmap1,
     )

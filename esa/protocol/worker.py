@@ -19,6 +19,7 @@ from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER
 from esa.protocol.serial import on_wire, unwrap
+from esa.protocol.slots import next_row_of, slot_index
 from esa.protocol.worker_loss import (
     loss_delay_ns,
     next_probe_size,
@@ -76,6 +77,8 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     flags = p.flags_of(packets, i)
     fragment["acked"] = 1
     fragment["exponent"] = p.exponent_of(packets, i)
+    if worker["slots"]:
+        fragment["index"] = p.index_of(packets, i)
     p.read_lanes(packets, i, state.lane, seq & mask)
     counter["results"] += 1
     worker["in_flight"] -= 1
@@ -275,6 +278,10 @@ def _send_probes(state: WorkerState, out: Words, count: int, now_ns: int) -> tup
 def _write_fragment(state: WorkerState, out: Words, i: int, seq: int, flags: int, now_ns: int) -> None:
     """Write this worker's own fragment `seq` as packet i, and start its timer."""
     fragment = state.fragment[seq & (len(state.fragment) - 1)]
+    worker = state.worker[0]
+    if worker["slots"] and fragment["transmissions"] == 0:
+        row = next_row_of(state.fragment[(seq - worker["slots"]) & (len(state.fragment) - 1)]["index"])
+        fragment["index"] = slot_index(row, row)
     fragment["sent_ns"] = fragment["timer_start_ns"] = now_ns
     fragment["transmissions"] += 1
     if fragment["transmissions"] > 1:
@@ -290,6 +297,9 @@ def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: i
     worker = state.worker[0]
     slot = seq & (len(state.fragment) - 1)
     fragment = state.fragment[slot]
+    index = on_wire(on_wire(seq) * worker["multiplier"] + worker["salt"])
+    if worker["slots"]:
+        index = int(fragment["index"])
     p.write_header(
         out,
         i,
@@ -300,7 +310,7 @@ def _write(state: WorkerState, out: Words, i: int, kind: int, flags: int, seq: i
         worker["job"],
         worker["epoch"],
         on_wire(seq),
-        on_wire(on_wire(seq) * worker["multiplier"] + worker["salt"]),
+        index,
         worker["bitmap0"],
         worker["bitmap1"],
     )

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from esa.native import native
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
+from esa.protocol.slots import nth_row, slot_index
 from esa.protocol.timers import Timers
 from esa.wire import index_parameters
 
@@ -37,6 +38,7 @@ _WORKER = np.dtype(
         # Configuration: never written later
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
+        ("slots", np.int64),  # with a row each; 0: the index of a fragment is a hash of its seq
         ("max_window", np.int64),  # fragments in flight, at most
         ("span", np.int64),  # snd_nxt - snd_una, at most
         ("max_span", np.int64),  # of any worker of the job, whatever policy and rows it knows of
@@ -84,6 +86,7 @@ _FRAGMENT = np.dtype(
     [
         ("sent_ns", np.int64),
         ("timer_start_ns", np.int64),  # its timer counts from here: sent, or overtaken
+        ("index", np.int64),  # where there are slots: as it was sent, then as its result says
         ("transmissions", np.int32),
         ("acked", np.uint8),  # its result is here
         ("priority", np.uint8),
@@ -134,6 +137,7 @@ def worker_state(
     window: int,
     span: int | None = None,
     max_span: int | None = None,
+    slots: int = 0,
     lanes: int,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
@@ -144,6 +148,7 @@ def worker_state(
 
     window: fragments in flight, at most. span: by how many it is ahead of the oldest without a result, at most; the
     window if left out. max_span: the largest span of any worker of the job; this one's if left out.
+    slots: rows are those of so many slots (`esa.protocol.slots`), the span; 0: by hash of the seq.
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     """
     if window < 1:
@@ -151,19 +156,25 @@ def worker_state(
     span = window if span is None else span
     if span < window:
         raise ValueError(f"span: {span} fragments; at least the window's {window}")
+    if slots not in (0, span):
+        raise ValueError(f"slots: {slots}; allowed: 0, or the span's {span}")
     max_span = span if max_span is None else max_span
-    slots = ring_slots(max_span)
+    ring = ring_slots(max_span)
     state = WorkerState(
         worker=np.zeros(1, _WORKER),
-        fragment=np.zeros(slots, _FRAGMENT),
-        lane=np.zeros((slots, lanes), np.int32),
-        query_queue=np.zeros(slots, np.int64),
-        bypass_seq=np.full(slots, -1, np.int64),
+        fragment=np.zeros(ring, _FRAGMENT),
+        lane=np.zeros((ring, lanes), np.int32),
+        query_queue=np.zeros(ring, np.int64),
+        bypass_seq=np.full(ring, -1, np.int64),
         counter=np.zeros(1, _COUNTERS),
     )
     worker = state.worker[0]
     worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
     worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
+    worker["slots"] = slots
+    for seq in range(first_seq - slots, first_seq):
+        row = nth_row(worker, seq % slots)
+        state.fragment[seq & (ring - 1)]["index"] = slot_index(row, row)
     worker["max_window"] = worker["cwnd"] = window
     worker["span"], worker["max_span"] = span, max_span
     for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end"):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -13,8 +14,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from esa.policy import POLICIES
 from esa.protocol import worker_waiting
+from tests.model.hosts import ServerHost, WorkerHost
 from tests.model.machine import Cluster, Mortals
 from tests.model.plan import GIVE_UP_S, JobPlan, Plan, S
+from tests.model.rows import Header
 from tests.model.schedule import Report, episode, explain, replay
 from tests.model.world import World
 
@@ -108,6 +111,21 @@ def test_old_rows_and_packets_of_an_id_that_is_used_again(policy):
     world = all_of(one_job(policy), moves)
     assert world.verdicts["denied"] >= 2
     assert world.numbers()["all-reduces"] == 1
+
+
+def take_any_row(host: WorkerHost | ServerHost, header: Header) -> None:
+    """A worker's slots move to other rows than its peers', and what it resends goes to yet another."""
+    if isinstance(host, WorkerHost) and host.state.worker[0]["slots"]:
+        host.state.fragment["index"] ^= 0x10001 * (host.rank + header.seq & 3)
+
+
+def test_workers_that_disagree_about_the_rows_of_their_slots_get_exact_sums_all_the_same() -> None:
+    def make(plan: Plan) -> World:
+        jobs = tuple(replace(job, policy="atp", workers=2 + k) for k, job in enumerate(plan.jobs))
+        return World(replace(plan, jobs=jobs), tamper=take_any_row)
+
+    worlds = [episode(seed, make, all_reduces=30, seconds=20) for seed in range(6)]
+    assert sum(world.numbers()["all-reduces"] for world in worlds) > 30
 
 
 @pytest.mark.parametrize("server_lives", [False, True])
