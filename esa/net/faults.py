@@ -20,6 +20,10 @@ Bursts are those of Gilbert and Elliott (Bell System Technical Journal 39 and 42
 packet first moves it from one to the other with `burst_enter` or `burst_leave`, then is lost with `loss` or
 `burst_loss`.
 
+A link that retries (`retry_us`) loses nothing but what fails MAX_RETRIES times in a row: a packet that would be lost is
+as much later as it takes to send it again, and again if that is lost, and what is behind it waits, as with link-layer
+retry. What the repeats take of the link's rate is left out.
+
 Without `reorder`, order is kept: jitter delays, but never lets a packet overtake its predecessor. A reordered packet
 is held back for up to `reorder_ms`, while its successors pass.
 """
@@ -38,6 +42,7 @@ from esa.net.mmsg import MessageBatch
 
 NEVER = 2**62  # ns; a time that does not come
 _NS_PER_MS = 1_000_000
+_NS_PER_US = 1_000
 
 _LINE = np.dtype(
     [
@@ -52,17 +57,20 @@ _LINE = np.dtype(
         ("reorder_ns", np.int64),
         ("delay_ns", np.int64),
         ("jitter_ns", np.int64),
+        ("retry_ns", np.int64),  # -1: it does not
         ("in_burst", np.int64),
         ("last_due_ns", np.int64),  # of the packets in order
     ]
 )
-COUNTER_NAMES = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed")
+COUNTER_NAMES = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed", "retried")
 _COUNTERS = np.dtype([(name, np.int64) for name in COUNTER_NAMES])
 MAX_COPIES = 2
 
 # What is asked about each packet; the last three once per copy.
 _BURST, _LOSS, _DUPLICATE, _JITTER, _REORDER, _BACK = 0, 1, 2, 4, 6, 8
 _QUESTIONS = 16
+MAX_RETRIES = 32
+_OF_RETRIES = np.uint64(0xD1B54A32D192ED03)  # makes their seed another one
 # splitmix64 (Steele, Lea, Flood 2014).
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
@@ -111,6 +119,7 @@ def new_faults(impairments: Sequence[Impairment | None], seeds: Sequence[int]) -
             line[name] = getattr(impairment, name)
         for name in ("reorder", "delay", "jitter"):
             line[f"{name}_ns"] = round(getattr(impairment, f"{name}_ms") * _NS_PER_MS)
+        line["retry_ns"] = -1 if impairment.retry_us is None else round(impairment.retry_us * _NS_PER_US)
     return faults
 
 
@@ -136,7 +145,7 @@ def fault_counters(faults: Faults, line: int) -> dict[str, int]:
     """What was done to a line's packets.
 
     lost: by `loss` and bursts; duplicated: packets that came twice; reordered, delayed: copies held back; overflowed:
-    copies lost because the queue was full.
+    copies lost because the queue was full; retried: how often the link sent a packet again.
     """
     return {name: int(faults.counter[line][name]) for name in COUNTER_NAMES}
 
@@ -144,7 +153,12 @@ def fault_counters(faults: Faults, line: int) -> dict[str, int]:
 @native
 def _uniform(line: Any, packet: int, question: int) -> float:
     """A number in [0, 1): a hash of the line's seed, the packet's number and the question."""
-    z = line["seed"] * _MIX_1 + np.uint64(packet * _QUESTIONS + question + 1) * _GOLDEN
+    return _hashed(line["seed"], packet * _QUESTIONS + question + 1)
+
+
+@native
+def _hashed(seed: Any, number: int) -> float:
+    z = seed * _MIX_1 + np.uint64(number) * _GOLDEN
     z = (z ^ (z >> _SHIFTS[0])) * _MIX_1
     z = (z ^ (z >> _SHIFTS[1])) * _MIX_2
     z = z ^ (z >> _SHIFTS[2])
@@ -162,16 +176,21 @@ def decide(faults: Faults, number: int, now_ns: int) -> int:
     if _uniform(line, packet, _BURST) < change:
         line["in_burst"] = 1 - line["in_burst"]
     loss = line["burst_loss"] if line["in_burst"] else line["loss"]
+    retries = 0
     if _uniform(line, packet, _LOSS) < loss:
-        counter["lost"] += 1
-        return 0
+        if line["retry_ns"] >= 0:
+            retries = _retries(line, packet)
+        if retries == 0:
+            counter["lost"] += 1
+            return 0
+        counter["retried"] += retries
     copies = 1
     if _uniform(line, packet, _DUPLICATE) < line["duplicate"]:
         counter["duplicated"] += 1
         copies = 2
     for copy in range(copies):
         jitter_ns = int(_uniform(line, packet, _JITTER + copy) * line["jitter_ns"])
-        due_ns = max(now_ns + line["delay_ns"] + jitter_ns, line["last_due_ns"])
+        due_ns = max(now_ns + line["delay_ns"] + jitter_ns + retries * line["retry_ns"], line["last_due_ns"])
         counter["delayed"] += due_ns > now_ns
         if _uniform(line, packet, _REORDER + copy) < line["reorder"]:
             due_ns += 1 + int(_uniform(line, packet, _BACK + copy) * line["reorder_ns"])
@@ -180,6 +199,20 @@ def decide(faults: Faults, number: int, now_ns: int) -> int:
             line["last_due_ns"] = due_ns
         faults.due_ns[copy] = due_ns
     return copies
+
+
+@native
+def _retries(line: Any, packet: int) -> int:
+    """How often a lost packet is sent again until it arrives; 0: it never does. Bursts take each for a packet."""
+    for retry in range(MAX_RETRIES):
+        number = 2 * (packet * MAX_RETRIES + retry) + 1
+        change = line["burst_leave"] if line["in_burst"] else line["burst_enter"]
+        if _hashed(line["seed"] ^ _OF_RETRIES, number) < change:
+            line["in_burst"] = 1 - line["in_burst"]
+        loss = line["burst_loss"] if line["in_burst"] else line["loss"]
+        if _hashed(line["seed"] ^ _OF_RETRIES, number + 1) >= loss:
+            return retry + 1
+    return 0
 
 
 @native

@@ -28,6 +28,11 @@ class Impairment(_Frozen):
         gt=0, le=1, default=0.25, description="per packet, back: bursts are 1 / burst_leave packets long on average"
     )
     burst_loss: Rate = Field(default=1.0, description="in a burst, in place of `loss`")
+    retry_us: Annotated[float, Field(ge=0, le=1_000_000)] | None = Field(
+        default=None,
+        description="the link sends what it lost again after so long, as often as it is lost, and keeps the order: a "
+        "loss becomes a delay",
+    )
 
 
 class LinkFaults(_Frozen):

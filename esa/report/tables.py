@@ -26,7 +26,7 @@ COUNTERS = (
     "duplicates",
     "denied",
 )
-FAULTS = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed")
+FAULTS = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed", "retried")
 COMPARED_COUNTERS = ("collisions", "preemptions", "evicted", "reminders")
 UNKNOWN = "-"
 MAX_COLUMNS = 6  # jobs side by side; of more, the sum

@@ -214,3 +214,31 @@ def test_nonsense_is_refused(wrong: dict[str, Any], key: str) -> None:
         Impairment(**wrong)
     with pytest.raises(ValidationError, match=key):
         PortFaults.model_validate({"ports": {"1": {"to_switch": wrong}}})
+
+
+def test_a_link_that_retries_delays_what_it_would_lose_and_keeps_the_order() -> None:
+    plain, _ = decisions(Impairment(loss=0.2))
+    retrying, counted = decisions(Impairment(loss=0.2, retry_us=500))
+    dues = [due for copies in retrying for due in copies]
+    assert len(dues) == N
+    assert dues == sorted(dues)
+    assert counted["lost"] == 0
+    late = np.array(dues) - np.arange(N) * 100_000
+    lost = np.array([not copies for copies in plain])
+    assert (late[lost] >= 500_000).all()  # the same packets, each by a whole number of retries or behind another
+    assert counted["retried"] == pytest.approx(0.25 * N, rel=0.1)  # 0.2 + 0.04 + ...
+
+
+def test_a_retry_meets_the_burst_that_the_packet_met() -> None:
+    bursts = Impairment(burst_enter=0.01, burst_leave=0.4, retry_us=10)
+    _, counted = decisions(bursts)
+    assert counted["lost"] == 0
+    assert counted["retried"] / counted["packets"] == pytest.approx(
+        0.01 / 0.4, rel=0.2
+    )  # each burst meets one packet, again and again
+
+
+def test_what_is_lost_every_time_is_lost() -> None:
+    arrivals, counted = decisions(Impairment(loss=1.0, retry_us=10), count=50)
+    assert not any(arrivals)
+    assert (counted["lost"], counted["retried"]) == (50, 0)

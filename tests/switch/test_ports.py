@@ -183,6 +183,7 @@ def test_faults_of_a_port_concern_its_own_direction_only(pairs: Veth) -> None:
         "reordered": 0,
         "delayed": 4,
         "overflowed": 0,
+        "retried": 0,
     }
 
 
