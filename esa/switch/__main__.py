@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
 from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
+from esa.switch.runtime.queues import warm
 
 _log = logging.getLogger("esa.switch")
 _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
@@ -47,7 +49,7 @@ def _main(arguments: Sequence[str]) -> int:
         _start_log(options)
         credentials = _credentials(options)
         faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
-        pipeline = None if options.program is None else _load_file(options.program)
+        pipeline = None if options.program is None else _load_file(options.program, queues=bool(options.queues))
         return _run(options, pipeline, credentials, faults)
     except OSError as error:
         raise BadInput(str(error)) from None
@@ -67,8 +69,11 @@ def _run(
     for stopping in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stopping, lambda *_: stop.set())
     device = Device(options.device_id, options.cpu_port, pipeline)
-    servicer = P4RuntimeServicer(device, _load)
-    loop = PacketLoop(device, options.interfaces, pcap=options.pcap, faults=faults, on_failure=on_failure)
+    load = partial(_load, queues=bool(options.queues))
+    servicer = P4RuntimeServicer(device, load)
+    loop = PacketLoop(
+        device, options.interfaces, pcap=options.pcap, faults=faults, queues=options.queues, on_failure=on_failure
+    )
     with loop:
         server, port = start_server(servicer, options.grpc_address, credentials)
         print(_ready(options, port), flush=True)
@@ -85,6 +90,8 @@ def _run(
         print(f"esa-switch: the packet loop failed: {error}", file=sys.stderr)
     for number, counters in loop.counters().items():
         _log.info("port %d: %s", number, ", ".join(f"{name} {value}" for name, value in counters.items()))
+    if options.port_counters is not None:
+        options.port_counters.write_text(json.dumps(loop.counters(), indent=2) + "\n")
     if faults is not None and faults.report is not None:
         Path(faults.report).write_text(json.dumps(loop.faults(), indent=2) + "\n")
     return _FAILED if failures else 0
@@ -103,9 +110,11 @@ def _ready(options: Options, port: int) -> str:
     return f"esa-switch: device {options.device_id} ready, P4Runtime at {address}, ports {ports}"
 
 
-def _load(program: bytes) -> Pipeline:
+def _load(program: bytes, *, queues: bool) -> Pipeline:
     _log.info("loading a program of %d bytes", len(program))
-    pipeline = Pipeline.load(program, progress=_tell)
+    pipeline = Pipeline.load(program, progress=_tell, queues=queues)
+    if queues:
+        warm(pipeline, _tell)
     _log.info("the program is loaded")
     return pipeline
 
@@ -116,13 +125,13 @@ def _tell(progress: str) -> None:
     _log.info("%s", progress)
 
 
-def _load_file(path: Path) -> Pipeline:
+def _load_file(path: Path, *, queues: bool) -> Pipeline:
     try:
         program = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the program {path}: {error.strerror}") from None
     try:
-        return _load(program)
+        return _load(program, queues=queues)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"cannot run the program {path}: {error}") from None
 

@@ -19,6 +19,7 @@ from scapy.utils import rdpcap
 
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.switch.process.options import Options, UsageError, parse
+from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
 from tests.net.veth import Veth
 from tests.switch.control import PROGRAMS, Client, entry, exact, insert, p4
 
@@ -51,6 +52,8 @@ def test_simple_switch_grpcs_arguments_are_understood() -> None:
         ssl_key=None,
         ssl_client_auth=False,
         faults=None,
+        queues={},
+        port_counters=None,
         ignored=("--thrift-port", "--nanolog"),
     )
 
@@ -69,9 +72,29 @@ def test_pcap_takes_a_directory_or_none(arguments: str, directory: str) -> None:
     assert parse(arguments.split()).pcap == Path(directory)
 
 
+def test_ports_have_the_queues_that_they_are_given() -> None:
+    three = "prog.json -i 1@a -i 2@b -i 3@c"
+    options = parse(f"{three} --queue-rate 20Mbps --queue-rate 2@900pps --queue-depth 3@7".split())
+    assert options.queues == {
+        1: QueueLimit(rate_bps=20e6, depth=DEFAULT_DEPTH),
+        2: QueueLimit(rate_pps=900, depth=DEFAULT_DEPTH),
+        3: QueueLimit(rate_bps=20e6, depth=7),
+    }
+    assert parse(f"{three} --queue-rate 2@1.5kbps --queue-depth 9".split()).queues == {2: QueueLimit(None, 1500, 9)}
+    assert parse(three.split()).queues == {}
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        ("prog.json -i 1@a --queue-rate 20", "bps, kbps, Mbps, Gbps or pps"),
+        ("prog.json -i 1@a --queue-rate 0pps", "from 1 to"),
+        ("prog.json -i 1@a --queue-rate nanpps", "from 1 to"),
+        ("prog.json -i 1@a --queue-rate 2@1pps", "no such port; allowed: 1"),
+        ("prog.json -i 1@a --queue-rate 1pps --queue-rate 2pps", "the default is given twice"),
+        ("prog.json -i 1@a --queue-rate 1pps --queue-depth 0", "1 to 1000000"),
+        ("prog.json -i 1@a --queue-depth 9", "with --queue-rate"),
+        ("prog.json -i 1@a -i 2@b --queue-rate 1@1pps --queue-depth 2@9", "port 2 without a rate"),
         ("", "a program .* or --no-p4"),
         ("prog.json --no-p4", "one of the two"),
         ("prog.json other.json", "other.json"),

@@ -15,7 +15,10 @@ from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.net.impairment import Impairment, LinkFaults, PortFaults
 from esa.switch.process.ports import PacketLoop, PortError
 from esa.switch.runtime.device import Device
+from esa.switch.runtime.pipeline import Pipeline
+from esa.switch.runtime.queues import QueueLimit
 from tests.net.veth import Veth
+from tests.switch.control import PROGRAMS
 
 CPU_PORT = 510
 DROP = 400
@@ -185,6 +188,25 @@ def test_faults_of_a_port_concern_its_own_direction_only(pairs: Veth) -> None:
         "overflowed": 0,
         "retried": 0,
     }
+
+
+def test_a_port_with_a_rate_sends_at_it_and_drops_what_finds_its_queue_full(pairs: Veth) -> None:
+    passes = (PROGRAMS / "passes.json").read_text()  # sends everything to port 1
+    queues = {1: QueueLimit(rate_pps=200, depth=10)}
+    frames = [bytes(18) + number.to_bytes(4, "big") + bytes(60) for number in range(50)]
+    device = Device(0, None, Pipeline.load(passes, queues=True))
+    with pairs.socket("a1") as one, start(pairs, device, queues=queues) as loop:
+        send(pairs, 0, frames[:1])
+        assert len(receive(one, 1)) == 1  # compiled
+        began = time.monotonic()
+        send(pairs, 0, frames[1:])
+        got = receive(one, 11)
+        assert time.monotonic() - began >= 9 / 200
+        assert [each[18:22] for each in got] == [each[18:22] for each in frames[1:12]]
+        assert receive(one, 1, 0.1) == []
+        counters = loop.counters()
+    assert (counters[1]["tx_packets"], counters[1]["queue_dropped"], counters[1]["tx_dropped"]) == (12, 38, 0)
+    assert counters[0]["queue_dropped"] == 0
 
 
 def test_the_control_plane_gets_its_turn_under_load(pairs: Veth) -> None:

@@ -150,10 +150,10 @@ def _helper_text(wanted: set[str]) -> list[str]:
     return [f"@compiled\n{text.rstrip()}" for name, text in known.items() if name in needed]
 
 
-def generate(program: Program, title: str = "P4 program") -> tuple[str, Layout]:
+def generate(program: Program, title: str = "P4 program", *, queues: bool = False) -> tuple[str, Layout]:
     """The module's text (without the definition of `compiled`, the decorator) and the layout it was made for.
 
-    The module defines `step`, described in target.py.
+    The module defines `step`, or its two halves where ports have `queues`, both described in target.py.
     """
     actions = list(program.actions.values())
     layout = lay_out(program, families([a.primitives for a in actions], program))
@@ -179,8 +179,8 @@ def generate(program: Program, title: str = "P4 program") -> tuple[str, Layout]:
     functions.append(
         ["def deparse_primitives(f, m32, m64):", '    """Statements of the deparser."""', *indented(lines)]
     )
-    functions += target.functions(scope)
-    return _module(scope, functions, title), layout
+    functions += target.functions(scope, queues)
+    return _module(scope, functions, title, len(target.ENTRIES[queues])), layout
 
 
 def _is_statement(program: Program, action: Action) -> bool:
@@ -209,12 +209,12 @@ def _action_function(scope: Scope, name: str, action: Action, counts: _Locals) -
     return [f"def {name}(f, m32, m64, p):", f'    """{remark(text)}"""', *indented(lines or ["pass"])]
 
 
-def _module(scope: Scope, functions: Sequence[Sequence[str]], title: str) -> str:
+def _module(scope: Scope, functions: Sequence[Sequence[str]], title: str, entries: int) -> str:
     names: Mapping[str, int] = scope.constants
     constants = [f"{name} = {value}" for name, value in sorted(names.items(), key=lambda item: item[1])]
     text = ["\n".join(("@compiled", *lines)) for lines in functions]
-    # The entry point is compiled to disk; it contains all the others.
-    text[-1] = text[-1].replace("@compiled", "@entry", 1)
+    # The entry points are compiled to disk; they contain all the others.
+    text[-entries:] = [each.replace("@compiled", "@entry", 1) for each in text[-entries:]]
     parts = ["\n".join(constants), target.STATE, *_helper_text(scope.helpers), *text]
     screen("\n\n".join((*parts[:1], *parts[2:])))
     return HEADER.format(title=remark(title.replace("\\", "/"))) + "{decorators}\n\n" + "\n\n\n".join(parts) + "\n"

@@ -17,7 +17,12 @@ _NODES = (
     ast.cmpop, ast.operator, ast.unaryop,
 )  # fmt: skip
 _ARRAYS = ("f", "g", "m32", "m64", "later", "later_bytes", "later_port")
-_ATTRIBUTES = {"np.int64", "np.uint64", "out_data.shape", "out_length.shape", *(f"state.{name}" for name in _ARRAYS)}
+_HELD = ("cells", "data", "length", "port", "enqueued_us", "depth_in", "depth_out", "free", "fresh", "fill")
+_ATTRIBUTES = {
+    *("np.int64", "np.uint64", "out_data.shape", "out_length.shape", "held.data.shape"),
+    *(f"state.{name}" for name in _ARRAYS),
+    *(f"held.{name}" for name in _HELD),
+}
 _BUILTINS = {"min", "max", "range"}
 _DECORATORS = {"compiled", "entry"}
 

@@ -3,6 +3,11 @@
 `step(state, data, length, port, first, count, now_us, out_data, out_length, out_port)` runs packets first .. count of a
 batch and returns how many packets it wrote; m64[CONSUMED] says where it stopped. It stops early only when the output
 batch may not hold all copies of the next packet.
+
+Where ports have queues, the module has its two halves in place of `step`, and whoever calls them is the traffic manager
+between them (`runtime/queues.py`): `ingress_step(state, held, data, length, port, first, count, now_us)` leaves every
+copy in a place of `held`, as the ingress left it; `egress_step(state, held, rows, count, now_us, out_data, out_length,
+out_port)` runs the egress on the copies in some places, and frees these.
 """
 
 from __future__ import annotations
@@ -18,8 +23,10 @@ INGRESS_CLONE, EGRESS_CLONE, RECIRCULATED, REPLICATED, RESUBMITTED = 1, 2, 4, 5,
 # Copies that wait inside the switch for another pass, per packet on the wire; what comes on top is lost.
 LATER = 64
 LATER_BYTES = 16384
+ENQUEUED = ("enqueued", "depth_in", "depth_out")  # of a copy that waited: when it came, what waited then and waits now
 PASSES = 256  # BMv2 would resubmit for ever; here a packet is lost after this many passes
 OUTPUT = "out_data, out_length, out_port"
+LATER_PLACES = "later, later_bytes, later_port"
 
 FIELDS = ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port", "egress_rid", "mcast_grp",
           "parser_error", "checksum_error", "ingress_global_timestamp", "egress_global_timestamp", "enq_timestamp",
@@ -42,8 +49,16 @@ def name_places(scope: Scope) -> None:
 
 
 class _Target:
-    def __init__(self, scope: Scope) -> None:
+    def __init__(self, scope: Scope, queues: bool) -> None:
         self.scope = scope
+        self.queues = queues
+        # What a pass has to do with a copy that leaves the ingress, and where it goes.
+        self.output = "held" if queues else OUTPUT
+        self.forward = (
+            "hold({}, pkt, m64, held, {}, produced)"
+            if queues
+            else f"send({{}}, pkt, m32, m64, {LATER_PLACES}, {{}}, now, {OUTPUT}, produced)"
+        )
         ops = _primitives(scope)
         self.clone_ingress = "clone_ingress_pkt_to_egress" in ops
         self.clone_egress = "clone_egress_pkt_to_egress" in ops
@@ -113,8 +128,10 @@ class _Target:
             # simple_switch has one queue per port unless told otherwise, and drops what asks for another
             lines += [f"if {priority} != 0:", "    return produced"]
         depth = "m64[QUEUE_DEPTH + (port & 511)]"
-        lines += self.set("enq_timestamp", "now") + self.set("enq_qdepth", depth)
-        lines += self.set("deq_timedelta", "0") + self.set("deq_qdepth", depth)
+        enqueued, depth_in, depth_out = ENQUEUED if self.queues else ("now", depth, depth)
+        lines += self.set("enq_timestamp", enqueued) + self.set("enq_qdepth", depth_in)
+        lines += self.set("deq_timedelta", f"now - {enqueued}" if self.queues else "0")
+        lines += self.set("deq_qdepth", depth_out)
         lines += self.set("egress_global_timestamp", "now") + self.set("egress_port", "port")
         lines += self.set("egress_spec", str(DROP_PORT + 1)) + self.set("packet_length", hidden("LENGTH"))
         lines += ["egress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
@@ -140,7 +157,8 @@ class _Target:
             "out_port[produced] = port",
             "return produced + 1",
         ]
-        args = "f, pkt, m32, m64, later, later_bytes, later_port, port, now, out_data, out_length, out_port, produced"
+        places = ", ".join(("port", *ENQUEUED)) if self.queues else "port"
+        args = f"f, pkt, m32, m64, {LATER_PLACES}, {places}, now, {OUTPUT}, produced"
         about = '    """Egress and deparser for one copy; returns how many packets are written."""'
         return [f"def send({args}):", about, *indented(lines)]
 
@@ -196,10 +214,7 @@ class _Target:
 
     def one_pass(self) -> list[str]:
         """Parser, ingress, and what the ingress decided."""
-        hidden = self.hidden
-        send = (
-            "send({}, pkt, m32, m64, later, later_bytes, later_port, {}, now, out_data, out_length, out_port, produced)"
-        )
+        hidden, send = self.hidden, self.forward
         group = self.std("mcast_grp")
         lines = ["parse(f, pkt, m32, m64)", "verify_checksums(f, pkt)"]
         lines += self.set("parser_error", hidden("ERROR")) + self.set("checksum_error", hidden("CHECKSUM_ERROR"))
@@ -260,51 +275,109 @@ class _Target:
             *self.set("instance_type", "0"),
             f"return {send.format('f', 'port')}",
         ]
-        args = "f, g, pkt, m32, m64, later, later_bytes, later_port, now, out_data, out_length, out_port, produced"
+        args = f"f, g, pkt, m32, m64, {LATER_PLACES}, now, {self.output}, produced"
         return [f"def one_pass({args}):", '    """Parser, ingress, replication of the packet that `start` prepared."""',
                 *indented(lines)]  # fmt: skip
 
-    def step(self) -> list[str]:
-        output = "out_data, out_length, out_port, produced"
-        queue = "later, later_bytes, later_port"
-        lines = [
+    def _unpack(self) -> list[str]:
+        return [
             "f, g, m32, m64 = state.f, state.g, state.m32, state.m64",
-            "later, later_bytes, later_port = state.later, state.later_bytes, state.later_port",
+            f"{LATER_PLACES} = state.later, state.later_bytes, state.later_port",
             "produced = np.int64(0)",
+        ]
+
+    def _later_passes(self) -> list[str]:
+        """What waits inside the switch goes once more through ingress, or on to its port."""
+        if not self.later:
+            return []
+        return [
+            "at = 1",
+            f"while at <= later[0, 0] and at <= {PASSES}:",
+            "    pkt = later_bytes[at]",
+            "    copy_cells(f, later[at], CELLS)",
+            "    if later_port[at] < 0:",
+            f"        produced = one_pass(f, g, pkt, m32, m64, {LATER_PLACES}, now, {self.output}, produced)",
+            "    else:",
+            f"        produced = {self.forward.format('f', 'later_port[at]')}",
+            "    at += 1",
+            "later[0, 0] = 0",
+        ]
+
+    def step(self) -> list[str]:
+        room = "out_length.shape[0]"
+        about = "Run packets first .. count; returns how many packets left. See compiler/target.py."
+        if self.queues:
+            room = "produced + held.fill[0]"
+            about = "Run packets first .. count up to the egress; returns how many copies are held."
+        lines = [
+            *self._unpack(),
             "k = first",
             "while k < count:",
-            "    if produced > 0 and produced + m64[LARGEST_GROUP] > out_length.shape[0]:",
+            f"    if produced > 0 and produced + m64[LARGEST_GROUP] > {room}:",
             "        break",
             "    start(f, np.int64(length[k]))",
             *indented(self.set("ingress_port", "np.int64(port[k])")),
             *indented(self.set("ingress_global_timestamp", "now")),
-            f"    produced = one_pass(f, g, data[k], m32, m64, {queue}, now, {output})",
+            f"    produced = one_pass(f, g, data[k], m32, m64, {LATER_PLACES}, now, {self.output}, produced)",
+            *indented(self._later_passes()),
+            "    k += 1",
+            "m64[CONSUMED] = k",
+            "return produced",
         ]
-        if self.later:
-            lines += [
-                "    at = 1",
-                f"    while at <= later[0, 0] and at <= {PASSES}:",
-                "        pkt = later_bytes[at]",
-                "        copy_cells(f, later[at], CELLS)",
-                "        if later_port[at] < 0:",
-                f"            produced = one_pass(f, g, pkt, m32, m64, {queue}, now, {output})",
-                "        else:",
-                f"            produced = send(f, pkt, m32, m64, {queue}, later_port[at], now, {output})",
-                "        at += 1",
-                "    later[0, 0] = 0",
-            ]
-        lines += ["    k += 1", "m64[CONSUMED] = k", "return produced"]
-        return ["def step(state, data, length, port, first, count, now, out_data, out_length, out_port):",
-                '    """Run packets first .. count; returns how many packets left. See compiler/target.py."""',
+        name = "ingress_step" if self.queues else "step"
+        return [f"def {name}(state, {'held, ' * self.queues}data, length, port, first, count, now"
+                f"{'' if self.queues else ', ' + OUTPUT}):", f'    """{about}"""', *indented(lines)]  # fmt: skip
+
+    def hold(self) -> list[str]:
+        lines = [
+            "spare = held.fill[0] - 1",
+            f"length = {self.hidden('INGRESS_LENGTH')}",
+            "if spare < 0 or length > held.data.shape[1]:",
+            "    m64[LOST] += 1",
+            "    return produced",
+            "slot = held.free[spare]",
+            "held.fill[0] = spare",
+            "held.fresh[held.fill[1]] = slot",
+            "held.fill[1] += 1",
+            "copy_cells(held.cells[slot], f, CELLS)",
+            "copy_bytes(held.data[slot], 0, pkt, 0, length)",
+            "held.port[slot], held.length[slot] = port, length",
+            "return produced + 1",
+        ]
+        return ["def hold(f, pkt, m64, held, port, produced):",
+                '    """A copy waits for the egress, as the ingress has left it."""', *indented(lines)]  # fmt: skip
+
+    def egress_step(self) -> list[str]:
+        where = "held.port[slot], held.enqueued_us[slot], held.depth_in[slot], held.depth_out[slot]"
+        lines = [
+            *self._unpack(),
+            "sent = np.int64(0)",
+            "for k in range(count):",
+            "    slot = rows[k]",
+            "    copy_cells(f, held.cells[slot], CELLS)",
+            f"    sent = send(f, held.data[slot], m32, m64, {LATER_PLACES}, {where}, now, {OUTPUT}, sent)",
+            *indented(self._later_passes()),
+            "    held.free[held.fill[0]] = slot",
+            "    held.fill[0] += 1",
+            "return sent",
+        ]
+        return [f"def egress_step(state, held, rows, count, now, {OUTPUT}):",
+                '    """Run the egress on the copies in some places; returns how many packets left."""',
                 *indented(lines)]  # fmt: skip
 
     def functions(self) -> list[list[str]]:
-        out = [self.start(), self.send(), self.one_pass(), self.step()]
+        if self.queues:
+            out = [self.start(), self.hold(), self.send(), self.one_pass(), self.step(), self.egress_step()]
+        else:
+            out = [self.start(), self.send(), self.one_pass(), self.step()]
         if self.later or self.clone_ingress:
             out.insert(0, self.copy_list())
         return out
 
 
-def functions(scope: Scope) -> list[list[str]]:
-    """The functions of the target for this program; the last is `step`."""
-    return _Target(scope).functions()
+ENTRIES = {False: ("step",), True: ("ingress_step", "egress_step")}  # by whether ports have queues: the last functions
+
+
+def functions(scope: Scope, queues: bool) -> list[list[str]]:
+    """The functions of the target for this program; the last are its `ENTRIES`."""
+    return _Target(scope, queues).functions()

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from esa.errors import BadInput
+from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 DEFAULT_DROP_PORT = 511
 _PORTS = 512
+MAX_RATE = 1e12
+MAX_DEPTH = 1_000_000
+_RATE_UNITS = {"pps": 1.0, "bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9}
+_UNITS_TEXT = "bps, kbps, Mbps, Gbps"
+T = TypeVar("T")
 # BMv2's own, about parts that this switch does not have: (option, takes a value).
 _IGNORED = (
     ("--thrift-port", True),
@@ -40,7 +46,7 @@ class Options:
     """A checked command line.
 
     `program` None: wait for a client to push one. `log_file` ends in .txt, which BMv2 adds, so this does. `ignored`:
-    options that were given and have no effect here.
+    options that were given and have no effect here. `queues`: of the ports that have a rate.
     """
 
     program: Path | None
@@ -51,6 +57,8 @@ class Options:
     log_file: Path | None
     pcap: Path | None
     faults: Path | None
+    queues: dict[int, QueueLimit]
+    port_counters: Path | None
     grpc_address: str
     cpu_port: int | None
     ssl: bool
@@ -108,6 +116,21 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     general.add_argument("--log-file", metavar="FILE", help="log to FILE.txt")
     general.add_argument("--pcap", nargs="?", const=".", metavar="DIR", help="captures per interface (default: here)")
     general.add_argument("--faults", metavar="FILE.json", help="faults of the ports' links (not BMv2's)")
+    general.add_argument(
+        "--queue-rate",
+        action="append",
+        default=[],
+        metavar="[PORT@]RATE",
+        help=f"how fast a port, or each, sends: 1000pps as BMv2's set_queue_rate, or {_UNITS_TEXT}; repeatable",
+    )
+    general.add_argument(
+        "--queue-depth",
+        action="append",
+        default=[],
+        metavar="[PORT@]PACKETS",
+        help=f"that may wait at a port with a rate, as BMv2's set_queue_depth (default {DEFAULT_DEPTH}); repeatable",
+    )
+    general.add_argument("--port-counters", metavar="FILE.json", help="where the ports' counters go at the end")
     target = _Parser(prog="esa-switch --", allow_abbrev=False, add_help=False)
     target.add_argument("--grpc-server-addr", default="127.0.0.1:9559")
     target.add_argument("--cpu-port")
@@ -167,6 +190,8 @@ def parse(arguments: Sequence[str]) -> Options:
         log_file=_path(general.log_file and f"{general.log_file}.txt"),
         pcap=_path(general.pcap),
         faults=_path(general.faults),
+        queues=_queues(general.queue_rate, general.queue_depth, interfaces),
+        port_counters=_path(general.port_counters),
         grpc_address=target.grpc_server_addr,
         cpu_port=cpu_port,
         ssl=target.grpc_server_ssl,
@@ -176,6 +201,52 @@ def parse(arguments: Sequence[str]) -> Options:
         ssl_client_auth=target.grpc_server_with_client_auth,
         ignored=tuple(_given(general, _IGNORED) + _given(target, _IGNORED_TARGET)),
     )
+
+
+def _queues(rates: Sequence[str], depths: Sequence[str], interfaces: dict[int, str]) -> dict[int, QueueLimit]:
+    """The queues of the ports that have a rate, their own or the default."""
+    rate_of = _by_port("--queue-rate", rates, interfaces, _rate)
+    depth_of = _by_port("--queue-depth", depths, interfaces, lambda text: _number("--queue-depth", 1, MAX_DEPTH, text))
+    limits = {
+        port: QueueLimit(*rate, depth_of.get(port, depth_of.get(None, DEFAULT_DEPTH)))
+        for port in interfaces
+        if (rate := rate_of.get(port, rate_of.get(None))) is not None
+    }
+    for port in depth_of:
+        if port not in limits and not (port is None and limits):
+            raise UsageError(f"--queue-depth: {'ports' if port is None else f'port {port}'} without a rate; allowed: "
+                             "with --queue-rate")  # fmt: skip
+    return limits
+
+
+def _by_port(
+    option: str, texts: Sequence[str], interfaces: dict[int, str], read: Callable[[str], T]
+) -> dict[int | None, T]:
+    """What an option says of each port, and of None: all that it does not name."""
+    said: dict[int | None, T] = {}
+    for text in texts:
+        number, separator, value = text.rpartition("@")
+        port = _number(f"{option}: port", 0, _PORTS - 1, number) if separator else None
+        if port is not None and port not in interfaces:
+            allowed = ", ".join(map(str, interfaces)) or "none without -i"
+            raise UsageError(f"{option} {text}: no such port; allowed: {allowed}")
+        if port in said:
+            raise UsageError(f"{option} {text}: {'the default' if port is None else f'port {port}'} is given twice")
+        said[port] = read(value)
+    return said
+
+
+def _rate(text: str) -> tuple[float | None, float | None]:
+    """(packets/s, bits/s), one of them."""
+    number = text.rstrip("".join({*"".join(_RATE_UNITS)}))
+    unit = text[len(number) :]
+    try:
+        value = float(number) * _RATE_UNITS[unit]
+    except (KeyError, ValueError):
+        value = 0.0
+    if not 1 <= value <= MAX_RATE:
+        raise UsageError(f"--queue-rate {text}: from 1 to {MAX_RATE:g} in {_UNITS_TEXT} or pps is allowed, say 20Mbps")
+    return (value, None) if unit == "pps" else (None, value)
 
 
 def _path(text: str | None) -> Path | None:

@@ -3,7 +3,7 @@
 A turn: wait until a port has frames (or the control plane a packet-out), receive up to a batch from the ready ports,
 run the program on it under the pipeline's lock, send the results grouped by egress port. The system calls and the
 program run without the interpreter lock. A port whose queue is full loses the frame, as a switch does; the loop never
-blocks on a port.
+blocks on a port. Ports with a rate have queues of their own (`runtime/queues.py`), which the loop serves between turns.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from esa.switch.process.frames import COUNTER_NAMES, CPU, NOWHERE, RX_DROPPED, r
 from esa.switch.process.pcap import PortCapture
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import PacketBatch
+from esa.switch.runtime.queues import QueueLimit, Queues
 
 PORTS = 512
 BATCH = 256
@@ -46,6 +47,8 @@ OUT_BATCH = 1024
 _HEADROOM = 14 + 4 + 512
 # Frames that bad links may hold back, per direction, all ports together.
 _HELD = 16384
+# Queues are served no more often than this where nothing else happens: what is due by then leaves together.
+_SERVICE_NS = 100_000
 _SIOCGIFMTU = 0x8921
 
 
@@ -61,8 +64,8 @@ class PacketLoop:
     loop.counters()     # {1: {"rx_packets": ..., ...}, ...}
 
     pcap: a directory for captures per port, of what is on the wire: before faults on the way in, after them on the way
-    out. faults: what the ports' links do to frames on purpose. on_failure: called from the loop's thread with the
-    exception that ended it.
+    out. faults: what the ports' links do to frames on purpose. queues: of the ports that have a rate; programs of the
+    device are then loaded with queues. on_failure: called from the loop's thread with the exception that ended it.
     """
 
     def __init__(
@@ -72,6 +75,7 @@ class PacketLoop:
         *,
         pcap: Path | None = None,
         faults: PortFaults | None = None,
+        queues: Mapping[int, QueueLimit] | None = None,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._device = device
@@ -107,6 +111,9 @@ class PacketLoop:
         self._queues = np.zeros((slots, 2), np.int64)
         self._arriving, self._leaving = _lines(faults, row)
         self._faulty_ports = [] if faults is None else list(faults.ports)
+        self._limits = dict(queues or {})
+        self._waiting: Queues | None = None
+        self._tail_drops = dict.fromkeys(self._limits, 0)  # of queues that were of another program
         self._turns = 0
         self._on_failure = on_failure
         device.on_packet_out = self.packet_out
@@ -119,7 +126,7 @@ class PacketLoop:
         """Return each port's counters since the start, by port number; they stay as they were once it is stopped.
 
         rx_dropped: frames that came faster than they were taken, or were too long; tx_dropped: frames that the port
-        had no room for, or that exceed its MTU.
+        had no room for, or that exceed its MTU; queue_dropped: frames that found a queue of the switch's own full.
         """
         for slot, sock in enumerate(self._sockets):
             if sock.fileno() >= 0:
@@ -128,8 +135,13 @@ class PacketLoop:
         counters[:, RX_DROPPED] += self._lost
         return {
             int(number): dict(zip(COUNTER_NAMES, map(int, row), strict=True))
+            | {"queue_dropped": self._queue_dropped(int(number))}
             for number, row in zip(self._numbers, counters, strict=True)
         }
+
+    def _queue_dropped(self, port: int) -> int:
+        now = 0 if self._waiting is None else self._waiting.dropped(port)
+        return self._tail_drops.get(port, 0) + now
 
     def faults(self) -> dict[str, dict[str, dict[str, int]]]:
         """Return what was done on purpose to the frames of each port that was to have faults, by direction."""
@@ -178,7 +190,15 @@ class PacketLoop:
 
     def _timeout_ns(self) -> int:
         due_ns = min((next_due_ns(path.queue) for path in (self._arriving, self._leaving) if path), default=NEVER)
-        return max(due_ns - monotonic_ns(), 0) if due_ns < NEVER else -1
+        wait_ns = max(due_ns - monotonic_ns(), 0) if due_ns < NEVER else -1
+        if self._waiting is not None and (leaves_ns := self._waiting.next_due_ns()) < NEVER:
+            left_ns = max(leaves_ns - self._now_ns(), _SERVICE_NS)
+            wait_ns = left_ns if wait_ns < 0 else min(wait_ns, left_ns)
+        return wait_ns
+
+    def _now_ns(self) -> int:
+        """Since the start, as timestamps of the program are."""
+        return monotonic_ns() - self._start_ns
 
     def turn(self) -> int:
         """Move what has arrived; returns the number of packets that came in."""
@@ -204,17 +224,37 @@ class PacketLoop:
             count = impair(self._arriving, self._in_messages, batch.port, count, monotonic_ns())
         batch.count = count
         pipeline = self._device.pipeline
-        first = 0 if pipeline is not None else count
-        while first < count:
-            self._device.give_way()
-            with pipeline.lock:
-                read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
-                produced = pipeline.process_batch(batch, (monotonic_ns() - self._start_ns) // 1000, self._out, first)
-            first = batch.done
-            self._leave(produced)
+        if pipeline is not None and self._limits:
+            self._pass_queues(pipeline)
+        elif pipeline is not None:
+            first = 0
+            while first < count:
+                self._device.give_way()
+                with pipeline.lock:
+                    read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
+                    produced = pipeline.process_batch(batch, self._now_ns() // 1000, self._out, first)
+                first = batch.done
+                self._leave(produced)
         if self._leaving is not None and next_due_ns(self._leaving.queue) < NEVER:
             self._leave(0)
         return count
+
+    def _pass_queues(self, pipeline: Any) -> None:
+        """Run the batch up to the ports' queues, and let out of them what is due."""
+        if self._waiting is None or self._waiting.pipeline is not pipeline:
+            self._tail_drops = {port: self._queue_dropped(port) for port in self._limits}
+            row = self._in.data.shape[1]
+            self._waiting = Queues(pipeline, self._limits, frame_bytes=row, batch=len(self._out.length))
+        batch, first = self._in, 0
+        while True:
+            self._device.give_way()
+            with pipeline.lock:
+                read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
+                produced = self._waiting.turn(batch, first, self._now_ns(), self._out)
+            first = batch.done
+            self._leave(produced)
+            if first >= batch.count and self._waiting.next_due_ns() > self._now_ns():
+                return
 
     def _leave(self, count: int) -> None:
         if self._leaving is not None:

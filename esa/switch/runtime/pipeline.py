@@ -75,6 +75,7 @@ class Pipeline:
         self.step = step
         self.state = state
         self.lock = threading.Lock()
+        self.halves: tuple[Any, Any] | None = None  # in the place of `step`, where ports have queues
         m64 = state.m64
         self.tables: dict[str, Table] = {}
         self.direct_counters: dict[str, Counter] = {}
@@ -111,13 +112,15 @@ class Pipeline:
         *,
         compiled: bool = True,
         progress: Callable[[str], None] | None = None,
+        queues: bool = False,
     ) -> Pipeline:
         """Load BMv2 JSON (text or parsed). Raises UnsupportedError for what this target does not do, or cannot read.
 
         `compiled` False runs the same generated text as plain Python. `progress` is told when compiling takes time.
+        `queues`: for ports with queues (`queues.py`), which take `ingress` and `egress` in the place of `process`.
         """
         try:
-            return cls._load(program, compiled, progress)
+            return cls._load(program, compiled, progress, queues)
         except (UnsupportedError, OSError):
             raise
         except json.JSONDecodeError as error:
@@ -128,11 +131,15 @@ class Pipeline:
 
     @classmethod
     def _load(
-        cls, program: str | bytes | Mapping[str, Any], compiled: bool, progress: Callable[[str], None] | None
+        cls,
+        program: str | bytes | Mapping[str, Any],
+        compiled: bool,
+        progress: Callable[[str], None] | None,
+        queues: bool,
     ) -> Pipeline:
         root = json.loads(program) if isinstance(program, (str, bytes)) else program
         typed = load_program(root)
-        source, layout = generate(typed, str(root.get("program", "P4 program")))
+        source, layout = generate(typed, str(root.get("program", "P4 program")), queues=queues)
         state_bytes = 4 * layout.words32 + 8 * layout.words64
         if state_bytes > MAX_STATE_BYTES:
             size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
@@ -148,8 +155,10 @@ class Pipeline:
             np.zeros((later, target.LATER_BYTES if later > 1 else 1), np.uint8),
             np.zeros(later, np.int64),
         )
-        pipeline = cls(typed, source, layout, module.step, state)
-        if compiled:
+        pipeline = cls(typed, source, layout, None if queues else module.step, state)
+        if queues:
+            pipeline.halves = (module.ingress_step, module.egress_step)
+        elif compiled:
             one, out = pipeline._one, pipeline._out
             arrays = (one.data, one.length, one.port, 0, 0, 0, out.data, out.length, out.port)
             build.warm_up(module.step, (state, *arrays), progress)
@@ -189,9 +198,33 @@ class Pipeline:
                 )
             )
         batch_in.done = int(self.state.m64[self.layout.lost + 3])
-        if self.state.m64[failed] != before:
-            raise AssertionFailed("an assert() or assume() of the P4 program does not hold; the packet was dropped")
+        self._check_asserts(before)
         return batch_out.count
+
+    def ingress(self, held: Any, batch_in: PacketBatch, first: int, timestamp_us: int) -> int:
+        """Run packets `first` .. `count` up to the egress, into `queues.Held`; `batch_in.done` is how many."""
+        assert self.halves is not None, "Pipeline.load(..., queues=True) has ingress and egress"
+        before = self.state.m64[self.layout.lost + 2]
+        arrays = (batch_in.data, batch_in.length, batch_in.port)
+        copies = int(self.halves[0](self.state, held, *arrays, first, batch_in.count, int(timestamp_us)))
+        batch_in.done = int(self.state.m64[self.layout.lost + 3])
+        self._check_asserts(before)
+        return copies
+
+    def egress(
+        self, held: Any, rows: npt.NDArray[np.int64], count: int, timestamp_us: int, batch_out: PacketBatch
+    ) -> int:
+        """Run the egress on the copies in places rows[:count] of `held`; returns how many packets left."""
+        assert self.halves is not None, "Pipeline.load(..., queues=True) has ingress and egress"
+        before = self.state.m64[self.layout.lost + 2]
+        out = (batch_out.data, batch_out.length, batch_out.port)
+        sent = int(self.halves[1](self.state, held, rows, count, int(timestamp_us), *out))
+        self._check_asserts(before)
+        return sent
+
+    def _check_asserts(self, before: int) -> None:
+        if self.state.m64[self.layout.lost + 2] != before:
+            raise AssertionFailed("an assert() or assume() of the P4 program does not hold; the packet was dropped")
 
     @property
     def lost(self) -> int:
