@@ -58,7 +58,7 @@ def _is_first_on_the_map(cells: Cells) -> list[Found]:
         ratios = {
             (jobs, rows): memory_load_map.ratio(cells, other, jobs, rows)
             for jobs in cells.places("jobs")
-            for rows in cells.places("rows")
+            for rows in memory_load_map.memories(cells)
         }
         (jobs, rows), lowest = min(ratios.items(), key=lambda place: place[1].centre)
         text = f"{other} / ESA everywhere on the map, less a hundredth"

@@ -18,7 +18,7 @@ from experiments.studies.figures.statistics import Interval
 # Okabe and Ito's palette.
 COLOURS = {"esa": "#0072B2", "atp": "#D55E00", "switchml": "#009E73", "ps": "#000000", "other": "#CC79A7"}
 MARKS = {"esa": "o", "atp": "s", "switchml": "^", "ps": "D", "other": "v"}
-NAMES = {"esa": "ESA", "atp": "ATP", "switchml": "SwitchML", "ps": "PS alone"}
+NAMES = {"esa": "ESA", "atp": "ATP", "switchml": "SwitchML", "ps": "PS alone", "ring": "Ring"}
 GREY = "#777777"
 _DPI = 100
 
