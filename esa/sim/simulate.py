@@ -51,6 +51,7 @@ def simulate(
         now_ns = int(sim.scalars["now_ns"][0])
         failures.happen(sim, now_ns)
         jobs.submit_until(sim, now_ns)
+        jobs.look(sim, now_ns)
         if now_ns >= next_sample_ns:
             sampler.sample(sim, now_ns, jobs.running)
             next_sample_ns = now_ns + plan.sample_ns
@@ -68,6 +69,7 @@ def simulate(
         until_ns = min(
             next_sample_ns,
             jobs.next_submission_ns,
+            jobs.next_look_ns,
             stop_flows(plan, sim, now_ns),
             failures.next_ns,
             plan.limit_ns,

@@ -54,6 +54,12 @@ class Virtual(Finite):
         backend="virtual",
     )
     scheduler: str = key("who gets GPUs, which, and when", "fifo", backend="virtual", allowed=", ".join(SCHEDULERS))
+    re_place: bool = key(
+        "whenever a job starts or ends, those that run are given other rows and spans where that leaves more for all; "
+        "each in a gap of its sums",
+        False,
+        backend="virtual",
+    )
     gpus: int = key(
         "of each host; a worker or PS takes one, and shares the host's link and processor with those on the others",
         1,

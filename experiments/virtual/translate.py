@@ -33,6 +33,7 @@ def plan_of(scenario: Scenario) -> Plan:
         jobs=tuple(_job(scenario, job, places.get(job.name, job.hosts)) for job in scenario.job_specs),
         timers=timers_of(scenario.timers, base_round_trip_ns(scenario)),
         rows=scenario.rows,
+        re_place=virtual.re_place,
         decide=SCHEDULERS[virtual.scheduler],
         give_up_s=scenario.timers.give_up_s,
         wait_limit_s=scenario.timers.wait_limit_s,
@@ -86,6 +87,7 @@ def _failures(scenario: Scenario, fabric: Fabric) -> tuple[Failure, ...]:
 def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> SimulatedJob:
     parts = job_buckets(job, scenario.models)
     has_server = scenario.has_server(job)
+    re_placed = scenario.virtual.re_place and scenario.pool_kind(job) == "placed" and job.pool is None
     return SimulatedJob(
         name=job.name,
         policy=scenario.policy_of(job),
@@ -96,7 +98,7 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         priority=_priority(scenario, job, parts),
         window=scenario.window(job),
         pool=job.pool if scenario.pool_kind(job) == "placed" else scenario.pools[job.name],
-        span=scenario.span(job),
+        span=job.span if re_placed else scenario.span(job),
         demand=_demand(scenario, parts),
         submit_ns=round(job.submit_s * 1e9),
         order=job.order,

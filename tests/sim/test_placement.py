@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from esa.cluster.inventory import Gpu
 from esa.cluster.placement import place
+from esa.entries.job_entries import COUNTERS, POLICY
 from esa.entries.tiers import job_items
 from esa.job import Pool
 from esa.policy import POLICIES
-from esa.sim import Fabric, Plan, SimulatedJob, simulate
+from esa.sim import Fabric, Outcome, Plan, SimulatedJob, simulate
 from esa.sim.build import build
 from esa.sim.fabric.wiring import Control, network_of
 from esa.sim.jobs_on_hosts import cluster_of, job_info
@@ -106,7 +108,7 @@ def test_under_ps_the_server_may_sit_with_some_of_its_workers() -> None:
 # Rows that the control plane gives
 
 
-def placed(name: str, demand: float = 1.0, **settings: int) -> SimulatedJob:
+def placed(name: str, demand: float = 1.0, **settings: Any) -> SimulatedJob:
     return replace(job(name, window=16, **settings), pool=None, demand=demand)
 
 
@@ -131,6 +133,82 @@ def test_a_job_is_placed_when_it_starts_by_those_that_run() -> None:
     assert pools(plan(*jobs, fabric=rack(12), rows=512), [0, 1, 2, 3]) == [
         Pool(base=128 * k, size=128) for k in range(4)
     ]
+
+
+def test_jobs_that_run_make_room_for_one_that_starts_and_take_that_of_one_that_ends() -> None:
+    jobs = [replace(placed(name), span=64) for name in "abc"]
+    asked = plan(*jobs, fabric=rack(12), rows=128, re_place=True)
+    control = Control(asked, build(asked).pipelines)
+
+    def where() -> list[Pool]:
+        """By the entries on the switch."""
+        (pipeline,) = control._pipelines.values()
+        entries = [entry for entry in pipeline.tables[POLICY].entries() if entry.params]
+        return [Pool(base=entry.params[1], size=entry.params[2] + 1) for entry in entries]
+
+    def start(number: int) -> None:
+        control.add(number, [Gpu(host, 0) for host in range(3 * number, 3 * number + 3)])
+
+    start(0)
+    assert where() == [Pool(base=0, size=64)]
+    start(1)
+    assert where() == [Pool(base=0, size=64), Pool(base=64, size=64)]
+    start(2)
+    assert where() == [Pool(base=0, size=64), Pool(base=64, size=32), Pool(base=96, size=32)]
+    assert [control.run_of(number).pool for number in range(3)] == where()
+    control.remove(0)
+    assert {pool.size for pool in where()} == {64}
+    control.remove(1)
+    control.remove(2)
+    assert where() == []
+    assert control.moved == [1, 1, 2]
+
+
+def test_a_job_that_has_much_in_its_rows_is_moved_in_a_gap() -> None:
+    asked = plan(*(placed(name) for name in "ab"), fabric=rack(12), rows=64, re_place=True)
+    control = Control(asked, build(asked).pipelines)
+    first = control.add(0, [Gpu(host, 0) for host in range(3)])
+    assert (first.pool, first.reach, first.max_reach) == (Pool(base=0, size=64), 64, 128)
+    (pipeline,) = control._pipelines.values()
+    seated = pipeline.counters[COUNTERS["seated"]].packets
+    seated[first.job] += 2
+    control.add(1, [Gpu(host, 0) for host in range(3, 6)])
+    control.look()
+    assert (control.moved, control.unsettled, control.run_of(0).pool.size) == ([], True, 64)
+    seated[first.job] -= 1  # one row is not much
+    control.look()
+    assert (control.moved, control.unsettled) == ([0], False)
+    assert [control.run_of(number).pool for number in (0, 1)] == [Pool(base=0, size=32), Pool(base=32, size=32)]
+    assert control.run_of(0).reach == 32
+
+
+def crowd(*, re_place: bool) -> Outcome:
+    """Four jobs for rows of two windows; two of them end early."""
+    jobs = [
+        replace(placed(name, iterations=iterations, buckets=[bucket(200)]), demand=demand)
+        for name, iterations, demand in (("a", 30, 0.5), ("b", 3, 1.0), ("c", 30, 0.4), ("d", 3, 0.3))
+    ]
+    return simulate(plan(*jobs, fabric=rack(12), rows=32, re_place=re_place))
+
+
+@pytest.mark.parametrize("policy", ["esa", "esa-ack", "esa-no-preemption"])
+def test_no_fragment_is_lost_where_pools_move_between_packets(policy: str) -> None:
+    jobs = [
+        replace(job(name, policy, window=16, iterations=4, buckets=[bucket(100)], submit_ns=at), pool=None, ttl_us=50)
+        for name, at in (("a", 0), ("b", 20_000), ("c", 41_000), ("d", 63_000))
+    ]
+    asked = plan(*jobs, fabric=rack(12), rows=64, lanes=64, re_place=True)
+    outcome = simulate(replace(asked, jobs=tuple(replace(one, span=32) for one in jobs)))
+    assert outcome.incomplete is None
+    assert outcome.checked == 4 * 2 * 400
+    assert sum(one.resends for one in outcome.jobs) > 0, "nothing was under way when they moved"
+
+
+def test_jobs_that_share_rows_are_moved_apart_when_there_is_room_again() -> None:
+    stay, move = crowd(re_place=False), crowd(re_place=True)
+    assert stay.incomplete is move.incomplete is None
+    slow, fast = (max(one.jct_s for one in outcome.jobs if one.jct_s) for outcome in (stay, move))
+    assert fast < slow
 
 
 def test_a_slice_of_a_job_to_come_is_not_placed_upon() -> None:

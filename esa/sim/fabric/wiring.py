@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
 
 import numpy as np
@@ -13,6 +13,7 @@ from esa.entries import job_entries as entries
 from esa.entries.direct import apply, remove
 from esa.entries.job_ids import JobIds
 from esa.entries.pools import Claim, allocate
+from esa.entries.replacing import Tenant, re_place
 from esa.entries.tiers import LeafSpine, forwarding_items, job_items, spread
 from esa.fabric import Graph
 from esa.job import Job, Pool, Run
@@ -24,6 +25,7 @@ from esa.sim.plan import Fabric, Plan, SimulatedJob
 from esa.switch.runtime.pipeline import Pipeline
 
 _UNLIMITED = 2**40
+GAP = 1 / 16  # of a window: a job that has no more in rows is moved; what it has goes by its PS
 
 
 def rack_of(fabric: Fabric) -> list[int]:
@@ -79,6 +81,9 @@ class Control:
         self._newest: dict[int, Run] = {}  # by id
         self._counted_before: dict[int, dict[str, int]] = {}  # by number: what its id had counted when it came
         self._counted = [dict.fromkeys(entries.COUNTERS, 0) for _ in plan.jobs]  # in runs that are over
+        self._vanished: dict[int, int] = {}  # by number: rows that it had on switches that failed
+        self.unsettled = False  # whether jobs should have other rows that they have not yet
+        self.moved: list[int] = []  # jobs that were given other rows while they ran, in that order
         self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
         self._down: dict[IPv4Address, int] = {}  # switches that hold nothing now: of how many failures
         # What switches had counted that hold nothing any more, by id.
@@ -103,6 +108,7 @@ class Control:
             member(node, port, server=k == len(hosts) - 1, ip=self._graph.nodes[0].ip + fabric.address_of(*gpu))
             for k, (node, port, gpu) in enumerate(zip(nodes, there.ports, gpus, strict=True))
         ]
+        wanted = self._wanted(number)
         job_id, epoch = self._ids.take(number % entries.MAX_JOB_INDEX + 1)
         job = Job(
             name=spec.name,
@@ -113,9 +119,9 @@ class Control:
             racks=there.racks,
             server=members[-1],
             switch_ip=there.switch_ip,
-            pool=self._pool(spec),
+            pool=wanted[spec.name] if spec.name in wanted else self._pool(spec),
             window=spec.window,
-            span=spec.reach,
+            span=None if self._plan.spans_go_with_rows(spec) else spec.reach,
             ttl_us=spec.ttl_us,
             give_up_s=self._plan.give_up_s,
             wait_limit_s=self._plan.wait_limit_s,
@@ -127,6 +133,8 @@ class Control:
         self._newest[job_id] = job
         self.epochs[job_id] = epoch
         self._counted_before[number] = self._counts(job_id)
+        self._vanished[number] = 0
+        self._move(wanted)
         return job
 
     def _pool(self, spec: SimulatedJob) -> Pool:
@@ -135,12 +143,15 @@ class Control:
             return spec.pool
         running = [(self._plan.jobs[number], self._jobs[number]) for number in self._counted_before]
         claims = [Claim(job.name, policy(job.policy).pool, job.pool, other.demand) for other, job in running]
-        claims += [
+        claims += self._slices_to_come()
+        return allocate(spec.name, policy(spec.policy), spec.window, claims, self._rows, self._placed)
+
+    def _slices_to_come(self) -> list[Claim]:
+        return [
             Claim(other.name, "slice", other.pool)
             for number, other in enumerate(self._plan.jobs)
             if number not in self._jobs and other.pool is not None and policy(other.policy).pool == "slice"
         ]
-        return allocate(spec.name, policy(spec.policy), spec.window, claims, self._rows, self._placed)
 
     def remove(self, number: int) -> None:
         """Take a job's entries away; what its rows still hold goes with whoever takes them."""
@@ -151,6 +162,51 @@ class Control:
         self._counted[number] = self._counts_of(number)
         del self._counted_before[number]
         self._ids.give_back(job.job)
+        self._move(self._wanted())
+
+    def _wanted(self, coming: int | None = None) -> dict[str, Pool]:
+        """Where the jobs that run should be, and one that comes, by name."""
+        if not self._plan.re_place:
+            return {}
+        tenants = [Tenant.fixed(claim) for claim in self._slices_to_come()]
+        for number in [*self._counted_before, *([] if coming is None else [coming])]:
+            spec, pool = self._plan.jobs[number], None if number == coming else self._jobs[number].pool
+            if spec.pool is not None:
+                tenants.append(Tenant.fixed(Claim(spec.name, policy(spec.policy).pool, spec.pool, spec.demand)))
+            else:
+                knobs = policy(spec.policy)
+                tenants.append(Tenant.placed(spec.name, knobs, pool, spec.window, spec.span, self._rows, spec.demand))
+        return re_place(tenants, self._rows)
+
+    def look(self) -> None:
+        """Move the jobs that should have other rows, and could not be moved before."""
+        if self.unsettled:
+            self._move(self._wanted())
+
+    def _move(self, wanted: Mapping[str, Pool]) -> None:
+        """Put jobs that run onto the rows where they should be; what they have in the old ones stays there.
+
+        One that has much there waits for a gap: between two iterations a move costs nothing.
+        """
+        self.unsettled = False
+        for number in self._counted_before:
+            job = self._jobs[number]
+            pool = wanted.get(job.name, job.pool)
+            if pool == job.pool:
+                continue
+            if self._held(number) > job.window * GAP:
+                self.unsettled = True
+                continue
+            job = job.model_copy(update={"pool": pool})
+            self._jobs[number] = self._newest[job.job] = job
+            self.moved.append(number)
+            for ip, items in job_items(self._networks[number], job, job.job).items():
+                if ip in self._down:
+                    continue
+                table = self._pipelines[ip].tables[entries.POLICY]
+                for item in items:
+                    if isinstance(item, entries.Entry) and item.table == entries.POLICY:
+                        table.modify(item.match, item.action, item.params)
 
     def fail(self, which: int) -> None:
         """A switch, by its number in the graph's order, loses its tables, rows and counters, and forwards nothing."""
@@ -159,6 +215,8 @@ class Control:
         if self._down[ip] == 1:
             for name, full in entries.COUNTERS.items():
                 self._lost[name] += self._pipelines[ip].counters[full].packets[: len(self.epochs)].astype(np.int64)
+            for number in self._counted_before:
+                self._vanished[number] += self._taken(self._pipelines[ip], self._jobs[number].job)
             self._pipelines[ip].reset()
 
     def put_back(self, which: int) -> None:
@@ -212,6 +270,20 @@ class Control:
             return earlier
         now = self._counts(self._jobs[number].job)
         return {name: earlier[name] + now[name] - before[name] for name in entries.COUNTERS}
+
+    def _held(self, number: int) -> int:
+        """How many rows a job that runs has something in."""
+        now, before = self._counts(self._jobs[number].job), self._counted_before[number]
+        taken = sum(sign * (now[name] - before[name]) for name, sign in (("seated", 1), ("released", -1)))
+        return taken - self._vanished[number]
+
+    @staticmethod
+    def _taken(pipeline: Pipeline, job_id: int) -> int:
+        """Rows of one switch that an id has taken and not given back."""
+        seated, released = (
+            int(pipeline.counters[entries.COUNTERS[name]].packets[job_id]) for name in ("seated", "released")
+        )
+        return seated - released
 
     def _counts(self, job_id: int) -> dict[str, int]:
         """What all switches have counted of an id, whoever had it."""
