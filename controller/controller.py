@@ -122,7 +122,7 @@ class Controller:
         installed = self.jobs()
         self._check_free(job, installed)
         claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
-        pools.check(claim, self._claims(installed), loaded.aggregators, job.reach)
+        pools.check(claim, self._claims(installed), loaded.aggregators, job.reuse_span)
         self._check_ports(job)
 
         epoch = draw_epoch(self.switch, job.job)
@@ -137,7 +137,7 @@ class Controller:
             # Of two jobs that were added at a time and are in each other's way, the one that looks last sees both.
             others = [other for other in self.jobs() if other.job != job.job]
             self._check_free(job, others)
-            pools.check(claim, self._claims(others), loaded.aggregators, job.reach)
+            pools.check(claim, self._claims(others), loaded.aggregators, job.reuse_span)
             self._delete_runs(job.job, lambda other: other < epoch)  # of a controller that died
         except BaseException:
             self._roll_back(new)
@@ -227,10 +227,9 @@ class Controller:
         window = saved.window if saved else window
         span = window * MOST_AHEAD if window else None
         rows = self.switch.loaded.aggregators
-        if saved and saved.span is None:  # members may have been told of any rows: pools are moved
-            span = max(knobs.span(saved.window, rows) for knobs in (policy(saved.policy), found.policy))
-        elif saved:
-            span = saved.reach
+        if saved:  # its run may have begun under either policy, and members may have been told of any rows
+            began = (policy(saved.policy), found.policy)
+            span = max(one.reuse_span(saved.window, rows, saved.span) for one in began)
         others = self._claims(other for other in installed if other.job != found.job)
         if pool is None:
             pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others, rows)

@@ -121,10 +121,10 @@ class Job(Frozen):
             raise ValueError(f"span: {self.span}; allowed: from the window, {self.window}")
         # Release on reuse keeps the sum of seq until seq + 2 spans takes its row; sooner, a peer may still need it.
         # (A run is checked where rows are given: its members need not know what the switch has.)
-        if not isinstance(self, Run) and policy(self.policy).pool == "slice" and 2 * self.reach > self.pool.size:
-            what = "window" if self.span is None else "span"
+        if not isinstance(self, Run) and policy(self.policy).pool == "slice" and 2 * self.reuse_span > self.pool.size:
+            what = "window" if self.reuse_span == self.window else "span"
             raise ValueError(
-                f"{what}: {self.reach} fragments need a slice of {2 * self.reach} rows under {self.policy}, "
+                f"{what}: {self.reuse_span} fragments need a slice of {2 * self.reuse_span} rows under {self.policy}, "
                 f"not {self.pool.size}"
             )
         if self.server.udp_port != ESA_PORT:
@@ -150,6 +150,19 @@ class Job(Frozen):
         if self.span is not None:
             return self.span
         return min(policy(self.policy).span(self.window, self.pool.size), MAX_SPAN)
+
+    @property
+    def reuse_span(self) -> int:
+        """What a slice holds two of: see `esa.policy.Policy.reuse_span`."""
+        return policy(self.policy).reuse_span(self.window, self.pool.size, self.span)
+
+    @property
+    def chain(self) -> int:
+        """A worker sends a fragment only with the sum of the one so many before in hand; 0: there is no such rule.
+
+        The window, up to a power of two, so that all that meet in a row of a slice are of one chain.
+        """
+        return 1 << (self.window - 1).bit_length() if policy(self.policy).chains else 0
 
     @property
     def max_reach(self) -> int:

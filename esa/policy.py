@@ -50,6 +50,8 @@ class Policy:
                    one, and another one after a collision (`esa.protocol.slots`)
     windows_ahead: how far a worker is ahead of the oldest sum that it lacks, at most: beyond 1, one lost packet does
                    not stop the others
+    chains:        a worker sends a fragment only with the sum of the one a window before in hand (`Job.chain`), so the
+                   slice has no say in how far it is ahead, and one lost packet stops what is in that chain alone
     asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
     resends_first: what a PS has to say to those who resent goes out before anything else
     """
@@ -62,6 +64,7 @@ class Policy:
     emit: Emit = Emit.TO_WORKERS
     rows: str = "hash"
     windows_ahead: int = 1
+    chains: bool = False
     asks_peer: bool = False
     resends_first: bool = False
 
@@ -73,9 +76,20 @@ class Policy:
     def span(self, window: int, rows: int) -> int:
         """How many fragments a worker is ahead at most: so many windows, but no more than the job has rows.
 
-        Fragments farther apart would meet in a row. A worker is one window ahead in any case.
+        Fragments farther apart would meet in a row, unless there are chains. A worker is one window ahead in any case.
         """
+        if self.chains:
+            return self.windows_ahead * window
         return max(window, min(self.windows_ahead * window, rows))
+
+    def reuse_span(self, window: int, rows: int, span: int | None = None) -> int:
+        """What a slice holds two of: so many fragments before the next in a row are summed before that is sent.
+
+        span: by how many a worker is ahead at most, where the job says it and not the policy.
+        """
+        if self.chains:
+            return window
+        return self.span(window, rows) if span is None else span
 
 
 _ESA = Policy("esa", "placed", Preempt.HIGHER, Aging.HALVE, Release.KEPT, windows_ahead=8, asks_peer=True)
@@ -85,7 +99,7 @@ POLICIES: dict[str, Policy] = {
     for policy in (
         _ESA,
         Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, rows="slot", resends_first=True),
-        Policy("switchml", pool="slice", release=Release.ON_REUSE),
+        Policy("switchml", pool="slice", release=Release.ON_REUSE, windows_ahead=8, chains=True),
         Policy("ps", pool="none"),
         # ATP's release alone: rows by hash for ever, RESENDs pass them all by.
         Policy("atp-hashed", release=Release.ON_ACK, emit=Emit.TO_SERVER),

@@ -44,7 +44,8 @@ def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | Non
 def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, Any]:
     """What `worker_state` is called with. Ranks count over all racks."""
     rack, bit = job.place(rank)
-    return {**_both(job), "span": job.reach, "slots": _slots(job), "rank": bit, "rack": rack, "timers": timers}
+    rows = {"span": job.reach, "slots": _slots(job), "chain": job.chain}
+    return {**_both(job), **rows, "rank": bit, "rack": rack, "timers": timers}
 
 
 def server_settings(job: Run, timers: Timers = _TIMERS) -> dict[str, Any]:

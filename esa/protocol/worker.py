@@ -42,12 +42,21 @@ def worker_receive(state: WorkerState, packets: Words, count: int, now_ns: int) 
     for i in range(count):
         kind = p.kind_of(packets, i, worker["job"], worker["epoch"])
         seq = unwrap(p.seq_of(packets, i), worker["snd_una"])
-        if kind == p.RESULT and seq < worker["snd_nxt"] and p.bitmap0_of(packets, i) & worker["bitmap0"]:
+        if kind == p.RESULT and _was_sent(state, seq) and p.bitmap0_of(packets, i) & worker["bitmap0"]:
             _on_result(state, packets, i, seq, now_ns)
         elif kind == p.QUERY:
             _on_query(state, packets, i, seq, now_ns)
         else:
             _refuse(state, packets, i)
+
+
+@native
+def _was_sent(state: WorkerState, seq: int) -> bool:
+    """Return whether a seq was sent by this worker, ever: it is before snd_nxt, and was not skipped."""
+    worker = state.worker[0]
+    if seq < worker["snd_una"] or seq >= worker["snd_nxt"]:
+        return bool(seq < worker["snd_una"])
+    return bool(state.fragment[seq & (len(state.fragment) - 1)]["transmissions"] > 0)
 
 
 @native
@@ -92,6 +101,10 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     worker["fack_end"] = max(worker["fack_end"], seq + 1)
     worker["last_progress_ns"] = now_ns
     worker["tlp_count"] = worker["rto_count"] = 0
+    following = seq + worker["chain"]
+    if worker["chain"] and following < worker["snd_nxt"] and state.fragment[following & mask]["transmissions"] == 0:
+        state.skipped_queue[worker["skipped_tail"] & mask] = following
+        worker["skipped_tail"] += 1
     while worker["snd_una"] < worker["snd_nxt"] and state.fragment[worker["snd_una"] & mask]["acked"]:
         worker["snd_una"] += 1
 
@@ -127,7 +140,7 @@ def _on_query(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int)
     state.counter[0]["queries"] += 1
     if not worker["failed"]:
         worker["last_query_ns"] = now_ns
-    if seq >= worker["snd_nxt"]:
+    if seq >= worker["snd_una"] and not _was_sent(state, seq):
         if seq >= worker["snd_nxt"] + worker["max_span"]:
             return  # no peer can be as far as that
         state.bypass_seq[seq & mask] = seq
@@ -170,15 +183,19 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         return count, now_ns if worker["query_head"] < worker["query_tail"] else NEVER
     if now_ns >= worker["loss_timer_ns"]:
         count = _resend_lost(state, out, count, now_ns)
-    limit = min(worker["snd_una"] + worker["span"], worker["write_seq"])
-    while worker["snd_nxt"] < limit and worker["in_flight"] < int(worker["cwnd"]) and count < len(out):
-        if worker["snd_una"] == worker["snd_nxt"]:
+    while worker["in_flight"] < int(worker["cwnd"]) and count < len(out):
+        first_of_burst = worker["snd_una"] == worker["snd_nxt"]
+        seq = _take_next(state)
+        if seq < 0:
+            break
+        if first_of_burst:
             worker["last_progress_ns"] = now_ns
             worker["tlp_count"] = worker["rto_count"] = 0
-        bypass = state.bypass_seq[worker["snd_nxt"] & (len(state.bypass_seq) - 1)] == worker["snd_nxt"]
-        _write_fragment(state, out, count, worker["snd_nxt"], p.RESEND if bypass else 0, now_ns)
+        bypass = state.bypass_seq[seq & (len(state.bypass_seq) - 1)] == seq
+        _write_fragment(state, out, count, seq, p.RESEND if bypass else 0, now_ns)
+        if seq < worker["fack_end"]:  # it was skipped: nothing that was sent after it is back
+            state.fragment[seq & (len(state.fragment) - 1)]["timer_start_ns"] += int(worker["median_rtt_ns"])
         worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
-        worker["snd_nxt"] += 1
         worker["in_flight"] += 1
         count += 1
     if count == len(out):
@@ -186,6 +203,27 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
     if worker["snd_una"] == worker["snd_nxt"]:
         return count, NEVER
     return count, int(min(worker["loss_timer_ns"], _failure_deadline_ns(worker)))
+
+
+@native
+def _take_next(state: WorkerState) -> int:
+    """Return the next seq to be sent for the first time, -1: none.
+
+    Where there are chains, what follows a seq without a result is skipped, and first in turn once that is there.
+    """
+    worker = state.worker[0]
+    mask = len(state.fragment) - 1
+    if worker["skipped_head"] < worker["skipped_tail"]:
+        worker["skipped_head"] += 1
+        return int(state.skipped_queue[(worker["skipped_head"] - 1) & mask])
+    limit = min(worker["snd_una"] + worker["span"], worker["write_seq"])
+    while worker["snd_nxt"] < limit:
+        seq = worker["snd_nxt"]
+        worker["snd_nxt"] += 1
+        before = seq - worker["chain"]
+        if worker["chain"] == 0 or before < worker["snd_una"] or state.fragment[before & mask]["acked"]:
+            return int(seq)
+    return -1
 
 
 @native
@@ -208,7 +246,7 @@ def _answer_queries(state: WorkerState, out: Words, now_ns: int) -> int:
     while worker["query_head"] < worker["query_tail"] and count < len(out):
         seq = state.query_queue[worker["query_head"] & (len(state.query_queue) - 1)]
         worker["query_head"] += 1
-        not_yet = seq >= worker["snd_nxt"]
+        not_yet = seq >= worker["snd_una"] and not _was_sent(state, seq)
         if seq < worker["write_seq"] - len(state.fragment) or not_yet:
             # Gone from the ring, so every worker has it; or not sent yet. The last result tells the PS how far this is.
             seq = worker["snd_una"] - 1
@@ -237,7 +275,7 @@ def _resend_lost(state: WorkerState, out: Words, count: int, now_ns: int) -> int
     older = 0
     for seq in range(worker["snd_una"], worker["fack_end"]):
         fragment = state.fragment[seq & mask]
-        if fragment["acked"]:
+        if fragment["acked"] or fragment["transmissions"] == 0:
             continue
         due_ns = fragment["timer_start_ns"] + loss_delay_ns(worker, fragment, older)
         if due_ns <= now_ns:
@@ -269,8 +307,9 @@ def _send_probes(state: WorkerState, out: Words, count: int, now_ns: int) -> tup
         return count, now_ns
     first = worker["fack_end"]
     for seq in range(first, min(first + next_probe_size(worker), worker["snd_nxt"], first + len(out) - count)):
-        _write_fragment(state, out, count, seq, p.RESEND, now_ns)
-        count += 1
+        if state.fragment[seq & (len(state.fragment) - 1)]["transmissions"] > 0:
+            _write_fragment(state, out, count, seq, p.RESEND, now_ns)
+            count += 1
     return count, now_ns + pto_ns(worker)
 
 

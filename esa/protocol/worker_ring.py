@@ -39,6 +39,7 @@ _WORKER = np.dtype(
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
         ("slots", np.int64),  # with a row each; 0: the index of a fragment is a hash of its seq
+        ("chain", np.int64),  # a seq is sent only with the result of the one so many before; 0: there is no such rule
         ("max_window", np.int64),  # fragments in flight, at most
         ("span", np.int64),  # snd_nxt - snd_una, at most
         ("max_span", np.int64),  # of any worker of the job, whatever policy and rows it knows of
@@ -47,7 +48,7 @@ _WORKER = np.dtype(
         ("wait_limit_ns", np.int64),  # without a result, at most, while those missing live
         # Send sequence space (RFC 9293, 3.3.1), unwrapped
         ("snd_una", np.int64),  # lowest without a result
-        ("snd_nxt", np.int64),  # first not yet sent
+        ("snd_nxt", np.int64),  # first not yet sent; where there are chains, some before it were skipped
         ("in_flight", np.int64),  # sent, and without a result
         ("write_seq", np.int64),  # first not yet given by the caller
         ("read_seq", np.int64),  # first result not yet taken by the caller
@@ -67,6 +68,9 @@ _WORKER = np.dtype(
         # Congestion control
         ("cwnd", np.float64),  # fragments in flight now, at most
         ("cwnd_reduced_ns", np.int64),  # when it was last halved
+        # Queue of fragments that were skipped and may be sent now: counts of those taken out and put in
+        ("skipped_head", np.int64),
+        ("skipped_tail", np.int64),
         # Queue of QUERYs to answer: counts of those taken out and put in
         ("query_head", np.int64),
         ("query_tail", np.int64),
@@ -119,6 +123,7 @@ class WorkerState(NamedTuple):
     fragment: Records  # (slots,)
     lane: Lanes  # (slots, lanes)
     query_queue: npt.NDArray[np.int64]  # (slots,)
+    skipped_queue: npt.NDArray[np.int64]  # (slots,)
     bypass_seq: npt.NDArray[np.int64]  # (slots,): the seq that goes to the PS past all aggregators, -1: none
     counter: Records  # (1,)
 
@@ -138,6 +143,7 @@ def worker_state(
     span: int | None = None,
     max_span: int | None = None,
     slots: int = 0,
+    chain: int = 0,
     lanes: int,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
@@ -149,6 +155,7 @@ def worker_state(
     window: fragments in flight, at most. span: by how many it is ahead of the oldest without a result, at most; the
     window if left out. max_span: the largest span of any worker of the job; this one's if left out.
     slots: rows are those of so many slots (`esa.protocol.slots`), the span; 0: by hash of the seq.
+    chain: a fragment is sent only with the result of the one so many before in hand, a window at least; 0: in any case.
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     """
     if window < 1:
@@ -158,6 +165,8 @@ def worker_state(
         raise ValueError(f"span: {span} fragments; at least the window's {window}")
     if slots not in (0, span):
         raise ValueError(f"slots: {slots}; allowed: 0, or the span's {span}")
+    if 0 < chain < window:
+        raise ValueError(f"chain: {chain} fragments; allowed: 0, or the window's {window} and more")
     max_span = span if max_span is None else max_span
     ring = ring_slots(max_span)
     state = WorkerState(
@@ -165,13 +174,14 @@ def worker_state(
         fragment=np.zeros(ring, _FRAGMENT),
         lane=np.zeros((ring, lanes), np.int32),
         query_queue=np.zeros(ring, np.int64),
+        skipped_queue=np.zeros(ring, np.int64),
         bypass_seq=np.full(ring, -1, np.int64),
         counter=np.zeros(1, _COUNTERS),
     )
     worker = state.worker[0]
     worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
     worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
-    worker["slots"] = slots
+    worker["slots"], worker["chain"] = slots, chain
     for seq in range(first_seq - slots, first_seq):
         row = nth_row(worker, seq % slots)
         state.fragment[seq & (ring - 1)]["index"] = slot_index(row, row)

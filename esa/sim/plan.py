@@ -171,7 +171,9 @@ class SimulatedJob:
         """By how many fragments a worker is ahead at most, of the oldest whose sum it lacks."""
         if self.span is not None:
             return self.span
-        return self.window if self.pool is None else policy(self.policy).span(self.window, self.pool.size)
+        if self.pool is None:
+            return self.window
+        return max(self.window, min(policy(self.policy).span(self.window, self.pool.size), MAX_SPAN))
 
     @property
     def sums_in_network(self) -> bool:

@@ -173,11 +173,9 @@ class Scenario(Finite):
         check_rows(self.aggregators, rows_of_switch, lanes)
         assign_pools(self._wishes(), self.rows, rows_of_switch)
         for i, job in enumerate(self.job_specs):
-            window, most = self.window(job), self.pools[job.name].size // 2
+            window = self.window(job)
             if job.span is not None and job.span < window:
                 raise ValueError(f"jobs[{i}].span: {job.span}; allowed: from the window, {window}")
-            if job.span is not None and self.pool_kind(job) == "slice" and job.span > most:
-                raise ValueError(f"jobs[{i}].span: {job.span}; allowed: up to {most}, half of the slice")
 
     @property
     def topology(self) -> str:

@@ -70,7 +70,9 @@ class Run:
         return self.job.model_copy(update={"lanes": self.world.plan.lanes, "give_up_s": GIVE_UP_S})
 
     def pool(self, policy: Policy, number: int) -> Pool:
-        return Pool(base=SLICE * number, size=SLICE) if policy.pool == "slice" else self.placed
+        """A run that began with chains needs no more than two windows in a slice, any other one two spans."""
+        size = 2 * self.plan.window if POLICIES[self.plan.policy].chains else SLICE
+        return Pool(base=SLICE * number, size=size) if policy.pool == "slice" else self.placed
 
     @property
     def hosts(self) -> list[WorkerHost | ServerHost]:
@@ -185,7 +187,12 @@ class WorkerHost(Host):
         """No more than a window is in flight, nothing is farther ahead than the span, and the count is right."""
         worker, ring = self.state.worker[0], self.state.fragment
         sent = range(int(worker["snd_una"]), int(worker["snd_nxt"]))
-        in_flight = sum(not ring[seq & len(ring) - 1]["acked"] for seq in sent)
+        lacking = [seq for seq in sent if not ring[seq & len(ring) - 1]["acked"]]
+        outstanding = {seq for seq in lacking if ring[seq & len(ring) - 1]["transmissions"]}
+        in_flight = len(outstanding)
+        too_early = outstanding & {seq + int(worker["chain"]) for seq in lacking} if worker["chain"] else None
+        if too_early:
+            raise RuleError("one of a chain", f"{self.name}: {too_early} were sent before those that they follow")
         too_far = len(sent) > worker["span"] and worker["snd_nxt"] > self.sent_before
         if in_flight != worker["in_flight"] or in_flight > worker["max_window"] or too_far:
             figures = f"{in_flight} of {len(sent)} are in flight, counted as {worker['in_flight']}"

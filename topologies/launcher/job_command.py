@@ -170,7 +170,7 @@ def _against_switch(controller: Controller, job: Job, members: list[tuple[str, M
         others = [pools.Claim(controller.name(one), one.policy.pool, one.pool) for one in jobs if one.pool is not None]
         try:
             claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
-            pools.check(claim, others, loaded.aggregators, job.reach)
+            pools.check(claim, others, loaded.aggregators, job.reuse_span)
         except BadInput as error:
             yield str(error)
     elif (found.workers, found.server) != (job.workers, job.server):

@@ -108,8 +108,8 @@ def worker(workers: Workers, w: int) -> WorkerState:
     """The state of one worker."""
     s = workers.state
     a, b = workers.rows[w], workers.rows[w + 1]
-    return WorkerState(s.worker[w : w + 1], s.fragment[a:b], s.lane[a:b], s.query_queue[a:b], s.bypass_seq[a:b],
-                       s.counter[w : w + 1])  # fmt: skip
+    return WorkerState(s.worker[w : w + 1], s.fragment[a:b], s.lane[a:b], s.query_queue[a:b], s.skipped_queue[a:b],
+                       s.bypass_seq[a:b], s.counter[w : w + 1])  # fmt: skip
 
 
 @native
