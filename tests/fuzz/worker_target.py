@@ -14,6 +14,7 @@ SPAN = 2 * WINDOW
 RUN = inputs.run_number(JOB, EPOCH)
 SIZE = wire.HEADER_BYTES + 4 * LANES
 OUT = 3
+VARIANTS: list[dict] = [{}, {"chain": WINDOW}, {"slots": SPAN}]
 EVERYBODY = [(0, rank) for rank in range(WORKERS)]
 
 
@@ -49,10 +50,10 @@ class WorkerTarget:
         return inputs.joined(out)
 
     def run(self, machines: Machines, steps: np.ndarray) -> list[bytes]:
-        return _Worker(machines).run(steps)
+        return _Worker(machines, variant(steps)).run(steps)
 
     def readable(self, steps: np.ndarray) -> list[tuple[str, bytes | None]]:
-        out: list[tuple[str, bytes | None]] = []
+        out: list[tuple[str, bytes | None]] = [(f"worker: {variant(steps)}", None)]
         for step in steps:
             do = int(step["do"]) % 8
             what = ["datagram"] * 5 + [f"feed {int(step['member']) % 8 + 1}", "send", "drain"]
@@ -61,13 +62,17 @@ class WorkerTarget:
         return out
 
 
+def variant(steps: np.ndarray) -> dict:
+    return VARIANTS[int(steps[0]["peer"]) % len(VARIANTS) if len(steps) else 0]
+
+
 class _Worker:
     """A worker and what an observer knows about it."""
 
-    def __init__(self, machines: Machines):
-        self.protocol = machines.protocol
+    def __init__(self, machines: Machines, given: dict):
+        self.protocol, self.given = machines.protocol, given
         self.state = self.protocol.worker_state(
-            job=JOB, epoch=EPOCH, rank=RANK, window=WINDOW, span=SPAN, lanes=LANES, first_seq=FIRST
+            job=JOB, epoch=EPOCH, rank=RANK, window=WINDOW, span=SPAN, lanes=LANES, first_seq=FIRST, **given
         )
         self.me, self.counter = self.state.worker[0], self.state.counter[0]
         self.now_ns = 0
@@ -148,7 +153,8 @@ class _Worker:
         assert (int(packet["job"]), int(packet["epoch"])) == (JOB, EPOCH)
         assert (int(packet["bitmap0"]), int(packet["bitmap1"])) == (1 << RANK, 1), "speaks for another"
         wire_seq, lanes = int(packet["seq"]), packet["lane"].tobytes()
-        assert int(packet["index"]) == wire.aggregator_index(JOB, EPOCH, wire_seq)
+        if "slots" not in self.given:  # else as results said
+            assert int(packet["index"]) == wire.aggregator_index(JOB, EPOCH, wire_seq)
         seq = FIRST + (wire_seq - FIRST + 1) % 2**32 - 1
         assert seq < FIRST + self.fed, f"sends fragment {seq}, which it was never given"
         if int(packet["version_kind"]) == wire.version_kind(Kind.RESULT):
@@ -164,6 +170,8 @@ class _Worker:
         assert seq < self.base + SPAN, "sends beyond its span"
         if seq in self.sent:
             assert int(packet["flags"]) == Flag.RESEND, "sends a fragment twice as an original"
+        if "chain" in self.given:
+            assert seq - WINDOW < FIRST or seq - WINDOW in self.results, "sent before the one that it follows is summed"
         self.sent.add(seq)
 
     def drain(self, count: int) -> None:
