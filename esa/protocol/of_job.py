@@ -30,10 +30,12 @@ def worker_of_job(job: Run, rank: int, timers: Timers = _TIMERS, *, first_seq: i
 def worker_change_span(state: WorkerState, span: int) -> None:
     """Let a running worker be so many fragments ahead, from its window to the largest span of any; nearest to `span`.
 
-    What it has sent stays sent. Its peers may have another span for as long as they like.
+    What it has sent stays sent. Its peers may have another span for as long as they like. Where slots have rows, they
+    are no more than those that it began with.
     """
     worker = state.worker[0]
-    worker["span"] = min(max(span, int(worker["max_window"])), int(worker["max_span"]))
+    most = int(worker["slots"] or worker["max_span"])
+    worker["span"] = min(max(span, int(worker["max_window"])), most)
 
 
 def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | None = None) -> ServerState:

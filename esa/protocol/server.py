@@ -28,7 +28,7 @@ from esa.protocol.server_ring import (
     close_entry,
     enqueue,
     enqueue_for_resend,
-    missing_bitmap,
+    missing_count,
     reset_if_idle,
     reset_slot,
 )
@@ -247,7 +247,7 @@ def _on_contribution(
         _hold_resend(state, packets, i, slot, _lowest_bit(bitmap1), bitmap0, flags)
     else:
         _add_to_sum(state, packets, i, slot, bitmap0, bitmap1, flags)
-    missing = _missing_count(state, slot)
+    missing = missing_count(state, slot)
     if missing == 0:
         _complete(state, slot, resend or flush, now_ns)
     elif first_sight and missing <= server["early_query_limit"] and kind == p.PARTIAL and not flush:
@@ -271,18 +271,6 @@ def _relation_to_sum(state: ServerState, slot: int, bitmap0: int, bitmap1: int, 
     if not new:
         return _CONTAINED
     return _OVERLAPS if shared else _DISJOINT
-
-
-@native
-def _missing_count(state: ServerState, slot: int) -> int:
-    """Return how many workers an entry has nothing from."""
-    count = 0
-    for rack in range(len(state.rack)):
-        bitmap = missing_bitmap(state, slot, rack)
-        while bitmap:
-            bitmap &= bitmap - 1
-            count += 1
-    return count
 
 
 @native

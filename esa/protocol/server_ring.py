@@ -327,6 +327,18 @@ def missing_bitmap(state: ServerState, slot: int, rack: int) -> int:
 
 
 @native
+def missing_count(state: ServerState, slot: int) -> int:
+    """Return how many workers an entry has nothing from."""
+    count = 0
+    for rack in range(len(state.rack)):
+        bitmap = missing_bitmap(state, slot, rack)
+        while bitmap:
+            bitmap &= bitmap - 1
+            count += 1
+    return count
+
+
+@native
 def close_entry(state: ServerState, slot: int, outcome: EntryState) -> None:
     """An open entry becomes DONE, or EMPTY where its fragment no longer concerns anybody."""
     server = state.server[0]
