@@ -109,11 +109,6 @@ def test_a_twin_computes_as_long_and_is_as_urgent_as_was_measured(tmp_path: Path
     ("before", "after", "said"),
     [
         (
-            'rate = "5 Mb/s"',
-            'rate = "5 Mb/s"\nserver_rate = "6 Mb/s"',
-            "network.server_rate: virtual time has one rate for all",
-        ),
-        (
             'model = "cnn"\nquantisation = "fixed"',
             'model = "cnn"',
             "job b: quantisation: 'adaptive'; allowed: fixed",
@@ -122,7 +117,6 @@ def test_a_twin_computes_as_long_and_is_as_urgent_as_was_measured(tmp_path: Path
         ("iterations = 3", "iterations = 1", "job a: iterations: 1; allowed: 2 and more"),
         ('model = "mlp"', 'model = "mlp"\nbucket_cap_mb = 0.1', "job a: 2 buckets; allowed: one"),
         ("[[jobs]]", '[[faults]]\nlink = "all"\nwhere = "switch"\nloss = 0.1\n[[jobs]]', "faults[0].where: 'switch'"),
-        ('rate = "5 Mb/s"', 'rate = "5 Mb/s"\nrates = { a-0 = "1 Mb/s" }', "network.rates: virtual time has one rate"),
     ],
 )
 def test_what_has_no_counterpart_in_virtual_time_is_refused(tmp_path: Path, before: str, after: str, said: str) -> None:
@@ -217,13 +211,12 @@ def esa_reality(*arguments: object) -> Result:
 
 def test_bad_input_is_refused_before_anything_starts(tmp_path: Path) -> None:
     path = tmp_path / "two.toml"
-    path.write_text(TWO.replace('"5 Mb/s"', '"5 Mb/s"\nserver_rate = "6 Mb/s"'))
+    path.write_text(TWO.replace("[[jobs]]", '[[faults]]\nlink = "all"\nwhere = "switch"\nloss = 0.1\n[[jobs]]', 1))
     results = tmp_path / "results"
     refused = esa_reality(path, "--results", results)
     assert (refused.exit_code, refused.stderr) == (
         2,
-        "esa: two in virtual time: network.server_rate: virtual time has one rate for all hosts; "
-        "allowed: in live runs\n",
+        "esa: two in virtual time: faults[0].where: 'switch' is for real switches; allowed: 'hosts'\n",
     )
     path.write_text(TWO)
     refused = esa_reality(path, "--results", results, "--policy", "esa,fast")
