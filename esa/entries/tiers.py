@@ -50,9 +50,10 @@ A job of one rack whose PS is elsewhere needs no root: its rack switch does ever
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address
+from typing import NamedTuple
 
 from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group, InstalledJob, Replica
@@ -62,7 +63,18 @@ from esa.job import Job, Member, Run
 from esa.policy import Emit, Release, policy
 from esa.wire import ESA_PORT
 
-__all__ = ["Host", "Items", "LeafSpine", "Spread", "Switch", "forwarding_items", "job_items", "spread"]
+__all__ = [
+    "Host",
+    "Items",
+    "LeafSpine",
+    "SentUp",
+    "Spread",
+    "Switch",
+    "forwarding_items",
+    "job_items",
+    "sent_up",
+    "spread",
+]
 
 
 def job_items(network: LeafSpine, job: Run, index: int) -> dict[IPv4Address, Items]:
@@ -80,6 +92,30 @@ def job_items(network: LeafSpine, job: Run, index: int) -> dict[IPv4Address, Ite
     for spine in sorted(way.spines):
         items[network.spines[spine].ip] = _spine_items(way, spine)
     return items
+
+
+class SentUp(NamedTuple):
+    """Packets of a job over several racks that carry gradients, or sums of them.
+
+    from_workers: from workers to their racks' switches. to_root: from there to the root: racks' sums, parts of them,
+    and what a rack's switch let pass.
+    """
+
+    from_workers: int
+    to_root: int
+
+
+def sent_up(racks: Iterable[Mapping[str, int]], spines: Iterable[Mapping[str, int]]) -> SentUp:
+    """What went up, by the job's counters in its workers' rack switches, and in the spines.
+
+    A rack's sum is a GRADIENT, as is a packet that its switch lets pass, and either is counted where it arrives. What
+    a rack's rows hand over on the way is a PARTIAL, counted where it leaves.
+    """
+    from_workers = to_root = 0
+    for counted in racks:
+        from_workers += counted["gradients"]
+        to_root += counted["evicted"] + counted["reminders"] - counted["misses"]
+    return SentUp(from_workers, to_root + sum(counted["gradients"] for counted in spines))
 
 
 @dataclass(frozen=True)

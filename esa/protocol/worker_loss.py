@@ -61,7 +61,9 @@ def loss_delay_ns(worker: Any, fragment: Any, older: int) -> int:
     """Return how long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
 
     Doubled with every RESEND of it but the first, for what goes by a PS whose link is full takes that long. Without
-    any results the pace slows down with the time since the last. older: how many overtaken fragments there are before it; the window waits for the oldest.
+    any results the pace slows down with the time since the last.
+
+    older: how many overtaken fragments there are before it; the window waits for the oldest.
     """
     wait_ns = reo_wnd_ns(worker)
     if fragment["transmissions"] > 1:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -14,7 +14,6 @@ from esa.errors import BadInput
 
 SUMMARY = "summary.json"
 RECORDS = "records.jsonl"
-SPINE = "spine-"  # begins the names of switches above racks
 VIRTUAL = "virtual"  # the switch of a run in virtual time
 _ONLY_IF_KNOWN = (
     "alone_runs",
@@ -105,7 +104,7 @@ class TierSummary(_Strict):
     """What a job over several racks sent up, in packets that carry gradients or sums of them.
 
     from_workers: from workers to their racks' switches
-    to_root:      from there to the root: racks' sums, parts of them, and what a rack's switch let pass
+    to_root:      from there to the root
     reduction:    from_workers over to_root; None where nothing was sent
     """
 
@@ -113,27 +112,10 @@ class TierSummary(_Strict):
     to_root: int
     reduction: float | None
 
-
-CountersBySwitch: TypeAlias = Mapping[str, Mapping[str, Mapping[str, int]]]
-"""By switch, job and counter."""
-
-
-def tiers_of(by_switch: CountersBySwitch, racks: Mapping[str, Sequence[str]]) -> dict[str, TierSummary]:
-    """By job; racks: by job over several racks the switches that its workers are behind, others being above them.
-
-    A packet that a rack lets pass, or its sum, is a GRADIENT for the root; what rows hand over on the way is none.
-    """
-    return {job: _tiers(by_switch, job, below) for job, below in racks.items()}
-
-
-def _tiers(by_switch: CountersBySwitch, job: str, below: Sequence[str]) -> TierSummary:
-    racks = [by_switch.get(name, {}).get(job, {}) for name in below]
-    above = [counted.get(job, {}) for name, counted in by_switch.items() if name.startswith(SPINE)]
-    from_workers = sum(counters.get("gradients", 0) for counters in racks)
-    handed_over = sum(c.get("evicted", 0) + c.get("reminders", 0) - c.get("misses", 0) for c in racks)
-    to_root = sum(counters.get("gradients", 0) for counters in above) + handed_over
-    reduction = from_workers / to_root if to_root else None
-    return TierSummary(from_workers=from_workers, to_root=to_root, reduction=reduction)
+    @classmethod
+    def of(cls, from_workers: int, to_root: int) -> TierSummary:
+        reduction = from_workers / to_root if to_root else None
+        return cls(from_workers=from_workers, to_root=to_root, reduction=reduction)
 
 
 class FailureSummary(_Strict):
@@ -152,8 +134,8 @@ class FailureSummary(_Strict):
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
-    `counters_by_switch`: by switch, then as `switch_counters`, which is their sum, and `tiers`: jobs over several
-    racks; both are there only where a run knows several switches apart.
+    `tiers`, jobs over several racks, is there only if there are any; live, so is `counters_by_switch`: by switch, then
+    as `switch_counters`, which is their sum.
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
     `failures`, too.

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from esa.cluster.policies import fifo
 from esa.cluster.scheduler import Decide
+from esa.entries.tiers import SentUp
 from esa.fabric import Graph, Link
 from esa.job import MAX_SPAN, Pool
 from esa.net.impairment import LinkFaults
@@ -364,6 +365,7 @@ SERIES = np.dtype(
 class Outcome:
     """What came out. packet_hops: packets that reached the end of a link. dropped: by full queues. checked: fragments
     whose sum was compared with the plain one, by each worker. marks_ns: by job with MARKs and by worker, tag and time.
+    sent_up: by job over several racks.
 
     `incomplete` says why a simulation did not end as it should.
     """
@@ -382,3 +384,4 @@ class Outcome:
     flows: tuple[FlowOutcome, ...] = ()
     failures: tuple[FailureOutcome, ...] = ()  # in the order of the plan
     marks_ns: dict[str, tuple[tuple[tuple[int, int], ...], ...]] = field(default_factory=dict)
+    sent_up: dict[str, SentUp] = field(default_factory=dict)

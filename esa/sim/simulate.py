@@ -114,6 +114,7 @@ def simulate(
         incomplete=incomplete,
         flows=flow_outcomes(plan, sim),
         failures=tuple(failures.outcomes),
+        sent_up=control.sent_up(),
         marks_ns={job.name: marks for k, job in enumerate(plan.jobs) if any(marks := marks_ns(sim, k))},
     )
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from esa.report.records import FlowSummary, JobSummary, Summary, tiers_of
+from esa.entries.tiers import sent_up
+from esa.report.records import FlowSummary, JobSummary, Summary, TierSummary
 from experiments.live.flows import Traffic
 from experiments.live.links import sending_s
 from experiments.live.plan import JobPlan
@@ -44,6 +45,7 @@ class Measured:
     counters: dict[str, dict[str, int]] = field(default_factory=dict)  # by job, over all switches
     by_switch: dict[str, dict[str, dict[str, int]]] = field(default_factory=dict)  # the same of each switch
     racks: dict[str, list[str]] = field(default_factory=dict)  # job over several racks -> switches of its workers
+    spines: list[str] = field(default_factory=list)  # the switches above
     occupied: list[float] = field(default_factory=list)  # part of the rows, per sample
     failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
     training: bool = False  # before it, whatever fails ends the run
@@ -101,12 +103,24 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         if whole
         else None,
         switch_counters=measured.counters,
-        counters_by_switch=measured.by_switch if len(measured.by_switch) > 1 else None,
-        tiers=tiers_of(measured.by_switch, measured.racks) or None,
+        counters_by_switch=measured.by_switch if len(measured.by_switch) > 1 and measured.counters else None,
+        tiers=tiers_of(measured),
         occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
         flows=_flows(scenario, measured),
         incomplete=problem,
     ).with_means()
+
+
+def tiers_of(measured: Measured) -> dict[str, TierSummary] | None:
+    """Of the jobs over several racks, what they sent up; None: there are none."""
+    found = {}
+    for job, racks in measured.racks.items():
+        below, above = (
+            [counted[job] for name in names if job in (counted := measured.by_switch.get(name, {}))]
+            for names in (racks, measured.spines)
+        )
+        found[job] = TierSummary.of(*sent_up(below, above))
+    return found or None
 
 
 def _flows(scenario: Scenario, measured: Measured) -> list[FlowSummary] | None:

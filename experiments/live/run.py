@@ -164,6 +164,7 @@ class _Run:
         stack.enter_context(self.control)
         self.counters = self.control.counters(self.measured)
         graph = self.net.graph
+        self.measured.spines = [graph.nodes[spine].name for spine in graph.tier(2)]
         for job in jobs:
             if job.job is not None and job.job.racks:
                 switches = [graph.nodes[graph.switch_of[host]].name for host in job.workers]

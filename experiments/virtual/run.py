@@ -19,7 +19,15 @@ import numpy as np
 from rich.console import Console
 
 from esa.errors import EsaError
-from esa.report.records import RECORDS, VIRTUAL, FailureSummary, FlowSummary, JobSummary, Summary
+from esa.report.records import (
+    RECORDS,
+    VIRTUAL,
+    FailureSummary,
+    FlowSummary,
+    JobSummary,
+    Summary,
+    TierSummary,
+)
 from esa.signals import ending_asks
 from esa.sim import simulate
 from esa.sim.plan import JobOutcome, Outcome
@@ -104,6 +112,7 @@ def summarise(scenario: Scenario, outcome: Outcome, alone: Alone | None = None) 
         makespan_s=max(ends) - min(job.submit_s for job in outcome.jobs) if whole else None,
         alone_runs=None if alone is None else alone.runs,
         switch_counters=outcome.switch_counters,
+        tiers={job: TierSummary.of(*sent) for job, sent in outcome.sent_up.items()} or None,
         occupancy_mean=outcome.occupancy_mean,
         useful_mean=outcome.useful_mean,
         dropped=outcome.dropped,

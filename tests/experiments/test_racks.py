@@ -12,18 +12,19 @@ import pytest
 from esa.entries.tiers import LeafSpine, job_items
 from esa.net.impairment import Impairment
 from esa.report import Summary, tier_table
-from esa.report.records import TierSummary, tiers_of
+from esa.report.records import TierSummary
 from esa.sim.jobs_on_hosts import cluster_of, job_info
 from experiments.live.check import check_live
 from experiments.live.counters import Counters, SwitchCounters
 from experiments.live.faults import host_faults, injected, write_port_faults
 from experiments.live.links import links_of_ports, network_graph
-from experiments.live.measured import Measured
+from experiments.live.measured import Measured, tiers_of
 from experiments.live.places import places
 from experiments.live.plan import plan
 from experiments.specs.scenario import Scenario, sums_by
 from experiments.specs.toml_files import ScenarioError
 from experiments.virtual.check import check_virtual
+from experiments.virtual.run import evaluate
 from experiments.virtual.translate import plan_of
 from tests.report.test_report import text_of
 from topologies.network import Network
@@ -256,21 +257,43 @@ def test_counters_are_added_over_switches_and_their_restarts() -> None:
     assert counters.count() == {"b": 4}
 
 
-def test_what_goes_to_the_root_is_compared_with_what_workers_sent() -> None:
-    by_switch = {
+def test_what_goes_to_the_root_is_shown_beside_what_workers_sent() -> None:
+    measured = Measured(racks={"a": ["rack-0", "rack-1"], "b": ["rack-0"]}, spines=["spine-0", "spine-1"])
+    nothing = {"gradients": 0, "evicted": 0, "reminders": 0, "misses": 0}
+    measured.by_switch = {
         "rack-0": {"a": {"gradients": 400, "evicted": 3, "reminders": 5, "misses": 1}},
-        "rack-1": {"a": {"gradients": 404}},
-        "rack-2": {"a": {"gradients": 0}},
-        "spine-0": {"a": {"gradients": 194}},
-        "spine-1": {"a": {"gradients": 0}},
+        "rack-1": {"a": nothing | {"gradients": 404}},
+        "rack-2": {"a": nothing | {"gradients": 17}},  # the PS's: what it lets pass has been counted below
+        "spine-0": {"a": nothing | {"gradients": 194}},
+        "spine-1": {"a": nothing},
     }
-    found = tiers_of(by_switch, {"a": ["rack-0", "rack-1"], "b": ["rack-0"]})
-    assert found == {
+    summary = Summary(
+        scenario="two",
+        policy="esa",
+        switch="embedded",
+        topology="leaf-spine",
+        seed=1,
+        jobs=[],
+        tiers=tiers_of(measured),
+    )
+    assert summary.tiers == {
         "a": TierSummary(from_workers=804, to_root=201, reduction=4.0),
         "b": TierSummary(from_workers=0, to_root=0, reduction=None),
     }
-    summary = Summary(
-        scenario="two", policy="esa", switch="embedded", topology="leaf-spine", seed=1, jobs=[], tiers=found
-    )
     assert ["a", "804", "201", "4.00"] in [line.split() for line in text_of(tier_table(summary)).splitlines()]
     assert "counters_by_switch" not in summary.as_dict()
+    assert tiers_of(Measured()) is None
+
+
+@pytest.mark.timeout(300)  # a first simulation compiles the event loop
+@pytest.mark.parametrize(("by", "reduction"), [("esa", 4.0), ("atp", 4.0), ("switchml", 4.0), ("ps", 1.0)])
+def test_virtual_time_tells_the_same_of_two_racks(by: str, reduction: float) -> None:
+    two_racks = Path(__file__).parents[2] / "experiments" / "scenarios" / "two-racks.toml"
+    scenario = Scenario.load(two_racks, check_virtual, policy=by)
+    summary, _ = evaluate(scenario)
+    assert summary.incomplete is None
+    assert summary.tiers is not None
+    fragments = summary.jobs[0].fragments
+    assert summary.tiers["cnn"] == TierSummary(
+        from_workers=fragments, to_root=round(fragments / reduction), reduction=reduction
+    )

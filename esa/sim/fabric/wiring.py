@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from ipaddress import IPv4Address
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from esa.entries.direct import apply, remove
 from esa.entries.job_ids import JobIds
 from esa.entries.pools import Claim, allocate
 from esa.entries.replacing import Tenant, re_place
-from esa.entries.tiers import LeafSpine, forwarding_items, job_items, spread
+from esa.entries.tiers import LeafSpine, SentUp, forwarding_items, job_items, sent_up, spread
 from esa.fabric import Graph
 from esa.job import Job, Pool, Run
 from esa.policy import policy
@@ -26,6 +27,9 @@ from esa.switch.runtime.pipeline import Pipeline
 
 _UNLIMITED = 2**40
 GAP = 1 / 16  # of a window: a job that has no more in rows is moved; what it has goes by its PS
+
+_Counted: TypeAlias = dict[IPv4Address, dict[str, int]]
+"""By switch and counter."""
 
 
 def rack_of(fabric: Fabric) -> list[int]:
@@ -79,15 +83,18 @@ class Control:
         self.epochs = np.zeros(entries.MAX_JOB_INDEX + 1, np.uint64)  # of the newest run, by id
         self._jobs: dict[int, Run] = {}  # the newest run of each
         self._newest: dict[int, Run] = {}  # by id
-        self._counted_before: dict[int, dict[str, int]] = {}  # by number: what its id had counted when it came
+        self._counted_before: dict[int, _Counted] = {}  # by number: what its id had counted when it came
         self._counted = [dict.fromkeys(entries.COUNTERS, 0) for _ in plan.jobs]  # in runs that are over
         self._vanished: dict[int, int] = {}  # by number: rows that it had on switches that failed
         self.unsettled = False  # whether jobs should have other rows that they have not yet
         self.moved: list[int] = []  # jobs that were given other rows while they ran, in that order
+        self._sent_up: dict[int, SentUp] = {}  # by number, in runs over several racks that are over
         self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
         self._down: dict[IPv4Address, int] = {}  # switches that hold nothing now: of how many failures
-        # What switches had counted that hold nothing any more, by id.
-        self._lost = {name: np.zeros(len(self.epochs), np.int64) for name in entries.COUNTERS}
+        # What switches had counted that hold nothing any more, by switch, counter and id.
+        self._lost = {
+            ip: {name: np.zeros(len(self.epochs), np.int64) for name in entries.COUNTERS} for ip in self._pipelines
+        }
         self._rows = program(plan.lanes).aggregators if plan.rows is None else plan.rows
         self._placed = sum(job.pool is None for job in plan.jobs)
         for ip, items in forwarding_items(graph).items():
@@ -160,6 +167,9 @@ class Control:
             if ip not in self._down:
                 remove(items, self._pipelines[ip])
         self._counted[number] = self._counts_of(number)
+        sent = self._sent_up_of(number)
+        if sent is not None:
+            self._sent_up[number] = sent
         del self._counted_before[number]
         self._ids.give_back(job.job)
         self._move(self._wanted())
@@ -214,7 +224,7 @@ class Control:
         self._down[ip] = self._down.get(ip, 0) + 1
         if self._down[ip] == 1:
             for name, full in entries.COUNTERS.items():
-                self._lost[name] += self._pipelines[ip].counters[full].packets[: len(self.epochs)].astype(np.int64)
+                self._lost[ip][name] += self._pipelines[ip].counters[full].packets[: len(self.epochs)].astype(np.int64)
             for number in self._counted_before:
                 self._vanished[number] += self._taken(self._pipelines[ip], self._jobs[number].job)
             self._pipelines[ip].reset()
@@ -264,18 +274,15 @@ class Control:
         """By job and counter, over all switches and all its runs."""
         return {job.name: self._counts_of(number) for number, job in enumerate(self._plan.jobs)}
 
-    def _counts_of(self, number: int) -> dict[str, int]:
-        earlier, before = self._counted[number], self._counted_before.get(number)
-        if before is None:
-            return earlier
-        now = self._counts(self._jobs[number].job)
-        return {name: earlier[name] + now[name] - before[name] for name in entries.COUNTERS}
+    def sent_up(self) -> dict[str, SentUp]:
+        """By job that was over several racks: what went to its racks' switches, and on to its root, in all its runs."""
+        found = {job.name: self._sent_up_of(number) for number, job in enumerate(self._plan.jobs)}
+        return {name: sent for name, sent in found.items() if sent is not None}
 
     def _held(self, number: int) -> int:
         """How many rows a job that runs has something in."""
-        now, before = self._counts(self._jobs[number].job), self._counted_before[number]
-        taken = sum(sign * (now[name] - before[name]) for name, sign in (("seated", 1), ("released", -1)))
-        return taken - self._vanished[number]
+        since = self._since(number).values()
+        return sum(counted["seated"] - counted["released"] for counted in since) - self._vanished[number]
 
     @staticmethod
     def _taken(pipeline: Pipeline, job_id: int) -> int:
@@ -285,10 +292,36 @@ class Control:
         )
         return seated - released
 
-    def _counts(self, job_id: int) -> dict[str, int]:
-        """What all switches have counted of an id, whoever had it."""
+    def _sent_up_of(self, number: int) -> SentUp | None:
+        earlier = self._sent_up.get(number)
+        if number not in self._counted_before or not self._jobs[number].racks:
+            return earlier
+        since = self._since(number)
+        racks = (since[rack.switch_ip] for rack in self._jobs[number].racks)
+        now = sent_up(racks, (since[self._graph.nodes[spine].ip] for spine in self._graph.tier(2)))
+        return now if earlier is None else SentUp(*map(sum, zip(earlier, now, strict=True)))
+
+    def _counts_of(self, number: int) -> dict[str, int]:
+        earlier = self._counted[number]
+        if number not in self._counted_before:
+            return earlier
+        since = self._since(number)
+        return {name: earlier[name] + sum(counted[name] for counted in since.values()) for name in entries.COUNTERS}
+
+    def _since(self, number: int) -> _Counted:
+        """What switches have counted of a job's present run."""
+        before = self._counted_before[number]
         return {
-            name: int(self._lost[name][job_id])
-            + sum(int(pipeline.counters[full].packets[job_id]) for pipeline in self._pipelines.values())
-            for name, full in entries.COUNTERS.items()
+            ip: {name: count - before[ip][name] for name, count in counted.items()}
+            for ip, counted in self._counts(self._jobs[number].job).items()
+        }
+
+    def _counts(self, job_id: int) -> _Counted:
+        """What switches have counted of an id, whoever had it."""
+        return {
+            ip: {
+                name: int(self._lost[ip][name][job_id]) + int(pipeline.counters[full].packets[job_id])
+                for name, full in entries.COUNTERS.items()
+            }
+            for ip, pipeline in self._pipelines.items()
         }
