@@ -253,9 +253,8 @@ class Coordinator:
                 f"job {job.name} (number {job.job}) is not on the switch at {controller.address}: "
                 "add it first (esactl job add JOB.json)"
             )
-        lanes = controller.lanes
-        if lanes != job.lanes:
-            raise BadInput(f"lanes: job {job.name} has {job.lanes}, the switch runs the {lanes}-lane build")
+        if controller.lanes != job.lanes:
+            raise BadInput(f"lanes: job {job.name} has {job.lanes}, the switch runs the {controller.lanes}-lane build")
         room = self._rooms.get(job.job)
         saved = controller.saved(installed)
         if room is not None and room.idle and _is_another(room.job, installed, saved):

@@ -38,7 +38,7 @@ class JobSettings(Finite):
     """What jobs have in common where they do not say otherwise; every key may stand in a job, too."""
 
     model: Name | None = key(_TRAINED, None, allowed=_MODELS)
-    workers: int = key("ranks; live at most 32", 2, ge=1, le=MAX_FAN_IN * MAX_RACKS)
+    workers: int = key("ranks; live at most 32 behind one switch", 2, ge=1, le=MAX_FAN_IN * MAX_RACKS)
     iterations: int = key("training steps", 10, ge=1, le=1_000_000)
     batch_size: int = key(
         "samples of a worker in a step; in virtual time the computing of mlp and cnn goes with it",

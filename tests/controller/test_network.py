@@ -132,7 +132,7 @@ def test_members_meet_and_the_switches_get_their_run(network: NetworkController,
         ps, from_ps = member(PS)
         workers = [member(rank) for rank in range(4)]
         start = to_member(from_ps.readline())
-        assert start == Start(epoch=epoch + 1, policy="esa")
+        assert start == Start(epoch=epoch + 1, policy="esa", pool=job().pool)
         ps.sendall(encode(Ready(epoch=start.epoch)))
         assert [to_member(stream.readline()) for _, stream in workers] == [start] * 4
         assert wrong(switches, (job(), start.epoch, 1)) == [0, 0, 0, 0]

@@ -159,7 +159,6 @@ def test_cables_between_switches_are_delayed_at_the_rack(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("[4, 4, 3]", f"{[1] * 33}", "network.racks: "),
         ("[4, 4, 3]", "[3, 3, 1]", "network.racks: 7 hosts for 9 workers and PSs; allowed: live, a host for each"),
         ("[4, 4, 3]", "[200, 60]", "network.racks: 260 hosts; allowed: live, 253 together"),
         (
@@ -206,6 +205,14 @@ def test_more_workers_in_a_rack_than_a_bitmap_has_bits_are_refused(tmp_path: Pat
         load(tmp_path, text)
     spread = load(tmp_path, text.replace(f"hosts = {[*range(33), 44]}\n", ""))
     assert places(spread)["a"] == (*range(32), 40, 44)
+
+
+def test_workers_in_more_racks_than_a_bitmap_has_bits_are_refused(tmp_path: Path) -> None:
+    text = TEXT.replace("[4, 4, 3]", f"{[1] * 37}").replace("workers = 5", "workers = 33\nbatch_size = 8")
+    with pytest.raises(ScenarioError, match=r"jobs\[0\]\.workers: ranks in 33 racks; allowed: 32"):
+        load(tmp_path, text)
+    with pytest.raises(ScenarioError, match=r"jobs\[0\]\.hosts: ranks in 33 racks; allowed: 32"):
+        load(tmp_path, text.replace("batch_size = 8", f"batch_size = 8\nhosts = {[*range(34)]}"))
 
 
 def test_bmv2_does_not_delay_cables_between_switches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
