@@ -13,6 +13,7 @@ class Preempt(IntEnum):
     HIGHER = 1  # its priority is strictly higher than the row's
     ALWAYS = 2
     COIN = 3  # a hash of packet and row decides
+    NOT_LOWER = 4  # its priority is the row's or higher
 
 
 class Aging(IntEnum):
@@ -92,7 +93,7 @@ class Policy:
         return self.span(window, rows) if span is None else span
 
 
-_ESA = Policy("esa", "placed", Preempt.HIGHER, Aging.HALVE, Release.KEPT, windows_ahead=8, asks_peer=True)
+_ESA = Policy("esa", "placed", Preempt.NOT_LOWER, Aging.HALVE, Release.KEPT, windows_ahead=8, asks_peer=True)
 
 POLICIES: dict[str, Policy] = {
     policy.name: policy
@@ -108,6 +109,7 @@ POLICIES: dict[str, Policy] = {
         # Ablations of esa: one mechanism changed at a time, and what rests on it. (Rows by hash: a pool of all rows;
         # one window ahead: a span of a window.)
         replace(_ESA, name="esa-no-aging", aging=Aging.NONE),
+        replace(_ESA, name="esa-higher", preempt=Preempt.HIGHER),
         replace(_ESA, name="esa-always", preempt=Preempt.ALWAYS, aging=Aging.NONE),
         replace(_ESA, name="esa-coin", preempt=Preempt.COIN),
         replace(_ESA, name="esa-no-preemption", preempt=Preempt.NEVER, aging=Aging.NONE),

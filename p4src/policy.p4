@@ -53,6 +53,7 @@ control Policy(in headers_t hdr, inout metadata_t meta, in standard_metadata_t s
                 meta.expired = 1;
                 set(Verdict.SWAP);
             } else if ((meta.policy.preempt == Preempt.HIGHER && hdr.esa.priority > meta.row.priority) ||
+                       (meta.policy.preempt == Preempt.NOT_LOWER && hdr.esa.priority >= meta.row.priority) ||
                        meta.policy.preempt == Preempt.ALWAYS ||
                        (meta.policy.preempt == Preempt.COIN && coin == 1)) {
                 set(Verdict.SWAP);

@@ -157,6 +157,7 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
         Preempt.HIGHER: packet.priority > row.priority,
         Preempt.ALWAYS: True,
         Preempt.COIN: swapped,
+        Preempt.NOT_LOWER: packet.priority >= row.priority,
     }[policy.preempt]
     if expired or preempts:
         return Rule("SWAP, expired" if expired else "SWAP", taken, partial)

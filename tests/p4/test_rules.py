@@ -115,8 +115,8 @@ def test_higher_priority_preempts_and_the_partial_leaves_in_its_packet():
     assert (rack.counted("preemptions", high), rack.counted("evicted", low), rack.held()) == (1, 1, 0)
 
 
-def test_equal_priority_goes_on_to_its_own_server():
-    first, second = job(1, "esa-no-aging"), job(2, "esa-no-aging")
+def test_equal_priority_goes_on_to_its_own_server_where_it_has_to_be_higher():
+    first, second = job(1, "esa-higher"), job(2, "esa-higher")
     rack = Rack([first, second])
     rack.send(gradient(first, 0, priority=3))
     (passed,) = rack.send(gradient(second, 0, value=8, priority=3))
@@ -126,8 +126,18 @@ def test_equal_priority_goes_on_to_its_own_server():
     assert rack.send(gradient(first, 1))[0].kind == Kind.RESULT
 
 
+def test_equal_priority_preempts():
+    first, second = job(1, "esa"), job(2, "esa")
+    rack = Rack([first, second])
+    rack.send(gradient(first, 0, priority=3))
+    (passed,) = rack.send(gradient(second, 0, value=8, priority=1))  # ages the row to 1
+    assert (passed.kind, passed.flags) == (Kind.GRADIENT, Flag.COLLISION)
+    (partial,) = rack.send(gradient(second, 1, value=8, priority=1))
+    assert (partial.kind, partial.port, partial.bitmap0) == (Kind.PARTIAL, first.server.switch_port, 1)
+
+
 def test_halving_empties_the_highest_priority_in_eight_failed_preemptions():
-    seated, other = job(1, "esa", workers=3), job(2, "esa")
+    seated, other = job(1, "esa-paper", workers=3), job(2, "esa-paper")
     rack = Rack([seated, other])
     rack.send(gradient(seated, 0, priority=255))
     for n in range(8):

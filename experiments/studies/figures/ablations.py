@@ -17,14 +17,16 @@ from matplotlib.figure import Figure as Canvas
 
 from esa.policy import POLICIES
 from experiments.studies.figures import draw
-from experiments.studies.figures.base import JOBS, ROWS, WINDOW, Effort, simulation
+from experiments.studies.figures.base import JOBS, ROWS, SUBMITTED_WITHIN_S, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
-from experiments.studies.figures.statistics import mean_interval, ratio_interval
+from experiments.studies.figures.statistics import Interval, mean_interval, ratio_interval
 
 _ALL = ("ratio", "service", "layer")
 _HASHED = "rows by hash over all the memory"
 _ONE_WINDOW = "no farther ahead than a window"
+_ALWAYS, _COIN, _NEVER = "always preempt", "a coin decides", "no preemption"
+UNCOMPARED = (_ALWAYS, _COIN, _NEVER)  # they do not compare priorities
 # What it is called, the policy, the priority's factors (a number: all have that one).
 VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
     "ESA": ("esa", _ALL),
@@ -39,9 +41,10 @@ VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
     "priority: service alone": ("esa", ("service",)),
     "priority: layer alone": ("esa", ("layer",)),
     "no aging": ("esa-no-aging", _ALL),
-    "always preempt": ("esa-always", _ALL),
-    "a coin decides": ("esa-coin", _ALL),
-    "no preemption": ("esa-no-preemption", _ALL),
+    "only a higher priority preempts": ("esa-higher", _ALL),
+    _ALWAYS: ("esa-always", _ALL),
+    _COIN: ("esa-coin", _ALL),
+    _NEVER: ("esa-no-preemption", _ALL),
     "release on acknowledgement": ("esa-ack", _ALL),
     "ATP": ("atp", _ALL),
 }
@@ -52,6 +55,12 @@ CONDITIONS: dict[str, Mapping[str, Any]] = {
     _AS_IS: {},
     _OVERLAP: {"rows": 128},
     "512 rows, all computation-heavy": {"heavy": 0, "light": 8},
+    "128 rows, eight alike, one after the other": {
+        "rows": 128,
+        "heavy": 8,
+        "light": 0,
+        "submitted_within_s": 2 * SUBMITTED_WITHIN_S,
+    },
     "1,024 rows, 1 % lost": {"rows": 1024, "faults": ({"link": "all", "loss": 0.01},)},
 }
 
@@ -93,16 +102,20 @@ def _jct(cells: Cells, variant: str, condition: str) -> npt.NDArray[np.float64]:
     return cells.values("jct_ms", variant=variant, condition=condition)
 
 
+def ratio(cells: Cells, variant: str, condition: str) -> Interval:
+    """A variant's mean JCT over ESA's."""
+    return ratio_interval(_jct(cells, variant, condition), _jct(cells, "ESA", condition))
+
+
 def _show(cells: Cells) -> Shown:
     rows: list[Row] = []
     lines = []
     for name in VARIANTS:
         line = [name]
         for condition in CONDITIONS:
-            own = _jct(cells, name, condition)
-            ratio = ratio_interval(own, _jct(cells, "ESA", condition))
-            rows.append({"variant": name, "condition": condition, "jct_ms": mean_interval(own), "per_esa": ratio})
-            line.append(f"{mean_text(mean_interval(own))} ms" if name == "ESA" else ratio_text(ratio))
+            own, per_esa = mean_interval(_jct(cells, name, condition)), ratio(cells, name, condition)
+            rows.append({"variant": name, "condition": condition, "jct_ms": own, "per_esa": per_esa})
+            line.append(f"{mean_text(own)} ms" if name == "ESA" else ratio_text(per_esa))
         lines.append(line)
     head = ["variant", *(f"{condition}: JCT / ESA's" for condition in CONDITIONS)]
     return Shown(head, lines, rows, partial(_draw, cells), _notes(cells), (8.5, 7.5))
@@ -121,8 +134,7 @@ def _notes(cells: Cells) -> list[str]:
 def _draw(cells: Cells, canvas: Canvas) -> None:
     axes = canvas.subplots()
     for k, condition in enumerate(CONDITIONS):
-        esa = _jct(cells, "ESA", condition)
-        ratios = [ratio_interval(_jct(cells, name, condition), esa) for name in _MECHANISMS]
+        ratios = [ratio(cells, name, condition) for name in _MECHANISMS]
         draw.bars_across(axes, k, len(CONDITIONS), ratios, condition)
     axes.set_yticks(range(len(_MECHANISMS)), _MECHANISMS)
     axes.invert_yaxis()

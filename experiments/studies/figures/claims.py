@@ -17,7 +17,7 @@ from rich.table import Table
 from esa.exits import interruptible
 from experiments.common.folders import give_to_caller, make_folder
 from experiments.common.part_progress import PartProgress
-from experiments.studies.figures import bound, claim, jct_loss, memory_load_map
+from experiments.studies.figures import ablations, bound, claim, jct_loss, memory_load_map
 from experiments.studies.figures.base import JOBS, POLICIES, ROWS, WINDOW, Effort
 from experiments.studies.figures.cells import Cells
 from experiments.studies.figures.figure import Figure, ratio_text
@@ -102,10 +102,24 @@ def _stands_loss(rows: int) -> Callable[[Cells], list[Found]]:
     return found
 
 
+def _comparing_priorities_pays(cells: Cells) -> list[Found]:
+    found = []
+    for other in ablations.UNCOMPARED:
+        ratios = {condition: ablations.ratio(cells, other, condition) for condition in ablations.CONDITIONS}
+        highest = max(ratios, key=lambda condition: ratios[condition].low)
+        lowest = min(ratios, key=lambda condition: ratios[condition].centre)
+        found += [
+            Found(f"{other} / comparing priorities, somewhere", highest, ratios[highest], 1.0, True),
+            Found(f"{other} / comparing priorities, everywhere, less a hundredth", lowest, ratios[lowest], 0.99, True),
+        ]
+    return found
+
+
 CLAIMS: Sequence[tuple[Figure, Callable[[Cells], list[Found]]]] = (
     (claim.FIGURE, _beats_atp),
     (memory_load_map.FIGURE, _is_first_on_the_map),
     (bound.FIGURE, _needs_no_more_memory),
+    (ablations.FIGURE, _comparing_priorities_pays),
     (jct_loss.FIGURE, _stands_loss(ROWS)),
     (jct_loss.AMPLE, _stands_loss(jct_loss.AMPLE_ROWS)),
 )
