@@ -26,10 +26,12 @@ _MODULES = (
     "timers",
     "rtt",
     "packets",
+    "slots",
     "worker_ring",
     "worker_loss",
     "worker",
     "server_ring",
+    "server_slots",
     "server_send",
     "server",
 )
