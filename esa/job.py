@@ -91,6 +91,9 @@ class Job(Frozen):
         default=None,
         description="fragments by which a worker is ahead of the oldest sum that it lacks, at most; null: its policy's",
     )
+    congestion: Literal["none", "aimd", "dctcp"] = Field(
+        default="none", description="what a mark of a long queue does to the window: half (aimd), in proportion (dctcp)"
+    )
     ttl_us: int = Field(
         ge=0, lt=2**48, default=2_000_000, description="after how long without news a row of its may be taken, in us"
     )

@@ -70,7 +70,7 @@ control EsaEgress(inout headers_t hdr, inout metadata_t meta, inout standard_met
 
     apply {
         replication.apply(hdr, standard);
-        congestion.apply(hdr, standard);
+        congestion.apply(hdr, meta, standard);
     }
 }
 

@@ -178,4 +178,6 @@ struct metadata_t {
     bitmap_t           flushed;      // who is in the sum that a RESEND takes along
     owner_t            owner;        // of the row, where the verdict needs it
     bit<1>             to_destination; // leaves by the destination's MAC address
+    bit<1>             congested;    // it met a queue above the threshold
+    bit<1>             marked;       // and its IPv4 header says so now
 }

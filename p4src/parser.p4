@@ -69,7 +69,7 @@ control VerifyIpv4Checksum(inout headers_t hdr, inout metadata_t meta) {
 
 control ComputeIpv4Checksum(inout headers_t hdr, inout metadata_t meta) {
     apply {
-        update_checksum(hdr.esa.isValid(), IPV4_CHECKSUM_INPUT, hdr.ipv4.checksum, HashAlgorithm.csum16);
+        update_checksum(hdr.esa.isValid() || meta.marked == 1, IPV4_CHECKSUM_INPUT, hdr.ipv4.checksum, HashAlgorithm.csum16);
     }
 }
 

@@ -15,16 +15,25 @@ from typing import Any
 
 from esa.job import Job, Run
 from esa.policy import policy
+from esa.protocol.congestion import initial_window, window_increase
 from esa.protocol.server_ring import ServerState, server_state
 from esa.protocol.timers import Timers
 from esa.protocol.worker_ring import WorkerState, worker_state
+from esa.wire import packet_bytes
 
 _TIMERS = Timers()
 
 
-def worker_of_job(job: Run, rank: int, timers: Timers = _TIMERS, *, first_seq: int = 0) -> WorkerState:
-    """Worker `rank` of a run, which has sent nothing. ValueError: the job has no such rank."""
-    return worker_state(**worker_settings(job, rank, timers), first_seq=first_seq)
+def worker_of_job(
+    job: Run, rank: int, timers: Timers = _TIMERS, *, first_seq: int = 0, frame_bytes: int | None = None
+) -> WorkerState:
+    """Worker `rank` of a run, which has sent nothing. ValueError: the job has no such rank.
+
+    frame_bytes: of a packet on the wire, where it is more than the job's lanes make it.
+    """
+    senders = job.fan_in if policy(job.policy).pool == "none" else 1
+    increase = window_increase(packet_bytes(job.lanes) if frame_bytes is None else frame_bytes, senders)
+    return worker_state(**worker_settings(job, rank, timers), window_increase=increase, first_seq=first_seq)
 
 
 def worker_change_span(state: WorkerState, span: int) -> None:
@@ -46,8 +55,17 @@ def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | Non
 def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, Any]:
     """What `worker_state` is called with. Ranks count over all racks."""
     rack, bit = job.place(rank)
-    rows = {"span": job.reach, "slots": _slots(job), "chain": job.chain}
-    return {**_both(job), **rows, "rank": bit, "rack": rack, "timers": timers}
+    return {
+        **_both(job),
+        "span": job.reach,
+        "slots": _slots(job),
+        "chain": job.chain,
+        "rank": bit,
+        "rack": rack,
+        "timers": timers,
+        "congestion": job.congestion,
+        "initial_window": initial_window(job.congestion, job.window, job.fan_in),
+    }
 
 
 def server_settings(job: Run, timers: Timers = _TIMERS) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.native import native
+from esa.protocol import congestion
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER
@@ -115,19 +116,9 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
         on_needed_retransmission(worker)
         worker["probe_size"] = min(2 * worker["probe_size"], worker["max_window"])
     worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
-    _update_cwnd(worker, counter, flags & p.ECN != 0, now_ns)
-
-
-@native
-def _update_cwnd(worker: Any, counter: Any, marked: bool, now_ns: int) -> None:
-    """Halve cwnd on a mark, once per round trip at most (RFC 3168, 6.1.2); else widen it, by one per window."""
-    if marked:
-        counter["ecn"] += 1
-        if now_ns - worker["cwnd_reduced_ns"] > worker["srtt_ns"]:
-            worker["cwnd"] = max(worker["cwnd"] / 2.0, 1.0)
-            worker["cwnd_reduced_ns"] = now_ns
-    else:
-        worker["cwnd"] = min(worker["cwnd"] + 1.0 / worker["cwnd"], float(worker["max_window"]))
+    marked = flags & p.ECN != 0
+    counter["ecn"] += marked
+    congestion.on_result(worker, seq, marked)
 
 
 @native
@@ -198,11 +189,19 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
         worker["in_flight"] += 1
         count += 1
+    more = worker["skipped_head"] < worker["skipped_tail"] or worker["snd_nxt"] < _send_end(worker)
+    worker["cwnd_limited"] = more and worker["in_flight"] >= int(worker["cwnd"])
     if count == len(out):
         return count, now_ns
     if worker["snd_una"] == worker["snd_nxt"]:
         return count, NEVER
     return count, int(min(worker["loss_timer_ns"], _failure_deadline_ns(worker)))
+
+
+@native
+def _send_end(worker: Any) -> int:
+    """Return the seq before which all may be sent for the first time, as far as span and feed go."""
+    return int(min(worker["snd_una"] + worker["span"], worker["write_seq"]))
 
 
 @native
@@ -216,8 +215,8 @@ def _take_next(state: WorkerState) -> int:
     if worker["skipped_head"] < worker["skipped_tail"]:
         worker["skipped_head"] += 1
         return int(state.skipped_queue[(worker["skipped_head"] - 1) & mask])
-    limit = min(worker["snd_una"] + worker["span"], worker["write_seq"])
-    while worker["snd_nxt"] < limit:
+    end = _send_end(worker)
+    while worker["snd_nxt"] < end:
         seq = worker["snd_nxt"]
         worker["snd_nxt"] += 1
         before = seq - worker["chain"]

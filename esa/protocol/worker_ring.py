@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.native import native
+from esa.protocol.congestion import RULES
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.slots import nth_row, slot_index
@@ -66,8 +67,16 @@ _WORKER = np.dtype(
         ("last_progress_ns", np.int64),  # when a result last came, or the first of a burst was sent
         ("straggler_notice_ns", np.int64),  # when the PS last said that it has this worker's part and waits for others
         # Congestion control
+        ("congestion", np.int64),  # which rule: `congestion.py`, which says what the others are for
         ("cwnd", np.float64),  # fragments in flight now, at most
-        ("cwnd_reduced_ns", np.int64),  # when it was last halved
+        ("cwnd_increase", np.float64),  # by how much it grows per window, once it is in the thick of it
+        ("cwnd_limited", np.int64),  # when it last sent: the window, and nothing else, held more back
+        ("ssthresh", np.float64),
+        ("cut_end", np.int64),  # fragments before it were sent before the last cut
+        ("alpha", np.float64),  # the part that is marked, smoothed (RFC 8257)
+        ("round_end", np.int64),  # results of fragments before it count for the round in hand
+        ("round_acked", np.int64),
+        ("round_marked", np.int64),
         # Queue of fragments that were skipped and may be sent now: counts of those taken out and put in
         ("skipped_head", np.int64),
         ("skipped_tail", np.int64),
@@ -148,6 +157,9 @@ def worker_state(
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
     timers: Timers = _TIMERS,
+    congestion: str = "none",
+    initial_window: int | None = None,
+    window_increase: float = 1.0,
     first_seq: int = 0,
 ) -> WorkerState:
     """Make a worker that has sent nothing. `rank` is its bit in bitmap0 (within its rack), `rack` that in bitmap1.
@@ -157,9 +169,13 @@ def worker_state(
     slots: rows are those of so many slots (`esa.protocol.slots`), the span; 0: by hash of the seq.
     chain: a fragment is sent only with the result of the one so many before in hand, a window at least; 0: in any case.
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
+    congestion: one of `congestion.RULES`; initial_window: where it begins, the window if left out; window_increase: by
+    how many fragments it grows per window without a mark.
     """
     if window < 1:
         raise ValueError(f"window: {window} fragments; at least 1")
+    if congestion not in RULES:
+        raise ValueError(f"congestion: '{congestion}'; allowed: {', '.join(RULES)}")
     span = window if span is None else span
     if span < window:
         raise ValueError(f"span: {span} fragments; at least the window's {window}")
@@ -185,9 +201,13 @@ def worker_state(
     for seq in range(first_seq - slots, first_seq):
         row = nth_row(worker, seq % slots)
         state.fragment[seq & (ring - 1)]["index"] = slot_index(row, row)
-    worker["max_window"] = worker["cwnd"] = window
+    worker["max_window"] = window
+    worker["congestion"] = RULES.index(congestion)
+    worker["cwnd"] = window if initial_window is None else initial_window
+    worker["cwnd_increase"] = window_increase
+    worker["ssthresh"], worker["alpha"] = np.inf, 1.0
     worker["span"], worker["max_span"] = span, max_span
-    for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end"):
+    for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end", "cut_end", "round_end"):
         worker[name] = first_seq
     worker["probe_size"] = 1
     worker["reo_wnd_mult"] = 1.0

@@ -25,6 +25,7 @@ def background_pairs(plan: Plan) -> list[Pair]:
             flow.source,
             flow.target,
             gap_ns=0 if flow.rate_bps is None else max(1, round(payload_bits * 1e9 / flow.rate_bps)),
+            proportional=flow.congestion == "dctcp",
         )
         for flow in plan.flows
     ]

@@ -26,6 +26,7 @@ from esa.sim.stopping import can_stop, go_on, one_loop, rounds_done, stop
 from esa.sim.transport.connections import BACKGROUND, open_connection
 from esa.sim.transport.endpoints import put_server, put_worker
 from esa.sim.transport.endpoints import worker as state_of_worker
+from esa.wire import packet_bytes
 
 
 def cluster_of(fabric: Fabric) -> Cluster:
@@ -262,8 +263,9 @@ class JobsOnHosts:
         """Workers and PS as at the beginning of a run; they go on counting."""
         job, (*workers, _) = self._control.run_of(number), self._endpoints(number)
         counted = np.copy(sim.workers.state.counter[workers])
+        frame_bytes = packet_bytes(self._plan.lanes or self._plan.wire_lanes)
         for rank, member in enumerate(job.workers):
-            worker = worker_of_job(job, rank, self._plan.timers)
+            worker = worker_of_job(job, rank, self._plan.timers, frame_bytes=frame_bytes)
             put_worker(sim.workers, workers[rank], worker, encapsulation(member, job.server, job.lanes))
         sim.workers.state.counter[workers] = counted
         if not self._servers_down[number]:

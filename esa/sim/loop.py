@@ -54,7 +54,6 @@ from esa.sim.transport.connections import (
     SUMS,
     Connections,
     is_of_flow,
-    mark,
     read_packet,
     write_packet,
 )
@@ -312,9 +311,6 @@ def _switch_forward(sim: SimState, switches: Switches, which: int, port: int, bu
         pool.length[copy], pool.wire_bytes[copy] = length, length + not_kept
         for b in range(length):
             pool.data[copy, b] = switches.out_data[k, b]
-        # The P4 program marks ESA's packets by itself; others are marked as a queue of a real switch would.
-        if scalars["ecn_threshold"] != NONE and waiting > scalars["ecn_threshold"] and is_of_flow(pool, copy):
-            mark(pool, copy)
         transmit(lines, pool, sim.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
         if scalars["ecn_threshold"] != NONE:
             at = switches.build.queue_depth + out

@@ -107,6 +107,7 @@ def job_outcome(plan: Plan, sim: SimState, jobs: JobsOnHosts, number: int) -> Jo
         fragments=int(counter["fragments"].sum()),
         resends=int(counter["resends"].sum()) + jobs.resent_by_flows(sim, number),
         via_ps=int(counter["via_ps"].sum()),
+        marked=int(counter["ecn"].sum()),
         failed=bool(record["failed"]),
     )
 

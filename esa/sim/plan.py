@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ from esa.fabric import Graph, Link
 from esa.job import MAX_SPAN, Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import MOST_AHEAD, POLICIES, policy
+from esa.protocol.congestion import RULES as CONGESTION_RULES
 from esa.protocol.timers import Timers
 from esa.sim.engine.lines import MIN_RATE_BPS
 from esa.sim.failure import Failure, FailureOutcome
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 TRANSPORTS = ("ina", *BY_MESSAGES)
+FLOW_CONGESTION = ("dctcp", "reno")
 MAX_FLOW_BYTES = 2**50
 
 
@@ -78,7 +81,7 @@ class Fabric:
 
     graph: any shape carries frames; a job runs in one rack, or in several of a leaf-spine, where its root is a spine.
     gpus: of each host; a worker or PS takes one, and shares the host's link and processor with those on the others.
-    ecn_packets: switches mark ESA packets that find more than that waiting. switch_ns: a packet's way through a switch.
+    ecn_packets: switches mark what finds more than that waiting. switch_ns: a packet's way through a switch.
     faults: of hosts' links, by host number.
     """
 
@@ -142,6 +145,7 @@ class SimulatedJob:
     pool:       the rows that it uses; None: those that the control plane gives it when it starts, as its policy asks
     span:       as in `esa.job.Job`; None: its policy's, of its pool; without a pool of its own one window, or, where
                 jobs are placed anew as others come and go, as far as the rows that it has just then
+    congestion: what marks do to its windows, as in `esa.job.Job`
     demand:     how much of its time it uses them, 0 to 1: what that goes by
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
                 and slowdown then say nothing
@@ -164,6 +168,7 @@ class SimulatedJob:
     hosts: tuple[int, ...] | None = None
     transport: str = "ina"
     span: int | None = None
+    congestion: Literal["none", "aimd", "dctcp"] = "none"
     demand: float = 1.0
     programs: tuple[Program, ...] | None = None
 
@@ -188,7 +193,8 @@ class Flow:
 
     bytes: that are to arrive; None: it never ends. rate_bps: it sends so many bits of payload per second, whatever
     becomes of them, as UDP would; None: as fast as the network lets it, as TCP does. stop_ns: it is cut off there,
-    whatever is under way. ValueError, one line.
+    whatever is under way. congestion: what marks do to its window: "dctcp", less in proportion (RFC 8257); "reno", half
+    of it (RFC 3168). ValueError, one line.
     """
 
     name: str
@@ -198,8 +204,10 @@ class Flow:
     rate_bps: float | None = None
     start_ns: int = 0
     stop_ns: int | None = None
+    congestion: str = "dctcp"
 
     def __post_init__(self) -> None:
+        _one_of(f"flow {self.name}: congestion", self.congestion, FLOW_CONGESTION)
         if self.source == self.target:
             raise ValueError(f"flow {self.name}: from host {self.source} to itself; allowed: two hosts")
         if self.bytes is not None and not 1 <= self.bytes <= MAX_FLOW_BYTES:
@@ -273,6 +281,7 @@ class Plan:
 def _check_job(job: SimulatedJob, gpus: int) -> None:
     _one_of("policy", job.policy, tuple(POLICIES))
     _one_of("transport", job.transport, TRANSPORTS)
+    _one_of("congestion", job.congestion, CONGESTION_RULES)
     for name, least in (("workers", 1), ("window", 1), ("submit_ns", 0), ("ttl_us", 0)):
         _at_least(name, getattr(job, name), least)
     if job.programs is None:
@@ -331,6 +340,7 @@ class JobOutcome:
     fragments: int
     resends: int  # of fragments, and of packets of its flows
     via_ps: int
+    marked: int  # fragments whose sum met a long queue
     failed: bool
 
 

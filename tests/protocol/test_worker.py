@@ -355,28 +355,6 @@ def test_the_round_trip_is_never_measured_on_what_was_sent_twice():
     assert w.me["srtt_ns"] == w.now_ns
 
 
-def test_marks_halve_the_window_once_per_round_trip_and_results_without_widen_it():
-    w = worker(window=8)
-    w.feed(16)
-    w.send()
-    w.now_ns = 20 * MS
-    w.result(0)  # measures 20 ms
-    w.now_ns = 21 * MS
-    w.result(1, 2, flags=Flag.ECN)
-    assert w.me["cwnd"] == 4
-    w.now_ns = 60 * MS
-    w.result(3, flags=Flag.ECN)
-    assert w.me["cwnd"] == 2
-    w.result(4)
-    assert w.me["cwnd"] == 2.5
-    assert w.counted("ecn") == 3
-    for seq in range(5, 8):
-        w.now_ns += 100 * MS
-        w.result(seq, flags=Flag.ECN)
-    assert w.me["cwnd"] == 1
-    assert len(w.send()) == 1
-
-
 def test_a_result_of_the_ps_is_counted_as_such():
     w = worker()
     w.feed(3)

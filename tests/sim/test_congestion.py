@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from esa.fabric import leaf_spine
-from esa.sim import Fabric, HostCosts, Link, Plan, simulate
-from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, bucket, job, ns, only_job, plan, rack
+from esa.job import Pool
+from esa.sim import Fabric, Flow, HostCosts, Link, Plan, Timers, simulate
+from esa.sim.transport.flow import FlowOptions
+from tests.sim.plans import DELAY_NS, LINK, PACKET_NS, WIRE_BYTES, bucket, job, ns, only_job, plan, rack
 from tests.sim.tap import final_state
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -18,12 +20,14 @@ HOP_NS = PACKET_NS + DELAY_NS
 BEFORE_TIMERS_NS = 14_000  # the queue is empty again; a first result came after 4 hops, so nothing is overtaken yet
 
 
-def incast(queue_packets: int, ecn_packets: int | None = None, costs: HostCosts | None = None, **given) -> Plan:
+def incast(
+    queue_packets: int, ecn_packets: int | None = None, costs: HostCosts | None = None, *, lanes: int = 64, **given
+) -> Plan:
     """Five workers send to one PS, whose link takes a fifth of it."""
     link = LINK._replace(queue_packets=queue_packets)
-    fabric = rack(8, link, ecn_packets=ecn_packets, costs=costs or HostCosts())
+    fabric = rack(given.get("workers", WORKERS) + 3, link, ecn_packets=ecn_packets, costs=costs or HostCosts())
     common = {"workers": WORKERS, "buckets": [bucket(BURST)], "window": 64, **given}
-    return plan(job(policy_name="ps", **common), fabric=fabric, lanes=64, sample_ns=PACKET_NS // 2)
+    return plan(job(policy_name="ps", **common), fabric=fabric, lanes=lanes, sample_ns=PACKET_NS // 2)
 
 
 def dropped_of_a_burst(room: int) -> int:
@@ -57,10 +61,11 @@ def test_what_was_dropped_is_sent_again() -> None:
     assert only_job(outcome).resends > 0
 
 
-def test_marks_make_windows_smaller_and_queues_shorter() -> None:
+@pytest.mark.parametrize("rule", ["aimd", "dctcp"])
+def test_marks_make_windows_smaller_and_queues_shorter(rule: str) -> None:
     busy = {"buckets": [bucket(600)]}
     plain, before = final_state(incast(1024, **busy))
-    marked, after = final_state(incast(1024, ecn_packets=10, **busy))
+    marked, after = final_state(incast(1024, ecn_packets=10, congestion=rule, **busy))
     assert (plain.dropped, marked.dropped) == (0, 0)
     assert not before.workers.state.counter["ecn"].any()
     assert (before.workers.state.worker["cwnd"] == 64).all()
@@ -138,3 +143,55 @@ def test_other_links_for_hosts_and_spines() -> None:
     fabric = Fabric(leaf_spine((2, 2), fast, slow))
     alone = plan(job(policy_name="ps", workers=1, buckets=[bucket(1)], hosts=(0, 2)), fabric=fabric)
     assert jct_ns(alone) == 2 * (2 * HOP_NS + 2 * (10 * PACKET_NS + 5_000))
+
+
+# What windows make of marks
+
+
+def test_an_incast_of_sixteen_loses_next_to_nothing_and_fills_the_link_if_windows_follow_marks() -> None:
+    """Base round trip: 43 packets of the PS's link. The queue has room for 128, and all windows together 1,024."""
+    busy = {"workers": 16, "buckets": [bucket(2000)]}
+    packets = 16 * 2000
+    lost = {}
+    for rule in ("none", "aimd", "dctcp"):
+        outcome = simulate(replace(incast(128, ecn_packets=32, lanes=0, congestion=rule, **busy), sample_ns=10**9))
+        assert outcome.incomplete is None
+        lost[rule] = outcome.dropped / packets
+        if rule != "none":
+            assert packets * PACKET_NS / ns(only_job(outcome).jct_s) > 0.9
+    assert lost["none"] > 0.2
+    assert lost["aimd"] < 0.001
+    assert lost["dctcp"] < 0.001
+
+
+FRAGMENTS = 20_000
+
+
+def jain(rates: list[float]) -> float:
+    return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
+
+
+@pytest.mark.parametrize(("rule", "flow"), [("aimd", "reno"), ("dctcp", "dctcp")])
+def test_two_jobs_and_a_flow_share_a_link_fairly(rule: str, flow: str) -> None:
+    """The switch's link to host 0, where a worker of each job and the flow's end are; packets of two lengths."""
+    link = Link(100e6, 20_000, queue_packets=1024)
+    fabric = rack(6, link, ecn_packets=256, gpus=2)
+    given = {"workers": 2, "buckets": [bucket(FRAGMENTS)], "window": 512, "congestion": rule}
+    jobs = [
+        replace(job(name, hosts=hosts, **given), pool=Pool(base=base, size=1024))
+        for name, hosts, base in (("a", (0, 1, 2), 0), ("b", (0, 3, 4), 1024))
+    ]
+    asked = plan(
+        *jobs,
+        fabric=fabric,
+        timers=Timers(rto_initial_ns=100_000_000, rto_floor_ns=100_000_000),
+        flows=(Flow("tcp", 5, 0, congestion=flow),),
+        flow=FlowOptions(mtu_bytes=1500),
+    )
+    outcome = simulate(asked)
+    assert outcome.incomplete is None
+    bits = [8 * FRAGMENTS * WIRE_BYTES] * 2 + [8 * outcome.flows[0].bytes * 1538 / 1448]
+    times_s = [*(one.jct_s for one in outcome.jobs), outcome.end_s]
+    rates = [one / seconds for one, seconds in zip(bits, times_s, strict=True)]
+    assert jain(rates) > 0.95, rates
+    assert sum(rates) > 0.9 * link.rate_bps

@@ -43,6 +43,7 @@ class Wire:
     options: FlowOptions = OPTIONS
     messages: int = 4
     gap_ns: int = 0
+    gain: float = 1 / 16
     room: int = 1000
     ecn_threshold: int | None = None
     loss: float = 0.0
@@ -54,7 +55,7 @@ class Wire:
 
     def __post_init__(self) -> None:
         self.flows = new_flows(1, self.options, self.messages)
-        self.flows.sender["gap_ns"] = self.gap_ns
+        self.flows.sender["gap_ns"], self.flows.sender["gain"] = self.gap_ns, self.gain
         self.random = random.Random(self.seed)
         self.out = np.zeros((8, WORDS), np.uint32)
         self.events: list[tuple[int, int, np.ndarray | None]] = []
@@ -206,6 +207,21 @@ def test_marks_keep_the_queue_short_and_nothing_is_lost() -> None:
     assert wire.sender["cwnd"] < 40
     assert wire.sender["alpha"] < 0.5
     assert wire.now_ns < 1.03 * 3000 * PACKET_NS
+
+
+def test_without_a_gain_a_mark_takes_half_the_window_once_per_window_of_data() -> None:
+    """As for a loss (RFC 3168): between two cuts, all that was under way at the first has been acknowledged."""
+    wire = Wire(ecn_threshold=20, room=200, gain=0.0).offer(3_000_000)
+    cuts: list[tuple[float, float, int]] = []
+    while wire.flows.sender["done"][0] == 0:
+        before, end = float(wire.sender["cwnd"]), int(wire.sender["cut_end"])
+        wire.run(1 + (wire.events[0][0] if wire.events else 0))
+        if int(wire.sender["cut_end"]) != end:
+            cuts.append((before, float(wire.sender["ssthresh"]), int(wire.sender["una"]) - end))
+    assert wire.sender["alpha"] == 1
+    assert len(cuts) > 5
+    assert all(after == before / 2 and acked > 0 for before, after, acked in cuts)
+    assert wire.now_ns < 1.1 * 3000 * PACKET_NS
 
 
 def test_a_constant_flow_sends_at_its_rate_whatever_is_lost() -> None:

@@ -129,6 +129,7 @@ class Control:
             pool=wanted[spec.name] if spec.name in wanted else self._pool(spec),
             window=spec.window,
             span=None if self._plan.spans_go_with_rows(spec) else spec.reach,
+            congestion=spec.congestion,
             ttl_us=spec.ttl_us,
             give_up_s=self._plan.give_up_s,
             wait_limit_s=self._plan.wait_limit_s,

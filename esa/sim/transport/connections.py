@@ -50,13 +50,17 @@ CONNECTION = np.dtype(
 
 
 class Pair(NamedTuple):
-    """A flow that is needed. messages: the most that are under way; gap_ns: of a constant flow."""
+    """A flow that is needed. messages: the most that are under way; gap_ns: of a constant flow.
+
+    proportional: marks are answered in proportion, as in `flow.py`; else each round with half the window.
+    """
 
     kind: int
     source: int
     target: int
     messages: int = 1
     gap_ns: int = 0
+    proportional: bool = True
 
 
 class Connections(NamedTuple):
@@ -76,6 +80,8 @@ def new_connections(pairs: Sequence[Pair], options: FlowOptions) -> Connections:
     for k, pair in enumerate(pairs):
         record[k]["kind"], record[k]["source"], record[k]["target"] = pair.kind, pair.source, pair.target
         flows.sender[k]["gap_ns"] = pair.gap_ns
+        if not pair.proportional:
+            flows.sender[k]["gain"] = 0.0  # alpha stays 1: half the window goes
     flows.sender["messages"] = [pair.messages for pair in pairs]
     return Connections(
         flows,
@@ -127,15 +133,6 @@ def read_packet(connections: Connections, pool: PacketPool, buffer: int) -> tupl
         octets[b] = pool.data[buffer, _WORDS_AT + b]
     connections.inbox[MARKED] = (pool.data[buffer, _TOS_AT] & _ECN) == _CE
     return int(connections.inbox[FLOW]), int(connections.inbox[KIND])
-
-
-@native
-def mark(pool: PacketPool, buffer: int) -> None:
-    """A queue is long: mark the packet in `buffer` if it can be (RFC 3168)."""
-    data = pool.data
-    if data[buffer, _TOS_AT] & _ECN == _ECT0:
-        data[buffer, _TOS_AT] |= _CE
-        _write_checksum(data, buffer)
 
 
 @native

@@ -43,6 +43,7 @@ IDLE, OUT, HERE, LOST = 0, 1, 2, 3  # a sent packet is under way, acknowledged b
 PROBE, RTO = 0, 1  # what the sender's timer is for
 MAX_RTO_NS = 60_000_000_000
 _INITIAL_WINDOW = 10.0  # RFC 6928
+_GAIN = 1 / 16  # RFC 8257, 4.2
 
 
 @dataclass(frozen=True)
@@ -112,11 +113,12 @@ SENDER = np.dtype(
         ("ssthresh", np.float64),
         ("recovery_end", np.int64),  # recovering until all before it are acknowledged
         ("fast", np.int64),  # without a time-out
+        ("gain", np.float64),  # of alpha
         ("alpha", np.float64),
         ("round_end", np.int64),  # marks are counted until all before it are acknowledged
         ("acked", np.int64),  # in this round
         ("marked", np.int64),
-        ("reduced", np.int64),  # the window, in this round
+        ("cut_end", np.int64),  # packets before it were sent before the window was last cut for marks
         ("marks", np.int64),  # ever
         # Counters.
         ("packets", np.int64),
@@ -158,6 +160,7 @@ def new_flows(count: int, options: FlowOptions, messages: int) -> Flows:
     sender["ack_delay_ns"] = options.ack_delay_ns
     sender["min_rtt_ns"] = sender["timer_ns"] = sender["reorder_ns"] = NEVER
     sender["cwnd"], sender["ssthresh"], sender["alpha"] = _INITIAL_WINDOW, np.inf, 1.0
+    sender["gain"] = _GAIN
     receiver["answer_ns"], receiver["newest"] = NEVER, NONE
     return Flows(
         sender,

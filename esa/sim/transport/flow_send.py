@@ -28,8 +28,6 @@ from esa.sim.transport.flow import (
     Flows,
 )
 
-_GAIN = 1 / 16  # RFC 8257, 4.2
-
 
 @native
 def flow_room(flows: Flows, f: int) -> int:
@@ -296,15 +294,18 @@ def _find_losses(flows: Flows, f: int, now_ns: int) -> None:
 
 @native
 def _count_marks(flows: Flows, f: int, newly: int, marked: int) -> None:
-    """RFC 8257, 3.3: the part of a round's packets that was marked, and once a round the window smaller by it."""
+    """RFC 8257, 3.3: the part of a round's packets that was marked; once a window of data the window smaller by it.
+
+    What was sent before the last cut met the queue of before (RFC 3168, 6.1.2).
+    """
     me = flows.sender[f]
     me["marks"] += marked
     me["acked"] += newly
     me["marked"] += marked
-    if marked > 0 and not me["reduced"] and me["una"] >= me["recovery_end"]:
+    if marked > 0 and me["una"] > me["cut_end"] and me["una"] >= me["recovery_end"]:
         me["cwnd"] = me["ssthresh"] = max(me["cwnd"] * (1 - me["alpha"] / 2), 2.0)
-        me["reduced"] = 1
+        me["cut_end"] = me["next"]
     if me["una"] >= me["round_end"] and me["acked"] > 0:
-        me["alpha"] += _GAIN * (min(me["marked"] / me["acked"], 1.0) - me["alpha"])
-        me["acked"] = me["marked"] = me["reduced"] = 0
+        me["alpha"] += me["gain"] * (min(me["marked"] / me["acked"], 1.0) - me["alpha"])
+        me["acked"] = me["marked"] = 0
         me["round_end"] = me["next"]
