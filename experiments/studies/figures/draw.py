@@ -88,7 +88,7 @@ def extent(intervals: Sequence[Interval]) -> tuple[float, float]:
     return min(one.centre for one in known), max(one.centre for one in known)
 
 
-BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2")  # where colours are no policies
+BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")  # where colours are no policies
 
 
 def bars_across(axes: Axes, which: int, of: int, ratios: Sequence[Interval], label: str) -> None:
