@@ -17,7 +17,7 @@ from experiments.live.run import run
 from experiments.specs.scenario import Scenario
 from tests.experiments.test_run import leftovers, one
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(480)  # a first run compiles
 
 SHORT = """
 name = "short"
