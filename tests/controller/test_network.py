@@ -151,7 +151,7 @@ def test_members_meet_and_the_switches_get_their_run(network: NetworkController,
         (lambda: job("beta"), "job: 1 is on the switches already as alpha"),
         (lambda: job("beta", 2, (0, 1, 2, 4, 3)), "server: job beta: under esa over several racks the PS needs a rack"),
         (
-            lambda: job("beta", 2, policy="switchml", pool=Pool(base=128, size=128)),
+            lambda: job("beta", 2, policy="switchml", pool=Pool(base=128, size=128), window=8),
             "pool: job beta: slice rows 128..255 overlap placed rows 0..255 of job alpha",
         ),
         (
