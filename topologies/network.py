@@ -83,6 +83,8 @@ class Network:
     queue_bytes:    that may wait at each end of a shaped cable
     faults:         by switch, in the order of `graph.switches`: the embedded switch's file of faults of its ports
                     (`esa-switch --faults`)
+    switch_queue_packets: that may wait at each port of embedded switches, which then have the cables' rates, so that
+                    programs see what waits; Mininet shapes the hosts' ends alone, whose TCP asks for marks (RFC 3168)
     log_dir:        the switches' logs; without it, in a temporary folder that goes with the network
     """
 
@@ -98,6 +100,7 @@ class Network:
         log_dir: Path | None = None,
         pcap_dir: Path | None = None,
         faults: Mapping[int, Path] | None = None,
+        switch_queue_packets: int | None = None,
     ) -> None:
         self.graph = graph
         _check(graph)
@@ -108,6 +111,7 @@ class Network:
         self._log_dir = log_dir
         self._pcap_dir = pcap_dir
         self._faults = faults or {}
+        self._switch_queue_packets = switch_queue_packets
         self._processes: list[subprocess.Popen[Any]] = []
         self._cleanup = contextlib.ExitStack()
         self.hosts: list[Node] = []
@@ -150,7 +154,8 @@ class Network:
         )
         self._cleanup.callback(_stop, net)
         for number, node in enumerate(graph.switches):
-            self.switches.append(net.addSwitch(self._switch_name(node), faults=self._faults.get(number)))
+            queues = self._port_queues(node)
+            self.switches.append(net.addSwitch(self._switch_name(node), faults=self._faults.get(number), **queues))
         prefix = 24 if len(graph.nodes) <= _OF_24 else 16
         names = dict(self._interface_names())
         macs = {end: f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}" for number, end in enumerate(names)}
@@ -171,7 +176,7 @@ class Network:
                 intfName2=names.get(lower, self.interface),
                 addr1=macs[upper],
                 addr2=mac,
-                **_shape(link, self._queue_bytes),
+                **{end: _shape(link, self._queue_bytes) for end in self._shaped_ends(lower)},
             )
         net.build()
         for end, name in names.items():
@@ -181,6 +186,8 @@ class Network:
             switch.cmd(f"ip link set dev {name} arp off")
         for node in self.hosts:
             _settle_interface(node, self.interface)
+            if self._switch_queue_packets is not None:
+                node.cmd("sysctl -qe -w net.ipv4.tcp_ecn=1")
             for switch in graph.switches:
                 node.setARP(str(graph.nodes[switch].ip), graph.nodes[switch].mac)
         if self._static_arp:
@@ -189,6 +196,20 @@ class Network:
             switch.begin()
         for switch in self.switches:
             switch.await_listening()
+
+    def _port_queues(self, switch: int) -> dict[str, Any]:
+        """A switch's ports with the cables' rates, if it is to have queues."""
+        if self._switch_queue_packets is None:
+            return {}
+        ends = [(end, link) for lower, upper, link in self.graph.cables for end in (lower, upper)]
+        rates = {end.port: link.rate_bps for end, link in ends if end.node == switch and not math.isinf(link.rate_bps)}
+        return {"rates_bps": rates, "queue_packets": self._switch_queue_packets}
+
+    def _shaped_ends(self, lower: End) -> tuple[str, ...]:
+        """What Mininet calls the ends of a cable that it shapes: the upper switch's, then the lower one's."""
+        if self._switch_queue_packets is None:
+            return "params1", "params2"
+        return ("params2",) if lower.node < self.graph.hosts else ()
 
     def _switch_name(self, node: int) -> str:
         """What a switch is called, and its log."""

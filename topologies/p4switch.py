@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,11 @@ BMV2_CLI = "simple_switch_CLI"
 QUEUE_DEPTH = 1024  # packets per port; BMv2's own 64 loses a window's burst
 
 
+def port_counters_path(log_dir: Path, name: str) -> Path:
+    """Where a switch whose ports have rates leaves their counters when it ends."""
+    return log_dir / f"{name}.ports.json"
+
+
 class P4SwitchError(EsaError, RuntimeError):
     """The switch did not start or ended; the text says why and ends with its log."""
 
@@ -36,6 +42,7 @@ class P4Switch(Switch):
     kind:    "embedded" (esa.switch) or "bmv2" (simple_switch_grpc on the PATH)
     log_dir: where NAME.log goes; pcap_dir: where a capture per port and direction goes, None for none
     faults:  the embedded switch's file of what its ports' links do to frames on purpose
+    rates_bps, queue_packets: of the embedded switch's ports, by number: those in `rates_bps` have a queue of their own
     """
 
     _devices = 0
@@ -48,6 +55,8 @@ class P4Switch(Switch):
         log_dir: Path,
         pcap_dir: Path | None = None,
         faults: Path | None = None,
+        rates_bps: Mapping[int, float] | None = None,
+        queue_packets: int = QUEUE_DEPTH,
         device_id: int | None = None,
         cpu_port: int | None = None,
         **params: Any,
@@ -58,6 +67,8 @@ class P4Switch(Switch):
             raise P4SwitchError(f"switch 'bmv2' needs {BMV2} on the PATH; 'embedded' needs nothing")
         if faults is not None and kind != "embedded":
             raise BadInput(f"faults: '{kind}' has none of its own; allowed: switch 'embedded'")
+        if rates_bps and kind != "embedded":
+            raise BadInput(f"rates_bps: ports of '{kind}' have rates in packets; allowed: switch 'embedded'")
         type(self)._devices += 1
         self.kind = kind
         self.device_id = type(self)._devices if device_id is None else device_id
@@ -65,6 +76,9 @@ class P4Switch(Switch):
         self.log_path = log_dir / f"{name}.log"
         self.pcap_dir = pcap_dir
         self.faults = faults
+        self.rates_bps = dict(rates_bps or {})
+        self.queue_packets = queue_packets
+        self.port_counters = port_counters_path(log_dir, name)
         self.grpc_address = f"127.0.0.1:{free_tcp_port()}"
         self.thrift_port = free_tcp_port()
         self.process: subprocess.Popen[bytes] | None = None
@@ -86,6 +100,10 @@ class P4Switch(Switch):
             command += [f"--pcap={self.pcap_dir}"]
         if self.faults is not None:
             command += ["--faults", str(self.faults)]
+        if self.rates_bps:
+            command += ["--queue-depth", str(self.queue_packets), "--port-counters", str(self.port_counters)]
+            for port, rate_bps in sorted(self.rates_bps.items()):
+                command += ["--queue-rate", f"{port}@{rate_bps:.0f}bps"]
         command += ["--", "--grpc-server-addr", self.grpc_address]
         if self.cpu_port is not None:
             command += ["--cpu-port", str(self.cpu_port)]

@@ -58,6 +58,7 @@ class SingleRack(Network):
         log_dir: Path | None = None,
         pcap_dir: Path | None = None,
         faults: Path | None = None,
+        switch_queue_packets: int | None = None,
     ) -> None:
         if isinstance(hosts, Graph) and bandwidth_mbps is not None:
             raise BadInput("bandwidth_mbps: a graph has rates of its own")
@@ -72,6 +73,7 @@ class SingleRack(Network):
             log_dir=log_dir,
             pcap_dir=pcap_dir,
             faults=None if faults is None else {0: faults},
+            switch_queue_packets=switch_queue_packets,
         )
 
     @property

@@ -50,6 +50,7 @@ class JobSummary(_Strict):
     final_loss, accuracy: of the final weights, on the held-out samples
     fragments:  sent for the first time, over all workers; resends: sent again
     via_ps:     of the fragments, those whose sum came from the PS, not straight from the switch
+    marked:     of the fragments, those whose sum met a long queue; there only if something marks (network.ecn_packets)
     """
 
     name: str
@@ -67,6 +68,7 @@ class JobSummary(_Strict):
     fragments: int = 0
     resends: int = 0
     via_ps: int = 0
+    marked: int | None = None
 
 
 class FlowSummary(_Strict):
@@ -144,7 +146,7 @@ class Summary(_Strict):
 
     A run in virtual time has the switch "virtual", seconds of its own clock, and what only virtual time can tell:
     `alone_runs`: simulations that the JCTs alone took; `useful_mean`: part of the shared rows that waits for workers
-    still; `dropped`: packets lost to full queues;
+    still; `dropped`: packets lost to full queues (live, where the switch's ports have queues);
     `packet_hops`: packets that reached the end of a link; `checked`: fragments' sums compared with the plain sum.
     """
 
@@ -190,6 +192,9 @@ class Summary(_Strict):
     def as_dict(self) -> dict[str, Any]:
         """What is written to disk: without the keys that are there only if they say something."""
         data = self.model_dump()
+        data["jobs"] = [
+            {key: value for key, value in job.items() if (key, value) != ("marked", None)} for job in data["jobs"]
+        ]
         return {key: value for key, value in data.items() if key not in _ONLY_IF_KNOWN or value is not None}
 
     def save(self, folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from esa.job import MAX_FAN_IN
 from esa.program import program
 from experiments.live.places import places
@@ -14,6 +16,7 @@ from experiments.specs.scenario import Scenario
 MAX_HOSTS = 253  # of a network; `topologies.network`, which root alone can use, has the same
 MAX_BPS = 1e9  # of a link that Mininet shapes
 LIVE_TRANSPORTS = (INA, GLOO)
+_KERNEL_HAS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
 _WHOLE_MODELS = ("scale", "time_scale", "order", "priority")  # what a live run has one of
 
 
@@ -43,6 +46,10 @@ def check_live(scenario: Scenario) -> None:
     for i, flow in enumerate(scenario.flows):
         if flow.rate is not None and flow.rate > MAX_BPS:
             raise ValueError(f"flows[{i}].rate: {rate_text(flow.rate)}; allowed: at most {rate_text(MAX_BPS)} live")
+        if flow.congestion is not None and flow.congestion not in (known := _KERNEL_HAS.read_text().split()):
+            raise ValueError(
+                f"flows[{i}].congestion: '{flow.congestion}'; allowed: what this kernel has, {', '.join(known)}"
+            )
     check_order(scenario.timers)
     scenario.check_memory(program(scenario.lanes).aggregators, scenario.lanes)
 
@@ -59,8 +66,13 @@ def _check_network(scenario: Scenario) -> None:
     for name in ("delays_us", "delay_spread_us"):
         if getattr(network, name):
             raise ValueError(f"network.{name}: live, all cables are alike; allowed: network.delay_us, or virtual time")
-    if network.ecn_packets is not None:
-        raise ValueError("network.ecn_packets: Mininet's links mark nothing; allowed: in virtual time")
+    if network.ecn_packets is not None and scenario.live.switch != "embedded":
+        raise ValueError(
+            f"network.ecn_packets: ports of '{scenario.live.switch}' have a rate in packets, whatever their length, "
+            "and so no link's queue; allowed: switch 'embedded', or virtual time"
+        )
+    if network.ecn_packets is not None and network.leaf_spine:
+        raise ValueError("network.ecn_packets: live, one switch marks; allowed: network.hosts, or virtual time")
     spine_delay_us = network.delay_us if network.spine_delay_us is None else network.spine_delay_us
     if network.leaf_spine and spine_delay_us and scenario.live.switch != "embedded":
         raise ValueError(

@@ -58,10 +58,16 @@ def control_plane(
     meeting: str,
     failed: Callable[[], Collection[str]],
     say: Callable[[str], None],
+    ecn_packets: int | None = None,
 ) -> ControlPlane:
-    """A run's. meeting: where jobs' members meet; failed: jobs that are not to be put back."""
-    kind = _OneSwitch if len(net.switches) == 1 else _Switches
-    return kind(net, lanes, jobs, meeting, failed, say)
+    """A run's. meeting: where jobs' members meet; failed: jobs that are not to be put back.
+
+    ecn_packets: above which one switch marks; several do not.
+    """
+    if len(net.switches) == 1:
+        return _OneSwitch(net, lanes, jobs, meeting, failed, say, ecn_packets)
+    assert ecn_packets is None, "several switches do not mark (`check_live`)"
+    return _Switches(net, lanes, jobs, meeting, failed, say)
 
 
 class _OneSwitch:
@@ -73,9 +79,10 @@ class _OneSwitch:
         meeting: str,
         failed: Callable[[], Collection[str]],
         say: Callable[[str], None],
+        ecn_packets: int | None,
     ) -> None:
         self._net, self._lanes, self._jobs, self._meeting = net, lanes, jobs, meeting
-        self._failed, self._say = failed, say
+        self._failed, self._say, self._ecn_packets = failed, say, ecn_packets
         self._stack = contextlib.ExitStack()
         self._controller: Controller
         self._supervisor: Supervisor
@@ -95,6 +102,8 @@ class _OneSwitch:
         deepen_queues(node, self._say)
         hosts = {net.mac(host): net.port(host) for host in range(len(net.hosts))}
         self._controller.add_hosts(hosts)
+        if self._ecn_packets is not None:
+            self._controller.mark_congestion_above(self._ecn_packets)
         self._indices = {job.name: self._controller.add_job(job).index for job in self._jobs}
 
         def wanted() -> Wanted:

@@ -80,17 +80,23 @@ def injected(scenario: Scenario, ends: Iterable[dict[str, Any]], folder: Path) -
     if not scenario.faults:
         return None
     hosts, of_job = scenario.host_names(), places(scenario)
-    counted: Injected = {hosts[of_job[end["job"]][end["rank"]]]: end.get("faults", {}) for end in ends}
+    counted: Injected = {}
+
+    def count(host: str, by_direction: dict[str, dict[str, int]]) -> None:
+        for direction, counters in by_direction.items():
+            ours = counted.setdefault(host, {}).setdefault(direction, {})
+            for kind, number in counters.items():
+                ours[kind] = ours.get(kind, 0) + number
+
+    for end in ends:
+        count(hosts[of_job[end["job"]][end["rank"]]], end.get("faults", {}))
     for job in filter(scenario.has_server, scenario.job_specs):
-        counted[hosts[of_job[job.name][-1]]] = _read(folder / f"{job.name}.ps.json").get("faults", {})
+        count(hosts[of_job[job.name][-1]], _read(folder / f"{job.name}.ps.json").get("faults", {}))
     graph = network_graph(scenario)
     for switch, links in links_of_ports(scenario, graph).items():
         at_switch = _read(folder / _report(graph, switch))
         for port, link in links.items():
-            for direction, counters in at_switch.get(str(port), {}).items():
-                ours = counted.setdefault(link, {}).setdefault(direction, {})
-                for kind, count in counters.items():
-                    ours[kind] = ours.get(kind, 0) + count
+            count(link, at_switch.get(str(port), {}))
     between = (link for links in links_of_ports(scenario, graph).values() for link in links.values())
     return {link: counted[link] for link in dict.fromkeys([*hosts, *between]) if counted.get(link)}
 

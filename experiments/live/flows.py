@@ -66,6 +66,8 @@ class Traffic:
             out = ["--to", str(net.ip(number[flow.target]))]
             if flow.rate is not None:
                 out += ["--rate-bps", repr(flow.rate)]
+            if flow.congestion is not None:
+                out += ["--congestion", flow.congestion]
             if flow.size_bytes is not None:
                 out += ["--size-bytes", str(flow.size_bytes)]
             self._ends[flow.name] = (

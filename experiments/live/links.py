@@ -1,8 +1,10 @@
-"""The cables of a live run: the network as a graph, rates and queues as Mininet's shaper takes them."""
+"""The cables of a live run: the network as a graph, rates and queues of Mininet's shaper or of the switch's ports."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from esa.fabric import Graph, Link, leaf_spine
 from esa.wire import packet_bytes
@@ -10,6 +12,7 @@ from experiments.live.places import places
 from experiments.specs.network import spine_cable_name
 from experiments.specs.scenario import Scenario
 from topologies.network import QUEUE_BYTES
+from topologies.p4switch import port_counters_path
 from topologies.single_rack import rack_graph
 
 
@@ -59,6 +62,22 @@ def sending_s(scenario: Scenario, name: str, fragments: Sequence[int]) -> float:
     hosts = places(scenario)[name][: len(fragments)]
     bits = 8 * packet_bytes(scenario.lanes)
     return max(bits * sent / (1e6 * rates[host]) for host, sent in zip(hosts, fragments, strict=True))
+
+
+def switch_queue_packets(scenario: Scenario) -> int | None:
+    """That may wait at each port of the switch, which then has the links' rates; None: Mininet's links have them."""
+    network = scenario.network
+    if network.ecn_packets is None:
+        return None
+    return network.queue_packets or QUEUE_BYTES // packet_bytes(scenario.lanes)
+
+
+def dropped(scenario: Scenario, logs: Path) -> int | None:
+    """Packets that found the queue of a port full; None: the switch has none, or ended too early to tell."""
+    path = port_counters_path(logs, "s1")
+    if scenario.network.ecn_packets is None or not path.exists():
+        return None
+    return sum(int(port["queue_dropped"]) for port in json.loads(path.read_text()).values())
 
 
 def queue_bytes(scenario: Scenario) -> int:

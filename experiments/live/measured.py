@@ -81,6 +81,8 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         )
         for count in ("fragments", "resends", "via_ps"):
             setattr(job, count, sum(end["network"].get(count, 0) for end in ends))
+        if scenario.network.ecn_packets is not None:
+            job.marked = sum(end["network"].get("ecn", 0) for end in ends)
         if ends and len(ends) == len(workers):
             job.jct_s = max(end["end"] for end in ends) - measured.go[spec.name]
             job.wait_s = 0.0  # every job has its hosts before the run

@@ -1,4 +1,4 @@
-"""Which hosts the jobs of a live run have: all at once, from the start, none of them shared."""
+"""Which hosts the jobs of a live run have: all at once, from the start."""
 
 from __future__ import annotations
 
@@ -17,30 +17,38 @@ from experiments.specs.scenario import Scenario
 def places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
     """By job, its workers' hosts by rank, then its PS's if it has one.
 
-    Jobs that name none take the lowest that are free, in order, or those that are called after their members; over
-    several racks they go where virtual time would put them.
+    Jobs that name none take the lowest that nobody names, in order, or those that are called after their members; over
+    several racks they go where virtual time would put them. A host may be named by several jobs, whose members share
+    its link; two PSs may not, for both would listen on ESA's port.
 
-    ValueError, its first word the key, where there are too few, one is named twice, or the program could not add there.
+    ValueError, its first word the key, where there are too few, a PS's is named by another for its own, or the program
+    could not add there.
     """
     hosts = len(scenario.host_names())
     named: set[int] = set()
+    of_servers: set[int] = set()
     members = {job.name: job.workers + scenario.has_server(job) for job in scenario.job_specs}
     for i, job in enumerate(scenario.job_specs):
         wrong = [host for host in job.hosts or () if host >= hosts]
         if wrong:
             raise ValueError(f"jobs[{i}].hosts: {wrong[0]}; allowed: 0 to {hosts - 1}")
         mine = (job.hosts or ())[: members[job.name]]
-        shared = named.intersection(mine)
-        if shared:
-            raise ValueError(f"jobs[{i}].hosts: {min(shared)} is another job's; allowed: live, hosts of its own")
+        if mine and scenario.has_server(job):
+            if mine[-1] in of_servers:
+                raise ValueError(f"jobs[{i}].hosts: {mine[-1]} has another job's PS; allowed: live, one of its own")
+            of_servers.add(mine[-1])
         named.update(mine)
-    needed = sum(members.values())
-    if needed > hosts:
+    left = [host for host in range(hosts) if host not in named]
+    needed = sum(members[job.name] for job in scenario.job_specs if job.hosts is None)
+    if needed > len(left):
         what = "racks" if scenario.network.leaf_spine else "hosts"
-        raise ValueError(f"network.{what}: {hosts} hosts for {needed} workers and PSs; allowed: live, a host for each")
+        raise ValueError(
+            f"network.{what}: {hosts} hosts for {len(named) + needed} workers and PSs; allowed: live, a host for each, "
+            "or jobs that name those that they share"
+        )
     if scenario.network.leaf_spine:
         return _over_racks(scenario, named)
-    free = iter([host for host in range(hosts) if host not in named])
+    free = iter(left)
     found = {}
     for job in scenario.job_specs:
         count = job.workers + 1 if scenario.own_hosts else members[job.name]

@@ -17,9 +17,9 @@ from experiments.specs.jobs import JobSpec
 from experiments.specs.scenario import Scenario
 from topologies.network import Network
 
-WORKER_PORT = ESA_PORT + 1
+FIRST_WORKER_PORT = ESA_PORT + 1  # of the first job; workers of several may share a host
 DIGITS = "digits.npz"
-RENDEZVOUS_PORT = 29500  # torch's own default; every job's rank 0 has a network namespace of its own
+FIRST_RENDEZVOUS_PORT = 29500  # torch's own default, likewise
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,14 @@ def _place(
             job=i + 1,
             policy=scenario.policy_of(spec),
             lanes=scenario.lanes,
-            workers=tuple(_member(net, host, WORKER_PORT) for host in workers),
+            workers=tuple(_member(net, host, FIRST_WORKER_PORT + i) for host in workers),
             racks=there.racks,
             server=_member(net, hosts[-1], ESA_PORT),
             switch_ip=there.switch_ip,
             pool=scenario.pools[spec.name],
             window=scenario.window(spec),
             span=scenario.span(spec),
+            congestion=scenario.congestion(spec),
             quantisation=spec.quantisation,
             fraction_bits=spec.fraction_bits,
             ttl_us=spec.ttl_us,
@@ -95,7 +96,7 @@ def _place(
         bucket_cap_mb=spec.bucket_cap_mb,
         seed=scenario.seed,
         data=folder / DIGITS,
-        rendezvous=f"{net.ip(workers[0])}:{RENDEZVOUS_PORT}",
+        rendezvous=f"{net.ip(workers[0])}:{FIRST_RENDEZVOUS_PORT + i}",
         controller=controller,
         aggregation=aggregation,
         faults=tuple(host_faults(scenario, names[host]) for host in workers),

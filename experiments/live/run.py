@@ -32,7 +32,7 @@ from experiments.live.errors import RunError
 from experiments.live.failures import Failures
 from experiments.live.faults import injected, write_port_faults
 from experiments.live.flows import Traffic
-from experiments.live.links import network_graph, queue_bytes
+from experiments.live.links import dropped, network_graph, queue_bytes, switch_queue_packets
 from experiments.live.measured import Measured, Records, Worker, summarise
 from experiments.live.plan import DIGITS, JobPlan, plan
 from experiments.live.processes import Servers, close_pipes, listen, start_workers, tell
@@ -72,6 +72,7 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
         summary = summarise(scenario, measured, problem)
         ends = [worker.end for worker in measured.workers if worker.end is not None]
         summary.faults = injected(scenario, ends, folder / "jobs")
+        summary.dropped = dropped(scenario, folder / "logs")
         summary.save(folder)
         give_to_caller(folder)
     return summary, folder
@@ -147,7 +148,8 @@ class _Run:
         }
         faults = write_port_faults(self.scenario, graph, self.folder / "jobs")
         if switches == 1:
-            return SingleRack(graph, **options, faults=faults.get(0))
+            marking = switch_queue_packets(self.scenario)
+            return SingleRack(graph, **options, faults=faults.get(0), switch_queue_packets=marking)
         return Network(graph, **options, faults=faults)
 
     def _start_control_plane(self, stack: contextlib.ExitStack, jobs: list[JobPlan], meeting: str) -> None:
@@ -160,6 +162,7 @@ class _Run:
             meeting,
             lambda: list(self.measured.failures),
             self._say_of_switches,
+            self.scenario.network.ecn_packets,
         )
         stack.enter_context(self.control)
         self.counters = self.control.counters(self.measured)

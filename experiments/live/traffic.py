@@ -124,8 +124,11 @@ def receive_stream(port: int, orders: Orders) -> dict[str, Any]:
     return {"bytes": octets}
 
 
-def send_stream(target: tuple[str, int], size: float, orders: Orders) -> dict[str, Any]:
-    """Send so many bytes as fast as can be; the end is when the other side has them all."""
+def send_stream(target: tuple[str, int], size: float, congestion: str | None, orders: Orders) -> dict[str, Any]:
+    """Send so many bytes as fast as can be; the end is when the other side has them all.
+
+    congestion: control, as the kernel calls it; None: its own.
+    """
     left, zeros = size, memoryview(bytes(CHUNK_BYTES))
     say("ready")
     orders.until_start()
@@ -133,6 +136,8 @@ def send_stream(target: tuple[str, int], size: float, orders: Orders) -> dict[st
         return {"resends": 0}
     with socket.create_connection(target, timeout=CONNECT_S) as connection:
         connection.setblocking(False)
+        if congestion is not None:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, congestion.encode())
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, NOT_SENT_BYTES)
         try:
             while left > 0 and not orders.cut_off:
@@ -205,6 +210,7 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--to", help="the receiver's address")
     parser.add_argument("--rate-bps", type=float, help="of a constant flow's payload")
+    parser.add_argument("--congestion", help="of a TCP flow, as the kernel calls it")
     parser.add_argument("--size-bytes", type=int, help="without: until it is cut off")
     options = parser.parse_args()
     orders = Orders()
@@ -214,7 +220,7 @@ def main() -> int:
         if options.side == "receive":
             found = (receive_stream if options.kind == TCP else receive_datagrams)(options.port, orders)
         elif options.kind == TCP:
-            found = send_stream(target, size, orders)
+            found = send_stream(target, size, options.congestion, orders)
         else:
             found = send_datagrams(target, options.rate_bps, size, orders)
     except OSError as error:

@@ -39,6 +39,12 @@ class FlowSpec(Finite):
         gt=0,
         le=MAX_TIME_S,
     )
+    congestion: Literal["reno", "dctcp"] | None = key(
+        "of `tcp`, what marks do to its window: reno, half of it goes (RFC 3168); dctcp, the more the more are marked "
+        "(RFC 8257); live, if the kernel has it",
+        None,
+        absent="dctcp in virtual time, the kernel's own live",
+    )
 
     @model_validator(mode="after")
     def _of_its_kind(self) -> FlowSpec:
@@ -46,6 +52,8 @@ class FlowSpec(Finite):
             raise ValueError(f"to: '{self.target}' is where it comes from; allowed: another host")
         if self.kind == TCP and self.rate is not None:
             raise ValueError(f"rate: '{TCP}' is as fast as it can be; allowed: with kind = \"{CONSTANT}\"")
+        if self.kind == CONSTANT and self.congestion is not None:
+            raise ValueError(f"congestion: '{CONSTANT}' has none; allowed: with kind = \"{TCP}\"")
         if self.kind == CONSTANT and self.rate is None:
             raise ValueError(f"rate: '{CONSTANT}' needs one; allowed: a text with its unit, as \"5 Mb/s\"")
         if self.rate is not None and self.rate < MIN_BPS:

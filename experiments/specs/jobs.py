@@ -66,6 +66,12 @@ class JobSettings(Finite):
         ge=1,
         le=16384,
     )
+    congestion: Literal["none", "aimd", "dctcp"] | None = key(
+        "what marks do to a worker's window (docs/protocol.md): aimd, half of it goes; dctcp, the more the more are "
+        "marked; none, nothing",
+        None,
+        absent="aimd with network.ecn_packets, else none",
+    )
     bucket_cap_mb: float | None = key(
         "gradients that are summed at once, DDP's `bucket_cap_mb`",
         None,

@@ -79,9 +79,9 @@ class Network(Finite):
         le=1_000_000,
     )
     ecn_packets: int | None = key(
-        "switches mark packets that find more than that waiting; Mininet's links mark none",
+        "switches mark packets that leave more than that waiting; live, the embedded switch's ports then have the "
+        "links' rates and queues of their own, in place of Mininet's",
         None,
-        backend="virtual",
         unit="packets",
         absent="never",
         ge=1,

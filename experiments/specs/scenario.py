@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
@@ -120,6 +120,8 @@ class Scenario(Finite):
                 raise ValueError(
                     f"jobs[{i}].hosts: every worker and PS has its own; allowed: with network.hosts or racks"
                 )
+            if job.congestion not in (None, "none") and self.network.ecn_packets is None:
+                raise ValueError(f"jobs[{i}].congestion: nothing is marked; allowed: with network.ecn_packets")
             names.add(job.name)
         self._check_links()
         self._check_flows()
@@ -269,6 +271,10 @@ class Scenario(Finite):
         if job.name in self._placed_windows:
             return self._placed_windows[job.name]
         return fitting_window(job.window, self.pool_kind(job), self.pools[job.name])
+
+    def congestion(self, job: JobSpec) -> Literal["none", "aimd", "dctcp"]:
+        """What marks do to the windows of the job's workers, as in `esa.job.Job`."""
+        return job.congestion or ("none" if self.network.ecn_packets is None else "aimd")
 
     def host_names(self) -> list[str]:
         """Every host, by number."""

@@ -1,4 +1,4 @@
-"""What measures and draws, as commands: `esa figures|reality|recovery|soak|again|bench|accuracy`."""
+"""What measures and draws, as commands: `esa figures|claims|reality|congestion|recovery|soak|again|bench|accuracy`."""
 
 from __future__ import annotations
 
@@ -62,6 +62,19 @@ def reality_command(
     from experiments.studies.reality import reality
 
     reality(scenarios or (), policy, repeats, within, results)
+
+
+@app.command("congestion")
+def congestion_command(
+    live: Annotated[
+        bool, typer.Option("--live", help="On Mininet, which needs root, and not in virtual time.")
+    ] = False,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Hold congestion control against its limits: incast, and jobs beside TCP; exit status 1 if one falls short."""
+    from experiments.studies.congestion import congestion
+
+    congestion(live, results)
 
 
 @app.command("recovery")

@@ -108,7 +108,10 @@ def summarise(scenario: Scenario, outcome: Outcome, alone: Alone | None = None) 
         switch=VIRTUAL,
         topology=scenario.topology,
         seed=scenario.seed,
-        jobs=[_job_summary(job, its_own) for job, its_own in zip(outcome.jobs, alone_s, strict=True)],
+        jobs=[
+            _job_summary(job, its_own, marks=scenario.network.ecn_packets is not None)
+            for job, its_own in zip(outcome.jobs, alone_s, strict=True)
+        ],
         makespan_s=max(ends) - min(job.submit_s for job in outcome.jobs) if whole else None,
         alone_runs=None if alone is None else alone.runs,
         switch_counters=outcome.switch_counters,
@@ -148,7 +151,7 @@ def _failure_summaries(scenario: Scenario, outcome: Outcome) -> list[FailureSumm
     ]
 
 
-def _job_summary(job: JobOutcome, alone_s: float | None) -> JobSummary:
+def _job_summary(job: JobOutcome, alone_s: float | None, *, marks: bool) -> JobSummary:
     return JobSummary(
         name=job.name,
         workers=job.workers,
@@ -163,6 +166,7 @@ def _job_summary(job: JobOutcome, alone_s: float | None) -> JobSummary:
         fragments=job.fragments,
         resends=job.resends,
         via_ps=job.via_ps,
+        marked=job.marked if marks else None,
     )
 
 

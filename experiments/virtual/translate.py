@@ -57,6 +57,7 @@ def _flows(scenario: Scenario) -> tuple[Flow, ...]:
             number[flow.target],
             bytes=flow.size_bytes,
             rate_bps=flow.rate,
+            congestion=flow.congestion or "dctcp",
             start_ns=round(flow.start_s * 1e9),
             stop_ns=None
             if flow.duration_s is None
@@ -99,6 +100,7 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         window=scenario.window(job),
         pool=job.pool if scenario.pool_kind(job) == "placed" else scenario.pools[job.name],
         span=job.span if re_placed else scenario.span(job),
+        congestion=scenario.congestion(job),
         demand=_demand(scenario, parts),
         submit_ns=round(job.submit_s * 1e9),
         order=job.order,

@@ -113,7 +113,15 @@ REFUSED = [
     (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nracks = [2, 2]', "network.racks", "a host for each"),
     (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 5', "network.hosts", "a host for each"),
     (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\nhosts = 300', "network.hosts", "253"),
-    (LIVE, 'rate = "20 Mb/s"', 'rate = "20 Mb/s"\necn_packets = 9', "network.ecn_packets", "virtual time"),
+    (
+        LIVE,
+        'rate = "20 Mb/s"',
+        'rate = "20 Mb/s"\necn_packets = 9\n[live]\nswitch = "bmv2"',
+        "network.ecn_packets",
+        "'embedded', or virtual time",
+    ),
+    (LIVE, "window = 48", 'congestion = "dctcp"', "jobs[0].congestion", "with network.ecn_packets"),
+    (LIVE, "window = 48", 'congestion = "cubic"', "jobs[0].congestion", "'none', 'aimd' or 'dctcp'"),
     (
         LIVE,
         'rate = "20 Mb/s"',

@@ -184,8 +184,10 @@ def test_jobs_on_hosts_that_are_counted_take_what_is_free(tmp_path: Path) -> Non
     assert load(tmp_path, text).host_names()[-1] == "host-7"
     with pytest.raises(ScenarioError, match=r"jobs\[1\]\.hosts: 8; allowed: 0 to 7"):
         load(tmp_path, text.replace("[5, 1, 2]", "[8, 1, 2]"))
-    with pytest.raises(ScenarioError, match=r"jobs\[1\]\.hosts: 1 is another job's"):
-        load(tmp_path, text.replace("window = 48", "hosts = [0, 1, 3]"))
+    shared = text.replace("window = 48", "hosts = [0, 1, 3]")
+    assert places(load(tmp_path, shared)) == {"a": (0, 1, 3), "b": (5, 1, 2)}  # and the link of host 1
+    with pytest.raises(ScenarioError, match=r"jobs\[1\]\.hosts: 2 has another job's PS"):
+        load(tmp_path, text.replace("window = 48", "hosts = [0, 1, 2]"))
 
 
 def test_gloo_needs_no_host_for_a_ps(tmp_path: Path) -> None:
