@@ -59,6 +59,7 @@ BAD = {
     "figures": (["nosuch"], "unknown figure 'nosuch'; allowed: claim"),
     "claims": (["map"], "unexpected extra argument"),
     "reality": (["--within", "2"], "within: 2; allowed: above 0, below 1"),
+    "congestion": (["--nosuch"], "No such option"),
     "recovery": (["--repeats", "1"], "'--repeats'"),
     "soak": (["--minutes", "0"], "minutes: 0; allowed: above 0, at most 10,000"),
     "again": (["--policies", "best"], "policies: 'best'; allowed: esa, atp, switchml, ps"),

@@ -26,6 +26,7 @@ _MODULES = (
     "timers",
     "rtt",
     "packets",
+    "congestion",
     "slots",
     "worker_ring",
     "worker_loss",
