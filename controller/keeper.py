@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeAlias
 
 from controller import job_counters
 from controller.client import Switch
-from controller.supervisor import COMPARE_S, LOOK_S
+from controller.looking import COMPARE_S, Looking
 from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group
 from esa.errors import BadInput, Refused, SwitchError, Unreachable
@@ -70,7 +70,7 @@ def _by_rank(items: Sequence[Item]) -> tuple[tuple[Item, ...], ...]:
     return tuple(tuple(item for item in items if rank(item) == which) for which in range(3))
 
 
-class Keeper:
+class Keeper(Looking):
     """One switch, looked after from a thread of its own once it was started. Nobody else writes to it.
 
     connect: opens a connection, waiting so many seconds for a switch that is just starting; called again whenever one
@@ -82,18 +82,10 @@ class Keeper:
     ) -> None:
         self.name = name
         self.lanes = lanes
-        self.restorations = 0  # how often it had lost everything
-        self._connect = connect
-        self._say = say or (lambda _: None)
+        super().__init__(lambda: connect(0.0), None if say is None else lambda text: say(f"{name}: {text}"))
+        self._connect_within = connect
         self._lock = threading.RLock()
-        self._switch: Switch | None = None
-        self._generation: int | None = None  # of the program that was loaded here; None: it has to be
         self._wanted: tuple[Item, ...] = ()
-        self._compare_at = 0.0
-        self._problem = ""
-        self._lost_at: float | None = None
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
 
     @property
     def whole(self) -> bool:
@@ -103,16 +95,9 @@ class Keeper:
     def start(self) -> None:
         """Load the program, whatever the switch held before, and look after it from now on. SwitchError, BadInput."""
         with self._lock:
-            self._switch = self._connect(START_WAIT_S)
+            self._switch = self._connect_within(START_WAIT_S)
             self._load(self._switch)
-        self._thread = threading.Thread(target=self._run, name=f"keeper-{self.name}", daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._disconnect()
+        self._look_from_now_on(f"keeper-{self.name}")
 
     def hold(self, items: Iterable[Item]) -> None:
         """Let the switch hold these items and no others, from now on.
@@ -134,12 +119,12 @@ class Keeper:
     def read_counters(self, indices: Sequence[int]) -> list[dict[str, int]]:
         """Read counters by job index. SwitchError while it is away."""
         with self._lock:
-            return job_counters.read(self._connected(), indices)
+            return job_counters.read(self._with_program(), indices)
 
     def denied_by_reason(self) -> dict[str, int]:
         """Return how many packets its admission dropped. SwitchError while it is away."""
         with self._lock:
-            return job_counters.denied_by_reason(self._connected())
+            return job_counters.denied_by_reason(self._with_program())
 
     def retire(self, index: int) -> None:
         """Set a job's counters to zero, as `job_counters.retire`; one that is away counts from zero anyhow."""
@@ -155,38 +140,22 @@ class Keeper:
     def look(self) -> None:
         """Look at the switch once, and do what is to be done."""
         with self._lock:
-            try:
-                self._look()
-                self._problem = ""
-            except Unreachable as error:
-                # A fresh connection finds a restarted switch at once; this one's channel would wait, longer every time.
-                self._disconnect()
-                if self._lost_at is None:
-                    self._lost_at = time.monotonic()
-                    self._say(f"{self.name}: {error}; waiting for it")
-            except (SwitchError, BadInput) as error:
-                self._complain(error)
-
-    def _run(self) -> None:
-        while not self._stop.wait(LOOK_S):
-            self.look()
+            super().look()
 
     def _look(self) -> None:
-        if self._switch is None:
-            self._switch = self._connect(0.0)
-        switch, lost_at = self._switch, self._lost_at or time.monotonic()
+        switch, lost_at = self._connected(), self._lost_at or time.monotonic()
         if not self._has_program(switch):
             self._generation = None
             self._load(switch)
             self.restorations += 1
             self._say(
-                f"{self.name} ran no program: loaded it, put back {len(self._wanted)} entries and groups"
+                f"the switch ran no program: loaded it, put back {len(self._wanted)} entries and groups"
                 f" {time.monotonic() - lost_at:.2f} s after it was missed"
             )
         elif time.monotonic() >= self._compare_at:
             done = self._settle(switch)
             if done:
-                self._say(f"{self.name}: {done} entries and groups were not as they should be")
+                self._say(f"{done} entries and groups were not as they should be")
         self._lost_at = None
 
     def _has_program(self, switch: Switch) -> bool:
@@ -222,17 +191,7 @@ class Keeper:
         self._compare_at = time.monotonic() + COMPARE_S
         return needed.items
 
-    def _connected(self) -> Switch:
+    def _with_program(self) -> Switch:
         if self._switch is None or self._generation is None:
             raise Unreachable(f"switch {self.name} is away")
         return self._switch
-
-    def _complain(self, error: Exception) -> None:
-        if str(error) != self._problem:
-            self._problem = str(error)
-            self._say(f"{self.name}: {error}")
-
-    def _disconnect(self) -> None:
-        if self._switch is not None:
-            self._switch.close()
-            self._switch = None

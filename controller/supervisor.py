@@ -14,7 +14,6 @@ another controller at work.
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,13 +22,12 @@ from typing import NamedTuple
 
 from controller.client import Switch
 from controller.controller import Controller
+from controller.looking import COMPARE_S, Looking
 from esa.entries.job_entries import Entry, InstalledJob
-from esa.errors import BadInput, Refused, SwitchError, Unreachable
+from esa.errors import BadInput, Refused, Unreachable
 from esa.job import Job
 from esa.program import program
 
-LOOK_S = 0.1
-COMPARE_S = 1.0
 COMPARE_AGAIN_S = 0.3  # when something was found
 
 
@@ -69,7 +67,7 @@ class Held:
         )
 
 
-class Supervisor:
+class Supervisor(Looking):
     """Keeps one switch in the wanted state, from a thread of its own.
 
         with Supervisor(lambda: Switch.connect("127.0.0.1:9559"), lambda: Wanted(jobs)) as supervisor:
@@ -86,20 +84,11 @@ class Supervisor:
         wanted: Callable[[], Wanted],
         say: Callable[[str], None] | None = None,
     ) -> None:
-        self._connect = connect
+        super().__init__(connect, say)
         self._wanted = wanted
-        self._say = say or (lambda _: None)
-        self._switch: Switch | None = None
-        self._generation: int | None = None
         self._held = Held()
         self._difference = _NOTHING
         self._restoring = False
-        self._compare_at = 0.0
-        self._problem = ""
-        self._lost_at: float | None = None  # since when it does not answer
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self.restorations = 0
 
     @property
     def whole(self) -> bool:
@@ -109,8 +98,7 @@ class Supervisor:
 
     def __enter__(self) -> Supervisor:
         self.look()
-        self._thread = threading.Thread(target=self.run, name="supervisor", daemon=True)
-        self._thread.start()
+        self._look_from_now_on("supervisor")
         return self
 
     def __exit__(
@@ -118,47 +106,11 @@ class Supervisor:
     ) -> None:
         self.close()
 
-    def close(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        self._disconnect()
-
-    def run(self) -> None:
-        """Look again and again until `close` is called."""
-        while not self._stop.wait(LOOK_S):
-            self.look()
-
-    def look(self) -> None:
-        """Look at the switch once, and do what is to be done."""
-        try:
-            self._look()
-            self._problem = ""
-        except Unreachable as error:
-            # A fresh connection finds a restarted switch at once; this one's channel would wait, longer every time.
-            self._disconnect()
-            if self._lost_at is None:
-                self._lost_at = time.monotonic()
-                self._say(f"{error}; waiting for it")
-        except (SwitchError, BadInput) as error:
-            self._complain(error)
-
-    def _complain(self, error: Exception) -> None:
-        if str(error) != self._problem:
-            self._problem = str(error)
-            self._say(self._problem)
-
-    def _disconnect(self) -> None:
-        if self._switch is not None:
-            self._switch.close()
-            self._switch = None
-
     def _look(self) -> None:
-        if self._switch is None:
-            self._switch = self._connect()
-        controller = Controller(self._switch)
+        switch = self._connected()
+        controller = Controller(switch)
         try:
-            generation = self._switch.generation()
+            generation = switch.generation()
         except Unreachable:
             raise
         except Refused:

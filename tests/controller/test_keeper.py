@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from controller import Switch
+from controller import Switch, looking
 from controller import keeper as module
 from controller.keeper import Item, Keeper, changes
 from esa.entries import job_entries as e
@@ -65,7 +65,7 @@ def held(process: SwitchProcess) -> int:
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_restarted_switch_holds_the_same_again(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "COMPARE_S", 0.0)
-    monkeypatch.setattr(module, "LOOK_S", 3600.0)  # the test looks
+    monkeypatch.setattr(looking, "LOOK_S", 3600.0)  # the test looks
     said: list[str] = []
     with running_switch(kind) as first:
         keeper = keep(first, said)
