@@ -11,9 +11,10 @@ under spines, a `NetworkController`.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Sequence
 from types import TracebackType
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from controller import (
     Controller,
@@ -29,6 +30,8 @@ from experiments.live.counters import Counters, SwitchCounters
 from experiments.live.measured import Measured
 from topologies.network import Network
 from topologies.p4switch import P4Switch
+
+_Self = TypeVar("_Self", bound="_Started")
 
 CONNECT_WAIT_S = 10.0  # for a switch that is just starting
 
@@ -70,7 +73,28 @@ def control_plane(
     return _Switches(net, lanes, jobs, meeting, failed, say)
 
 
-class _OneSwitch:
+class _Started(ABC):
+    """What works while its block is open; `_start` opens it, and what it enters is left in the end."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+
+    @abstractmethod
+    def _start(self, stack: contextlib.ExitStack) -> None: ...
+
+    def __enter__(self: _Self) -> _Self:
+        with contextlib.ExitStack() as stack:
+            self._start(stack)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+
+class _OneSwitch(_Started):
     def __init__(
         self,
         net: Network,
@@ -81,18 +105,12 @@ class _OneSwitch:
         say: Callable[[str], None],
         ecn_packets: int | None,
     ) -> None:
+        super().__init__()
         self._net, self._lanes, self._jobs, self._meeting = net, lanes, jobs, meeting
         self._failed, self._say, self._ecn_packets = failed, say, ecn_packets
-        self._stack = contextlib.ExitStack()
         self._controller: Controller
         self._supervisor: Supervisor
         self._indices: dict[str, int] = {}
-
-    def __enter__(self) -> _OneSwitch:
-        with contextlib.ExitStack() as stack:
-            self._start(stack)
-            self._stack = stack.pop_all()
-        return self
 
     def _start(self, stack: contextlib.ExitStack) -> None:
         net, (node,) = self._net, self._net.switches
@@ -116,11 +134,6 @@ class _OneSwitch:
         self._supervisor = stack.enter_context(Supervisor(connect, wanted, self._say))
         stack.enter_context(Coordinator(connect)).serve(self._meeting)
 
-    def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
-
     def counters(self, measured: Measured) -> Counters:
         read = self._controller.read_counters
         one = SwitchCounters(self._net.switches[0].name, read, self._supervisor, self._indices)
@@ -130,7 +143,7 @@ class _OneSwitch:
         self._controller.remove_job(job)
 
 
-class _Switches:
+class _Switches(_Started):
     def __init__(
         self,
         net: Network,
@@ -140,26 +153,18 @@ class _Switches:
         failed: Callable[[], Collection[str]],
         say: Callable[[str], None],
     ) -> None:
+        super().__init__()
         self._net, self._jobs, self._meeting, self._say = net, jobs, meeting, say
         ways = [_way_to(node) for node in net.switches]
         self._controller = NetworkController(net.graph, ways, lanes=lanes, say=say)
-        self._stack = contextlib.ExitStack()
         self._indices: dict[str, int] = {}
 
-    def __enter__(self) -> _Switches:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(self._controller)
-            for node in self._net.switches:
-                deepen_queues(node, self._say)
-            self._indices = {job.name: self._controller.add_job(job).index for job in self._jobs}
-            stack.enter_context(NetworkCoordinator(self._controller)).serve(self._meeting)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(
-        self, _type: type[BaseException] | None, _value: BaseException | None, _traceback: TracebackType | None
-    ) -> None:
-        self._stack.close()
+    def _start(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(self._controller)
+        for node in self._net.switches:
+            deepen_queues(node, self._say)
+        self._indices = {job.name: self._controller.add_job(job).index for job in self._jobs}
+        stack.enter_context(NetworkCoordinator(self._controller)).serve(self._meeting)
 
     def counters(self, measured: Measured) -> Counters:
         keepers = self._controller.keepers
