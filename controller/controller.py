@@ -227,9 +227,9 @@ class Controller:
         window = saved.window if saved else window
         span = window * MOST_AHEAD if window else None
         rows = self.switch.loaded.aggregators
-        if saved:  # its run may have begun under either policy, and members may have been told of any rows
+        if saved:  # its run may have begun under either policy
             began = (policy(saved.policy), found.policy)
-            span = max(one.reuse_span(saved.window, rows, saved.span) for one in began)
+            span = max(one.reuse_span(saved.window, saved.span) for one in began)
         others = self._claims(other for other in installed if other.job != found.job)
         if pool is None:
             pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others, rows)

@@ -341,8 +341,6 @@ class Coordinator:
     def _compare(self, room: Room, installed: InstalledJob) -> None:
         """Follow what others did to the job on the switch while its run is on."""
         room.policy_changed(installed.policy.name)
-        if installed.policy.pool != "slice":  # its size says nothing of how far ahead a worker may be
-            room.pool_changed(installed.pool)
         if room.epoch is None or room.epoch == installed.epoch:
             return
         if installed.epoch > room.epoch:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
-from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, PoolIs, Refuse, Start, ToMember
+from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, Refuse, Start, ToMember
 from esa.job import Job, Pool
 
 
@@ -143,13 +143,6 @@ class Room:
             if self._server is not None:
                 self._server.send(PolicyIs(policy=policy))
 
-    def pool_changed(self, pool: Pool | None) -> None:
-        """Follow rows that somebody gave the job on the switch; under a policy without rows workers keep their span."""
-        if self._run is not None and pool is not None and self._run.pool != pool:
-            self._run.pool = pool
-            for worker in self._run.workers.values():
-                worker.send(PoolIs(pool=pool))
-
     def close(self, why: str) -> None:
         """End the run and refuse all who wait, such as when the job is taken off the switch; the PS may stay."""
         self.refuse_waiting(why)
@@ -209,8 +202,6 @@ class Room:
             client.send(Refuse(why=f"job {self.job.name}: the run (epoch {epoch}) has ended"))
         else:
             self._run.workers[member] = client
-            if self._run.pool is not None:
-                client.send(PoolIs(pool=self._run.pool))  # it may have missed that
 
     def _start_if_whole(self) -> None:
         if self._starting is not None or self._server is None or len(self._waiting) < self.job.fan_in:

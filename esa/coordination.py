@@ -12,7 +12,6 @@
       Left        a member has ended
       Finished    every worker has left in good order
       PolicyIs    the job's policy on the running switch was changed (to the PS)
-      PoolIs      the job has other rows on the running switch (to workers, for their span)
       Notice      to be shown to a person
       Because     the answer to Why; an empty text if the switch shows nothing unusual
 
@@ -90,11 +89,6 @@ class PolicyIs(Frozen):
     policy: str
 
 
-class PoolIs(Frozen):
-    say: Literal["pool"] = "pool"
-    pool: Pool
-
-
 class Notice(Frozen):
     say: Literal["notice"] = "notice"
     text: str
@@ -106,7 +100,7 @@ class Because(Frozen):
 
 
 FromMember: TypeAlias = Hello | Ready | Leave | Why | Cannot
-ToMember: TypeAlias = Start | Refuse | Left | Finished | PolicyIs | PoolIs | Notice | Because
+ToMember: TypeAlias = Start | Refuse | Left | Finished | PolicyIs | Notice | Because
 
 _FROM_MEMBER: TypeAdapter[FromMember] = TypeAdapter(Annotated[FromMember, Field(discriminator="say")])
 _TO_MEMBER: TypeAdapter[ToMember] = TypeAdapter(Annotated[ToMember, Field(discriminator="say")])

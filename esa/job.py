@@ -91,6 +91,11 @@ class Job(Frozen):
         default=None,
         description="fragments by which a worker is ahead of the oldest sum that it lacks, at most; null: its policy's",
     )
+    least_window: int | None = Field(
+        ge=1,
+        default=None,
+        description="fragments in flight per worker where rows are scarce, at least; null: its policy's part of it",
+    )
     congestion: Literal["none", "aimd", "dctcp"] = Field(
         default="none", description="what a mark of a long queue does to the window: half (aimd), in proportion (dctcp)"
     )
@@ -122,6 +127,8 @@ class Job(Frozen):
             )
         if self.span is not None and self.span < self.window:
             raise ValueError(f"span: {self.span}; allowed: from the window, {self.window}")
+        if self.least_window is not None and self.least_window > self.window:
+            raise ValueError(f"least_window: {self.least_window}; allowed: up to the window, {self.window}")
         # Release on reuse keeps the sum of seq until seq + 2 spans takes its row; sooner, a peer may still need it.
         # (A run is checked where rows are given: its members need not know what the switch has.)
         if not isinstance(self, Run) and policy(self.policy).pool == "slice" and 2 * self.reuse_span > self.pool.size:
@@ -152,12 +159,12 @@ class Job(Frozen):
         """By how many fragments a worker is ahead at most, of the oldest whose sum it lacks."""
         if self.span is not None:
             return self.span
-        return min(policy(self.policy).span(self.window, self.pool.size), MAX_SPAN)
+        return min(policy(self.policy).span(self.window), MAX_SPAN)
 
     @property
     def reuse_span(self) -> int:
         """What a slice holds two of: see `esa.policy.Policy.reuse_span`."""
-        return policy(self.policy).reuse_span(self.window, self.pool.size, self.span)
+        return policy(self.policy).reuse_span(self.window, self.span)
 
     @property
     def chain(self) -> int:
@@ -169,7 +176,7 @@ class Job(Frozen):
 
     @property
     def max_reach(self) -> int:
-        """The largest `reach` that a member of the job may have, under another policy or with other rows."""
+        """The largest `reach` that a member of the job may have, under another policy."""
         return min(self.window * MOST_AHEAD, MAX_SPAN) if self.span is None else self.span
 
     @property

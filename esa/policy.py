@@ -51,6 +51,8 @@ class Policy:
                    one, and another one after a collision (`esa.protocol.slots`)
     windows_ahead: how far a worker is ahead of the oldest sum that it lacks, at most: beyond 1, one lost packet does
                    not stop the others
+    yields:        a worker has fewer fragments in flight where many of them are split for want of rows
+                   (`esa.protocol.aggregator_window`)
     chains:        a worker sends a fragment only with the sum of the one a window before in hand (`Job.chain`), so the
                    slice has no say in how far it is ahead, and one lost packet stops what is in that chain alone
     asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
@@ -65,6 +67,7 @@ class Policy:
     emit: Emit = Emit.TO_WORKERS
     rows: str = "hash"
     windows_ahead: int = 1
+    yields: bool = False
     chains: bool = False
     asks_peer: bool = False
     resends_first: bool = False
@@ -74,26 +77,23 @@ class Policy:
         """Whether rows are held until a RESULT of the PS comes by."""
         return self.release in (Release.ON_ACK, Release.ON_ACK_OR_RESEND)
 
-    def span(self, window: int, rows: int) -> int:
-        """How many fragments a worker is ahead at most: so many windows, but no more than the job has rows.
+    def span(self, window: int) -> int:
+        """How many fragments a worker is ahead at most."""
+        return self.windows_ahead * window
 
-        Fragments farther apart would meet in a row, unless there are chains. A worker is one window ahead in any case.
-        """
-        if self.chains:
-            return self.windows_ahead * window
-        return max(window, min(self.windows_ahead * window, rows))
-
-    def reuse_span(self, window: int, rows: int, span: int | None = None) -> int:
+    def reuse_span(self, window: int, span: int | None = None) -> int:
         """What a slice holds two of: so many fragments before the next in a row are summed before that is sent.
 
         span: by how many a worker is ahead at most, where the job says it and not the policy.
         """
         if self.chains:
             return window
-        return self.span(window, rows) if span is None else span
+        return self.span(window) if span is None else span
 
 
-_ESA = Policy("esa", "placed", Preempt.NOT_LOWER, Aging.HALVE, Release.KEPT, windows_ahead=8, asks_peer=True)
+_ESA = Policy(
+    "esa", "placed", Preempt.NOT_LOWER, Aging.HALVE, Release.KEPT, windows_ahead=8, yields=True, asks_peer=True
+)
 
 POLICIES: dict[str, Policy] = {
     policy.name: policy
@@ -101,13 +101,13 @@ POLICIES: dict[str, Policy] = {
         _ESA,
         Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, rows="slot", resends_first=True),
         Policy("switchml", pool="slice", release=Release.ON_REUSE, windows_ahead=8, chains=True),
-        Policy("ps", pool="none"),
+        Policy("ps", pool="none", windows_ahead=8),
         # ATP's release alone: rows by hash for ever, RESENDs pass them all by.
         Policy("atp-hashed", release=Release.ON_ACK, emit=Emit.TO_SERVER),
         # What could be read of the published idea, and no more: rows by hash over all the memory, empty once complete.
         Policy("esa-paper", preempt=Preempt.HIGHER, aging=Aging.HALVE),
         # Ablations of esa: one mechanism changed at a time, and what rests on it. (Rows by hash: a pool of all rows;
-        # one window ahead: a span of a window.)
+        # one window ahead: a span of a window; a window that does not yield: a `least_window` of all of it.)
         replace(_ESA, name="esa-no-aging", aging=Aging.NONE),
         replace(_ESA, name="esa-higher", preempt=Preempt.HIGHER),
         replace(_ESA, name="esa-always", preempt=Preempt.ALWAYS, aging=Aging.NONE),

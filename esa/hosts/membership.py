@@ -29,7 +29,6 @@ from esa.coordination import (
     Leave,
     Left,
     Notice,
-    PoolIs,
     Ready,
     Refuse,
     Start,
@@ -39,7 +38,7 @@ from esa.coordination import (
     to_member,
 )
 from esa.errors import BadInput, JoinError
-from esa.job import Job, Pool, Run
+from esa.job import Job, Run
 from esa.net.streams import connected_socket
 
 ADDRESS_VARIABLE = "ESA_CONTROLLER"
@@ -87,8 +86,6 @@ class Membership:
         self._answer: Start | Refuse | None = None
         self._end: Finished | Left | Refuse | None = None  # of the run
         self._on_end: Callable[[Finished | Left | Refuse], None] | None = None
-        self._pool: Pool | None = None  # the job's rows, since they were changed
-        self._on_pool: Callable[[Pool], None] | None = None
         self._because: str | None = None
         self.left_in_order: set[int] = set()  # members that have all they want, and send nothing new
         self._closing = threading.Event()
@@ -115,14 +112,6 @@ class Membership:
             end = self._end
         if end is not None:
             told(end)
-
-    def on_pool(self, told: Callable[[Pool], None]) -> None:
-        """Call `told` whenever the job gets other rows; at once if it has since the run started."""
-        with self._news:
-            self._on_pool = told
-            pool = self._pool
-        if pool is not None:
-            told(pool)
 
     @property
     def job(self) -> Job:
@@ -221,7 +210,7 @@ class Membership:
         return False
 
     def _take(self, message: ToMember) -> None:
-        told = told_pool = None
+        told = None
         with self._news:
             if isinstance(message, Start):
                 self._answer = message
@@ -233,16 +222,12 @@ class Membership:
                 self._end, told = message, self._on_end
             elif isinstance(message, Left) and message.ok:
                 self.left_in_order.add(message.member)
-            elif isinstance(message, PoolIs):
-                self._pool, told_pool = message.pool, self._on_pool
             elif isinstance(message, Because):
                 self._because = message.text
             self._news.notify_all()
         if isinstance(message, Notice):
             say(message.text)
         self._heed(message)
-        if told_pool is not None and isinstance(message, PoolIs):
-            told_pool(message.pool)
         if told is not None:
             told(message)  # type: ignore[arg-type]
 

@@ -32,12 +32,12 @@ from esa.hosts.errors import no_sum
 from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
 from esa.hosts.waiting import Occasion, OtherRuns, Watch, ranks_of, what_is_waited_for
-from esa.job import Pool, Run
+from esa.job import Run
 from esa.native import native
 from esa.net import monotonic_ns, open_udp_socket
 from esa.net.impairment import LinkFaults
 from esa.protocol import Timers, Waiting, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
-from esa.protocol.of_job import worker_change_span, worker_of_job
+from esa.protocol.of_job import worker_of_job
 from esa.protocol.rtt import NS_PER_S
 from esa.transport import Reduced, fragments_of
 
@@ -135,7 +135,6 @@ class WorkerEndpoint:
         self._watch = Watch(f"{job.name}-worker-{rank}-watch", self._look)
         if membership is not None:
             membership.on_end(self._run_ended)
-            membership.on_pool(self.change_pool)
 
     @staticmethod
     def compile() -> None:
@@ -272,7 +271,7 @@ class WorkerEndpoint:
             **{name: int(counter[name]) for name in self._state.counter.dtype.names or ()},
             "refused": int(self._channel.refused[0]),
             "srtt_us": float(worker["srtt_ns"]) / 1000,
-            "window": float(worker["cwnd"]),
+            "window": float(min(worker["cwnd"], worker["agg_window"])),
         }
 
     def faults(self) -> dict[str, dict[str, int]]:
@@ -283,11 +282,6 @@ class WorkerEndpoint:
         """End every all-reduce that has no sum yet, and all later ones, with `error`; go on answering peers."""
         self._aborted = error
         self._state.worker[0]["failed"] = 1
-        self._waker.wake()
-
-    def change_pool(self, pool: Pool) -> None:
-        """Follow other rows that the job has on the switch now: how far ahead a worker may be goes by them."""
-        worker_change_span(self._state, self.job.model_copy(update={"pool": pool}).reach)
         self._waker.wake()
 
     def _run_ended(self, end: Finished | Left | Refuse) -> None:

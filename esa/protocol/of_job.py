@@ -15,6 +15,7 @@ from typing import Any
 
 from esa.job import Job, Run
 from esa.policy import policy
+from esa.protocol.aggregator_window import least_window
 from esa.protocol.congestion import initial_window, window_increase
 from esa.protocol.server_ring import ServerState, server_state
 from esa.protocol.timers import Timers
@@ -36,17 +37,6 @@ def worker_of_job(
     return worker_state(**worker_settings(job, rank, timers), window_increase=increase, first_seq=first_seq)
 
 
-def worker_change_span(state: WorkerState, span: int) -> None:
-    """Let a running worker be so many fragments ahead, from its window to the largest span of any; nearest to `span`.
-
-    What it has sent stays sent. Its peers may have another span for as long as they like. Where slots have rows, they
-    are no more than those that it began with.
-    """
-    worker = state.worker[0]
-    most = int(worker["slots"] or worker["max_span"])
-    worker["span"] = min(max(span, int(worker["max_window"])), most)
-
-
 def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | None = None) -> ServerState:
     """The PS of a run, which has heard nothing. held_resends: as in `server_state`."""
     return server_state(**server_settings(job, timers), held_resends=held_resends)
@@ -64,6 +54,7 @@ def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, 
         "rack": rack,
         "timers": timers,
         "congestion": job.congestion,
+        "least_window": _least_window(job),
         "initial_window": initial_window(job.congestion, job.window, job.fan_in),
     }
 
@@ -85,6 +76,12 @@ def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
         "rows": job.pool.size,
         "timers": timers if job.switches else _unhurried(timers),
     }
+
+
+def _least_window(job: Job) -> int:
+    if job.least_window is not None:
+        return job.least_window
+    return least_window(job.window) if policy(job.policy).yields else job.window
 
 
 def _slots(job: Job) -> int:

@@ -209,7 +209,7 @@ def _on_contribution(
         counter["resends"] += resend
     else:
         counter["partials"] += 1
-    counter["collisions"] += flags & p.COLLISION != 0
+    counter["collisions"] += kind == p.GRADIENT and flags & p.COLLISION != 0
 
     if seq <= server["max_seq"] - server["retention_seqs"]:  # an echo: every worker has the result
         counter["duplicates"] += 1
@@ -283,7 +283,7 @@ def _add_to_sum(state: ServerState, packets: Words, i: int, slot: int, bitmap0: 
         p.read_lanes(packets, i, state.lane, slot)
     entry["has_sum"] = 1
     entry["exponent"] = max(entry["exponent"], p.exponent_of(packets, i))
-    entry["flags"] |= flags & p.ECN
+    entry["flags"] |= flags & (p.ECN | p.COLLISION)  # all of which the RESULT says
     for rack in range(len(state.rack)):
         if bitmap1 >> rack & 1:
             state.aggregated_bitmap[slot, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0

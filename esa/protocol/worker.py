@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.native import native
-from esa.protocol import congestion
+from esa.protocol import aggregator_window, congestion
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER
@@ -119,6 +119,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     marked = flags & p.ECN != 0
     counter["ecn"] += marked
     congestion.on_result(worker, seq, marked)
+    aggregator_window.on_result(worker, flags & p.COLLISION != 0)
 
 
 @native
@@ -174,7 +175,8 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         return count, now_ns if worker["query_head"] < worker["query_tail"] else NEVER
     if now_ns >= worker["loss_timer_ns"]:
         count = _resend_lost(state, out, count, now_ns)
-    while worker["in_flight"] < int(worker["cwnd"]) and count < len(out):
+    admitted = int(min(worker["cwnd"], worker["agg_window"]))
+    while worker["in_flight"] < admitted and count < len(out):
         first_of_burst = worker["snd_una"] == worker["snd_nxt"]
         seq = _take_next(state)
         if seq < 0:

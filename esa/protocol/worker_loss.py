@@ -11,7 +11,6 @@ _MIN_RTT_DRIFT = 1.0 / 1024.0  # of min_rtt, per sample towards it: paths change
 _MEDIAN_STEP = 1.0 / 32.0  # by which median_rtt moves towards a sample, whatever their distance: a median
 _SERVER_REO_WNDS = 3  # reordering windows: an answer by way of the PS takes that long
 _MAX_PARALLEL = 16  # overtaken fragments that are resent at full pace; the next ones at half of it, a third, ...
-_LONGEST_RTTS = 8.0  # to which the time between a fragment's RESENDs is doubled
 _SILENCE_DIVISOR = 8  # of the time since the last result: between two RESENDs of one fragment, at least
 _TLP_RTTS = 2.0
 _TLP_REO_WNDS = 4  # of the shortest reordering window: a tail loss probe comes no sooner
@@ -60,16 +59,13 @@ def reo_wnd_ns(worker: Any) -> int:
 def loss_delay_ns(worker: Any, fragment: Any, older: int) -> int:
     """Return how long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
 
-    Doubled with every RESEND of it but the first, to eight of the shortest round trips: what goes by a PS whose link is
-    full takes long. Without any results the pace slows down with the time since the last.
+    Without any results the pace slows down with the time since the last.
 
     older: how many overtaken fragments there are before it; the window waits for the oldest.
     """
     wait_ns = reo_wnd_ns(worker)
     if fragment["transmissions"] > 1:
         wait_ns = max(wait_ns * _SERVER_REO_WNDS, int(worker["median_rtt_ns"]))
-        longest_ns = max(wait_ns, int(_LONGEST_RTTS * worker["min_rtt_ns"]))
-        wait_ns = min(wait_ns << min(fragment["transmissions"] - 2, 8), longest_ns)
         wait_ns *= 1 + older // _MAX_PARALLEL
     silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]
     return int(min(max(wait_ns, silence_ns // _SILENCE_DIVISOR), worker["max_rto_ns"]))

@@ -77,6 +77,9 @@ _WORKER = np.dtype(
         ("round_end", np.int64),  # results of fragments before it count for the round in hand
         ("round_acked", np.int64),
         ("round_marked", np.int64),
+        # Aggregator window: `aggregator_window.py`
+        ("agg_window", np.float64),  # fragments in flight now, at most, for want of rows
+        ("min_agg_window", np.float64),  # it gets no smaller; max_window: there is no such rule
         # Queue of fragments that were skipped and may be sent now: counts of those taken out and put in
         ("skipped_head", np.int64),
         ("skipped_tail", np.int64),
@@ -159,6 +162,7 @@ def worker_state(
     timers: Timers = _TIMERS,
     congestion: str = "none",
     initial_window: int | None = None,
+    least_window: int | None = None,
     window_increase: float = 1.0,
     first_seq: int = 0,
 ) -> WorkerState:
@@ -170,7 +174,8 @@ def worker_state(
     chain: a fragment is sent only with the result of the one so many before in hand, a window at least; 0: in any case.
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     congestion: one of `congestion.RULES`; initial_window: where it begins, the window if left out; window_increase: by
-    how many fragments it grows per window without a mark.
+    how many fragments it grows per window without a mark. least_window: fragments in flight where rows are scarce, the
+    window if left out (`esa.protocol.aggregator_window`).
     """
     if window < 1:
         raise ValueError(f"window: {window} fragments; at least 1")
@@ -206,6 +211,8 @@ def worker_state(
     worker["cwnd"] = window if initial_window is None else initial_window
     worker["cwnd_increase"] = window_increase
     worker["ssthresh"], worker["alpha"] = np.inf, 1.0
+    worker["agg_window"] = window
+    worker["min_agg_window"] = window if least_window is None else least_window
     worker["span"], worker["max_span"] = span, max_span
     for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end", "cut_end", "round_end"):
         worker[name] = first_seq

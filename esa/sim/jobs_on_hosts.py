@@ -16,7 +16,7 @@ from esa.entries.job_entries import MAX_JOB_INDEX
 from esa.errors import BadInput
 from esa.policy import policy
 from esa.protocol import NEVER
-from esa.protocol.of_job import server_of_job, worker_change_span, worker_of_job
+from esa.protocol.of_job import server_of_job, worker_of_job
 from esa.sim.engine.lines import NONE
 from esa.sim.fabric.addresses import encapsulation
 from esa.sim.fabric.wiring import Control, rack_of
@@ -25,7 +25,6 @@ from esa.sim.plan import Fabric, Plan, SimulatedJob
 from esa.sim.stopping import can_stop, go_on, one_loop, rounds_done, stop
 from esa.sim.transport.connections import BACKGROUND, open_connection
 from esa.sim.transport.endpoints import put_server, put_worker
-from esa.sim.transport.endpoints import worker as state_of_worker
 from esa.wire import packet_bytes
 
 
@@ -183,7 +182,6 @@ class JobsOnHosts:
         """Let the control plane move jobs that wait for a gap; `next_look_ns` is when to ask again."""
         if now_ns >= self.next_look_ns:
             self._control.look()
-            self._tell_spans(sim)
             self.next_look_ns = NEVER
         if self._control.unsettled and self.next_look_ns == NEVER:
             self.next_look_ns = now_ns + max(1, self._plan.timers.patience_floor_ns // 2)
@@ -216,7 +214,6 @@ class JobsOnHosts:
         if self._plan.jobs[number].sums_in_network:
             sim.endpoint_at[places, self._control.run_of(number).job] = NONE
             self._control.remove(number)
-            self._tell_spans(sim)
 
     def _stop(self, sim: SimState, number: int, now_ns: int) -> None:
         self._leave(sim, number)
@@ -245,19 +242,10 @@ class JobsOnHosts:
             if self._servers_down[number]:
                 self._silence_server(sim, number)
             self._put_states(sim, number)
-            self._tell_spans(sim)
         go_on(sim.ranks, number)
         sim.ranks.job[number]["open"] = 1
         for worker in self._endpoints(number)[:-1]:
             begin(sim, worker, now_ns)
-
-    def _tell_spans(self, sim: SimState) -> None:
-        """Tell the workers of jobs that have other rows now how far ahead they may be."""
-        while self._control.moved:
-            number = self._control.moved.pop()
-            job = self._control.run_of(number)
-            for w in self._endpoints(number)[:-1]:
-                worker_change_span(state_of_worker.py_func(sim.workers, w), job.reach)  # type: ignore[attr-defined]
 
     def _put_states(self, sim: SimState, number: int) -> None:
         """Workers and PS as at the beginning of a run; they go on counting."""

@@ -20,7 +20,7 @@ from esa.entries.tiers import SentUp
 from esa.fabric import Graph, Link
 from esa.job import MAX_SPAN, Pool
 from esa.net.impairment import LinkFaults
-from esa.policy import MOST_AHEAD, POLICIES, policy
+from esa.policy import POLICIES, policy
 from esa.protocol.congestion import RULES as CONGESTION_RULES
 from esa.protocol.timers import Timers
 from esa.sim.engine.lines import MIN_RATE_BPS
@@ -143,8 +143,8 @@ class SimulatedJob:
     transport:  how sums are made: "ina", in the network, by the policy; "ring", "halving-doubling": by messages between
                 the workers, without a PS (`esa/sim/transport/steps.py`); policy, pool and ttl_us then say nothing
     pool:       the rows that it uses; None: those that the control plane gives it when it starts, as its policy asks
-    span:       as in `esa.job.Job`; None: its policy's, of its pool; without a pool of its own one window, or, where
-                jobs are placed anew as others come and go, as far as the rows that it has just then
+    span:       as in `esa.job.Job`; None: its policy's
+    least_window: as in `esa.job.Job`
     congestion: what marks do to its windows, as in `esa.job.Job`
     demand:     how much of its time it uses them, 0 to 1: what that goes by
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
@@ -168,6 +168,7 @@ class SimulatedJob:
     hosts: tuple[int, ...] | None = None
     transport: str = "ina"
     span: int | None = None
+    least_window: int | None = None
     congestion: Literal["none", "aimd", "dctcp"] = "none"
     demand: float = 1.0
     programs: tuple[Program, ...] | None = None
@@ -177,9 +178,7 @@ class SimulatedJob:
         """By how many fragments a worker is ahead at most, of the oldest whose sum it lacks."""
         if self.span is not None:
             return self.span
-        if self.pool is None:
-            return self.window
-        return max(self.window, min(policy(self.policy).span(self.window, self.pool.size), MAX_SPAN))
+        return min(policy(self.policy).span(self.window), MAX_SPAN)
 
     @property
     def sums_in_network(self) -> bool:
@@ -232,7 +231,7 @@ class Plan:
     jobs: tuple[SimulatedJob, ...]
     timers: Timers
     rows: int | None = None  # that jobs share, of each switch; None: all that the program has
-    re_place: bool = False  # place jobs that run anew whenever one starts or ends, spans with them
+    re_place: bool = False  # place jobs that run anew whenever one starts or ends
     decide: Decide = fifo.decide
     give_up_s: float = 30.0
     wait_limit_s: float = 1800.0
@@ -244,17 +243,6 @@ class Plan:
     flow: FlowOptions = field(default_factory=FlowOptions)  # of these, SENDs and sums by messages
     failures: tuple[Failure, ...] = ()
     limit_ns: int = 3_600_000_000_000  # of virtual time; a simulation that is not over by then is incomplete
-
-    def max_span(self, number: int) -> int:
-        """The largest span that a worker of job `number` may ever have."""
-        job = self.jobs[number]
-        if self.spans_go_with_rows(job):
-            return min(job.window * MOST_AHEAD, MAX_SPAN)
-        return job.reach
-
-    def spans_go_with_rows(self, job: SimulatedJob) -> bool:
-        """Whether the control plane may give the job other rows and another span while it runs."""
-        return self.re_place and job.pool is None and job.span is None
 
     def __post_init__(self) -> None:
         if not self.jobs:

@@ -66,6 +66,14 @@ class JobSettings(Finite):
         ge=1,
         le=16384,
     )
+    least_window: int | None = key(
+        "fragments in flight per worker where rows are scarce: the window gets no smaller; as large as it: it stays",
+        None,
+        absent="three tenths of the window under esa, else the window",
+        unit="fragments",
+        ge=1,
+        le=16384,
+    )
     congestion: Literal["none", "aimd", "dctcp"] | None = key(
         "what marks do to a worker's window (docs/protocol.md): aimd, half of it goes; dctcp, the more the more are "
         "marked; none, nothing",

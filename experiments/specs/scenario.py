@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from esa.job import MAX_SPAN, Pool
+from esa.job import Pool
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
@@ -32,7 +32,7 @@ from experiments.specs.jobs import INA, TRANSPORTS, JobSettings, JobSpec, known_
 from experiments.specs.keys import MAX_JOBS, Finite, Name, key
 from experiments.specs.models import KNOWN_MODELS, ModelSpec
 from experiments.specs.network import Network, spine_cable_name
-from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window, rows_of_window, side_by_side
+from experiments.specs.rows import RowWish, assign_pools, check_rows, fitting_window, side_by_side
 from experiments.specs.timers import TimerSpec
 from experiments.specs.toml_files import ScenarioError, dump_toml, parse_toml, read_toml, validated
 
@@ -176,6 +176,8 @@ class Scenario(Finite):
         assign_pools(self._wishes(), self.rows, rows_of_switch)
         for i, job in enumerate(self.job_specs):
             window = self.window(job)
+            if job.least_window is not None and job.least_window > job.window:
+                raise ValueError(f"jobs[{i}].least_window: {job.least_window}; allowed: up to the window, {job.window}")
             if job.span is not None and job.span < window:
                 raise ValueError(f"jobs[{i}].span: {job.span}; allowed: from the window, {window}")
 
@@ -252,25 +254,15 @@ class Scenario(Finite):
         fragment_s = 8 * (packet_bytes(self.lanes) + WIRE_OVERHEAD_BYTES) / self.network.rate
         return math.ceil(4 * (1 + 1e-6 * self.network.longest_delay_us / fragment_s))
 
-    def span(self, job: JobSpec) -> int | None:
-        """As in `esa.job.Job`: what the policy allows where the windows of all placed jobs have rows of their own.
-
-        Where they do not, workers that are far apart hold rows that others need.
-        """
-        if job.span is not None:
-            return job.span
-        knobs = policy(self.policy_of(job))
-        if job.name not in self._placed_windows:
-            return None
-        roomy = sum(map(rows_of_window, self._placed_windows.values())) <= self.rows
-        window = self.window(job)
-        return min(knobs.windows_ahead * window, MAX_SPAN) if roomy else window
-
     def window(self, job: JobSpec) -> int:
         """Fragments in flight per worker: the job's window, or what its pool has room for."""
         if job.name in self._placed_windows:
             return self._placed_windows[job.name]
         return fitting_window(job.window, self.pool_kind(job), self.pools[job.name])
+
+    def least_window(self, job: JobSpec) -> int | None:
+        """As in `esa.job.Job`."""
+        return None if job.least_window is None else min(job.least_window, self.window(job))
 
     def congestion(self, job: JobSpec) -> Literal["none", "aimd", "dctcp"]:
         """What marks do to the windows of the job's workers, as in `esa.job.Job`."""

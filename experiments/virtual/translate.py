@@ -88,7 +88,6 @@ def _failures(scenario: Scenario, fabric: Fabric) -> tuple[Failure, ...]:
 def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> SimulatedJob:
     parts = job_buckets(job, scenario.models)
     has_server = scenario.has_server(job)
-    re_placed = scenario.virtual.re_place and scenario.pool_kind(job) == "placed" and job.pool is None
     return SimulatedJob(
         name=job.name,
         policy=scenario.policy_of(job),
@@ -99,7 +98,8 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         priority=_priority(scenario, job, parts),
         window=scenario.window(job),
         pool=job.pool if scenario.pool_kind(job) == "placed" else scenario.pools[job.name],
-        span=job.span if re_placed else scenario.span(job),
+        span=job.span,
+        least_window=scenario.least_window(job),
         congestion=scenario.congestion(job),
         demand=_demand(scenario, parts),
         submit_ns=round(job.submit_s * 1e9),

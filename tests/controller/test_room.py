@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from controller.room import Room, Started
-from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, PoolIs, Refuse, Start, ToMember
+from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, Refuse, Start, ToMember
 from esa.errors import Refused
 from esa.job import Job, Pool
 from tests.controller.jobs import make_job, member
@@ -199,23 +199,6 @@ def test_a_changed_policy_reaches_the_ps() -> None:
     scene.room.policy_changed("atp")
     assert server[1:] == [PolicyIs(policy="atp")]
     assert a[1:] == []
-
-
-def test_rows_that_are_given_to_a_running_job_are_told_to_its_workers() -> None:
-    scene = Scene()
-    scene.pool = small = Pool(base=0, size=256)
-    large = Pool(base=256, size=512)
-    a, b, server = scene.run()
-    assert a == [Start(epoch=1, policy="esa", pool=small)]
-    for pool in (small, large, None, large):  # None: a policy without rows
-        scene.room.pool_changed(pool)
-    assert a[1:] == b[1:] == [PoolIs(pool=large)]
-    assert server[1:] == []
-    again = scene.come(1, epoch=1)
-    assert again == [PoolIs(pool=large)], "it may have missed it"
-    scene.room.leave(a, ok=False, why="")
-    scene.room.pool_changed(small)
-    assert not any(isinstance(message, PoolIs) for message in a[2:])
 
 
 def test_a_job_that_is_taken_off_the_switch_ends_its_run() -> None:

@@ -26,7 +26,7 @@ from esa.protocol import (
     worker_receive,
     worker_send,
 )
-from esa.protocol.of_job import policy_settings, server_of_job, worker_change_span, worker_of_job
+from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
 from esa.protocol.server_ring import EntryState
 from tests.model import truth
 from tests.model.checks import RuleError, check_sum
@@ -158,12 +158,6 @@ class WorkerHost(Host):
             self.wanted += self.run.size(self.submitted)
             self.submitted += 1
             self.pump()
-
-    def tell_span(self, span: int) -> None:
-        """The control plane has given the job other rows, and says so."""
-        worker_change_span(self.state, span)
-        self.sent_before = int(self.state.worker[0]["snd_nxt"])
-        self.pump()
 
     def take(self, frame: bytes) -> None:
         server = self.run.job.server

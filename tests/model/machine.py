@@ -9,7 +9,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 from esa.policy import POLICIES
 from tests.model.checks import RuleError
 from tests.model.moves import Move
-from tests.model.plan import PLACES, SPANS, JobPlan, Plan
+from tests.model.plan import PLACES, JobPlan, Plan
 from tests.model.world import World
 
 policies = st.sampled_from(["esa", "atp", "switchml", *sorted(POLICIES)])
@@ -103,10 +103,6 @@ class Cluster(RuleBasedStateMachine):
     @rule(job=which, place=st.sampled_from(PLACES))
     def place(self, job: int, place: tuple[int, int]) -> None:
         self.do("place", self.job(job), *place)
-
-    @rule(number=which, span=st.sampled_from(SPANS))
-    def tell_span(self, number: int, span: int) -> None:
-        self.do("tell-span", self.host(number), span)
 
     @rule(job=which)
     def tell_server(self, job: int) -> None:

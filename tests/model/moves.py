@@ -128,17 +128,6 @@ def place(world: World, number: int, base: int, size: int) -> bool:
 
 
 @move
-def tell_span(world: World, name: str, span: int) -> bool:
-    """A worker hears that its job has other rows; each in its own time, and some never."""
-    host = world.by_name.get(name)
-    if not isinstance(host, WorkerHost) or not host.alive:
-        return False
-    host.tell_span(span)
-    world.say(name, f"is at most {span} fragments ahead now")
-    return True
-
-
-@move
 def tell_server(world: World, number: int, name: str) -> bool:
     """A PS hears of a policy, that of the switch or one that was."""
     run = world.runs.get(number)

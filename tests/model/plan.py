@@ -26,7 +26,6 @@ TTL_US = 20_000
 
 SHARED = Pool(base=0, size=4)
 PLACES = tuple((base, size) for size in (1, 2, 4, 8) for base in range(0, 16, size))  # for pools that are moved
-SPANS = (1, 2, 4, 8, 16)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from esa.policy import POLICIES
 from tests.model.checks import RuleError
 from tests.model.hosts import ServerHost, WorkerHost
 from tests.model.moves import Move
-from tests.model.plan import PLACES, SPANS, Plan
+from tests.model.plan import PLACES, Plan
 from tests.model.world import World
 
 ALL_REDUCES = 60  # submitted per episode
@@ -153,9 +153,6 @@ class Drawn:
         return ("restart-server", number)
 
     def _place(self, number: int) -> Move:
-        if self.rng.random() < 0.3:
-            worker = self.world.runs[number].workers[self.rng.integers(len(self.world.runs[number].workers))]
-            return ("tell-span", worker.name, int(self.rng.choice(SPANS)))
         return ("place", number, *PLACES[self.rng.integers(len(PLACES))])
 
     def _any(self, names: dict[str, WorkerHost | ServerHost]) -> str:

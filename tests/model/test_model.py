@@ -166,7 +166,6 @@ def test_a_pool_that_is_moved_in_the_middle_of_a_sum(policy, back):
         ("deliver", "1.3/w1 GRADIENT 0"),
         ("place", 1, *((0, 4) if back else (12, 2))),
         ("deliver", "1.3/w2 GRADIENT 0"),
-        ("tell-span", "1.3/w1", 1),
         *(("submit", f"1.3/w{rank}") for rank in range(3)),
     ]
     world = all_of(one_job(policy, workers=3, window=4), moves)

@@ -109,6 +109,7 @@ def test_higher_priority_preempts_and_the_partial_leaves_in_its_packet():
     assert (partial.dst_ip, partial.dst_port, partial.src_ip) == (str(low.server.ip), ESA_PORT, SWITCH_IP)
     assert (partial.job, partial.epoch, partial.seq) == (low.job, low.epoch, 7)
     assert (partial.bitmap0, partial.bitmap1, partial.exponent) == (0b101, 1, 4)
+    assert partial.flags == Flag.COLLISION
     assert partial.lanes == lane_sum(5, 6)
     assert partial.checksum_ok
     assert rack.send(gradient(high, 1, seq=9, value=1))[0].lanes == lane_sum(100, 1)
@@ -251,6 +252,7 @@ def test_a_reminder_fetches_the_row_or_misses():
     (partial,) = rack.send(from_server(j, Kind.REMINDER, seq=4))
     assert (partial.kind, partial.port, partial.bitmap0) == (Kind.PARTIAL, j.server.switch_port, 0b010)
     assert (partial.lanes, partial.exponent, partial.src_ip) == (lanes(9), 3, SWITCH_IP)
+    assert partial.flags == 0, "nobody took the row"
     (miss,) = rack.send(from_server(j, Kind.REMINDER, seq=4))
     assert (miss.kind, miss.port, miss.seq, miss.dst_ip) == (Kind.MISS, j.server.switch_port, 4, str(j.server.ip))
     assert (rack.counted("reminders", j), rack.counted("misses", j), rack.held()) == (2, 1, 0)

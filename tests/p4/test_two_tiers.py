@@ -144,7 +144,8 @@ def test_a_row_preempted_in_a_rack_leaves_as_a_partial():
     tree.send(gradient(low, 3, value=5, priority=1).frame())
     ((partial,),) = (arrived := tree.send(gradient(high, 3, priority=2).frame())).values()
     assert set(arrived) == {low.server.mac}
-    assert (partial.kind, partial.flags, partial.job, partial.lanes) == (Kind.PARTIAL, 0, low.job, lanes(5))
+    assert (partial.kind, partial.flags) == (Kind.PARTIAL, Flag.COLLISION)
+    assert (partial.job, partial.lanes) == (low.job, lanes(5))
     assert (partial.bitmap0, partial.bitmap1) == (0b01, 0b10)
     assert (partial.src_ip, partial.src_port) == (str(RACKS[1]), ESA_PORT)
     assert tree.held() == {RACKS[1]: 1}
@@ -172,7 +173,7 @@ def test_a_row_preempted_at_the_root_leaves_as_a_partial_of_racks():
     assert tree.held() == {low.switch_ip: 1}
     ((partial,),) = (arrived := rack_sum(tree, high, 1, priority=2)).values()
     assert set(arrived) == {low.server.mac}
-    assert (partial.kind, partial.flags, partial.job) == (Kind.PARTIAL, Flag.LEVEL1, low.job)
+    assert (partial.kind, partial.flags, partial.job) == (Kind.PARTIAL, Flag.LEVEL1 | Flag.COLLISION, low.job)
     assert (partial.bitmap0, partial.bitmap1) == (0xFFFFFFFF, 0b01)
     assert (partial.src_ip, partial.src_port) == (str(low.switch_ip), ESA_PORT)
     assert partial.lanes == lane_sum(5, 5, 5)

@@ -65,7 +65,7 @@ def test_windows_lanes_and_limits_are_the_jobs():
 def test_rings_are_as_large_as_any_policy_needs_and_spans_are_the_policys() -> None:
     """Who comes back while another policy is on must still have what the others may ask for."""
     pool = Pool(base=0, size=4096)
-    for policy, span in (("esa", 512), ("atp", 64), ("ps", 64), ("esa-paper", 64)):
+    for policy, span in (("esa", 512), ("atp", 64), ("ps", 512), ("esa-paper", 64)):
         run = one_rack(policy).model_copy(update={"window": 64, "pool": pool})
         worker, server = worker_of_job(run, 0), server_of_job(run)
         assert (worker.worker[0]["span"], worker.worker[0]["max_span"]) == (span, 512)

@@ -28,6 +28,15 @@ def test_disjoint_contributions_add_up_to_one_result_for_the_group():
     assert s.wake_ns == NEVER
 
 
+@pytest.mark.parametrize("flags", [0, Flag.COLLISION], ids=["whole", "split"])
+def test_a_result_says_whether_its_fragment_was_split_for_want_of_a_row(flags):
+    s = server()
+    s.partial(0b110, 5, 30, source=SWITCH, flags=flags)
+    s.gradient(0, 5, 1)
+    assert s.send() == [(RES, 5, MULTICAST)]
+    assert s.sent[0]["flags"] == Flag.RELEASE | flags
+
+
 def test_where_no_switch_replicates_every_worker_gets_its_own_result():
     s = server(switches=0, unicast=True)
     for rank in range(3):

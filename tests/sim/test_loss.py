@@ -54,10 +54,10 @@ def jct_ns(policy: str, faults: dict | None = None) -> int:
 @pytest.mark.parametrize(
     ("policy", "bounds"),
     [
-        ("esa", {0.01: 2.4, 0.05: 3.4, 0.2: 11.5}),
-        ("atp", {0.01: 1.8, 0.05: 2.8, 0.2: 10.5}),
-        ("switchml", {0.01: 1.8, 0.05: 2.3, 0.2: 4.6}),
-        ("ps", {0.01: 1.8, 0.05: 2.5, 0.2: 7.2}),
+        ("esa", {0.01: 1.65, 0.05: 2.25, 0.2: 5.0}),
+        ("atp", {0.01: 1.85, 0.05: 3.35, 0.2: 9.8}),
+        ("switchml", {0.01: 1.75, 0.05: 2.35, 0.2: 4.7}),
+        ("ps", {0.01: 1.7, 0.05: 2.85, 0.2: 11.1}),
     ],
 )
 def test_a_loss_costs_a_few_round_trips(policy: str, bounds: dict[float, float]) -> None:

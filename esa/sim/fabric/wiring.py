@@ -87,7 +87,6 @@ class Control:
         self._counted = [dict.fromkeys(entries.COUNTERS, 0) for _ in plan.jobs]  # in runs that are over
         self._vanished: dict[int, int] = {}  # by number: rows that it had on switches that failed
         self.unsettled = False  # whether jobs should have other rows that they have not yet
-        self.moved: list[int] = []  # jobs that were given other rows while they ran, in that order
         self._sent_up: dict[int, SentUp] = {}  # by number, in runs over several racks that are over
         self._networks: dict[int, LeafSpine] = {}  # by job: the part of the network that it is on
         self._down: dict[IPv4Address, int] = {}  # switches that hold nothing now: of how many failures
@@ -128,7 +127,8 @@ class Control:
             switch_ip=there.switch_ip,
             pool=wanted[spec.name] if spec.name in wanted else self._pool(spec),
             window=spec.window,
-            span=None if self._plan.spans_go_with_rows(spec) else spec.reach,
+            span=spec.reach,
+            least_window=spec.least_window,
             congestion=spec.congestion,
             ttl_us=spec.ttl_us,
             give_up_s=self._plan.give_up_s,
@@ -210,7 +210,6 @@ class Control:
                 continue
             job = job.model_copy(update={"pool": pool})
             self._jobs[number] = self._newest[job.job] = job
-            self.moved.append(number)
             for ip, items in job_items(self._networks[number], job, job.job).items():
                 if ip in self._down:
                     continue

@@ -11,7 +11,7 @@ from esa.sim.plan import Plan
 def worker_room(plan: Plan, number: int) -> WorkerState:
     """Room for a worker of job `number`; `esa.protocol.of_job` says what goes there."""
     job = plan.jobs[number]
-    return worker_state(job=1, epoch=0, rank=0, window=job.window, max_span=plan.max_span(number), lanes=plan.lanes)
+    return worker_state(job=1, epoch=0, rank=0, window=job.window, max_span=job.reach, lanes=plan.lanes)
 
 
 def server_room(plan: Plan, number: int, workers_per_rack: Sequence[int]) -> ServerState:
@@ -22,6 +22,6 @@ def server_room(plan: Plan, number: int, workers_per_rack: Sequence[int]) -> Ser
         epoch=0,
         workers_per_rack=workers_per_rack,
         window=job.window,
-        max_span=plan.max_span(number),
+        max_span=job.reach,
         lanes=lanes,
     )

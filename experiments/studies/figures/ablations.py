@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 
-from esa.policy import POLICIES
 from experiments.studies.figures import draw
-from experiments.studies.figures.base import JOBS, ROWS, SUBMITTED_WITHIN_S, WINDOW, Effort, simulation
+from experiments.studies.figures.base import SUBMITTED_WITHIN_S, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 from experiments.studies.figures.statistics import Interval, mean_interval, ratio_interval
@@ -25,6 +24,8 @@ from experiments.studies.figures.statistics import Interval, mean_interval, rati
 _ALL = ("ratio", "service", "layer")
 _HASHED = "rows by hash over all the memory"
 _ONE_WINDOW = "no farther ahead than a window"
+_FIXED = "a window that does not yield"
+_BY_AGE = "layer alone compared, rows older than 1 us free for all"
 _ALWAYS, _COIN, _NEVER = "always preempt", "a coin decides", "no preemption"
 UNCOMPARED = (_ALWAYS, _COIN, _NEVER)  # they do not compare priorities
 # What it is called, the policy, the priority's factors (a number: all have that one).
@@ -32,6 +33,7 @@ VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
     "ESA": ("esa", _ALL),
     _HASHED: ("esa", _ALL),
     _ONE_WINDOW: ("esa", _ALL),
+    _FIXED: ("esa", _ALL),
     "what could be read of the published idea": ("esa-paper", _ALL),
     "no priority: all the same": ("esa", 128),
     "priority without ratio": ("esa", ("service", "layer")),
@@ -41,6 +43,7 @@ VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
     "priority: service alone": ("esa", ("service",)),
     "priority: layer alone": ("esa", ("layer",)),
     "no aging": ("esa-no-aging", _ALL),
+    _BY_AGE: ("esa-no-aging", ("layer",)),
     "only a higher priority preempts": ("esa-higher", _ALL),
     _ALWAYS: ("esa-always", _ALL),
     _COIN: ("esa-coin", _ALL),
@@ -74,7 +77,11 @@ def _points(effort: Effort) -> list[Point]:
                 policy,
                 seed,
                 hashed=name == _HASHED,
-                job={"priority": priority, "order": _order(condition), **_span(name, changed)},
+                job={
+                    "priority": priority,
+                    "order": _order(condition),
+                    **_changed(name),
+                },
                 **changed,
             ),
         )
@@ -84,14 +91,10 @@ def _points(effort: Effort) -> list[Point]:
     ]
 
 
-def _span(variant: str, changed: Mapping[str, Any]) -> dict[str, int]:
-    """What a variant has in place of the scenario's span; rows by hash have ESA's."""
-    if variant == _ONE_WINDOW:
-        return {"span": WINDOW}
-    if variant == _HASHED:
-        roomy = changed.get("rows", ROWS) >= JOBS * WINDOW
-        return {"span": POLICIES["esa"].windows_ahead * WINDOW if roomy else WINDOW}
-    return {}
+def _changed(variant: str) -> dict[str, int]:
+    """Keys of the jobs."""
+    changes = {_ONE_WINDOW: {"span": WINDOW}, _FIXED: {"least_window": WINDOW}, _BY_AGE: {"ttl_us": 1}}
+    return changes.get(variant, {})
 
 
 def _order(condition: str) -> str:
@@ -127,8 +130,17 @@ def _notes(cells: Cells) -> list[str]:
         f"{ratio_text(ratio_interval(_jct(cells, 'ATP', condition), _jct(cells, 'no preemption', condition)))}."
         for condition in CONDITIONS
     ]
+    by_age = [
+        f"{condition}: always preempt / {_BY_AGE}: "
+        f"{ratio_text(ratio_interval(_jct(cells, _ALWAYS, condition), _jct(cells, _BY_AGE, condition)))}."
+        for condition in CONDITIONS
+    ]
     without, overlapped = (_jct(cells, "ESA", condition) for condition in (_LITTLE, _OVERLAP))
-    return [*notes, f"ESA, {_LITTLE}, with overlap / without: {ratio_text(ratio_interval(overlapped, without))}."]
+    return [
+        *notes,
+        *by_age,
+        f"ESA, {_LITTLE}, with overlap / without: {ratio_text(ratio_interval(overlapped, without))}.",
+    ]
 
 
 def _draw(cells: Cells, canvas: Canvas) -> None:
