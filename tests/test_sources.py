@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from esa import sources
 
@@ -33,6 +36,37 @@ def test_a_module_that_nobody_imports_is_in_no_closure() -> None:
     found = sources.closure(sources.ROOT / "esa/protocol/worker.py")
     assert sources.ROOT / "esa/wire.py" in found
     assert sources.ROOT / "esa/report/plots.py" not in found
+
+
+def imported(tree: ast.AST) -> set[str]:
+    return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
+
+
+def test_no_import_of_any_file_is_overlooked() -> None:
+    files = [file for package in sources.PACKAGES for file in (sources.ROOT / package).rglob("*.py")]
+    assert len(files) > 200
+    for file in files:
+        text = file.read_bytes()
+        assert imported(ast.parse(text)) <= imported(sources._import_statements(text)), file
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import esa",
+        "import numpy as np, esa.wire as wire",
+        "if True:\n    from esa import wire",
+        "from esa.wire import (\n    Kind,  # one\n    ESA_PORT,\n)",
+        "from esa.wire import (  # (all of it)\n    Kind,\n)",
+        "from esa.wire import \\\n    Kind",
+        "from esa.wire import*",
+        "from . import wire",
+        '"""\nfrom the beginning import nothing\n"""\nimport esa.wire',
+    ],
+)
+def test_an_import_is_found_however_it_is_written(text: str) -> None:
+    assert imported(ast.parse(text)) <= imported(sources._import_statements(text.encode()))
+    assert imported(ast.parse(text))
 
 
 def test_a_digest_changes_with_a_file_and_with_its_name(tmp_path: Path) -> None:
