@@ -62,10 +62,10 @@ run-topo: setup ## train two PyTorch jobs through the switch; POLICY=esa,atp,...
 		$(if $(LOSS),--loss $(LOSS))
 
 check: setup ## run the tests that need neither root nor BMv2 and are quick
-	@$(BIN)/python -m pytest -n auto --dist loadfile -m 'not root and not bmv2 and not slow' $(TESTS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not root and not bmv2 and not slow' $(TESTS)
 
 test: setup ## run every test (what a machine lacks is skipped by name)
-	@$(SUDO) $(BIN)/python -m pytest -n auto --dist loadfile $(TESTS)
+	@$(SUDO) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 fuzz: setup ## fuzz switch, worker and PS; SECONDS=300 SEED=n; crashes go to results/fuzz
 	@$(BIN)/python -m tests.fuzz --seconds '$(SECONDS)' --seed '$(or $(SEED),1)' --results $(RESULTS)

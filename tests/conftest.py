@@ -22,6 +22,23 @@ def _without(*commands: str) -> str:
     return ", ".join(f"{command} on the PATH" for command in commands if shutil.which(command) is None)
 
 
+# Files that take half a minute or more, in the order in which they begin: else one is left over for the end, when the
+# other processors have nothing to do. Those after them are in the order of their names.
+FIRST = (
+    "tests/launcher/test_again.py",
+    "tests/experiments/test_run.py",
+    "tests/docs/test_blocks.py",
+    "tests/experiments/test_two_racks.py",
+    "tests/launcher/test_by_hand.py",
+    "tests/experiments/test_rig.py",
+    "tests/launcher/test_launch.py",
+    "tests/switch/test_differential.py",
+    "tests/torch/test_features.py",
+    "tests/torch/test_backend.py",
+    "tests/torch/test_hook.py",
+    "tests/experiments/test_figures.py",
+)
+
 LACKING = {
     "root": "root: makes network namespaces" if os.geteuid() else _without("ip"),
     "bmv2": _without("simple_switch_grpc", "simple_switch_CLI", "simple_switch"),
@@ -40,6 +57,8 @@ def root() -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    place = {file: index for index, file in enumerate(FIRST)}
+    items.sort(key=lambda item: place.get(item.location[0], len(place)))
     for item in items:
         if isinstance(item, pytest.Function):
             if "root" in item.fixturenames:
