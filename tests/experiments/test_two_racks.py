@@ -1,4 +1,4 @@
-"""Two racks of four under a spine train on Mininet, and their weights are those of one rack, bit for bit."""
+"""Two racks of two under a spine train on Mininet, and their weights are those of one rack, bit for bit."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ pytestmark = pytest.mark.timeout(480)  # a first run compiles
 SHORT = """
 name = "short"
 [network]
-racks = [4, 4, 1]
+racks = [2, 2, 1]
 rate = "50 Mb/s"
 [[jobs]]
 name = "cnn"
 model = "cnn"
-workers = 8
+workers = 4
 iterations = 5
 batch_size = 8
 window = 32
 """
-RACKS = "racks = [4, 4, 1]"
+RACKS = "racks = [2, 2, 1]"
 PACKETS = ("gradients", "resends", "evicted", "reminders", "collisions", "denied")
 
 
@@ -59,22 +59,22 @@ def weights(folder: Path) -> str:
 def of_one_rack(root: None, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The weights that the same workers in one rack end with, under a policy that adds nowhere but at the PS."""
     folder = tmp_path_factory.mktemp("one")
-    _, results = train(load(folder, SHORT.replace(RACKS, "hosts = 9"), policy="ps"), folder)
+    _, results = train(load(folder, SHORT.replace(RACKS, "hosts = 5"), policy="ps"), folder)
     return weights(results)
 
 
 def check_reduction(summary: Summary) -> None:
-    """Four workers' packets become one of their rack's; what was sent again goes past the rows, and perhaps its sum."""
+    """Two workers' packets become one of their rack's; what was sent again goes past the rows, and perhaps its sum."""
     assert summary.tiers is not None
     (job,), tier = summary.jobs, summary.tiers["cnn"]
     assert job.fragments <= tier.from_workers <= job.fragments + job.resends
-    assert job.fragments // 4 - job.resends <= tier.to_root <= job.fragments // 4 + 2 * job.resends
+    assert job.fragments // 2 - job.resends <= tier.to_root <= job.fragments // 2 + 2 * job.resends
     assert tier.reduction == tier.from_workers / tier.to_root
     if job.resends < job.fragments / 50:
-        assert tier.reduction > 3.5
+        assert tier.reduction > 1.8
 
 
-def test_two_racks_train_as_one_and_send_the_root_a_quarter(root: None, tmp_path: Path, of_one_rack: str) -> None:
+def test_two_racks_train_as_one_and_send_the_root_a_half(root: None, tmp_path: Path, of_one_rack: str) -> None:
     two, folder = train(load(tmp_path), tmp_path)
     assert weights(folder) == of_one_rack
     assert two.topology == "leaf-spine"
@@ -105,7 +105,7 @@ def test_killed_switches_come_back_and_the_weights_are_the_same(root: None, tmp_
 
     def kill_both() -> None:
         kill("p0", '"iteration"')  # what is behind port 0 of rack-0; interfaces are numbered switch by switch
-        kill("p12", '"restored"')  # of the spine
+        kill("p8", '"restored"')  # of the spine
 
     killer = threading.Thread(target=kill_both)
     killer.start()

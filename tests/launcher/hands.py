@@ -86,7 +86,7 @@ class Hands:
 
     def esactl(self, *arguments: str) -> None:
         done = esactl(self.rack, *arguments)
-        assert done.returncode == 0, done.stderr
+        assert done.exit_code == 0, done.output
 
     def add(self) -> None:
         self.esactl("job", "add", str(self.file))

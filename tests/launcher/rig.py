@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from typer.testing import CliRunner
+from typer.testing import CliRunner, Result
 
+from controller import cli
 from esa.job import Job
 from topologies import record
 from topologies.launcher.commands import app
@@ -91,24 +92,17 @@ def bring_up(name: str, hosts: int, *options: str) -> Up:
     raise AssertionError("\n".join(up.lines))
 
 
-def esactl(rack: Up, *arguments: str) -> subprocess.CompletedProcess[str]:
+def esactl(rack: Up, *arguments: str) -> Result:
+    """Run a command as in a terminal that knows the rack; in this process."""
     switch = rack.record.switch
     assert switch is not None
     told = {"ESA_SWITCH": switch.address, "ESA_SWITCH_DEVICE_ID": str(switch.device_id)}
-    command = [sys.executable, "-m", "controller.cli", *arguments]
-    return subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ | told | {"ESA_STATE": str(rack.record.saved_jobs)},
-    )
+    return CliRunner().invoke(cli.app, list(arguments), env={**told, "ESA_STATE": str(rack.record.saved_jobs)})
 
 
 def new(rack: Up, output: Path, *options: str) -> Job:
-    done = esa("job", "new", "--rack", rack.name, "-o", str(output), *options)
-    assert done.returncode == 0, done.stderr
+    done = CliRunner().invoke(app, ["job", "new", "--rack", rack.name, "-o", str(output), *options])
+    assert done.exit_code == 0, done.output
     return Job.load(output)
 
 

@@ -32,7 +32,7 @@ def test_a_job_of_hosts_by_name_is_added_checked_and_removed(rack: Up, tmp_path:
     assert (str(job.server.ip), job.policy, job.lanes, job.job) == ("10.0.0.3", "switchml", 64, 1)
     status, lines = check(rack, file)
     assert (status, lines[0]) == (1, "wrong: job mlp (job 1) is not on the switch: add it with esactl job add")
-    assert esactl(rack, "job", "add", str(file)).returncode == 0
+    assert esactl(rack, "job", "add", str(file)).exit_code == 0
     try:
         status, lines = check(rack, file)
         assert (status, lines[-1]) == (0, "nothing is wrong")
@@ -42,7 +42,7 @@ def test_a_job_of_hosts_by_name_is_added_checked_and_removed(rack: Up, tmp_path:
         taken = refused("job", "new", "--rack", rack.name, "--workers", "h4", "--server", "h3", "--name", "mlp")
         assert taken == "name: there is a job 'mlp' in the switch already"
     finally:
-        assert esactl(rack, "job", "remove", "mlp").returncode == 0
+        assert esactl(rack, "job", "remove", "mlp").exit_code == 0
 
 
 def test_a_member_knows_itself_and_reaches_the_switch_from_its_namespace(rack: Up, tmp_path: Path) -> None:

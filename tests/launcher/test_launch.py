@@ -153,7 +153,7 @@ def test_jobs_that_run_are_placed_anew_when_one_comes(rack: Up, tmp_path: Path) 
     assert first_lines(first, 1) == ["[0] waiting"]
     usual = size("first")
     moved = esactl(rack, "pools", "set", "first", "64", "8")
-    assert (moved.returncode, moved.stdout) == (0, "first: rows 64..71\n")
+    assert (moved.exit_code, moved.stdout) == (0, "first: rows 64..71\n")
     assert size("first") == 8
     done = esa(
         "launch", "--rack", rack.name, "--nproc", "1", "--name", "second", str(script(tmp_path, TELL, "tell.py"))
