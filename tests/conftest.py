@@ -6,13 +6,15 @@ value "bmv2": the markers follow from that. What a machine lacks is skipped by n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 
 import pytest
 
-from tests.warm import warm_all
+from tests import warm
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process of tests knows only the racks that it brought up
     os.environ.setdefault("ESA_RUN_FOLDER", tempfile.mkdtemp(prefix="esa-run-"))
@@ -23,15 +25,21 @@ def _without(*commands: str) -> str:
 
 
 # Files that take half a minute or more, in the order in which they begin: else one is left over for the end, when the
-# other processors have nothing to do. Those after them are in the order of their names.
-FIRST = (
+# other processors have nothing to do. Those after them are in the order of their names. First those of live runs: the
+# simulator is compiled meanwhile.
+LIVE = (
     "tests/launcher/test_again.py",
     "tests/experiments/test_run.py",
-    "tests/docs/test_blocks.py",
     "tests/experiments/test_two_racks.py",
     "tests/launcher/test_by_hand.py",
     "tests/experiments/test_rig.py",
     "tests/launcher/test_launch.py",
+    "tests/launcher/test_runs.py",
+    "tests/launcher/test_waiting.py",
+)
+FIRST = (
+    *LIVE,
+    "tests/docs/test_blocks.py",
     "tests/switch/test_differential.py",
     "tests/torch/test_features.py",
     "tests/torch/test_backend.py",
@@ -47,7 +55,16 @@ LACKING = {
 
 def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
-        warm_all()
+        stack = contextlib.ExitStack()
+        stack.enter_context(warm.warming())
+        config.add_cleanup(stack.close)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before a test's time begins
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    if "PYTEST_XDIST_WORKER" in os.environ and item.location[0] not in LIVE:
+        warm.wait()
+    return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -1,17 +1,19 @@
 """Machine code that most tests need, compiled once before several processes of tests would each compile it.
 
-python -m tests.warm simulator|hosts|switch|simulator-with-gradients
+python -m tests.warm hosts|switch|simulator|simulator-with-gradients
+
+Tests of live runs begin as soon as hosts and switch are compiled; the simulator is compiled beside them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 from esa.native import native_folder
@@ -29,7 +31,8 @@ def switch() -> None:
     from esa.program import program
     from esa.switch import Pipeline
 
-    Pipeline.load(program(64).json.read_text()).process(0, bytes(400), 0)
+    for lanes in (64, 0):
+        Pipeline.load(program(lanes).json.read_text()).process(0, bytes(400), 0)
 
 
 def simulator(lanes: int = 0) -> None:
@@ -39,38 +42,59 @@ def simulator(lanes: int = 0) -> None:
     simulate(plans.plan(plans.job(), lanes=lanes))
 
 
-# In the order in which they begin: the longest first; and last what has most in common with it, to find that compiled.
-PARTS: dict[str, Callable[[], None]] = {
+# The simulator has the hosts' state machines and the switch's programs in it, and finds them compiled.
+SOON: dict[str, Callable[[], None]] = {"hosts": hosts, "switch": switch}
+LATER: dict[str, Callable[[], None]] = {
     "simulator": simulator,
-    "hosts": hosts,
-    "switch": switch,
     "simulator-with-gradients": partial(simulator, 64),
 }
 
 
-def warm_all() -> None:
-    """Compile what is not compiled yet, in a process for each part, as many at a time as there are processors.
-
-    A second caller waits for the first.
-    """
-
-    def run(name: str) -> int:
-        return subprocess.run([sys.executable, "-m", "tests.warm", name], cwd=ROOT, check=False).returncode
-
-    missing = [name for name in PARTS if not _done(name).exists()]
-    with ThreadPoolExecutor(max(2, os.cpu_count() or 1)) as pool:
-        failed = [name for name, status in zip(missing, pool.map(run, missing), strict=True) if status]
+@contextlib.contextmanager
+def warming() -> Iterator[None]:
+    """Compile what is not compiled yet: what live runs need, then, while the block runs, what the simulator needs."""
+    with ThreadPoolExecutor() as pool:
+        failed = [name for name, status in zip(SOON, pool.map(_compile, SOON), strict=True) if status]
     assert not failed, f"not compiled: {', '.join(failed)}"
+    with _lock("later").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # the process holds it until it ends
+        process = subprocess.Popen(
+            ["nice", "-n", "5", sys.executable, "-m", "tests.warm", *LATER], cwd=ROOT, pass_fds=[lock.fileno()]
+        )
+    try:
+        yield
+    finally:
+        process.terminate()  # tests that needed it are over
+        process.wait()
+
+
+@cache
+def wait() -> None:
+    """Until the simulator is compiled."""
+    with _lock("later").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+    missing = [name for name in LATER if not _done(name).exists()]
+    assert not missing, f"not compiled: {', '.join(missing)}"
+
+
+def _compile(name: str) -> int:
+    if _done(name).exists():
+        return 0
+    return subprocess.run([sys.executable, "-m", "tests.warm", name], cwd=ROOT, check=False).returncode
 
 
 def _done(name: str) -> Path:
     return native_folder(Path(__file__).resolve()) / f"{name}.done"
 
 
+def _lock(name: str) -> Path:
+    return _done(name).with_suffix(".lock")
+
+
 if __name__ == "__main__":
-    done = _done(sys.argv[1])
-    with done.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not done.exists():
-            PARTS[sys.argv[1]]()
-            done.touch()
+    for part in sys.argv[1:]:
+        with _lock(part).open("w") as mine:
+            fcntl.flock(mine, fcntl.LOCK_EX)
+            if not _done(part).exists():
+                (SOON | LATER)[part]()
+                _done(part).touch()
