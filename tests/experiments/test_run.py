@@ -82,8 +82,9 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
 
 
 @pytest.mark.bmv2
-def test_the_same_run_on_bmv2(root: None, tmp_path: Path) -> None:
-    summary, _ = run_quietly(load(tmp_path, live={"switch": "bmv2"}), tmp_path)
+def test_a_run_on_bmv2(root: None, tmp_path: Path) -> None:
+    one_job, _, _ = SHORT.rpartition("[[jobs]]")
+    summary, _ = run_quietly(load(tmp_path, one_job, live={"switch": "bmv2"}), tmp_path)
     assert summary.incomplete is None
     assert summary.total("completed") > 0
 
@@ -135,7 +136,7 @@ def wait_for_iterations(tmp_path: Path) -> Path:
     raise AssertionError("no iteration within 60 s")
 
 
-@pytest.mark.parametrize("seconds", [0.7, 1.5, 3.0, 5.0])
+@pytest.mark.parametrize("seconds", [0.7, 1.5, 3.0])  # while it trains: the next test
 def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, seconds: float) -> None:
     process = start(tmp_path)
     time.sleep(seconds)

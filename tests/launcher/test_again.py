@@ -27,7 +27,9 @@ def gloo(rack: Up, tmp_path_factory: pytest.TempPathFactory) -> again.Weights:
     return again.train(rack.name, again.GLOO, tmp_path_factory.mktemp("gloo"))
 
 
-@pytest.mark.parametrize("policy", again.POLICIES)
+# One policy that shares rows and one with a slice of its own; all four sum exactly after a killed rank (test_by_hand),
+# and `make again` runs all of them.
+@pytest.mark.parametrize("policy", ["esa", "switchml"])
 def test_a_run_after_an_interrupted_one_trains_to_the_weights_of_gloo(
     rack: Up, policy: str, gloo: again.Weights, tmp_path: Path
 ) -> None:
