@@ -102,4 +102,6 @@ def lost(worker: WorkerEndpoint) -> int:
 
 
 if __name__ == "__main__":
+    # Numba imports scipy.linalg where there is one, for products of matrices, which are not needed: 0.2 s of a start.
+    sys.modules["scipy"] = None  # type: ignore[assignment]
     sys.exit(main())
