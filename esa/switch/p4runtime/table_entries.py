@@ -9,12 +9,12 @@ from esa.p4runtime import p4runtime_pb2
 from esa.switch.errors import BadEntry, DuplicateEntry, NoSuchEntry, TableError, TableFull
 from esa.switch.p4runtime.arrays import Freeze, require_modify, wrapped_int64
 from esa.switch.p4runtime.bytestrings import decode, encode
-from esa.switch.p4runtime.p4info import FieldInfo, TableInfo
+from esa.switch.p4runtime.match_fields import Match, format_field, invalid, normal_field, parse_key, refuse
+from esa.switch.p4runtime.p4info import TableInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.tables import Entry
 
 Update = p4runtime_pb2.Update
-Match = tuple[Any, ...]
 _COUNTER_MODULUS = 1 << 64
 
 _CODES = {
@@ -23,14 +23,6 @@ _CODES = {
     TableFull: Code.RESOURCE_EXHAUSTED,
     BadEntry: Code.INVALID_ARGUMENT,
 }
-
-
-def _refuse(code: Any, info: TableInfo, reason: str) -> P4RuntimeError:
-    return P4RuntimeError(code, f"table {info.name}: {reason}")
-
-
-def _invalid(info: TableInfo, reason: str) -> P4RuntimeError:
-    return _refuse(Code.INVALID_ARGUMENT, info, reason)
 
 
 class Notes:
@@ -54,7 +46,7 @@ class Notes:
 def write_table_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) -> None:
     """Carry out one update of a table; the caller holds the data plane still."""
     if entry.is_const and update_type != Update.DELETE:
-        raise _invalid(info, "is_const must not be set in a write")
+        raise invalid(info, "is_const must not be set in a write")
     try:
         if entry.is_default_action:
             _write_default(info, notes, update_type, entry)
@@ -66,16 +58,16 @@ def write_table_entry(info: TableInfo, notes: Notes, update_type: int, entry: An
 
 def _write_default(info: TableInfo, notes: Notes, update_type: int, entry: Any) -> None:
     if update_type != Update.MODIFY:
-        raise _invalid(info, "the default entry can only be modified, neither inserted nor deleted")
+        raise invalid(info, "the default entry can only be modified, neither inserted nor deleted")
     if entry.match or entry.priority:
-        raise _invalid(info, "the default entry has neither match nor priority")
+        raise invalid(info, "the default entry has neither match nor priority")
     if entry.idle_timeout_ns:
-        raise _invalid(info, "the default entry has no idle timeout")
+        raise invalid(info, "the default entry has no idle timeout")
     _check_extras(info, entry)
     if entry.HasField("counter_data"):
-        raise _refuse(Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target")
+        raise refuse(Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target")
     if info.constant_default:
-        raise _refuse(Code.PERMISSION_DENIED, info, "its default action is constant")
+        raise refuse(Code.PERMISSION_DENIED, info, "its default action is constant")
     key = (info.id, None, 0)
     if entry.HasField("action"):
         info.table.set_default(*_action(info, entry.action, default=True))
@@ -87,7 +79,7 @@ def _write_default(info: TableInfo, notes: Notes, update_type: int, entry: Any) 
 
 def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) -> None:
     if info.constant and (update_type != Update.MODIFY or entry.HasField("action")):
-        raise _refuse(Code.PERMISSION_DENIED, info, "its entries are constant")
+        raise refuse(Code.PERMISSION_DENIED, info, "its entries are constant")
     match, priority = parse_key(info, entry)
     key = (info.id, match, priority)
     if update_type == Update.DELETE:
@@ -97,9 +89,9 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
     _check_extras(info, entry)
     if update_type == Update.INSERT:
         if not info.fields:
-            raise _invalid(info, "it has no key: only its default entry can be set")
+            raise invalid(info, "it has no key: only its default entry can be set")
         if not entry.HasField("action"):
-            raise _invalid(info, "an entry needs an action")
+            raise invalid(info, "an entry needs an action")
         action, params = _action(info, entry.action, default=False)
         info.table.add(match, action, params, priority)
     elif entry.HasField("action"):
@@ -115,129 +107,40 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
 def _check_extras(info: TableInfo, entry: Any) -> None:
     """Refuse what comes with an entry and this table does not have."""
     if entry.HasField("meter_config") or entry.HasField("meter_counter_data"):
-        raise _invalid(info, "it has no direct meter")
+        raise invalid(info, "it has no direct meter")
     if entry.HasField("counter_data") and info.direct_counter is None:
-        raise _invalid(info, "it has no direct counter")
+        raise invalid(info, "it has no direct counter")
     if entry.HasField("time_since_last_hit"):
-        raise _invalid(info, "time_since_last_hit must not be set in a write")
+        raise invalid(info, "time_since_last_hit must not be set in a write")
     if entry.idle_timeout_ns:
         if info.idle_timeout:
-            raise _refuse(Code.UNIMPLEMENTED, info, "idle timeouts are not supported by this target")
-        raise _invalid(info, "it does not support idle timeouts")
-
-
-def parse_key(info: TableInfo, entry: Any) -> tuple[Match, int]:
-    """Return the loaded table's form of (match, priority); INVALID_ARGUMENT where it breaks a rule."""
-    given: dict[int, Any] = {}
-    names = {field.id: field.name for field in info.fields}
-    for match in entry.match:
-        if match.field_id not in names:
-            raise _invalid(info, f"no key field has the id {match.field_id}")
-        if match.field_id in given:
-            raise _invalid(info, f"field {names[match.field_id]} occurs twice")
-        given[match.field_id] = match
-    if info.needs_priority and entry.priority <= 0:
-        raise _invalid(info, "its entries need a priority above 0")
-    if not info.needs_priority and entry.priority:
-        raise _invalid(info, "its entries have no priority")
-    return tuple(_parse_field(info, field, given.get(field.id)) for field in info.fields), entry.priority
-
-
-def _parse_field(info: TableInfo, field: FieldInfo, match: Any | None) -> Any:
-    what = f"table {info.name}, field {field.name}"
-    all_ones = (1 << field.bits) - 1
-    if match is None:
-        if field.match == "exact":
-            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: an exact field cannot be left out")
-        if field.match == "range":
-            return (0, all_ones)
-        return None if field.compiled == "optional" else (0, 0)
-    kind = match.WhichOneof("field_match_type")
-    if kind != field.match:
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: it is matched {field.match}, the entry has {kind}")
-    if field.match == "exact":
-        return decode(match.exact.value, field.bits, what)
-    if field.match == "lpm":
-        return _parse_lpm(match.lpm, field.bits, what)
-    if field.match == "ternary":
-        value, mask = decode(match.ternary.value, field.bits, what), decode(match.ternary.mask, field.bits, what)
-        if mask == 0 or value & ~mask:
-            raise P4RuntimeError(
-                Code.INVALID_ARGUMENT,
-                f"{what}: "
-                + ("leave out a field that matches anything" if mask == 0 else "value bits outside the mask"),
-            )
-        return (value, mask)
-    if field.match == "range":
-        low, high = decode(match.range.low, field.bits, what), decode(match.range.high, field.bits, what)
-        if low > high or (low == 0 and high == all_ones):
-            raise P4RuntimeError(
-                Code.INVALID_ARGUMENT,
-                f"{what}: " + ("low is above high" if low > high else "leave out a field that matches anything"),
-            )
-        return (low, high)
-    value = decode(match.optional.value, field.bits, what)
-    return value if field.compiled == "optional" else (value, all_ones)
-
-
-def _parse_lpm(lpm: Any, bits: int, what: str) -> tuple[int, int]:
-    value = decode(lpm.value, bits, what)
-    length = lpm.prefix_len
-    if not 0 < length <= bits:
-        hint = "leave out a field that matches anything" if length == 0 else f"the field has {bits} bits"
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: prefix length {length}: {hint}")
-    if value & ((1 << (bits - length)) - 1):
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: value bits outside the prefix")
-    return (value, length)
-
-
-def _format_field(field: FieldInfo, value: Any, message: Any) -> None:
-    """Add the field to a TableEntry, unless it matches anything."""
-    all_ones = (1 << field.bits) - 1
-    if field.match == "exact":
-        message.match.add(field_id=field.id).exact.value = encode(value)
-    elif field.match == "lpm":
-        if value[1]:
-            match = message.match.add(field_id=field.id)
-            match.lpm.value, match.lpm.prefix_len = encode(value[0]), value[1]
-    elif field.match == "ternary":
-        if value[1]:
-            match = message.match.add(field_id=field.id)
-            match.ternary.value, match.ternary.mask = encode(value[0]), encode(value[1])
-    elif field.match == "range":
-        if value != (0, all_ones):
-            match = message.match.add(field_id=field.id)
-            match.range.low, match.range.high = encode(value[0]), encode(value[1])
-    elif field.compiled == "optional":
-        if value is not None:
-            message.match.add(field_id=field.id).optional.value = encode(value)
-    elif value[1]:
-        message.match.add(field_id=field.id).optional.value = encode(value[0])
+            raise refuse(Code.UNIMPLEMENTED, info, "idle timeouts are not supported by this target")
+        raise invalid(info, "it does not support idle timeouts")
 
 
 def _action(info: TableInfo, table_action: Any, *, default: bool) -> tuple[str, list[int]]:
     """Return the action's name and its parameters in order."""
     if table_action.WhichOneof("type") != "action":
-        raise _invalid(info, "it takes an action, not a member or group of an action profile")
+        raise invalid(info, "it takes an action, not a member or group of an action profile")
     given = table_action.action
     action = info.actions.get(given.action_id)
     if action is None:
-        raise _invalid(info, f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
+        raise invalid(info, f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
     if action.id in (info.table_only if default else info.default_only):
         only = "in entries" if default else "as the default action"
-        raise _refuse(Code.PERMISSION_DENIED, info, f"action {action.name} may only be used {only}")
+        raise refuse(Code.PERMISSION_DENIED, info, f"action {action.name} may only be used {only}")
     values: dict[int, bytes] = {}
     for param in given.params:
         if param.param_id in values:
-            raise _invalid(info, f"action {action.name}: parameter {param.param_id} occurs twice")
+            raise invalid(info, f"action {action.name}: parameter {param.param_id} occurs twice")
         values[param.param_id] = param.value
     params = []
     for param in action.params:
         if param.id not in values:
-            raise _invalid(info, f"action {action.name}: parameter {param.name} is missing")
+            raise invalid(info, f"action {action.name}: parameter {param.name} is missing")
         params.append(decode(values.pop(param.id), param.bits, f"action {action.name}, parameter {param.name}"))
     if values:
-        raise _invalid(info, f"action {action.name} has no parameter with the id {min(values)}")
+        raise invalid(info, f"action {action.name} has no parameter with the id {min(values)}")
     return action.name, params
 
 
@@ -280,19 +183,19 @@ def _select(
     table, counter = info.table, info.direct_counter
     if request.is_default_action:
         if request.match or request.priority:
-            raise _invalid(info, "the default entry has neither match nor priority")
+            raise invalid(info, "the default entry has neither match nor priority")
         if table.default is not None:
             yield None, Entry((), *table.default), None
         return
     if request.match and info.needs_priority and not request.priority:
-        raise _invalid(info, "a read with a match needs the entry's priority as well")
+        raise invalid(info, "a read with a match needs the entry's priority as well")
     key = parse_key(info, request) if request.match else None
     with frozen():
         entries = list(table.entries()) if key is None else _find(info, *key)
         rows = [table.row(entry.match, entry.priority) for entry in entries] if counter is not None else []
         packets, bytes_ = (counter.packets[rows], counter.bytes[rows]) if rows else ([], [])
     for position, entry in enumerate(entries):
-        match = tuple(_normal(field, value) for field, value in zip(info.fields, entry.match, strict=True))
+        match = tuple(normal_field(field, value) for field, value in zip(info.fields, entry.match, strict=True))
         if info.needs_priority and request.priority not in (0, entry.priority):
             continue
         if request.HasField("action") and info.action_named(entry.action).id != request.action.action.action_id:
@@ -308,13 +211,6 @@ def _find(info: TableInfo, match: Match, priority: int) -> list[Any]:
         return []
 
 
-def _normal(field: FieldInfo, value: Any) -> Any:
-    """Return the form that `parse_key` gives; the program's own entries may say None for "anything"."""
-    if value is not None or field.compiled == "optional":
-        return value
-    return (0, (1 << field.bits) - 1) if field.match == "range" else (0, 0)
-
-
 def _format_entry(info: TableInfo, match: Match | None, entry: Any, message: Any) -> None:
     message.table_id = info.id
     if match is None:
@@ -323,7 +219,7 @@ def _format_entry(info: TableInfo, match: Match | None, entry: Any, message: Any
     else:
         message.is_const = info.constant
         for field, value in zip(info.fields, match, strict=True):
-            _format_field(field, value, message)
+            format_field(field, value, message)
         if info.needs_priority:
             message.priority = entry.priority
     action = info.action_named(entry.action)
@@ -342,9 +238,9 @@ def write_direct_counter(info: TableInfo, update_type: int, entry: Any) -> None:
 
 def _counter_row(info: TableInfo, table_entry: Any) -> int:
     if info.direct_counter is None:
-        raise _invalid(info, "it has no direct counter")
+        raise invalid(info, "it has no direct counter")
     if table_entry.is_default_action:
-        raise _refuse(Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target")
+        raise refuse(Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target")
     return _row(info, *parse_key(info, table_entry))
 
 
@@ -354,12 +250,10 @@ def read_direct_counters(info: TableInfo, request: Any, frozen: Freeze) -> Itera
         with frozen():
             _counter_row(info, request.table_entry)
     elif info.direct_counter is None:
-        raise _invalid(info, "it has no direct counter")
+        raise invalid(info, "it has no direct counter")
     for match, entry, count in _select(info, request.table_entry, frozen):
         if match is None or count is None:
-            raise _refuse(
-                Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target"
-            )
+            raise refuse(Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target")
         result = p4runtime_pb2.Entity()
         message = result.direct_counter_entry
         _format_entry(info, match, entry, message.table_entry)
