@@ -15,6 +15,7 @@ from esa.switch.errors import (
     TableFull,
     UnsupportedError,
 )
+from esa.switch.runtime.meters import Meter, MeterRates
 from esa.switch.runtime.pipeline import PacketBatch, Pipeline
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
 from esa.switch.runtime.tables import Entry, KeyField, Table
@@ -27,6 +28,8 @@ __all__ = [
     "DuplicateEntry",
     "Entry",
     "KeyField",
+    "Meter",
+    "MeterRates",
     "MulticastGroups",
     "NoSuchEntry",
     "PacketBatch",

@@ -61,6 +61,7 @@ def names(root: dict[str, Any]) -> dict[str, str]:
         "field": [field[0] for kind in own for field in kind["fields"] if not field[0].startswith("_padding")],
         "register": [register["name"] for register in root["register_arrays"]],
         "counter": [counter["name"] for counter in root["counter_arrays"]],
+        "meter": [meter["name"] for meter in root["meter_arrays"]],
         "calculation": [calculation["name"] for calculation in root["calculations"]],
     }
     return {kind: there[0] for kind, there in found.items() if there}
@@ -68,7 +69,10 @@ def names(root: dict[str, Any]) -> dict[str, str]:
 
 KINDS = names(document("features"))
 CASES = [("features", kind) for kind in KINDS] + [
-    ("control_plane", kind) for kind in names(document("control_plane")) if kind not in KINDS
+    (name, kind)
+    for name, known in (("control_plane", {*KINDS}), ("meters", {*KINDS, *names(document("control_plane"))}))
+    for kind in names(document(name))
+    if kind not in known
 ]
 
 
@@ -142,5 +146,5 @@ def test_the_last_look_refuses_what_is_not_arithmetic(text: str) -> None:
 
 
 def test_what_the_generator_writes_passes() -> None:
-    for name in ("arithmetic", "control_plane", "features", "lanes-4", "passes"):
+    for name in ("arithmetic", "control_plane", "features", "lanes-4", "meters", "passes"):
         generate(load_program(document(name)))

@@ -247,9 +247,9 @@ def test_reads_in_error_are_reported_one_by_one_after_the_others_entities(client
     client.write(insert(forward()))
     unknown = p4.Entity()
     unknown.table_entry.table_id = 123
-    meter = p4.Entity()
-    meter.meter_entry.meter_id = 1
-    request = p4.ReadRequest(device_id=1, entities=[forward(), unknown, p4.Entity(), meter])
+    extern = p4.Entity()
+    extern.extern_entry.extern_id = 1
+    request = p4.ReadRequest(device_id=1, entities=[forward(), unknown, p4.Entity(), extern])
     stream = client.stub.Read(request, timeout=10)
     assert list(next(stream).entities) == [forward()]
     with pytest.raises(grpc.RpcError) as caught:

@@ -27,10 +27,6 @@ def union(root: Root) -> None:
     root["header_unions"].append({"name": "u", "id": 0, "union_type": "u_t", "header_ids": []})
 
 
-def meter(root: Root) -> None:
-    root["meter_arrays"].append({"name": "I.police", "id": 0})
-
-
 def profile(root: Root) -> None:
     root["pipelines"][0]["tables"][0]["type"] = "indirect"
 
@@ -65,7 +61,6 @@ def timeout(root: Root) -> None:
         (varbit, "eth_t: field options is a varbit"),
         (wide, "eth.dst has 128 bits"),
         (union, "header union u"),
-        (meter, "I.police: meter arrays"),
         (profile, "action profiles"),
         (value_set, "parser state .*value set pvs"),
         (primitive, "generate_digest"),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from esa.switch.compiler.externs_json import meter_arrays
 from esa.switch.compiler.program import (
     Action,
     Bool,
@@ -73,7 +74,7 @@ def parse_value(value: Json, where: str) -> Expr:
         if not 1 <= content[1] <= 64:
             raise UnsupportedError(f"{where}: lookahead of {content[1]} bits; 1 to 64 are allowed")
         return Lookahead(content[0], content[1])
-    if kind in ("header", "header_stack", "register_array", "counter_array", "calculation", "string"):
+    if kind in ("header", "header_stack", "register_array", "counter_array", "meter_array", "calculation", "string"):
         return Object(kind, content)
     if kind == "parameters_vector":
         return Object(kind, "")
@@ -207,8 +208,6 @@ def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[in
     name = item["name"]
     if item["type"] != "simple":
         raise UnsupportedError(f"table {name}: action profiles and selectors ({item['type']}) are not supported")
-    if item.get("direct_meters"):
-        raise UnsupportedError(f"table {name}: direct meter {item['direct_meters']}")
     if item.get("support_timeout"):
         raise UnsupportedError(f"table {name}: idle time-outs are not supported")
     keys = []
@@ -255,6 +254,7 @@ def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[in
         next_miss=nexts.get("__MISS__", item.get("base_default_next")),
         by_hit=by_hit,
         base_next=item.get("base_default_next"),
+        meter=item.get("direct_meters"),
     )
 
 
@@ -315,7 +315,7 @@ def load_program(source: str | bytes | Json) -> Program:
     root: Json = json.loads(source) if isinstance(source, (str, bytes)) else source
     if "pipelines" not in root or "parsers" not in root:
         raise UnsupportedError("this is not a BMv2 JSON program: it has no parsers or pipelines")
-    for kind in ("meter_arrays", "extern_instances", "learn_lists", "parse_vsets"):
+    for kind in ("extern_instances", "learn_lists", "parse_vsets"):
         for item in root.get(kind, ()):
             raise UnsupportedError(f"{item.get('name')}: {kind.replace('_', ' ')} are not supported")
     headers, stacks = _headers(root)
@@ -370,6 +370,7 @@ def load_program(source: str | bytes | Json) -> Program:
         field_lists=_field_lists(root),
         errors={name: int(value) for name, value in root.get("errors", ())},
         aliases={alias: Field(*target) for alias, target in root.get("field_aliases", ())},
+        meters=meter_arrays(root),
     )
     check(program)
     return program

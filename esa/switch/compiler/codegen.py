@@ -67,6 +67,8 @@ def _used_fields(program: Program) -> dict[Field, int]:
     for fields in program.field_lists.values():
         for item in fields:
             note(item)
+    for meter in program.meters.values():
+        note(meter.target)
     for alias in program.aliases.values():
         note(alias)
     for primitive in program.deparse_primitives:

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
-from esa.switch.compiler.layout import TablePlace, identifier, remark
-from esa.switch.compiler.primitives import indented
+from esa.switch.compiler.layout import METER_WORDS, TablePlace, identifier, remark
+from esa.switch.compiler.primitives import indented, meter_call, store
 from esa.switch.compiler.program import Action, CallNode, ConditionNode, Control, Node, Program, TableNode
 from esa.switch.compiler.values import literal
 from esa.switch.errors import UnsupportedError
@@ -191,6 +191,8 @@ class ControlWriter:
                 f"    m64[{place.packets} + entry] += 1",
                 f"    m64[{place.bytes} + entry] += {self.scope.hidden('INGRESS_LENGTH')}",
             ]
+        if table.meter is not None:
+            lines += self._meter(table, place)
         lines += self._dispatch(table, place)
         return [f"def table_{identifier(table.name)}(f, m32, m64):",
                 f'    """Table {remark(table.name)}: {remark(kinds)}. Returns the entry; {place.size} is a miss."""',
@@ -271,6 +273,15 @@ class ControlWriter:
             "    break",
         ]
         return [f"entry = {place.size}", f"for i in range(m64[{place.count}]):", *indented(loop)]
+
+    def _meter(self, table: TableNode, place: TablePlace) -> list[str]:
+        """The direct meter: of the entry that was hit, before its action."""
+        assert table.meter is not None
+        meter = self.scope.program.meters[table.meter]
+        assert meter.target is not None
+        offset = self.scope.constant(identifier(meter.name).upper(), self.scope.layout.meters[meter.name])
+        color = meter_call(self.scope, meter, f"{offset} + {METER_WORDS} * entry")
+        return [f"if entry != {place.size}:", *indented(store(self.scope, meter.target, color))]
 
     def _dispatch(self, table: TableNode, place: TablePlace) -> list[str]:
         name = identifier(table.name).upper()

@@ -233,6 +233,37 @@ def random_between(m64: Array, state: int, low: Any, high: Any, otherwise: Any) 
     return np.int64(np.uint64(np.int64(low)) + (value >> np.uint64(11)) % span)
 
 
+def as_float(pattern: Any) -> Any:
+    """The float64 that has this bit pattern."""
+    return np.int64(pattern).view(np.float64)
+
+
+def meter(m64: Array, at: int, now: Any, amount: Any) -> Any:
+    """The colour that a meter gives `amount` packets or bytes at time `now`: 0 green, 1 yellow, 2 red.
+
+    Its words from `at` on: whether it is configured; then of the peak and of the committed rate each: tokens per
+    microsecond (the bits of a float64), burst, tokens in the bucket, tokens made since time 0. As in BMv2, what the
+    peak's bucket cannot pay for takes nothing from the other, and a configured meter starts with full buckets.
+    """
+    if m64[at] == 0:
+        return np.int64(0)
+    for rate in range(2):
+        first = at + 1 + 4 * rate
+        since = np.float64(now) * as_float(m64[first])
+        made = np.int64(0x4000000000000000)
+        if since < 4611686018427387904:
+            made = np.int64(since)
+        tokens = m64[first + 2]
+        if made > m64[first + 3]:
+            tokens = min(tokens + made - m64[first + 3], m64[first + 1])
+            m64[first + 3] = made
+        m64[first + 2] = tokens
+        if tokens < amount:
+            return np.int64(2 - rate)
+        m64[first + 2] = tokens - amount
+    return np.int64(0)
+
+
 def hash_offset(value: Any, base: Any, size: Any) -> Any:
     span = np.uint64(np.int64(size))
     if size == 0:

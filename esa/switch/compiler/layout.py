@@ -20,6 +20,7 @@ HIDDEN = ("CURSOR", "INGRESS_LENGTH", "LENGTH", "EXIT", "ERROR", "CHECKSUM_ERROR
 MULTICAST_GROUPS = 65536
 PORTS = 512
 CLONE_SESSIONS = 32768
+METER_WORDS = 9  # of one meter: see helpers.meter
 
 
 def identifier(name: str) -> str:
@@ -73,6 +74,7 @@ class Layout:
     register_order: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     tables: dict[str, TablePlace] = field(default_factory=dict)
+    meters: dict[str, int] = field(default_factory=dict)  # a direct one has a cell per row of its table
     groups: int = 0
     group_nodes: int = 0
     group_capacity: int = 65536
@@ -80,6 +82,7 @@ class Layout:
     clones: int = 0
     random: int = 0
     lost: int = 0
+    clock: int | None = None  # the time of the batch, where the program has meters
     words32: int = 0
     words64: int = 0
 
@@ -208,6 +211,17 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
     )
 
 
+def _lay_meters(layout: Layout, program: Program) -> None:
+    sizes = {name: meter.size for name, meter in program.meters.items() if not meter.direct}
+    for control in (program.ingress, program.egress):
+        for node in control.nodes.values():
+            if isinstance(node, TableNode) and node.meter is not None:
+                sizes[node.meter] = layout.tables[node.name].size
+    layout.meters = {name: _take(layout, METER_WORDS * size) for name, size in sizes.items()}
+    if program.meters:
+        layout.clock = _take(layout, 1)
+
+
 def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     """The places of everything in `program`; members of a family lie side by side."""
     layout = Layout()
@@ -228,4 +242,5 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     layout.queue_depth = _take(layout, PORTS)
     clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
     layout.clones = _take(layout, 2 * CLONE_SESSIONS * clones)
+    _lay_meters(layout, program)
     return layout

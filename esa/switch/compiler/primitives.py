@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import leaves_of
-from esa.switch.compiler.layout import identifier
-from esa.switch.compiler.program import Const, Expr, Field, LastField, Object, Op, Primitive
+from esa.switch.compiler.layout import METER_WORDS, identifier
+from esa.switch.compiler.program import Const, Expr, Field, LastField, MeterArray, Object, Op, Primitive
 from esa.switch.compiler.values import TooWideError, Value, literal
 
 DROP_PORT = 511
@@ -186,6 +186,26 @@ def _count(scope: Scope, args: Sequence[Expr]) -> list[str]:
     return [f"index = {index.code}", f"if 0 <= index < {counter.size}:", *indented(add)]
 
 
+def meter_call(scope: Scope, meter: MeterArray, cell: str) -> Value:
+    """The colour that the meter whose words start at `cell` gives the packet in hand."""
+    amount = "1" if meter.unit == "packets" else scope.hidden("INGRESS_LENGTH")
+    assert scope.layout.clock is not None
+    now = f"m64[{scope.constant('CLOCK', scope.layout.clock)}]"
+    return Value(scope.call("meter", "m64", cell, now, amount), 0, 2)
+
+
+def _execute_meter(scope: Scope, args: Sequence[Expr]) -> list[str]:
+    array = args[0]
+    assert isinstance(array, Object)
+    meter = scope.program.meters[array.name]
+    if meter.direct:
+        raise scope.refuse(f"execute_meter of the direct meter {meter.name}")
+    offset = scope.constant(identifier(meter.name).upper(), scope.layout.meters[meter.name])
+    index = scope.exact(args[1])
+    lines = store(scope, args[2], meter_call(scope, meter, f"{offset} + {METER_WORDS} * index"))
+    return [f"index = {index.code}", f"if 0 <= index < {meter.size}:", *indented(lines)]
+
+
 def _hash(scope: Scope, args: Sequence[Expr]) -> list[str]:
     calculation = args[2]
     assert isinstance(calculation, Object)
@@ -236,6 +256,8 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
         return _register_primitive(scope, primitive)
     if op == "count":
         return _count(scope, args)
+    if op == "execute_meter":
+        return _execute_meter(scope, args)
     if op in ("mark_to_drop", "drop"):
         return _drop(scope)
     if op in ("assign_header", "add_header", "remove_header"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from esa.switch.errors import UnsupportedError
@@ -167,6 +167,7 @@ class TableNode:
     next_miss: str | None
     by_hit: bool
     base_next: str | None
+    meter: str | None = None  # its direct meter
 
 
 @dataclass(frozen=True)
@@ -230,6 +231,17 @@ class CounterArray:
 
 
 @dataclass(frozen=True)
+class MeterArray:
+    """Two-rate three-colour meters; a direct one has a cell per entry of a table and writes the colour to `target`."""
+
+    name: str
+    size: int
+    unit: str  # packets, bytes
+    direct: bool
+    target: Field | None
+
+
+@dataclass(frozen=True)
 class Program:
     headers: Mapping[str, Header]
     stacks: Mapping[str, tuple[str, ...]]
@@ -247,6 +259,7 @@ class Program:
     field_lists: Mapping[int, tuple[Field, ...]]
     errors: Mapping[str, int]
     aliases: Mapping[str, Field]
+    meters: Mapping[str, MeterArray] = field(default_factory=dict)
 
     def field_type(self, field: Field) -> FieldType:
         """The type of a field; "$valid$" is one unsigned bit."""

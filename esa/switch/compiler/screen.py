@@ -19,7 +19,15 @@ _NODES = (
 _ARRAYS = ("f", "g", "m32", "m64", "later", "later_bytes", "later_port")
 _HELD = ("cells", "data", "length", "port", "enqueued_us", "depth_in", "depth_out", "free", "fresh", "fill")
 _ATTRIBUTES = {
-    *("np.int64", "np.uint64", "out_data.shape", "out_length.shape", "held.data.shape"),
+    *(
+        "np.int64",
+        "np.uint64",
+        "np.float64",
+        "np.int64(pattern).view",
+        "out_data.shape",
+        "out_length.shape",
+        "held.data.shape",
+    ),
     *(f"state.{name}" for name in _ARRAYS),
     *(f"held.{name}" for name in _HELD),
 }

@@ -76,6 +76,23 @@ def _check_sizes(program: Program) -> None:
         _check_size(f"register {register.name}", register.size, least=1)
     for counter in program.counters.values():
         _check_size(f"counter {counter.name}", counter.size)
+    for meter in program.meters.values():
+        _check_size(f"meter {meter.name}", meter.size)
+        if meter.target is not None:
+            program.field_type(meter.target)
+    _check_direct_meters(program)
+
+
+def _check_direct_meters(program: Program) -> None:
+    """A direct meter is that of one table, and of no other."""
+    owners: dict[str, str] = {}
+    for control in (program.ingress, program.egress):
+        for node in control.nodes.values():
+            if not isinstance(node, TableNode) or node.meter is None:
+                continue
+            meter = program.meters.get(node.meter)
+            if meter is None or not meter.direct or owners.setdefault(meter.name, node.name) != node.name:
+                raise UnsupportedError(f"table {node.name}: {node.meter!r} is no direct meter of its own")
 
 
 def _check_size(what: str, size: int, least: int = 0) -> None:

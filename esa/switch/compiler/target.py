@@ -46,6 +46,8 @@ def name_places(scope: Scope) -> None:
     scope.constant("GROUPS", scope.layout.groups)
     scope.constant("QUEUE_DEPTH", scope.layout.queue_depth)
     scope.constant("CLONES", scope.layout.clones)
+    if scope.layout.clock is not None:
+        scope.constant("CLOCK", scope.layout.clock)
 
 
 class _Target:
@@ -284,6 +286,7 @@ class _Target:
             "f, g, m32, m64 = state.f, state.g, state.m32, state.m64",
             f"{LATER_PLACES} = state.later, state.later_bytes, state.later_port",
             "produced = np.int64(0)",
+            *(["m64[CLOCK] = now"] if self.scope.layout.clock is not None else []),
         ]
 
     def _later_passes(self) -> list[str]:

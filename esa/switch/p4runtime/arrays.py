@@ -27,7 +27,7 @@ def require_modify(update_type: int, what: str) -> None:
         raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what} can only be modified, neither inserted nor deleted")
 
 
-def _indices(info: ArrayInfo, entry: Any) -> range:
+def indices_of(info: ArrayInfo, entry: Any) -> range:
     """Return the cells that the entry speaks of: one, or all where the index is unset."""
     size = info.size
     if not entry.HasField("index"):
@@ -47,7 +47,7 @@ def wrapped_int64(value: int) -> int:
 
 def write_counter(info: ArrayInfo, update_type: int, entry: Any) -> None:
     require_modify(update_type, f"counter {info.name}")
-    indices = _indices(info, entry)
+    indices = indices_of(info, entry)
     if not entry.HasField("data"):
         return
     cells = slice(indices.start, indices.stop)
@@ -57,7 +57,7 @@ def write_counter(info: ArrayInfo, update_type: int, entry: Any) -> None:
 
 def read_counter(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[Any]:
     """Copy the cells now; return an iterator over their entities."""
-    indices = _indices(info, entry)
+    indices = indices_of(info, entry)
     cells = slice(indices.start, indices.stop)
     with frozen():
         packets, octets = info.array.packets[cells].copy(), info.array.bytes[cells].copy()
@@ -75,7 +75,7 @@ def _counter_entities(counter_id: int, cells: Iterable[tuple[int, int, int]]) ->
 
 def write_register(info: ArrayInfo, update_type: int, entry: Any) -> None:
     require_modify(update_type, f"register {info.name}")
-    indices = _indices(info, entry)
+    indices = indices_of(info, entry)
     value = _register_value(info, entry.data)
     for index in indices:
         info.array.write(index, value)
@@ -97,7 +97,7 @@ def _register_value(info: ArrayInfo, data: Any) -> int:
 
 def read_register(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[Any]:
     """Copy the cells now; return an iterator over their entities."""
-    indices = _indices(info, entry)
+    indices = indices_of(info, entry)
     with frozen():
         values = [info.array.read(indices.start)] if len(indices) == 1 else info.array.read_all().tolist()
     return _register_entities(info, zip(indices, values, strict=True))

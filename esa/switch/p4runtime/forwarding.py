@@ -10,16 +10,17 @@ from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime import arrays
 from esa.switch.p4runtime.arrays import Freeze
 from esa.switch.p4runtime.device_config import program_json
+from esa.switch.p4runtime.direct_entries import (
+    read_direct_counters,
+    read_direct_meters,
+    write_direct_counter,
+    write_direct_meter,
+)
+from esa.switch.p4runtime.meters import copy_meters, read_meter, write_meter
 from esa.switch.p4runtime.p4info import P4InfoMap
 from esa.switch.p4runtime.replication import ReplicationEngine
 from esa.switch.p4runtime.status import Code, P4RuntimeError
-from esa.switch.p4runtime.table_entries import (
-    Notes,
-    read_direct_counters,
-    read_table_entries,
-    write_direct_counter,
-    write_table_entry,
-)
+from esa.switch.p4runtime.table_entries import Notes, read_table_entries, write_table_entry
 
 Update = p4runtime_pb2.Update
 _UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
@@ -27,8 +28,6 @@ _NOT_HERE = {
     "extern_entry": "extern entries",
     "action_profile_member": "action profiles",
     "action_profile_group": "action profiles",
-    "meter_entry": "meters",
-    "direct_meter_entry": "direct meters",
     "value_set_entry": "value sets",
     "digest_entry": "digests",
 }
@@ -62,11 +61,14 @@ class ForwardingConfig:
             write_table_entry(info, self._notes, update.type, entity.table_entry)
         elif kind == "counter_entry":
             arrays.write_counter(self.info.counter(entity.counter_entry.counter_id), update.type, entity.counter_entry)
-        elif kind == "direct_counter_entry":
-            entry = entity.direct_counter_entry
+        elif kind in ("direct_counter_entry", "direct_meter_entry"):
+            entry = getattr(entity, kind)
             if not entry.HasField("table_entry"):
-                raise P4RuntimeError(Code.INVALID_ARGUMENT, "direct counter entry: table_entry is missing")
-            write_direct_counter(self.info.table(entry.table_entry.table_id), update.type, entry)
+                raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{kind}: table_entry is missing")
+            write_direct = write_direct_counter if kind == "direct_counter_entry" else write_direct_meter
+            write_direct(self.info.table(entry.table_entry.table_id), update.type, entry)
+        elif kind == "meter_entry":
+            write_meter(self.info.meter(entity.meter_entry.meter_id), update.type, entity.meter_entry)
         elif kind == "register_entry":
             entry = entity.register_entry
             arrays.write_register(self.info.register(entry.register_id), update.type, entry)
@@ -86,6 +88,10 @@ class ForwardingConfig:
             entry = entity.register_entry
             found = [self.info.register(entry.register_id)] if entry.register_id else self.info.registers.values()
             return chain.from_iterable([arrays.read_register(array, entry, frozen) for array in found])
+        if kind == "meter_entry":
+            entry = entity.meter_entry
+            found = [self.info.meter(entry.meter_id)] if entry.meter_id else self.info.meters.values()
+            return chain.from_iterable([read_meter(array, entry) for array in found])
         return iter(list(self._messages(entity, kind, frozen)))
 
     def _messages(self, entity: Any, kind: str | None, frozen: Freeze) -> Iterator[Any]:
@@ -97,6 +103,11 @@ class ForwardingConfig:
             for info in self._tables(entry.table_entry.table_id):
                 if info.direct_counter is not None or entry.table_entry.table_id:
                     yield from read_direct_counters(info, entry, frozen)
+        elif kind == "direct_meter_entry":
+            entry = entity.direct_meter_entry
+            for info in self._tables(entry.table_entry.table_id):
+                if info.direct_meter is not None or entry.table_entry.table_id:
+                    yield from read_direct_meters(info, entry, frozen)
         elif kind == "packet_replication_engine_entry":
             yield from self.replication.read(entity.packet_replication_engine_entry)
         else:
@@ -108,7 +119,7 @@ class ForwardingConfig:
     def carry_over(self, old: ForwardingConfig, frozen: Freeze) -> None:
         """Bring `old`'s state here, where packets do not pass yet; INVALID_ARGUMENT where this program has no place.
 
-        Counters and registers are carried over where they have the same name and shape.
+        Counters, registers and meters are carried over where they have the same name and shape.
         """
         for update in old._forwarding_state(frozen):
             try:
@@ -117,6 +128,7 @@ class ForwardingConfig:
                 raise P4RuntimeError(
                     Code.INVALID_ARGUMENT, f"the new program cannot keep the present state: {error.message}"
                 ) from None
+        copy_meters(old.pipeline.meters, self.pipeline.meters)
         with frozen():
             arrays.copy_counters(old.pipeline.counters, self.pipeline.counters)
             arrays.copy_registers(old.pipeline.registers, self.pipeline.registers)
@@ -127,6 +139,8 @@ class ForwardingConfig:
             request = p4runtime_pb2.TableEntry(table_id=info.id)
             if info.direct_counter is not None:
                 request.counter_data.SetInParent()
+            if info.direct_meter is not None:
+                request.meter_config.SetInParent()
             if not info.constant:
                 yield from _updates(Update.INSERT, read_table_entries(info, self._notes, request, frozen))
             if not info.constant_default:

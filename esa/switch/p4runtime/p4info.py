@@ -26,8 +26,6 @@ _NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
 _COMPILED_KINDS = {"optional": ("optional", "ternary"), "exact": ("exact", "valid")}
 _UNSUPPORTED = (
     ("action_profiles", "action profile"),
-    ("meters", "meter"),
-    ("direct_meters", "direct meter"),
     ("digests", "digest"),
     ("value_sets", "value set"),
 )
@@ -73,10 +71,16 @@ class TableInfo:
     idle_timeout: bool
     table: Any
     direct_counter: Any  # None if it has none
+    direct_meter: ArrayInfo | None = None
 
     @property
     def needs_priority(self) -> bool:
         return any(field.match in _NEEDS_PRIORITY for field in self.fields)
+
+    @property
+    def has_direct(self) -> bool:
+        """Whether its entries have counters or meters of their own."""
+        return self.direct_counter is not None or self.direct_meter is not None
 
     def action_named(self, name: str) -> ActionInfo:
         return next(action for action in self.actions.values() if action.name == name)
@@ -84,7 +88,7 @@ class TableInfo:
 
 @dataclass(frozen=True)
 class ArrayInfo:
-    """An indirect counter or a register: `kind` is counter, or what a register holds: bit, int, bool."""
+    """An array of cells: `kind` is counter, what a register holds (bit, int, bool), a meter's rates (one, two)."""
 
     id: int
     name: str
@@ -107,9 +111,11 @@ class P4InfoMap:
             for each in getattr(p4info, attribute):
                 self.absent[each.preamble.id] = f"{kind} {each.preamble.name} is not supported by this target"
         self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
+        self.direct_meters = {each.direct_table_id: each for each in p4info.direct_meters}
         self.tables = dict(self._tables(p4info, pipeline))
         self.counters = dict(self._arrays(p4info.counters, pipeline.counters, "counter"))
         self.registers = dict(self._arrays(p4info.registers, pipeline.registers, "register"))
+        self.meters = dict(self._arrays(p4info.meters, pipeline.meters, "meter"))
         headers = {each.preamble.name: ControllerHeader(each) for each in p4info.controller_packet_metadata}
         self.packet_in = headers.get("packet_in")
         self.packet_out = headers.get("packet_out")
@@ -122,6 +128,9 @@ class P4InfoMap:
 
     def register(self, id_: int) -> ArrayInfo:
         return self._find(self.registers, id_, "register")
+
+    def meter(self, id_: int) -> ArrayInfo:
+        return self._find(self.meters, id_, "meter")
 
     def _find(self, where: Mapping[int, _T], id_: int, kind: str) -> _T:
         """INVALID_ARGUMENT for an id that P4Info does not have; UNIMPLEMENTED for one that this target cannot serve."""
@@ -163,6 +172,7 @@ class P4InfoMap:
                     idle_timeout=info.idle_timeout_behavior == p4info_pb2.Table.NOTIFY_CONTROL,
                     table=table,
                     direct_counter=pipeline.direct_counters.get(name),
+                    direct_meter=self._direct_meter(info, pipeline.direct_meters.get(name)),
                 ),
             )
 
@@ -183,11 +193,32 @@ class P4InfoMap:
             cells = len(array.packets) if kind == "counter" else array.size
             if info.size != cells:
                 raise _differ(f"{kind} {name} has {info.size} cells in one, {cells} in the other")
-            data_kind = self._register_kind(info) if kind == "register" else "counter"
+            data_kind: str | None = "counter"
+            if kind == "register":
+                data_kind = self._register_kind(info)
+            elif kind == "meter":
+                data_kind = _meter_kind(info, array)
             if data_kind is None:
-                self.absent[info.preamble.id] = f"register {name}: only registers of bit, int and bool are supported"
+                allowed = "registers of bit, int and bool" if kind == "register" else "one-rate two-colour and two-rate"
+                self.absent[info.preamble.id] = f"{kind} {name}: only {allowed} are supported"
                 continue
             yield info.preamble.id, ArrayInfo(info.preamble.id, name, info.size, data_kind, array)
+
+    def _direct_meter(self, table: Any, array: Any) -> ArrayInfo | None:
+        info = self.direct_meters.get(table.preamble.id)
+        if (info is None) != (array is None):
+            raise _differ(f"table {table.preamble.name} has a direct meter in one, none in the other")
+        if info is None:
+            return None
+        if info.preamble.name != array.name:
+            raise _differ(f"table {table.preamble.name} has the meters {info.preamble.name} and {array.name}")
+        kind = _meter_kind(info, array)
+        if kind is None:
+            raise P4RuntimeError(
+                Code.INVALID_ARGUMENT,
+                f"meter {array.name}: one rate with three colours is not supported by this target",
+            )
+        return ArrayInfo(info.preamble.id, array.name, array.size, kind, array)
 
     def _register_kind(self, info: Any) -> str | None:
         spec = info.type_spec
@@ -206,13 +237,25 @@ class P4InfoMap:
         return kind if kind in ("bit", "int") else None
 
 
+def _meter_kind(info: Any, meter: Any) -> str | None:
+    """How many rates its configuration has, by MeterSpec; None for one rate with three colours."""
+    unit = {p4info_pb2.MeterSpec.BYTES: "bytes", p4info_pb2.MeterSpec.PACKETS: "packets"}.get(info.spec.unit)
+    if unit != meter.unit:
+        raise _differ(f"meter {meter.name} counts {unit} in one, {meter.unit} in the other")
+    kinds = {
+        p4info_pb2.MeterSpec.TWO_RATE_THREE_COLOR: "two rates",
+        p4info_pb2.MeterSpec.SINGLE_RATE_TWO_COLOR: "one rate",
+    }
+    return kinds.get(info.spec.type)
+
+
 def _differ(how: str) -> P4RuntimeError:
     return P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info and device config differ: {how}")
 
 
 def _check_ids(p4info: Any) -> None:
     """Each id names one thing, for good."""
-    for attribute in ("tables", "actions", "counters", "registers"):
+    for attribute in ("tables", "actions", "counters", "registers", "meters", "direct_meters"):
         ids: dict[int, str] = {}
         for each in getattr(p4info, attribute):
             id_, name = each.preamble.id, each.preamble.name

@@ -13,9 +13,10 @@ import numpy.typing as npt
 from esa.switch.compiler import build, target
 from esa.switch.compiler.bmv2json import load_program
 from esa.switch.compiler.codegen import generate
-from esa.switch.compiler.layout import PORTS, Layout
+from esa.switch.compiler.layout import METER_WORDS, PORTS, Layout
 from esa.switch.compiler.program import Program, TableNode
 from esa.switch.errors import AssertionFailed, UnsupportedError
+from esa.switch.runtime.meters import Meter
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
 from esa.switch.runtime.tables import Table
 
@@ -79,6 +80,7 @@ class Pipeline:
         m64 = state.m64
         self.tables: dict[str, Table] = {}
         self.direct_counters: dict[str, Counter] = {}
+        self.direct_meters: dict[str, Meter] = {}  # by table
         for control in (program.ingress, program.egress):
             for node in control.nodes.values():
                 if isinstance(node, TableNode):
@@ -95,6 +97,7 @@ class Pipeline:
             memory = m64 if place.wide else state.m32
             last = place.offset + (array.size - 1) * place.stride + 1
             self.registers[name] = Register(name, array.bits, memory[place.offset : last : place.stride])
+        self.meters = {name: self._meter(name, m.size) for name, m in program.meters.items() if not m.direct}
         clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
         self.multicast: MulticastGroups
         self.clone_sessions: CloneSessions | None
@@ -249,11 +252,16 @@ class Pipeline:
             register.clear()
         for counter in [*self.counters.values(), *self.direct_counters.values()]:
             counter.clear()
+        for meter in [*self.meters.values(), *self.direct_meters.values()]:
+            meter.clear()
 
     def _add_table(self, node: TableNode) -> None:
         place = self.layout.tables[node.name]
         actions = [self.program.actions[number] for number in node.action_ids]
-        self.tables[node.name] = Table(node, actions, place, self.state.m64)
+        self.tables[node.name] = table = Table(node, actions, place, self.state.m64)
+        if node.meter is not None:
+            self.direct_meters[node.name] = meter = self._meter(node.meter, place.size)
+            table.row_resets.append(meter.reset)
         if node.counters:
             words = self.state.m64.view(np.uint64)
             self.direct_counters[node.name] = Counter(
@@ -261,6 +269,10 @@ class Pipeline:
                 words[place.packets : place.packets + place.size],
                 words[place.bytes : place.bytes + place.size],
             )
+
+    def _meter(self, name: str, size: int) -> Meter:
+        at = self.layout.meters[name]
+        return Meter(name, self.program.meters[name].unit, self.state.m64[at : at + METER_WORDS * size])
 
 
 def _aligned(words: int) -> npt.NDArray[np.uint32]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,6 +83,7 @@ class Table:
         self._entries: dict[int, Entry] = {}
         self._order: list[tuple[int, int, int]] = []  # (-priority, sequence number, row)
         self._sequence = 0
+        self.row_resets: list[Callable[[int], None]] = []  # called with a row that gets or has lost its entry
         self._free: list[int] = list(range(place.size - 1, -1, -1)) if place.size < 1 << 16 else []
         self._next_row = 0 if not self._free else place.size
         self._deleted = 0
@@ -332,6 +333,8 @@ class Table:
             self._write_action(self.size, *self._default)
 
     def _reset_counters(self, row: int) -> None:
+        for reset in self.row_resets:
+            reset(row)
         if self._place.packets != self._place.bytes:
             self._m64[self._place.packets + row] = 0
             self._m64[self._place.bytes + row] = 0

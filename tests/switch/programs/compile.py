@@ -20,15 +20,18 @@ def _slim(node: object) -> object:
     return node
 
 
-def compile_program(source: Path, target: Path) -> None:
+def compile_program(source: Path, target: Path, p4info: Path | None = None) -> None:
     """Compile one program; line numbers and the folder it lies in are left out."""
-    subprocess.run(["p4c-bm2-ss", "-o", str(target), source.name], cwd=source.parent, check=True)
+    files = [] if p4info is None else ["--p4runtime-files", str(p4info)]
+    subprocess.run(["p4c-bm2-ss", *files, "-o", str(target), source.name], cwd=source.parent, check=True)
     target.write_text(json.dumps(_slim(json.loads(target.read_text())), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
     for name in ("arithmetic", "features", "passes"):
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
+    for name in ("meters",):
+        compile_program(HERE / f"{name}.p4", HERE / f"{name}.json", HERE / f"{name}.p4info.txt")
     for lanes in (4, 64):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / f"lanes-{lanes}.p4"

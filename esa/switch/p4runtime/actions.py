@@ -1,0 +1,41 @@
+"""Actions with their parameters: P4Runtime's message to the loaded program's form, and back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from esa.switch.p4runtime.bytestrings import decode, encode
+from esa.switch.p4runtime.p4info import ActionInfo
+from esa.switch.p4runtime.status import Code, P4RuntimeError
+
+
+def parse_action(owner: str, actions: Mapping[int, ActionInfo], given: Any) -> tuple[str, list[int]]:
+    """Return the name and the parameters, in order, of an Action that is one of `actions`, those of `owner`."""
+
+    def invalid(reason: str) -> P4RuntimeError:
+        return P4RuntimeError(Code.INVALID_ARGUMENT, f"{owner}: {reason}")
+
+    action = actions.get(given.action_id)
+    if action is None:
+        raise invalid(f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
+    values: dict[int, bytes] = {}
+    for param in given.params:
+        if param.param_id in values:
+            raise invalid(f"action {action.name}: parameter {param.param_id} occurs twice")
+        values[param.param_id] = param.value
+    params = []
+    for param in action.params:
+        if param.id not in values:
+            raise invalid(f"action {action.name}: parameter {param.name} is missing")
+        params.append(decode(values.pop(param.id), param.bits, f"action {action.name}, parameter {param.name}"))
+    if values:
+        raise invalid(f"action {action.name} has no parameter with the id {min(values)}")
+    return action.name, params
+
+
+def format_action(action: ActionInfo, params: Sequence[int], message: Any) -> None:
+    """Write an action and its parameters into an Action."""
+    message.action_id = action.id
+    for param, value in zip(action.params, params, strict=True):
+        message.params.add(param_id=param.id, value=encode(int(value)))
