@@ -10,6 +10,7 @@ from esa.switch.errors import (
     AssertionFailed,
     BadEntry,
     DuplicateEntry,
+    EntryInUse,
     NoSuchEntry,
     TableError,
     TableFull,
@@ -17,17 +18,23 @@ from esa.switch.errors import (
 )
 from esa.switch.runtime.meters import Meter, MeterRates
 from esa.switch.runtime.pipeline import PacketBatch, Pipeline
+from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
 from esa.switch.runtime.tables import Entry, KeyField, Table
 
 __all__ = [
+    "ActionProfile",
     "AssertionFailed",
     "BadEntry",
     "CloneSessions",
     "Counter",
     "DuplicateEntry",
     "Entry",
+    "EntryInUse",
+    "Group",
+    "IndirectTable",
     "KeyField",
+    "Member",
     "Meter",
     "MeterRates",
     "MulticastGroups",

@@ -24,6 +24,10 @@ class TableFull(TableError):  # noqa: N818
     """The table holds as many entries as the program gives it."""
 
 
+class EntryInUse(TableError):  # noqa: N818
+    """A member or group of an action profile that an entry or a group refers to cannot go."""
+
+
 class BadEntry(TableError):  # noqa: N818
     """The match, action or parameters do not fit the table, or the table may not be changed."""
 

@@ -13,14 +13,14 @@ from pathlib import Path
 PORTS = 4
 
 
-def _write_pcap(path: Path, packets: Sequence[bytes]) -> None:
+def write_pcap(path: Path, packets: Sequence[bytes]) -> None:
     with path.open("wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1))
         for at, packet in enumerate(packets):
             out.write(struct.pack("<IIII", at // 1000, at % 1000 * 1000, len(packet), len(packet)) + packet)
 
 
-def _read_pcap(path: Path) -> list[bytes]:
+def read_pcap(path: Path) -> list[bytes]:
     data, at, packets = path.read_bytes(), 24, []
     while at + 16 <= len(data):
         (size,) = struct.unpack_from("<I", data, at + 8)
@@ -37,7 +37,7 @@ def run(program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "
         probe.close()
         home = Path(folder)
         for port in range(PORTS):
-            _write_pcap(home / f"p{port}_in.pcap", packets.get(port, []))
+            write_pcap(home / f"p{port}_in.pcap", packets.get(port, []))
         interfaces = [word for port in range(PORTS) for word in ("-i", f"{port}@p{port}")]
         wait = 2
         process = subprocess.Popen(
@@ -53,7 +53,7 @@ def run(program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "
         finally:
             process.terminate()
             process.wait(timeout=10)
-        return {port: _read_pcap(home / f"p{port}_out.pcap") for port in range(PORTS)}
+        return {port: read_pcap(home / f"p{port}_out.pcap") for port in range(PORTS)}
 
 
 def _command(thrift: int, commands: str) -> None:

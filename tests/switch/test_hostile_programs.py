@@ -61,6 +61,7 @@ def names(root: dict[str, Any]) -> dict[str, str]:
         "field": [field[0] for kind in own for field in kind["fields"] if not field[0].startswith("_padding")],
         "register": [register["name"] for register in root["register_arrays"]],
         "counter": [counter["name"] for counter in root["counter_arrays"]],
+        "profile": [each["name"] for pipeline in root["pipelines"] for each in pipeline.get("action_profiles", ())],
         "meter": [meter["name"] for meter in root["meter_arrays"]],
         "calculation": [calculation["name"] for calculation in root["calculations"]],
     }
@@ -68,12 +69,9 @@ def names(root: dict[str, Any]) -> dict[str, str]:
 
 
 KINDS = names(document("features"))
-CASES = [("features", kind) for kind in KINDS] + [
-    (name, kind)
-    for name, known in (("control_plane", {*KINDS}), ("meters", {*KINDS, *names(document("control_plane"))}))
-    for kind in names(document(name))
-    if kind not in known
-]
+CASES = [("features", kind) for kind in KINDS]
+for _name in ("control_plane", "meters", "selectors"):
+    CASES += [(_name, kind) for kind in names(document(_name)) if kind not in {known for _, known in CASES}]
 
 
 @pytest.mark.parametrize(("name", "kind"), CASES)
@@ -146,5 +144,5 @@ def test_the_last_look_refuses_what_is_not_arithmetic(text: str) -> None:
 
 
 def test_what_the_generator_writes_passes() -> None:
-    for name in ("arithmetic", "control_plane", "features", "lanes-4", "meters", "passes"):
+    for name in ("arithmetic", "control_plane", "features", "lanes-4", "meters", "passes", "selectors"):
         generate(load_program(document(name)))

@@ -27,10 +27,6 @@ def union(root: Root) -> None:
     root["header_unions"].append({"name": "u", "id": 0, "union_type": "u_t", "header_ids": []})
 
 
-def profile(root: Root) -> None:
-    root["pipelines"][0]["tables"][0]["type"] = "indirect"
-
-
 def value_set(root: Root) -> None:
     root["parsers"][0]["parse_states"][0]["transitions"][0].update(type="parse_vset", value="pvs")
 
@@ -61,7 +57,6 @@ def timeout(root: Root) -> None:
         (varbit, "eth_t: field options is a varbit"),
         (wide, "eth.dst has 128 bits"),
         (union, "header union u"),
-        (profile, "action profiles"),
         (value_set, "parser state .*value set pvs"),
         (primitive, "generate_digest"),
         (algorithm, "xxh64"),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from esa.switch.compiler.externs_json import meter_arrays
+from esa.switch.compiler.externs_json import action_profiles, meter_arrays, profile_of, selector_calculations
 from esa.switch.compiler.program import (
     Action,
     Bool,
@@ -206,8 +206,6 @@ def _const_match(keys: Iterable[Json]) -> tuple[Any, ...]:
 
 def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[int, Action]) -> TableNode:
     name = item["name"]
-    if item["type"] != "simple":
-        raise UnsupportedError(f"table {name}: action profiles and selectors ({item['type']}) are not supported")
     if item.get("support_timeout"):
         raise UnsupportedError(f"table {name}: idle time-outs are not supported")
     keys = []
@@ -255,12 +253,11 @@ def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[in
         by_hit=by_hit,
         base_next=item.get("base_default_next"),
         meter=item.get("direct_meters"),
+        profile=profile_of(item),
     )
 
 
 def _control(item: Json, headers: Mapping[str, Header], actions: Mapping[int, Action]) -> Control:
-    for profile in item.get("action_profiles", ()):
-        raise UnsupportedError(f"action profile {profile['name']} is not supported")
     nodes: dict[str, Node] = {}
     for table in item["tables"]:
         nodes[table["name"]] = _table(table, headers, actions)
@@ -349,7 +346,9 @@ def load_program(source: str | bytes | Json) -> Program:
         actions=actions,
         ingress=pipelines["ingress"],
         egress=pipelines["egress"],
-        calculations={item["name"]: _calculation(item, headers) for item in root["calculations"]},
+        calculations={
+            item["name"]: _calculation(item, headers) for item in [*root["calculations"], *selector_calculations(root)]
+        },
         checksums=tuple(
             Checksum(
                 Field(*item["target"]),
@@ -371,6 +370,7 @@ def load_program(source: str | bytes | Json) -> Program:
         errors={name: int(value) for name, value in root.get("errors", ())},
         aliases={alias: Field(*target) for alias, target in root.get("field_aliases", ())},
         meters=meter_arrays(root),
+        profiles=action_profiles(root, pipelines, actions),
     )
     check(program)
     return program

@@ -8,6 +8,7 @@ from dataclasses import replace
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import METER_WORDS, TablePlace, identifier, remark
 from esa.switch.compiler.primitives import indented, meter_call, store
+from esa.switch.compiler.profile_gen import action_numbers, member_lines
 from esa.switch.compiler.program import Action, CallNode, ConditionNode, Control, Node, Program, TableNode
 from esa.switch.compiler.values import literal
 from esa.switch.errors import UnsupportedError
@@ -162,9 +163,13 @@ class ControlWriter:
         none = self._walk(table.base_next, join) if table.default_action is None else []
         if not any(ways.values()) and not none:
             return [call, *leave]
-        offset = self.scope.constant(f"{identifier(table.name).upper()}_ACTIONS", place.actions)
-        lines = [f"entry = {call}", *leave, f"action = m64[{offset} + entry]"]
-        choices = [(f"action == {table.action_ids.index(a)}", way) for a, way in ways.items() if way]
+        numbers = action_numbers(self.scope.program, table)
+        if table.profile is not None:
+            lines = [call, *leave, f"action = m64[{place.chosen}]"]
+        else:
+            offset = self.scope.constant(f"{identifier(table.name).upper()}_ACTIONS", place.actions)
+            lines = [f"entry = {call}", *leave, f"action = m64[{offset} + entry]"]
+        choices = [(f"action == {numbers[a]}", way) for a, way in ways.items() if way]
         if none:
             choices.append(("action == -1", none))
         for at, (test, way) in enumerate(choices):
@@ -286,16 +291,20 @@ class ControlWriter:
     def _dispatch(self, table: TableNode, place: TablePlace) -> list[str]:
         name = identifier(table.name).upper()
         actions = self.scope.constant(f"{name}_ACTIONS", place.actions)
+        numbers = action_numbers(self.scope.program, table)
         lines = [f"action = m64[{actions} + entry]"]
-        if place.params:
+        if table.profile is not None:
+            lines = member_lines(self.scope, self.scope.program.profiles[table.profile], f"m64[{actions} + entry]")
+            lines.append(f"m64[{place.chosen}] = action")
+        elif place.params:
             parameters = self.scope.constant(f"{name}_PARAMETERS", place.parameters)
             lines.append(
                 f"p = {parameters} + {place.params} * entry" if place.params > 1 else f"p = {parameters} + entry"
             )
         else:
             lines.append("p = 0")
-        choices = [(at, a) for at, a in enumerate(table.action_ids) if self.scope.program.actions[a].primitives]
-        for number, (at, action_id) in enumerate(choices):
-            lines.append(f"{'if' if number == 0 else 'elif'} action == {at}:")
+        choices = [a for a in table.action_ids if self.scope.program.actions[a].primitives]
+        for number, action_id in enumerate(choices):
+            lines.append(f"{'if' if number == 0 else 'elif'} action == {numbers[action_id]}:")
             lines.append(f"    {self.action_names[action_id]}(f, m32, m64, p)")
-        return lines if choices else []
+        return lines if choices or table.profile is not None else []

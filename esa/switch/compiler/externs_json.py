@@ -1,11 +1,11 @@
-"""Meters of a BMv2 JSON document; anything unknown is refused by name."""
+"""Meters and action profiles of a BMv2 JSON document; anything unknown is refused by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from esa.switch.compiler.program import Field, MeterArray
+from esa.switch.compiler.program import Action, Control, Field, MeterArray, Profile, TableNode
 from esa.switch.errors import UnsupportedError
 
 Json = Mapping[str, Any]
@@ -27,3 +27,64 @@ def meter_arrays(root: Json) -> dict[str, MeterArray]:
             target = Field(*item["result_target"])
         meters[name] = MeterArray(name, int(item.get("size") or 0), unit, direct, target)
     return meters
+
+
+def profile_of(table: Json) -> str | None:
+    """The action profile of a table; a profile of its own, in older documents, has the table's name."""
+    kind, name = table["type"], table["name"]
+    if kind == "simple":
+        return None
+    if kind not in ("indirect", "indirect_ws"):
+        raise UnsupportedError(f"table {name}: type {kind!r}; simple, indirect and indirect_ws are allowed")
+    if table.get("default_entry") or table.get("entries"):
+        raise UnsupportedError(f"table {name}: actions stated by the program next to an action profile")
+    return str(table.get("action_profile", name))
+
+
+def _profile_items(root: Json) -> Iterator[Json]:
+    for pipeline in root["pipelines"]:
+        yield from pipeline.get("action_profiles", ())
+        for table in pipeline["tables"]:
+            if table["type"] != "simple" and "action_profile" not in table:
+                yield {"max_size": table["max_size"], "selector": table.get("selector"), "name": table["name"]}
+
+
+def selector_calculations(root: Json) -> list[Json]:
+    """A calculation, as the document would state it, for each selector."""
+    found: dict[str, Json] = {}
+    names = {item["name"] for item in root["calculations"]}
+    for item in _profile_items(root):
+        name = _calculation_name(item["name"])
+        if item.get("selector"):
+            if name in names or name in found:
+                raise UnsupportedError(f"two calculations have the name {name!r}")
+            found[name] = {"algo": item["selector"]["algo"], "input": item["selector"]["input"], "name": name}
+    return list(found.values())
+
+
+def _calculation_name(profile: str) -> str:
+    return f"select {profile}"
+
+
+def action_profiles(root: Json, controls: Mapping[str, Control], actions: Mapping[int, Action]) -> dict[str, Profile]:
+    """The action profiles by name, with the actions of the tables that share them."""
+    tables: dict[str, list[TableNode]] = {}
+    for control in controls.values():
+        for node in control.nodes.values():
+            if isinstance(node, TableNode) and node.profile is not None:
+                tables.setdefault(node.profile, []).append(node)
+    profiles = {}
+    for item in _profile_items(root):
+        name = item["name"]
+        if name in profiles:
+            raise UnsupportedError(f"two action profiles have the name {name}")
+        users = tables.get(name, [])
+        ids = users[0].action_ids if users else ()
+        for user in users[1:]:
+            if {actions[a].name for a in user.action_ids} != {actions[a].name for a in ids}:
+                raise UnsupportedError(
+                    f"action profile {name}: tables {users[0].name} and {user.name} differ in their actions"
+                )
+        selector = _calculation_name(name) if item.get("selector") else None
+        profiles[name] = Profile(name, int(item["max_size"]), ids, selector)
+    return profiles

@@ -264,6 +264,14 @@ def meter(m64: Array, at: int, now: Any, amount: Any) -> Any:
     return np.int64(0)
 
 
+def choose(m64: Array, group: int, value: Any) -> Any:
+    """The member of a group of an action selector by the low 32 bits of a hash, as in BMv2; -1 if it is empty."""
+    count = m64[group + 1]
+    if count == 0:
+        return np.int64(-1)
+    return m64[m64[group] + (value & 0xFFFFFFFF) % count]
+
+
 def hash_offset(value: Any, base: Any, size: Any) -> Any:
     span = np.uint64(np.int64(size))
     if size == 0:

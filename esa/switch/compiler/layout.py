@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from esa.switch.compiler.lanes import Leaf
-from esa.switch.compiler.program import Field, Object, Program, TableNode
+from esa.switch.compiler.program import Field, Object, Profile, Program, TableNode
 
 # Cells that belong to no header, first in the vector.
 HIDDEN = ("CURSOR", "INGRESS_LENGTH", "LENGTH", "EXIT", "ERROR", "CHECKSUM_ERROR", "TRUNCATE", "CLONE", "CLONE_LIST",
@@ -21,6 +21,10 @@ MULTICAST_GROUPS = 65536
 PORTS = 512
 CLONE_SESSIONS = 32768
 METER_WORDS = 9  # of one meter: see helpers.meter
+# Of an action selector: its groups, the places of members in them, and copies of members that have a weight above one.
+SELECTOR_GROUPS = 16384
+SELECTOR_SLOTS = 65536
+SELECTOR_COPIES = 16384
 
 
 def identifier(name: str) -> str:
@@ -59,6 +63,19 @@ class TablePlace:
     bytes: int
     count: int  # one word: rows in use (ternary, range) or prefix lengths in use (lpm)
     order: int  # ternary, range: rows of (entry, key words); lpm: the prefix lengths, longest first
+    chosen: int = 0  # with an action profile: one word, the action that the last packet got, -1 none
+
+
+@dataclass(frozen=True)
+class ProfilePlace:
+    """Word offsets of an action profile in `m64`: rows of members, and groups of (first slot, slots)."""
+
+    rows: int
+    params: int  # words of parameters per member
+    actions: int
+    parameters: int
+    groups: int
+    slots: int  # members' rows
 
 
 @dataclass
@@ -74,6 +91,7 @@ class Layout:
     register_order: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     tables: dict[str, TablePlace] = field(default_factory=dict)
+    profiles: dict[str, ProfilePlace] = field(default_factory=dict)
     meters: dict[str, int] = field(default_factory=dict)  # a direct one has a cell per row of its table
     groups: int = 0
     group_nodes: int = 0
@@ -189,7 +207,8 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
     linear = bool(kinds & {"ternary", "range", "optional"})
     lpm = not linear and "lpm" in kinds
     words = len(table.key) * 2 if linear else len(table.key) + lpm
-    params = max((len(program.actions[a].params) for a in table.action_ids), default=0)
+    # with an action profile, the word of an entry's action is a member's row, or -2 - a group, or -1
+    params = 0 if table.profile is not None else _most_params(program, table.action_ids)
     hash_size = 0
     if size and not linear:
         hash_size = 4
@@ -208,6 +227,24 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
         bytes=_take(layout, (size + 1) * table.counters),
         count=_take(layout, 1),
         order=_take(layout, size * (words + 1) if linear else 65 if lpm else 0),
+        chosen=_take(layout, 1) if table.profile is not None else 0,
+    )
+
+
+def _most_params(program: Program, action_ids: Sequence[int]) -> int:
+    return max((len(program.actions[a].params) for a in action_ids), default=0)
+
+
+def _lay_profile(layout: Layout, program: Program, profile: Profile) -> ProfilePlace:
+    selects = profile.selector is not None
+    rows, params = max(profile.size, 1) + SELECTOR_COPIES * selects, _most_params(program, profile.action_ids)
+    return ProfilePlace(
+        rows=rows,
+        params=params,
+        actions=_take(layout, rows),
+        parameters=_take(layout, rows * params),
+        groups=_take(layout, 2 * SELECTOR_GROUPS * selects),
+        slots=_take(layout, SELECTOR_SLOTS * selects),
     )
 
 
@@ -242,5 +279,6 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     layout.queue_depth = _take(layout, PORTS)
     clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
     layout.clones = _take(layout, 2 * CLONE_SESSIONS * clones)
+    layout.profiles = {name: _lay_profile(layout, program, each) for name, each in program.profiles.items()}
     _lay_meters(layout, program)
     return layout

@@ -168,6 +168,7 @@ class TableNode:
     by_hit: bool
     base_next: str | None
     meter: str | None = None  # its direct meter
+    profile: str | None = None  # its action profile: entries name members and groups of it in place of actions
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,19 @@ class MeterArray:
 
 
 @dataclass(frozen=True)
+class Profile:
+    """An action profile: `size` members, each one of the actions `action_ids` (those of its first table).
+
+    `selector` is the calculation by which a packet chooses a member of a group; None where there are no groups.
+    """
+
+    name: str
+    size: int
+    action_ids: tuple[int, ...]
+    selector: str | None
+
+
+@dataclass(frozen=True)
 class Program:
     headers: Mapping[str, Header]
     stacks: Mapping[str, tuple[str, ...]]
@@ -260,6 +274,7 @@ class Program:
     errors: Mapping[str, int]
     aliases: Mapping[str, Field]
     meters: Mapping[str, MeterArray] = field(default_factory=dict)
+    profiles: Mapping[str, Profile] = field(default_factory=dict)
 
     def field_type(self, field: Field) -> FieldType:
         """The type of a field; "$valid$" is one unsigned bit."""

@@ -81,6 +81,10 @@ def _check_sizes(program: Program) -> None:
         if meter.target is not None:
             program.field_type(meter.target)
     _check_direct_meters(program)
+    for profile in program.profiles.values():
+        _check_size(f"action profile {profile.name}", profile.size)
+        if profile.selector is not None and program.calculations[profile.selector].payload:
+            raise UnsupportedError(f"action profile {profile.name}: a selector over the payload")
 
 
 def _check_direct_meters(program: Program) -> None:
@@ -102,6 +106,8 @@ def _check_size(what: str, size: int, least: int = 0) -> None:
 
 def _check_table(program: Program, table: TableNode) -> None:
     _check_size(f"table {table.name}", table.size)
+    if table.profile is not None and table.profile not in program.profiles:
+        raise UnsupportedError(f"table {table.name}: there is no action profile {table.profile!r}")
     if table.default_action is not None:
         action = program.actions[table.default_action]
         if len(action.params) != len(table.default_params):

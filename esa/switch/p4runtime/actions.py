@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from esa.switch.p4runtime.bytestrings import decode, encode
-from esa.switch.p4runtime.p4info import ActionInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+
+
+@dataclass(frozen=True)
+class ParamInfo:
+    id: int
+    name: str
+    bits: int
+
+
+@dataclass(frozen=True)
+class ActionInfo:
+    id: int
+    name: str
+    params: tuple[ParamInfo, ...]
 
 
 def parse_action(owner: str, actions: Mapping[int, ActionInfo], given: Any) -> tuple[str, list[int]]:

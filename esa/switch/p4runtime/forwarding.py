@@ -26,8 +26,6 @@ Update = p4runtime_pb2.Update
 _UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
 _NOT_HERE = {
     "extern_entry": "extern entries",
-    "action_profile_member": "action profiles",
-    "action_profile_group": "action profiles",
     "value_set_entry": "value sets",
     "digest_entry": "digests",
 }
@@ -72,6 +70,12 @@ class ForwardingConfig:
         elif kind == "register_entry":
             entry = entity.register_entry
             arrays.write_register(self.info.register(entry.register_id), update.type, entry)
+        elif kind == "action_profile_member":
+            member = entity.action_profile_member
+            self.info.profile(member.action_profile_id).write_member(update.type, member)
+        elif kind == "action_profile_group":
+            group = entity.action_profile_group
+            self.info.profile(group.action_profile_id).write_group(update.type, group)
         elif kind == "packet_replication_engine_entry":
             self.replication.write(update.type, entity.packet_replication_engine_entry)
         else:
@@ -108,10 +112,28 @@ class ForwardingConfig:
             for info in self._tables(entry.table_entry.table_id):
                 if info.direct_meter is not None or entry.table_entry.table_id:
                     yield from read_direct_meters(info, entry, frozen)
+        elif kind == "action_profile_member":
+            member = entity.action_profile_member
+            for profile in self._profiles(member.action_profile_id, member.member_id):
+                yield from profile.read_members(member.member_id)
+        elif kind == "action_profile_group":
+            group = entity.action_profile_group
+            for profile in self._profiles(group.action_profile_id, group.group_id):
+                yield from profile.read_groups(group.group_id)
         elif kind == "packet_replication_engine_entry":
             yield from self.replication.read(entity.packet_replication_engine_entry)
         else:
             _refuse(kind)
+
+    def _profiles(self, id_: int, of_one: int) -> list[Any]:
+        if of_one and not id_:
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, "a member or group is one of an action profile: name it")
+        return [self.info.profile(id_)] if id_ else list(self.info.profiles.values())
+
+    def set_port(self, port: int, up: bool) -> None:
+        """Tell what watches `port` that it is up, or down; the caller holds the data plane still."""
+        for profile in self.info.profiles.values():
+            profile.set_port(port, up)
 
     def _tables(self, id_: int) -> list[Any]:
         return [self.info.table(id_)] if id_ else list(self.info.tables.values())
@@ -134,7 +156,10 @@ class ForwardingConfig:
             arrays.copy_registers(old.pipeline.registers, self.pipeline.registers)
 
     def _forwarding_state(self, frozen: Freeze) -> Iterator[Any]:
-        """Yield the updates that bring a fresh program to this one's table entries, defaults, groups and sessions."""
+        """Yield the updates that bring a fresh program to what clients wrote to this one's tables, groups and so on."""
+        for profile in self.info.profiles.values():
+            yield from _updates(Update.INSERT, profile.read_members(0))
+            yield from _updates(Update.INSERT, profile.read_groups(0))
         for info in self.info.tables.values():
             request = p4runtime_pb2.TableEntry(table_id=info.id)
             if info.direct_counter is not None:
@@ -143,7 +168,7 @@ class ForwardingConfig:
                 request.meter_config.SetInParent()
             if not info.constant:
                 yield from _updates(Update.INSERT, read_table_entries(info, self._notes, request, frozen))
-            if not info.constant_default:
+            if not info.constant_default and info.profile is None:
                 request = p4runtime_pb2.TableEntry(table_id=info.id, is_default_action=True)
                 yield from _updates(Update.MODIFY, read_table_entries(info, self._notes, request, frozen))
         for kind in ("multicast_group_entry", "clone_session_entry"):

@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from esa.p4runtime import p4info_pb2
+from esa.switch.p4runtime.action_profiles import ProfileEntries
+from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.runtime.profiles import IndirectTable
 from esa.switch.runtime.tables import Table
 
 _T = TypeVar("_T")
@@ -25,7 +28,6 @@ _NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
 # What the compiler turns a kind into: BMv2's tables have no `optional` next to other kinds.
 _COMPILED_KINDS = {"optional": ("optional", "ternary"), "exact": ("exact", "valid")}
 _UNSUPPORTED = (
-    ("action_profiles", "action profile"),
     ("digests", "digest"),
     ("value_sets", "value set"),
 )
@@ -40,20 +42,6 @@ class FieldInfo:
     match: str
     compiled: str
     bits: int
-
-
-@dataclass(frozen=True)
-class ParamInfo:
-    id: int
-    name: str
-    bits: int
-
-
-@dataclass(frozen=True)
-class ActionInfo:
-    id: int
-    name: str
-    params: tuple[ParamInfo, ...]
 
 
 @dataclass(frozen=True)
@@ -72,6 +60,7 @@ class TableInfo:
     table: Any
     direct_counter: Any  # None if it has none
     direct_meter: ArrayInfo | None = None
+    profile: ProfileEntries | None = None  # where its entries name members and groups
 
     @property
     def needs_priority(self) -> bool:
@@ -112,6 +101,7 @@ class P4InfoMap:
                 self.absent[each.preamble.id] = f"{kind} {each.preamble.name} is not supported by this target"
         self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
         self.direct_meters = {each.direct_table_id: each for each in p4info.direct_meters}
+        self.profiles = dict(self._profiles(p4info, pipeline))
         self.tables = dict(self._tables(p4info, pipeline))
         self.counters = dict(self._arrays(p4info.counters, pipeline.counters, "counter"))
         self.registers = dict(self._arrays(p4info.registers, pipeline.registers, "register"))
@@ -128,6 +118,9 @@ class P4InfoMap:
 
     def register(self, id_: int) -> ArrayInfo:
         return self._find(self.registers, id_, "register")
+
+    def profile(self, id_: int) -> ProfileEntries:
+        return self._find(self.profiles, id_, "action profile")
 
     def meter(self, id_: int) -> ArrayInfo:
         return self._find(self.meters, id_, "meter")
@@ -147,9 +140,6 @@ class P4InfoMap:
             table = pipeline.tables.get(name)
             if table is None:
                 self.absent[info.preamble.id] = f"table {name} is not in the compiled program"
-                continue
-            if info.implementation_id:
-                self.absent[info.preamble.id] = f"table {name}: action profiles are not supported by this target"
                 continue
             scopes = {ref.id: ref.scope for ref in info.action_refs}
             _check_actions(name, [self._action_of(name, id_) for id_ in scopes], table)
@@ -173,8 +163,34 @@ class P4InfoMap:
                     table=table,
                     direct_counter=pipeline.direct_counters.get(name),
                     direct_meter=self._direct_meter(info, pipeline.direct_meters.get(name)),
+                    profile=self._profile_of(info, table),
                 ),
             )
+
+    def _profiles(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, ProfileEntries]]:
+        for info in p4info.action_profiles:
+            name = info.preamble.name
+            profile = pipeline.action_profiles.get(name)
+            if profile is None:
+                self.absent[info.preamble.id] = f"action profile {name} is not in the compiled program"
+                continue
+            if info.with_selector != profile.selects:
+                raise _differ(f"action profile {name} is a selector in one, none in the other")
+            tables = [table for table in p4info.tables if table.preamble.id in info.table_ids]
+            refs = [ref for table in tables for ref in table.action_refs]
+            actions = {ref.id: self._action_of(name, ref.id) for ref in refs}
+            _check_actions(name, list(actions.values()), profile)
+            for ref in refs:
+                if ref.scope == p4info_pb2.ActionRef.DEFAULT_ONLY:
+                    actions.pop(ref.id, None)  # no member can be one
+            yield info.preamble.id, ProfileEntries(info, actions, profile)
+
+    def _profile_of(self, info: Any, table: Any) -> ProfileEntries | None:
+        profile = self.profiles.get(info.implementation_id)
+        compiled = table.profile.name if isinstance(table, IndirectTable) else None
+        if (profile.name if profile is not None else None) != compiled:
+            raise _differ(f"table {info.preamble.name} has another action profile in one than in the other")
+        return profile
 
     def _action_of(self, table: str, id_: int) -> ActionInfo:
         if id_ not in self.actions:
@@ -255,7 +271,7 @@ def _differ(how: str) -> P4RuntimeError:
 
 def _check_ids(p4info: Any) -> None:
     """Each id names one thing, for good."""
-    for attribute in ("tables", "actions", "counters", "registers", "meters", "direct_meters"):
+    for attribute in ("tables", "actions", "counters", "registers", "meters", "direct_meters", "action_profiles"):
         ids: dict[int, str] = {}
         for each in getattr(p4info, attribute):
             id_, name = each.preamble.id, each.preamble.name

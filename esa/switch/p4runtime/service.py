@@ -51,6 +51,7 @@ class P4RuntimeServicer:
         self._loading = threading.Lock()
         self._streams = threading.BoundedSemaphore(MAX_SESSIONS)
         device.on_packet_in = self._packet_in
+        device.on_port = self._port
 
     # Unary calls. The names are gRPC's.
 
@@ -77,6 +78,8 @@ class P4RuntimeServicer:
         if not request.HasField("config"):
             raise P4RuntimeError(Code.INVALID_ARGUMENT, "the request has no config")
         config = ForwardingConfig(request.config, self._load)
+        for port in list(self.device.down_ports):
+            config.set_port(port, False)
         if action == _SetConfig.VERIFY:
             return
         with self._lock:
@@ -242,6 +245,14 @@ class P4RuntimeServicer:
         if config is None:
             raise P4RuntimeError(Code.FAILED_PRECONDITION, "no forwarding pipeline config is set for this device")
         self.device.on_packet_out(pack_packet_out(config.info.packet_out, packet))
+
+    def _port(self, port: int, up: bool) -> None:
+        """Tell the programs that a port went up or down."""
+        with self._lock:
+            for config in {self._config, self._in_service} - {None}:
+                assert config is not None
+                with self.device.exclusive(config.pipeline):
+                    config.set_port(port, up)
 
     def _packet_in(self, packet: bytes) -> None:
         """Send on to the primary clients what left at the CPU port."""

@@ -10,6 +10,7 @@ from google.protobuf import any_pb2
 from google.rpc import status_pb2
 
 from esa.p4runtime import p4runtime_pb2
+from esa.switch.errors import DuplicateEntry, EntryInUse, NoSuchEntry, TableError, TableFull
 
 Code = grpc.StatusCode
 _MAX_DETAILS_BYTES = 5500  # base64 makes a third more of it, and the message comes on top
@@ -22,6 +23,19 @@ class P4RuntimeError(Exception):
         super().__init__(message)
         self.code = code
         self.message = message
+
+
+_CODES = {
+    DuplicateEntry: Code.ALREADY_EXISTS,
+    NoSuchEntry: Code.NOT_FOUND,
+    TableFull: Code.RESOURCE_EXHAUSTED,
+    EntryInUse: Code.FAILED_PRECONDITION,
+}
+
+
+def refusal(error: TableError) -> P4RuntimeError:
+    """The error to raise for what a table or an action profile has refused."""
+    return P4RuntimeError(_CODES.get(type(error), Code.INVALID_ARGUMENT), str(error))
 
 
 def code_number(code: grpc.StatusCode) -> int:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from esa.p4runtime import p4runtime_pb2
-from esa.switch.errors import BadEntry, DuplicateEntry, NoSuchEntry, TableError, TableFull
+from esa.switch.errors import NoSuchEntry, TableError
 from esa.switch.p4runtime.actions import format_action, parse_action
 from esa.switch.p4runtime.arrays import Freeze, wrapped_int64
 from esa.switch.p4runtime.match_fields import Match, format_field, invalid, normal_field, parse_key, refuse
 from esa.switch.p4runtime.meters import format_rates, rates_of, set_rates
 from esa.switch.p4runtime.p4info import TableInfo
-from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.status import Code, refusal
 from esa.switch.runtime.tables import Entry
 
 Update = p4runtime_pb2.Update
 _COUNTER_MODULUS = 1 << 64
-
-_CODES = {
-    DuplicateEntry: Code.ALREADY_EXISTS,
-    NoSuchEntry: Code.NOT_FOUND,
-    TableFull: Code.RESOURCE_EXHAUSTED,
-    BadEntry: Code.INVALID_ARGUMENT,
-}
 
 
 class Notes:
@@ -54,7 +47,7 @@ def write_table_entry(info: TableInfo, notes: Notes, update_type: int, entry: An
         else:
             _write_entry(info, notes, update_type, entry)
     except TableError as error:
-        raise P4RuntimeError(_CODES.get(type(error), Code.INVALID_ARGUMENT), str(error)) from None
+        raise refusal(error) from None
 
 
 def _write_default(info: TableInfo, notes: Notes, update_type: int, entry: Any) -> None:
@@ -71,7 +64,7 @@ def _write_default(info: TableInfo, notes: Notes, update_type: int, entry: Any) 
         raise refuse(
             Code.UNIMPLEMENTED, info, "a miss executes no direct meter, as in BMv2: the default entry has none"
         )
-    if info.constant_default:
+    if info.constant_default or info.profile is not None:
         raise refuse(Code.PERMISSION_DENIED, info, "its default action is constant")
     key = (info.id, None, 0)
     if entry.HasField("action"):
@@ -88,7 +81,7 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
     match, priority = parse_key(info, entry)
     key = (info.id, match, priority)
     if update_type == Update.DELETE:
-        info.table.delete(match, priority)
+        _delete(info, match, priority)
         notes.drop(key)
         return
     _check_extras(info, entry)
@@ -98,11 +91,9 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
             raise invalid(info, "it has no key: only its default entry can be set")
         if not entry.HasField("action"):
             raise invalid(info, "an entry needs an action")
-        action, params = _action(info, entry.action, default=False)
-        info.table.add(match, action, params, priority)
+        _put(info, info.table.add, match, priority, entry.action)
     elif entry.HasField("action"):
-        action, params = _action(info, entry.action, default=False)
-        info.table.modify(match, action, params, priority)
+        _put(info, info.table.modify, match, priority, entry.action)
     row = row_of(info, match, priority)
     if not info.constant:
         notes.put(key, entry)
@@ -110,6 +101,31 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
         set_counter(info, row, entry.counter_data)
     if info.direct_meter is not None:
         set_rates(info.direct_meter.array, row, rates)
+
+
+def _put(info: TableInfo, put: Callable[..., None], match: Match, priority: int, table_action: Any) -> None:
+    """Give an entry, by the table's `add` or `modify`, what the message says: an action, or a member or group."""
+    if info.profile is None:
+        action, params = _action(info, table_action, default=False)
+        put(match, action, params, priority)
+        return
+    before = _find(info, match, priority)
+    reference = info.profile.reference(info.name, table_action)
+    try:
+        put(match, reference, (), priority)
+    except TableError:
+        info.profile.drop(reference)
+        raise
+    for entry in before:
+        info.profile.drop(entry.action)
+
+
+def _delete(info: TableInfo, match: Match, priority: int) -> None:
+    before = _find(info, match, priority) if info.profile is not None else []
+    info.table.delete(match, priority)
+    for entry in before:
+        assert info.profile is not None
+        info.profile.drop(entry.action)
 
 
 def _check_extras(info: TableInfo, entry: Any) -> None:
@@ -146,7 +162,7 @@ def row_of(info: TableInfo, match: Match, priority: int) -> int:
     try:
         row: int = info.table.row(match, priority)
     except TableError as error:
-        raise P4RuntimeError(_CODES.get(type(error), Code.INVALID_ARGUMENT), str(error)) from None
+        raise refusal(error) from None
     return row
 
 
@@ -208,10 +224,18 @@ def select(info: TableInfo, request: Any, frozen: Freeze) -> Iterator[Selected]:
         match = tuple(normal_field(field, value) for field, value in zip(info.fields, entry.match, strict=True))
         if info.needs_priority and request.priority not in (0, entry.priority):
             continue
-        if request.HasField("action") and info.action_named(entry.action).id != request.action.action.action_id:
+        if request.HasField("action") and not _has_action(info, entry, request.action):
             continue
         count = (wrapped_int64(packets[position]), wrapped_int64(bytes_[position])) if len(packets) else None
         yield Selected(match, entry, row, count)
+
+
+def _has_action(info: TableInfo, entry: Any, asked: Any) -> bool:
+    if info.profile is None:
+        return bool(info.action_named(entry.action).id == asked.action.action_id)
+    found = p4runtime_pb2.TableAction()
+    info.profile.format(entry.action, found)
+    return bool(found == asked)
 
 
 def _find(info: TableInfo, match: Match, priority: int) -> list[Any]:
@@ -233,4 +257,7 @@ def format_entry(info: TableInfo, match: Match | None, entry: Any, message: Any)
             format_field(field, value, message)
         if info.needs_priority:
             message.priority = entry.priority
-    format_action(info.action_named(entry.action), entry.params, message.action.action)
+    if info.profile is None:
+        format_action(info.action_named(entry.action), entry.params, message.action.action)
+    else:
+        info.profile.format(entry.action, message.action)

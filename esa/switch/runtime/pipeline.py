@@ -17,6 +17,7 @@ from esa.switch.compiler.layout import METER_WORDS, PORTS, Layout
 from esa.switch.compiler.program import Program, TableNode
 from esa.switch.errors import AssertionFailed, UnsupportedError
 from esa.switch.runtime.meters import Meter
+from esa.switch.runtime.profiles import ActionProfile, IndirectTable
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
 from esa.switch.runtime.tables import Table
 
@@ -78,6 +79,16 @@ class Pipeline:
         self.lock = threading.Lock()
         self.halves: tuple[Any, Any] | None = None  # in the place of `step`, where ports have queues
         m64 = state.m64
+        self.action_profiles = {
+            name: ActionProfile(
+                name,
+                [program.actions[number] for number in profile.action_ids],
+                layout.profiles[name],
+                m64,
+                profile.selector is not None,
+            )
+            for name, profile in program.profiles.items()
+        }
         self.tables: dict[str, Table] = {}
         self.direct_counters: dict[str, Counter] = {}
         self.direct_meters: dict[str, Meter] = {}  # by table
@@ -245,6 +256,8 @@ class Pipeline:
         for table in self.tables.values():
             table.clear()
             table.reset_default()
+        for profile in self.action_profiles.values():
+            profile.clear()
         self.multicast.clear()
         if self.clone_sessions is not None:
             self.clone_sessions.clear()
@@ -258,7 +271,11 @@ class Pipeline:
     def _add_table(self, node: TableNode) -> None:
         place = self.layout.tables[node.name]
         actions = [self.program.actions[number] for number in node.action_ids]
-        self.tables[node.name] = table = Table(node, actions, place, self.state.m64)
+        if node.profile is None:
+            table = Table(node, actions, place, self.state.m64)
+        else:
+            table = IndirectTable(node, actions, place, self.state.m64, self.action_profiles[node.profile])
+        self.tables[node.name] = table
         if node.meter is not None:
             self.direct_meters[node.name] = meter = self._meter(node.meter, place.size)
             table.row_resets.append(meter.reset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,19 @@ def scatter(words: Sequence[int]) -> int:
     for key in words:
         value = mix((value ^ key) & MASK64)
     return value
+
+
+def checked_params(owner: str, actions: Mapping[str, Action], action: str, params: Sequence[int]) -> tuple[int, ...]:
+    """The parameters of one of the `actions` that `owner` has, as integers. Raises BadEntry where they do not fit."""
+    if action not in actions:
+        raise BadEntry(f"{owner}: no action {action!r}; it has {', '.join(actions)}")
+    wanted = actions[action].params
+    if len(params) != len(wanted):
+        raise BadEntry(f"{owner}: action {action} takes {len(wanted)} parameters, {len(params)} given")
+    for (name, bits), value in zip(wanted, params, strict=True):
+        if not 0 <= int(value) < 1 << bits:
+            raise BadEntry(f"{owner}: {action}({name}={value}) does not fit {bits} bits")
+    return tuple(int(value) for value in params)
 
 
 class Table:
@@ -193,15 +206,7 @@ class Table:
     # --- checks -----------------------------------------------------------------------------------------------
 
     def _check_action(self, action: str, params: Sequence[int]) -> tuple[int, ...]:
-        if action not in self._actions:
-            raise BadEntry(f"table {self.name}: no action {action!r}; it has {', '.join(self.actions)}")
-        wanted = self._actions[action].params
-        if len(params) != len(wanted):
-            raise BadEntry(f"table {self.name}: action {action} takes {len(wanted)} parameters, {len(params)} given")
-        for (name, bits), value in zip(wanted, params, strict=True):
-            if not 0 <= int(value) < 1 << bits:
-                raise BadEntry(f"table {self.name}: {action}({name}={value}) does not fit {bits} bits")
-        return tuple(int(value) for value in params)
+        return checked_params(f"table {self.name}", self._actions, action, params)
 
     def _bad(self, key: KeyField, item: Any) -> BadEntry:
         return BadEntry(f"table {self.name}: {item!r} is no {key.match_type} match of {key.bits} bits for {key.name}")
