@@ -21,6 +21,7 @@ from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.net.impairment import PortFaults, first_error
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
+from esa.switch.process.link_state import LinkWatch
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
 from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
@@ -74,7 +75,7 @@ def _run(
     loop = PacketLoop(
         device, options.interfaces, pcap=options.pcap, faults=faults, queues=options.queues, on_failure=on_failure
     )
-    with loop:
+    with loop, LinkWatch(options.interfaces, device.set_port):
         server, port = start_server(servicer, options.grpc_address, credentials)
         print(_ready(options, port), flush=True)
         if not options.ssl_client_auth and not _is_local(options.grpc_address):
