@@ -16,6 +16,7 @@ from esa.switch.errors import (
     TableFull,
     UnsupportedError,
 )
+from esa.switch.runtime.digests import DigestRecord, Digests
 from esa.switch.runtime.meters import Meter, MeterRates
 from esa.switch.runtime.pipeline import PacketBatch, Pipeline
 from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
@@ -28,6 +29,8 @@ __all__ = [
     "BadEntry",
     "CloneSessions",
     "Counter",
+    "DigestRecord",
+    "Digests",
     "DuplicateEntry",
     "Entry",
     "EntryInUse",

@@ -18,9 +18,15 @@ WAIT_S = 6  # until it reads the files: by then all is written
 
 
 def run(
-    message: p4.ForwardingPipelineConfig, write: Callable[[Client], None], packets: Mapping[int, Sequence[bytes]]
+    message: p4.ForwardingPipelineConfig,
+    write: Callable[[Client], None],
+    packets: Mapping[int, Sequence[bytes]],
+    afterwards: Callable[[Client], None] = lambda client: None,
 ) -> dict[int, list[bytes]]:
-    """Load the program, let `write` write, then run packets (by ingress port); packets by egress port."""
+    """Load the program, let `write` write, then run packets (by ingress port); packets by egress port.
+
+    `afterwards` gets the client once the packets have gone through.
+    """
     with socket.socket() as grpc_probe, socket.socket() as thrift_probe, tempfile.TemporaryDirectory() as folder:
         for probe in (grpc_probe, thrift_probe):
             probe.bind(("127.0.0.1", 0))
@@ -55,6 +61,7 @@ def run(
                 stdout=subprocess.DEVNULL,
             )
             time.sleep(max(started + WAIT_S + 1.0 - time.monotonic(), 0))
+            afterwards(client)
             client.close()
         finally:
             process.terminate()

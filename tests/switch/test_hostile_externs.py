@@ -17,6 +17,7 @@ from esa.switch import Pipeline, UnsupportedError
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.status import P4RuntimeError
 from esa.switch.runtime.device import Device
+from tests.switch import test_digests as digests
 from tests.switch import test_meters as meters
 from tests.switch import test_p4runtime_profiles as profiles
 from tests.switch.control import PROGRAMS, Client, config, insert, modify, p4
@@ -29,6 +30,11 @@ VAGUE = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)  # what a refusal ne
 ANY = settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 flood, forward = profiles.action("flood", 1), profiles.action("forward", 1, 2)
 VALID = {
+    "digests": [
+        insert(digests.digest(digests.LEARNED, max_list_size=2, ack_timeout_ns=5)),
+        modify(digests.digest(digests.LEARNED, max_timeout_ns=2)),
+        insert(digests.digest(digests.PAIR, max_list_size=2, ack_timeout_ns=5)),
+    ],
     "meters": [
         insert(meters.entry(1, 1, 2, 3, 4)),
         modify(meters.meter("by_packet", 1, 1, 2, 3, 4)),
@@ -56,7 +62,15 @@ def reads() -> list[p4.Entity]:
     default.table_entry.is_default_action = True
     cells.meter_entry.SetInParent()
     direct.direct_meter_entry.table_entry.SetInParent()
-    return [table, default, cells, direct, profiles.member(0, profile=""), profiles.group(0, profile="")]
+    return [
+        table,
+        default,
+        cells,
+        direct,
+        profiles.member(0, profile=""),
+        profiles.group(0, profile=""),
+        digests.digest(0),
+    ]
 
 
 @pytest.fixture(scope="module")

@@ -97,7 +97,7 @@ def test_other_stream_messages_are_refused_by_name(served) -> None:
     request.digest_ack.digest_id = 5
     client.send(request)
     error = client.receive().error
-    assert error.canonical_code == code_pb2.UNIMPLEMENTED
+    assert error.canonical_code == code_pb2.INVALID_ARGUMENT
     assert error.digest_list_ack.digest_list_ack.digest_id == 5
 
 

@@ -32,7 +32,7 @@ def value_set(root: Root) -> None:
 
 
 def primitive(root: Root) -> None:
-    root["actions"][0]["primitives"].append({"op": "generate_digest", "parameters": []})
+    root["actions"][0]["primitives"].append({"op": "levitate", "parameters": []})
 
 
 def algorithm(root: Root) -> None:
@@ -58,7 +58,7 @@ def timeout(root: Root) -> None:
         (wide, "eth.dst has 128 bits"),
         (union, "header union u"),
         (value_set, "parser state .*value set pvs"),
-        (primitive, "generate_digest"),
+        (primitive, "levitate"),
         (algorithm, "xxh64"),
         (wide_register, "I.r has 65 bits"),
         (extern, "I.e: extern instances"),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from esa.switch.compiler.externs_json import action_profiles, meter_arrays, profile_of, selector_calculations
+from esa.switch.compiler.externs_json import action_profiles, digests, meter_arrays, profile_of, selector_calculations
 from esa.switch.compiler.program import (
     Action,
     Bool,
@@ -312,7 +312,7 @@ def load_program(source: str | bytes | Json) -> Program:
     root: Json = json.loads(source) if isinstance(source, (str, bytes)) else source
     if "pipelines" not in root or "parsers" not in root:
         raise UnsupportedError("this is not a BMv2 JSON program: it has no parsers or pipelines")
-    for kind in ("extern_instances", "learn_lists", "parse_vsets"):
+    for kind in ("extern_instances", "parse_vsets"):
         for item in root.get(kind, ()):
             raise UnsupportedError(f"{item.get('name')}: {kind.replace('_', ' ')} are not supported")
     headers, stacks = _headers(root)
@@ -371,6 +371,7 @@ def load_program(source: str | bytes | Json) -> Program:
         aliases={alias: Field(*target) for alias, target in root.get("field_aliases", ())},
         meters=meter_arrays(root),
         profiles=action_profiles(root, pipelines, actions),
+        digests=digests(root),
     )
     check(program)
     return program

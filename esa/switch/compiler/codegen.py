@@ -10,6 +10,7 @@ from esa.switch.compiler import helpers, target
 from esa.switch.compiler.bodies import body
 from esa.switch.compiler.checksum_gen import buffer_bytes, calculation_function, checksum_functions
 from esa.switch.compiler.control_gen import ControlWriter, is_direct
+from esa.switch.compiler.digest_gen import learn_functions
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import Run, families, find_runs, leaves_of
 from esa.switch.compiler.layout import Layout, identifier, lay_out, remark
@@ -66,6 +67,9 @@ def _used_fields(program: Program) -> dict[Field, int]:
             note(what)
     for fields in program.field_lists.values():
         for item in fields:
+            note(item)
+    for digest in program.digests.values():
+        for item in digest.fields:
             note(item)
     for meter in program.meters.values():
         note(meter.target)
@@ -181,6 +185,7 @@ def generate(program: Program, title: str = "P4 program", *, queues: bool = Fals
     functions.append(
         ["def deparse_primitives(f, m32, m64):", '    """Statements of the deparser."""', *indented(lines)]
     )
+    functions += learn_functions(scope)
     functions += target.functions(scope, queues)
     return _module(scope, functions, title, len(target.ENTRIES[queues])), layout
 

@@ -1,11 +1,11 @@
-"""Meters and action profiles of a BMv2 JSON document; anything unknown is refused by name."""
+"""Meters, action profiles and digests of a BMv2 JSON document; anything unknown is refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from esa.switch.compiler.program import Action, Control, Field, MeterArray, Profile, TableNode
+from esa.switch.compiler.program import Action, Control, Digest, Field, MeterArray, Profile, TableNode
 from esa.switch.errors import UnsupportedError
 
 Json = Mapping[str, Any]
@@ -88,3 +88,17 @@ def action_profiles(root: Json, controls: Mapping[str, Control], actions: Mappin
         selector = _calculation_name(name) if item.get("selector") else None
         profiles[name] = Profile(name, int(item["max_size"]), ids, selector)
     return profiles
+
+
+def digests(root: Json) -> dict[int, Digest]:
+    """The learn lists by number."""
+    found: dict[int, Digest] = {}
+    for item in root.get("learn_lists", ()):
+        number, name = int(item["id"]), item["name"]
+        for element in item["elements"]:
+            if element["type"] != "field":
+                raise UnsupportedError(f"digest {name}: element of type {element['type']!r}; fields are allowed")
+        if number in found or not 0 < number < 1 << 16:
+            raise UnsupportedError(f"digest {name}: number {number}; 1 to 65535, once, are allowed")
+        found[number] = Digest(number, name, tuple(Field(*element["value"]) for element in item["elements"]))
+    return found

@@ -25,6 +25,7 @@ METER_WORDS = 9  # of one meter: see helpers.meter
 SELECTOR_GROUPS = 16384
 SELECTOR_SLOTS = 65536
 SELECTOR_COPIES = 16384
+DIGEST_RECORDS = 4096  # that may wait for the control plane
 
 
 def identifier(name: str) -> str:
@@ -78,6 +79,16 @@ class ProfilePlace:
     slots: int  # members' rows
 
 
+@dataclass(frozen=True)
+class DigestPlace:
+    """Word offsets of the digests that wait: how many, how many found no room, records of (number, fields)."""
+
+    count: int
+    lost: int
+    records: int
+    width: int  # words of a record
+
+
 @dataclass
 class Layout:
     """All places; made once per program by `lay_out`."""
@@ -91,6 +102,7 @@ class Layout:
     register_order: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     tables: dict[str, TablePlace] = field(default_factory=dict)
+    digests: DigestPlace | None = None
     profiles: dict[str, ProfilePlace] = field(default_factory=dict)
     meters: dict[str, int] = field(default_factory=dict)  # a direct one has a cell per row of its table
     groups: int = 0
@@ -140,7 +152,7 @@ def _lay_cells(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]
             layout.cells[target] = layout.n_cells
         layout.n_cells += 1
 
-    for name in HIDDEN:
+    for name in (*HIDDEN, *(["DIGEST"] if program.digests else [])):
         cell(None, name)
     metadata = [h for h in program.headers.values() if h.metadata]
     stacked = [program.headers[member] for members in program.stacks.values() for member in members]
@@ -281,4 +293,7 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     layout.clones = _take(layout, 2 * CLONE_SESSIONS * clones)
     layout.profiles = {name: _lay_profile(layout, program, each) for name, each in program.profiles.items()}
     _lay_meters(layout, program)
+    if program.digests:
+        width = 1 + max(len(digest.fields) for digest in program.digests.values())
+        layout.digests = DigestPlace(_take(layout, 1), _take(layout, 1), _take(layout, DIGEST_RECORDS * width), width)
     return layout

@@ -256,6 +256,11 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
         return _register_primitive(scope, primitive)
     if op == "count":
         return _count(scope, args)
+    if op == "generate_digest":
+        number = args[1]
+        if not isinstance(number, Const) or number.value not in scope.program.digests:
+            raise scope.refuse(f"generate_digest of {number!r}, which is no digest")
+        return [f"{scope.hidden('DIGEST')} = {number.value}"]
     if op == "execute_meter":
         return _execute_meter(scope, args)
     if op in ("mark_to_drop", "drop"):

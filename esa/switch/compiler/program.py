@@ -256,6 +256,15 @@ class Profile:
 
 
 @dataclass(frozen=True)
+class Digest:
+    """What generate_digest of this number tells the control plane: the values of some fields at the ingress's end."""
+
+    number: int
+    name: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True)
 class Program:
     headers: Mapping[str, Header]
     stacks: Mapping[str, tuple[str, ...]]
@@ -275,6 +284,7 @@ class Program:
     aliases: Mapping[str, Field]
     meters: Mapping[str, MeterArray] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
+    digests: Mapping[int, Digest] = field(default_factory=dict)
 
     def field_type(self, field: Field) -> FieldType:
         """The type of a field; "$valid$" is one unsigned bit."""

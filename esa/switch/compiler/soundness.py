@@ -81,6 +81,10 @@ def _check_sizes(program: Program) -> None:
         if meter.target is not None:
             program.field_type(meter.target)
     _check_direct_meters(program)
+    for digest in program.digests.values():
+        for field in digest.fields:
+            if program.field_type(field).bits > 64:
+                raise UnsupportedError(f"digest {digest.name}: {field.header}.{field.name} has more than 64 bits")
     for profile in program.profiles.values():
         _check_size(f"action profile {profile.name}", profile.size)
         if profile.selector is not None and program.calculations[profile.selector].payload:

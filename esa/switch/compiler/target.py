@@ -239,6 +239,8 @@ class _Target:
                 *indented(self.set("egress_rid", "m64[node + 1]", "g"), 2),
                 f"        produced = {send.format('g', 'm64[node]')}",
             ]
+        if self.scope.program.digests:
+            lines += [f"if {hidden('DIGEST')} != 0:", "    learn(f, m64)"]
         if self.resubmit:
             fill = [
                 "start(later[slot], size)",

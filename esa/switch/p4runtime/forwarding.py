@@ -27,7 +27,6 @@ _UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
 _NOT_HERE = {
     "extern_entry": "extern entries",
     "value_set_entry": "value sets",
-    "digest_entry": "digests",
 }
 
 
@@ -70,6 +69,8 @@ class ForwardingConfig:
         elif kind == "register_entry":
             entry = entity.register_entry
             arrays.write_register(self.info.register(entry.register_id), update.type, entry)
+        elif kind == "digest_entry":
+            self.info.digest(entity.digest_entry.digest_id).write(update.type, entity.digest_entry)
         elif kind == "action_profile_member":
             member = entity.action_profile_member
             self.info.profile(member.action_profile_id).write_member(update.type, member)
@@ -112,6 +113,8 @@ class ForwardingConfig:
             for info in self._tables(entry.table_entry.table_id):
                 if info.direct_meter is not None or entry.table_entry.table_id:
                     yield from read_direct_meters(info, entry, frozen)
+        elif kind == "digest_entry":
+            yield from self._digest_entries(entity.digest_entry.digest_id)
         elif kind == "action_profile_member":
             member = entity.action_profile_member
             for profile in self._profiles(member.action_profile_id, member.member_id):
@@ -124,6 +127,37 @@ class ForwardingConfig:
             yield from self.replication.read(entity.packet_replication_engine_entry)
         else:
             _refuse(kind)
+
+    def _digest_entries(self, id_: int) -> Iterator[Any]:
+        for digest in [self.info.digest(id_)] if id_ else self.info.digests.values():
+            if (entry := digest.read()) is not None:
+                yield p4runtime_pb2.Entity(digest_entry=entry)
+            elif id_:
+                raise P4RuntimeError(Code.NOT_FOUND, f"digest {digest.name} is not configured")
+
+    @property
+    def notifies(self) -> bool:
+        """Whether packets can leave news for clients."""
+        return self.pipeline.digests is not None
+
+    def notifications(self, now_ns: int, frozen: Freeze) -> list[Any]:
+        """The stream messages to send at `now_ns` of any clock, but for their timestamps."""
+        return self._digest_lists(now_ns, frozen)
+
+    def _digest_lists(self, now_ns: int, frozen: Freeze) -> list[Any]:
+        """Take what the data plane has left; return the DigestList messages to send now."""
+        if self.pipeline.digests is None:
+            return []
+        with frozen():
+            records = self.pipeline.digests.take()
+        found: dict[int, list[tuple[int, ...]]] = {}
+        for record in records:
+            if record.name in self.info.digest_names:
+                found.setdefault(self.info.digest_names[record.name], []).append(record.values)
+        messages = []
+        for digest in self.info.digests.values():
+            messages += [*digest.learn(found.get(digest.id, ()), now_ns), *digest.due(now_ns)]
+        return messages
 
     def _profiles(self, id_: int, of_one: int) -> list[Any]:
         if of_one and not id_:
@@ -171,6 +205,7 @@ class ForwardingConfig:
             if not info.constant_default and info.profile is None:
                 request = p4runtime_pb2.TableEntry(table_id=info.id, is_default_action=True)
                 yield from _updates(Update.MODIFY, read_table_entries(info, self._notes, request, frozen))
+        yield from _updates(Update.INSERT, self._digest_entries(0))
         for kind in ("multicast_group_entry", "clone_session_entry"):
             everything = p4runtime_pb2.PacketReplicationEngineEntry()
             getattr(everything, kind).SetInParent()

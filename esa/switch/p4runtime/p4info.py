@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from esa.p4runtime import p4info_pb2
 from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
+from esa.switch.p4runtime.digests import DigestLists, filler
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.profiles import IndirectTable
@@ -27,10 +28,7 @@ _MATCH_NAMES = {
 _NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
 # What the compiler turns a kind into: BMv2's tables have no `optional` next to other kinds.
 _COMPILED_KINDS = {"optional": ("optional", "ternary"), "exact": ("exact", "valid")}
-_UNSUPPORTED = (
-    ("digests", "digest"),
-    ("value_sets", "value set"),
-)
+_UNSUPPORTED = (("value_sets", "value set"),)
 
 
 @dataclass(frozen=True)
@@ -96,12 +94,14 @@ class P4InfoMap:
         self.p4info = p4info
         _check_ids(p4info)
         self.absent: dict[int, str] = {}
+        self.digest_names: dict[str, int] = {}  # ids by the loaded program's names
         for attribute, kind in _UNSUPPORTED:
             for each in getattr(p4info, attribute):
                 self.absent[each.preamble.id] = f"{kind} {each.preamble.name} is not supported by this target"
         self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
         self.direct_meters = {each.direct_table_id: each for each in p4info.direct_meters}
         self.profiles = dict(self._profiles(p4info, pipeline))
+        self.digests = dict(self._digests(p4info, pipeline))
         self.tables = dict(self._tables(p4info, pipeline))
         self.counters = dict(self._arrays(p4info.counters, pipeline.counters, "counter"))
         self.registers = dict(self._arrays(p4info.registers, pipeline.registers, "register"))
@@ -121,6 +121,9 @@ class P4InfoMap:
 
     def profile(self, id_: int) -> ProfileEntries:
         return self._find(self.profiles, id_, "action profile")
+
+    def digest(self, id_: int) -> DigestLists:
+        return self._find(self.digests, id_, "digest")
 
     def meter(self, id_: int) -> ArrayInfo:
         return self._find(self.meters, id_, "meter")
@@ -184,6 +187,23 @@ class P4InfoMap:
                 if ref.scope == p4info_pb2.ActionRef.DEFAULT_ONLY:
                     actions.pop(ref.id, None)  # no member can be one
             yield info.preamble.id, ProfileEntries(info, actions, profile)
+
+    def _digests(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, DigestLists]]:
+        compiled = {} if pipeline.digests is None else dict(pipeline.digests.bits)
+        named = {info.preamble.id: info.preamble.name for info in p4info.digests if info.preamble.name in compiled}
+        # p4c names those that have no name differently in its two outputs, in one order
+        others = iter(name for name in compiled if name not in named.values())
+        for info in p4info.digests:
+            name = named.get(info.preamble.id) or next(others, None)
+            if name is None:
+                self.absent[info.preamble.id] = f"digest {info.preamble.name} is not in the compiled program"
+                continue
+            fill = filler(info.preamble.name, info.type_spec, p4info.type_info, compiled[name])
+            if fill is None:
+                self.absent[info.preamble.id] = f"digest {info.preamble.name}: only bit, int and bool are supported"
+                continue
+            self.digest_names[name] = info.preamble.id
+            yield info.preamble.id, DigestLists(info.preamble.id, info.preamble.name, fill)
 
     def _profile_of(self, info: Any, table: Any) -> ProfileEntries | None:
         profile = self.profiles.get(info.implementation_id)
@@ -271,7 +291,16 @@ def _differ(how: str) -> P4RuntimeError:
 
 def _check_ids(p4info: Any) -> None:
     """Each id names one thing, for good."""
-    for attribute in ("tables", "actions", "counters", "registers", "meters", "direct_meters", "action_profiles"):
+    for attribute in (
+        "tables",
+        "actions",
+        "counters",
+        "registers",
+        "meters",
+        "direct_meters",
+        "action_profiles",
+        "digests",
+    ):
         ids: dict[int, str] = {}
         for each in getattr(p4info, attribute):
             id_, name = each.preamble.id, each.preamble.name

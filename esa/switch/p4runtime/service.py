@@ -7,6 +7,7 @@ server = start_server(P4RuntimeServicer(device, Pipeline.load), "127.0.0.1:9559"
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
 from contextlib import AbstractContextManager
@@ -18,6 +19,7 @@ import grpc
 from esa.p4runtime import p4runtime_pb2, p4runtime_pb2_grpc
 from esa.switch.p4runtime.arbitration import MAX_SESSIONS, Arbitration, Session
 from esa.switch.p4runtime.forwarding import ForwardingConfig
+from esa.switch.p4runtime.notifications import Notifier
 from esa.switch.p4runtime.packet_io import pack_packet_out, unpack_packet_in
 from esa.switch.p4runtime.status import Code, P4RuntimeError, abort, abort_batch, code_number
 from esa.switch.runtime.device import Device
@@ -52,6 +54,7 @@ class P4RuntimeServicer:
         self._streams = threading.BoundedSemaphore(MAX_SESSIONS)
         device.on_packet_in = self._packet_in
         device.on_port = self._port
+        self._notifier = Notifier(self)
 
     # Unary calls. The names are gRPC's.
 
@@ -102,6 +105,20 @@ class P4RuntimeServicer:
     def _put_in_service(self, config: ForwardingConfig) -> None:
         self._in_service = config
         self.device.pipeline = config.pipeline
+        if config.notifies:
+            self._notifier.start()
+
+    def notify(self) -> None:
+        """Send the primary clients what the data plane has for them now."""
+        with self._lock:
+            config = self._in_service
+            if config is None or not config.notifies:
+                return
+            messages = config.notifications(time.monotonic_ns(), self._frozen(config))
+        for message in messages:
+            message_kind = getattr(message, message.WhichOneof("update"))
+            message_kind.timestamp = time.time_ns()
+            self._arbitration.send_to_primaries(message)
 
     def GetForwardingPipelineConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
         response = p4runtime_pb2.GetForwardingPipelineConfigResponse()
@@ -221,7 +238,7 @@ class P4RuntimeServicer:
             if kind == "packet":
                 self._packet_out(session, request.packet)
             elif kind == "digest_ack":
-                raise P4RuntimeError(Code.UNIMPLEMENTED, "digests are not supported by this target")
+                self._digest_ack(session, request.digest_ack)
             else:
                 raise P4RuntimeError(Code.UNIMPLEMENTED, f"stream messages of kind {kind} are not supported")
         except P4RuntimeError as error:
@@ -235,6 +252,15 @@ class P4RuntimeServicer:
             else:
                 response.error.other.SetInParent()
             session.outbox.put(response)
+
+    def _digest_ack(self, session: Session, ack: Any) -> None:
+        if not self._arbitration.is_primary(session):
+            raise P4RuntimeError(Code.PERMISSION_DENIED, "only the primary client may acknowledge digests")
+        with self._lock:
+            config = self._in_service
+            if config is None:
+                raise P4RuntimeError(Code.FAILED_PRECONDITION, "no forwarding pipeline config is set for this device")
+            config.info.digest(ack.digest_id).acknowledge(ack.list_id)
 
     def _packet_out(self, session: Session, packet: Any) -> None:
         if not self._arbitration.is_primary(session):

@@ -16,6 +16,7 @@ from esa.switch.compiler.codegen import generate
 from esa.switch.compiler.layout import METER_WORDS, PORTS, Layout
 from esa.switch.compiler.program import Program, TableNode
 from esa.switch.errors import AssertionFailed, UnsupportedError
+from esa.switch.runtime.digests import Digests
 from esa.switch.runtime.meters import Meter
 from esa.switch.runtime.profiles import ActionProfile, IndirectTable
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
@@ -113,6 +114,7 @@ class Pipeline:
         self.multicast: MulticastGroups
         self.clone_sessions: CloneSessions | None
         self.multicast, self.clone_sessions = groups_and_sessions(layout, m64, clones)
+        self.digests = None if layout.digests is None else Digests(program, layout.digests, m64)
         # Packets waiting at each egress port, written by whoever owns the queues; read into enq_qdepth and deq_qdepth.
         self.queue_depth: npt.NDArray[np.int64] = m64[layout.queue_depth : layout.queue_depth + PORTS]
         self._one = PacketBatch(1, MTU)
@@ -265,6 +267,8 @@ class Pipeline:
             register.clear()
         for counter in [*self.counters.values(), *self.direct_counters.values()]:
             counter.clear()
+        if self.digests is not None:
+            self.digests.take()
         for meter in [*self.meters.values(), *self.direct_meters.values()]:
             meter.clear()
 
