@@ -18,6 +18,7 @@ from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.status import P4RuntimeError
 from esa.switch.runtime.device import Device
 from tests.switch import test_digests as digests
+from tests.switch import test_idle as idle
 from tests.switch import test_meters as meters
 from tests.switch import test_p4runtime_profiles as profiles
 from tests.switch.control import PROGRAMS, Client, config, insert, modify, p4
@@ -30,6 +31,11 @@ VAGUE = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)  # what a refusal ne
 ANY = settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 flood, forward = profiles.action("flood", 1), profiles.action("forward", 1, 2)
 VALID = {
+    "ageing": [
+        insert(idle.entry("exact_a", 1, 10**15)),
+        modify(idle.entry("exact_a", 1)),
+        insert(idle.entry("ternary_b", 3)),
+    ],
     "digests": [
         insert(digests.digest(digests.LEARNED, max_list_size=2, ack_timeout_ns=5)),
         modify(digests.digest(digests.LEARNED, max_timeout_ns=2)),

@@ -47,10 +47,6 @@ def extern(root: Root) -> None:
     root["extern_instances"].append({"name": "I.e", "id": 0, "type": "mystery"})
 
 
-def timeout(root: Root) -> None:
-    root["pipelines"][0]["tables"][0]["support_timeout"] = True
-
-
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -62,7 +58,6 @@ def timeout(root: Root) -> None:
         (algorithm, "xxh64"),
         (wide_register, "I.r has 65 bits"),
         (extern, "I.e: extern instances"),
-        (timeout, "time-outs"),
     ],
 )
 def test_refused_by_name(change: Callable[[Root], None], says: str) -> None:

@@ -206,8 +206,6 @@ def _const_match(keys: Iterable[Json]) -> tuple[Any, ...]:
 
 def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[int, Action]) -> TableNode:
     name = item["name"]
-    if item.get("support_timeout"):
-        raise UnsupportedError(f"table {name}: idle time-outs are not supported")
     keys = []
     for key in item["key"]:
         kind, target = key["match_type"], key["target"]
@@ -253,6 +251,7 @@ def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[in
         by_hit=by_hit,
         base_next=item.get("base_default_next"),
         meter=item.get("direct_meters"),
+        ages=bool(item.get("support_timeout")),
         profile=profile_of(item),
     )
 

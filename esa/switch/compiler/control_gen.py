@@ -196,6 +196,8 @@ class ControlWriter:
                 f"    m64[{place.packets} + entry] += 1",
                 f"    m64[{place.bytes} + entry] += {self.scope.hidden('INGRESS_LENGTH')}",
             ]
+        if table.ages:
+            lines += [f"if entry != {place.size}:", f"    m64[{place.hits} + entry] += 1"]
         if table.meter is not None:
             lines += self._meter(table, place)
         lines += self._dispatch(table, place)

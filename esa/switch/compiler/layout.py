@@ -64,6 +64,7 @@ class TablePlace:
     bytes: int
     count: int  # one word: rows in use (ternary, range) or prefix lengths in use (lpm)
     order: int  # ternary, range: rows of (entry, key words); lpm: the prefix lengths, longest first
+    hits: int = 0  # with idle time-outs: how often each entry was hit
     chosen: int = 0  # with an action profile: one word, the action that the last packet got, -1 none
 
 
@@ -239,6 +240,7 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
         bytes=_take(layout, (size + 1) * table.counters),
         count=_take(layout, 1),
         order=_take(layout, size * (words + 1) if linear else 65 if lpm else 0),
+        hits=_take(layout, size * table.ages),
         chosen=_take(layout, 1) if table.profile is not None else 0,
     )
 

@@ -168,6 +168,7 @@ class TableNode:
     by_hit: bool
     base_next: str | None
     meter: str | None = None  # its direct meter
+    ages: bool = False  # whether its entries can have idle time-outs
     profile: str | None = None  # its action profile: entries name members and groups of it in place of actions
 
 

@@ -138,11 +138,15 @@ class ForwardingConfig:
     @property
     def notifies(self) -> bool:
         """Whether packets can leave news for clients."""
-        return self.pipeline.digests is not None
+        return self.pipeline.digests is not None or bool(self.pipeline.hits)
 
     def notifications(self, now_ns: int, frozen: Freeze) -> list[Any]:
         """The stream messages to send at `now_ns` of any clock, but for their timestamps."""
-        return self._digest_lists(now_ns, frozen)
+        messages = self._digest_lists(now_ns, frozen)
+        for info in self.info.tables.values():
+            if info.idle is not None and (message := info.idle.expired()) is not None:
+                messages.append(message)
+        return messages
 
     def _digest_lists(self, now_ns: int, frozen: Freeze) -> list[Any]:
         """Take what the data plane has left; return the DigestList messages to send now."""

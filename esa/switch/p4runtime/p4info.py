@@ -10,6 +10,7 @@ from esa.p4runtime import p4info_pb2
 from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
 from esa.switch.p4runtime.digests import DigestLists, filler
+from esa.switch.p4runtime.idle import IdleTimeouts
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.profiles import IndirectTable
@@ -54,10 +55,10 @@ class TableInfo:
     table_only: frozenset[int]
     constant: bool
     constant_default: bool
-    idle_timeout: bool
     table: Any
     direct_counter: Any  # None if it has none
     direct_meter: ArrayInfo | None = None
+    idle: IdleTimeouts | None = None  # where its entries can have idle time-outs
     profile: ProfileEntries | None = None  # where its entries name members and groups
 
     @property
@@ -66,8 +67,8 @@ class TableInfo:
 
     @property
     def has_direct(self) -> bool:
-        """Whether its entries have counters or meters of their own."""
-        return self.direct_counter is not None or self.direct_meter is not None
+        """Whether something belongs to the rows of its entries."""
+        return self.direct_counter is not None or self.direct_meter is not None or self.idle is not None
 
     def action_named(self, name: str) -> ActionInfo:
         return next(action for action in self.actions.values() if action.name == name)
@@ -162,10 +163,10 @@ class P4InfoMap:
                     # BMv2 JSON does not tell preinitialised tables from constant ones, and gives them no more room.
                     constant=info.is_const_table or table.const,
                     constant_default=info.const_default_action_id != 0,
-                    idle_timeout=info.idle_timeout_behavior == p4info_pb2.Table.NOTIFY_CONTROL,
                     table=table,
                     direct_counter=pipeline.direct_counters.get(name),
                     direct_meter=self._direct_meter(info, pipeline.direct_meters.get(name)),
+                    idle=_idle(info, pipeline.hits.get(name)),
                     profile=self._profile_of(info, table),
                 ),
             )
@@ -271,6 +272,14 @@ class P4InfoMap:
             return "bool"
         kind: str | None = spec.bitstring.WhichOneof("type_spec")
         return kind if kind in ("bit", "int") else None
+
+
+def _idle(info: Any, hits: Any) -> IdleTimeouts | None:
+    if info.idle_timeout_behavior != p4info_pb2.Table.NOTIFY_CONTROL:
+        return None
+    if hits is None:
+        raise _differ(f"table {info.preamble.name} has idle time-outs in the P4Info only")
+    return IdleTimeouts(hits)
 
 
 def _meter_kind(info: Any, meter: Any) -> str | None:

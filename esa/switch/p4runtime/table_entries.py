@@ -97,6 +97,10 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
     row = row_of(info, match, priority)
     if not info.constant:
         notes.put(key, entry)
+        if info.idle is not None:
+            if update_type == Update.INSERT:
+                info.idle.begin(row)
+            info.idle.put(row, entry)
     if entry.HasField("counter_data"):
         set_counter(info, row, entry.counter_data)
     if info.direct_meter is not None:
@@ -122,6 +126,8 @@ def _put(info: TableInfo, put: Callable[..., None], match: Match, priority: int,
 
 def _delete(info: TableInfo, match: Match, priority: int) -> None:
     before = _find(info, match, priority) if info.profile is not None else []
+    if info.idle is not None:
+        info.idle.drop(row_of(info, match, priority))
     info.table.delete(match, priority)
     for entry in before:
         assert info.profile is not None
@@ -139,10 +145,10 @@ def _check_extras(info: TableInfo, entry: Any) -> None:
         raise invalid(info, "it has no direct counter")
     if entry.HasField("time_since_last_hit"):
         raise invalid(info, "time_since_last_hit must not be set in a write")
-    if entry.idle_timeout_ns:
-        if info.idle_timeout:
-            raise refuse(Code.UNIMPLEMENTED, info, "idle timeouts are not supported by this target")
-        raise invalid(info, "it does not support idle timeouts")
+    if entry.idle_timeout_ns and (info.idle is None or info.constant):
+        raise invalid(info, "it does not support idle timeouts" if info.idle is None else "its entries are constant")
+    if entry.idle_timeout_ns < 0:
+        raise invalid(info, "idle_timeout_ns is negative")
 
 
 def _action(info: TableInfo, table_action: Any, *, default: bool) -> tuple[str, list[int]]:
@@ -175,6 +181,8 @@ def set_counter(info: TableInfo, row: int, data: Any) -> None:
 def read_table_entries(info: TableInfo, notes: Notes, request: Any, frozen: Freeze) -> Iterator[Any]:
     """Yield the entries that the request's set fields select: match, action id, priority, metadata; or the default."""
     with_counters = request.HasField("counter_data") and info.direct_counter is not None
+    if info.idle is not None:
+        info.idle.look()
     meter = info.direct_meter if request.HasField("meter_config") else None
     for match, entry, row, count in select(info, request, frozen):
         result = p4runtime_pb2.Entity()
@@ -188,6 +196,10 @@ def read_table_entries(info: TableInfo, notes: Notes, request: Any, frozen: Free
             continue
         if with_counters and count is not None:
             message.counter_data.packet_count, message.counter_data.byte_count = count
+        if info.idle is not None and row is not None:
+            message.idle_timeout_ns = info.idle.timeout_ns(row)
+            if request.HasField("time_since_last_hit"):
+                message.time_since_last_hit.elapsed_ns = info.idle.since_hit_ns(row)
         if meter is not None and row is not None and (rates := meter.array.get(row)) is not None:
             format_rates(rates, message.meter_config)
         yield result

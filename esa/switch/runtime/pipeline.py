@@ -93,6 +93,7 @@ class Pipeline:
         self.tables: dict[str, Table] = {}
         self.direct_counters: dict[str, Counter] = {}
         self.direct_meters: dict[str, Meter] = {}  # by table
+        self.hits: dict[str, npt.NDArray[np.int64]] = {}  # by table with idle time-outs, then by row; a live view
         for control in (program.ingress, program.egress):
             for node in control.nodes.values():
                 if isinstance(node, TableNode):
@@ -280,6 +281,8 @@ class Pipeline:
         else:
             table = IndirectTable(node, actions, place, self.state.m64, self.action_profiles[node.profile])
         self.tables[node.name] = table
+        if node.ages:
+            self.hits[node.name] = self.state.m64[place.hits : place.hits + place.size]
         if node.meter is not None:
             self.direct_meters[node.name] = meter = self._meter(node.meter, place.size)
             table.row_resets.append(meter.reset)
