@@ -206,7 +206,7 @@ def test_clone_sessions_copy(served) -> None:
 
 
 def test_what_this_target_lacks_is_refused_by_name(client: Client) -> None:
-    for kind in ("value_set_entry", "extern_entry"):
+    for kind in ("extern_entry",):
         entity = p4.Entity()
         getattr(entity, kind).SetInParent()
         assert client.codes(insert(entity)) == [grpc.StatusCode.UNIMPLEMENTED]

@@ -27,10 +27,6 @@ def union(root: Root) -> None:
     root["header_unions"].append({"name": "u", "id": 0, "union_type": "u_t", "header_ids": []})
 
 
-def value_set(root: Root) -> None:
-    root["parsers"][0]["parse_states"][0]["transitions"][0].update(type="parse_vset", value="pvs")
-
-
 def primitive(root: Root) -> None:
     root["actions"][0]["primitives"].append({"op": "levitate", "parameters": []})
 
@@ -53,7 +49,6 @@ def extern(root: Root) -> None:
         (varbit, "eth_t: field options is a varbit"),
         (wide, "eth.dst has 128 bits"),
         (union, "header union u"),
-        (value_set, "parser state .*value set pvs"),
         (primitive, "levitate"),
         (algorithm, "xxh64"),
         (wide_register, "I.r has 65 bits"),

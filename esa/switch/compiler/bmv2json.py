@@ -6,7 +6,15 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from esa.switch.compiler.externs_json import action_profiles, digests, meter_arrays, profile_of, selector_calculations
+from esa.switch.compiler.externs_json import (
+    action_profiles,
+    digests,
+    meter_arrays,
+    profile_of,
+    selector_calculations,
+    use_value_set,
+    value_sets,
+)
 from esa.switch.compiler.program import (
     Action,
     Bool,
@@ -166,8 +174,12 @@ def _parser_op(item: Json, inside: str) -> Primitive:
 
 
 def _states(
-    parser: Json, headers: Mapping[str, Header], stacks: Mapping[str, tuple[str, ...]]
+    parser: Json,
+    headers: Mapping[str, Header],
+    stacks: Mapping[str, tuple[str, ...]],
+    used: dict[str, tuple[int, ...]],
 ) -> tuple[ParserState, ...]:
+    """The parser's states; the widths of the keys that are looked up in value sets go into `used`."""
     states = []
     for item in parser["parse_states"]:
         inside = f"parser state {item['name']}"
@@ -175,12 +187,14 @@ def _states(
         widths = [_key_bits(k, headers, stacks) for k in key]
         transitions = []
         for t in item["transitions"]:
-            if t["type"] == "parse_vset":
-                raise UnsupportedError(f"{inside}: parser value set {t['value']}")
             if t["type"] == "default":
                 transitions.append(Transition(None, None, t["next_state"]))
                 continue
             mask = _split(t["mask"], widths) if t.get("mask") else None
+            if t["type"] == "parse_vset":
+                use_value_set(used, t["value"], tuple(widths), inside)
+                transitions.append(Transition((), mask, t["next_state"], t["value"]))
+                continue
             transitions.append(Transition(_split(t["value"], widths), mask, t["next_state"]))
         ops = tuple(_parser_op(o, inside) for o in item["parser_ops"])
         states.append(ParserState(item["name"], ops, key, tuple(transitions)))
@@ -311,9 +325,8 @@ def load_program(source: str | bytes | Json) -> Program:
     root: Json = json.loads(source) if isinstance(source, (str, bytes)) else source
     if "pipelines" not in root or "parsers" not in root:
         raise UnsupportedError("this is not a BMv2 JSON program: it has no parsers or pipelines")
-    for kind in ("extern_instances", "parse_vsets"):
-        for item in root.get(kind, ()):
-            raise UnsupportedError(f"{item.get('name')}: {kind.replace('_', ' ')} are not supported")
+    for item in root.get("extern_instances", ()):
+        raise UnsupportedError(f"{item.get('name')}: extern instances are not supported")
     headers, stacks = _headers(root)
     for header in headers.values():
         for field in header.fields:
@@ -335,10 +348,11 @@ def load_program(source: str | bytes | Json) -> Program:
         if int(item["bitwidth"]) > 64:
             raise UnsupportedError(f"register {item['name']} has {item['bitwidth']} bits, more than 64")
         registers[item["name"]] = RegisterArray(item["name"], int(item["size"]), int(item["bitwidth"]))
+    used: dict[str, tuple[int, ...]] = {}
     program = Program(
         headers=headers,
         stacks=stacks,
-        states=_states(parser, headers, stacks),
+        states=_states(parser, headers, stacks, used),
         first_state=parser["init_state"],
         deparse_order=tuple(deparser["order"]),
         deparse_primitives=tuple(_primitive(p, "deparser") for p in deparser.get("primitives", ())),
@@ -371,6 +385,7 @@ def load_program(source: str | bytes | Json) -> Program:
         meters=meter_arrays(root),
         profiles=action_profiles(root, pipelines, actions),
         digests=digests(root),
+        value_sets=value_sets(root, used),
     )
     check(program)
     return program

@@ -1,11 +1,11 @@
-"""Meters, action profiles and digests of a BMv2 JSON document; anything unknown is refused by name."""
+"""Meters, action profiles, digests and value sets of a BMv2 JSON document; anything unknown is refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from esa.switch.compiler.program import Action, Control, Digest, Field, MeterArray, Profile, TableNode
+from esa.switch.compiler.program import Action, Control, Digest, Field, MeterArray, Profile, TableNode, ValueSet
 from esa.switch.errors import UnsupportedError
 
 Json = Mapping[str, Any]
@@ -102,3 +102,18 @@ def digests(root: Json) -> dict[int, Digest]:
             raise UnsupportedError(f"digest {name}: number {number}; 1 to 65535, once, are allowed")
         found[number] = Digest(number, name, tuple(Field(*element["value"]) for element in item["elements"]))
     return found
+
+
+def use_value_set(used: dict[str, tuple[int, ...]], name: str, widths: tuple[int, ...], where: str) -> None:
+    """Note that a key of these widths is looked up in a value set, as all that are looked up in it must be."""
+    if used.setdefault(name, widths) != widths:
+        raise UnsupportedError(f"{where}: value set {name} is used with keys of other widths elsewhere")
+
+
+def value_sets(root: Json, used: Mapping[str, tuple[int, ...]]) -> dict[str, ValueSet]:
+    """The value sets that parser states use, by name."""
+    sets = {item["name"]: int(item["max_size"]) for item in root.get("parse_vsets", ())}
+    for name in used:
+        if name not in sets:
+            raise UnsupportedError(f"there is no value set {name!r}")
+    return {name: ValueSet(name, sets[name], widths) for name, widths in used.items()}

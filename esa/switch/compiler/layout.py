@@ -103,6 +103,7 @@ class Layout:
     register_order: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
     tables: dict[str, TablePlace] = field(default_factory=dict)
+    value_sets: dict[str, int] = field(default_factory=dict)  # one word: members; then (value, mask) per key of each
     digests: DigestPlace | None = None
     profiles: dict[str, ProfilePlace] = field(default_factory=dict)
     meters: dict[str, int] = field(default_factory=dict)  # a direct one has a cell per row of its table
@@ -295,6 +296,8 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     layout.clones = _take(layout, 2 * CLONE_SESSIONS * clones)
     layout.profiles = {name: _lay_profile(layout, program, each) for name, each in program.profiles.items()}
     _lay_meters(layout, program)
+    for name, values in program.value_sets.items():
+        layout.value_sets[name] = _take(layout, 1 + 2 * len(values.bits) * values.size)
     if program.digests:
         width = 1 + max(len(digest.fields) for digest in program.digests.values())
         layout.digests = DigestPlace(_take(layout, 1), _take(layout, 1), _take(layout, DIGEST_RECORDS * width), width)

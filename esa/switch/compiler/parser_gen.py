@@ -153,6 +153,25 @@ def _key(scope: Scope, state: ParserState) -> list[tuple[str, int]]:
     return out
 
 
+def _value_set(
+    scope: Scope, name: str, mask: tuple[int, ...] | None, keys: Sequence[tuple[str, int]], goal: int
+) -> list[str]:
+    """Lines that go to `goal` if the control plane has put the key into a value set."""
+    first = scope.layout.value_sets[name]
+    tests = []
+    for at, (_, bits) in enumerate(keys):
+        value, care = f"m64[row + {2 * at}]", f"m64[row + {2 * at + 1}]"
+        if mask is not None and mask[at] & ((1 << bits) - 1) != (1 << bits) - 1:
+            care = f"{care} & {literal(mask[at])}"
+        tests.append(f"(k{at} ^ {value}) & {care} == 0")
+    return [
+        f"for i in range(m64[{first}]):",
+        f"    row = {first + 1} + {2 * len(keys)} * i",
+        f"    if {' and '.join(tests)}:",
+        f"        return {goal}",
+    ]
+
+
 def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
     """The function of one parser state; it returns the number of the next state, ACCEPT or ERROR."""
     scope = replace(scope, where=f"parser state {state.name}")
@@ -170,6 +189,9 @@ def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) ->
         goal = ACCEPT if transition.next is None else numbers[transition.next]
         if transition.value is None:
             default = goal
+            continue
+        if transition.value_set is not None:
+            after += _value_set(scope, transition.value_set, transition.mask, keys, goal)
             continue
         tests = []
         for at, (value, (_, bits)) in enumerate(zip(transition.value, keys, strict=True)):

@@ -116,11 +116,15 @@ class Action:
 
 @dataclass(frozen=True)
 class Transition:
-    """`value` and `mask` hold one number per key field; `value` None is the default. `next` None is accept."""
+    """`value` and `mask` hold one number per key field; `value` None is the default. `next` None is accept.
+
+    With a `value_set` the control plane says the values; `value` is then empty.
+    """
 
     value: tuple[int, ...] | None
     mask: tuple[int, ...] | None
     next: str | None
+    value_set: str | None = None
 
 
 @dataclass(frozen=True)
@@ -266,6 +270,15 @@ class Digest:
 
 
 @dataclass(frozen=True)
+class ValueSet:
+    """At most `size` members, each of one number (and mask) per key field, `bits` wide, of the states that use it."""
+
+    name: str
+    size: int
+    bits: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Program:
     headers: Mapping[str, Header]
     stacks: Mapping[str, tuple[str, ...]]
@@ -286,6 +299,7 @@ class Program:
     meters: Mapping[str, MeterArray] = field(default_factory=dict)
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     digests: Mapping[int, Digest] = field(default_factory=dict)
+    value_sets: Mapping[str, ValueSet] = field(default_factory=dict)
 
     def field_type(self, field: Field) -> FieldType:
         """The type of a field; "$valid$" is one unsigned bit."""

@@ -81,6 +81,10 @@ def _check_sizes(program: Program) -> None:
         if meter.target is not None:
             program.field_type(meter.target)
     _check_direct_meters(program)
+    for values in program.value_sets.values():
+        _check_size(f"value set {values.name}", values.size)
+        if any(not 1 <= bits <= 64 for bits in values.bits):
+            raise UnsupportedError(f"value set {values.name}: keys of {values.bits} bits; 1 to 64 are allowed")
     for digest in program.digests.values():
         for field in digest.fields:
             if program.field_type(field).bits > 64:

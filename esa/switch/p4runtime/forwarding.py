@@ -21,13 +21,11 @@ from esa.switch.p4runtime.p4info import P4InfoMap
 from esa.switch.p4runtime.replication import ReplicationEngine
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.p4runtime.table_entries import Notes, read_table_entries, write_table_entry
+from esa.switch.p4runtime.value_sets import ValueSetEntries
 
 Update = p4runtime_pb2.Update
 _UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
-_NOT_HERE = {
-    "extern_entry": "extern entries",
-    "value_set_entry": "value sets",
-}
+_NOT_HERE = {"extern_entry": "extern entries"}
 
 
 class ForwardingConfig:
@@ -45,6 +43,7 @@ class ForwardingConfig:
         self.message = message
         self.info = P4InfoMap(message.p4info, self.pipeline)
         self.replication = ReplicationEngine(self.pipeline)
+        self._value_sets = ValueSetEntries()
         self._notes = Notes()
 
     def write(self, update: Any) -> None:
@@ -69,6 +68,9 @@ class ForwardingConfig:
         elif kind == "register_entry":
             entry = entity.register_entry
             arrays.write_register(self.info.register(entry.register_id), update.type, entry)
+        elif kind == "value_set_entry":
+            values = entity.value_set_entry
+            self._value_sets.write(self.info.value_set(values.value_set_id), update.type, values)
         elif kind == "digest_entry":
             self.info.digest(entity.digest_entry.digest_id).write(update.type, entity.digest_entry)
         elif kind == "action_profile_member":
@@ -113,6 +115,10 @@ class ForwardingConfig:
             for info in self._tables(entry.table_entry.table_id):
                 if info.direct_meter is not None or entry.table_entry.table_id:
                     yield from read_direct_meters(info, entry, frozen)
+        elif kind == "value_set_entry":
+            id_ = entity.value_set_entry.value_set_id
+            for found in [self.info.value_set(id_)] if id_ else self.info.value_sets.values():
+                yield self._value_sets.read(found)
         elif kind == "digest_entry":
             yield from self._digest_entries(entity.digest_entry.digest_id)
         elif kind == "action_profile_member":
@@ -210,6 +216,7 @@ class ForwardingConfig:
                 request = p4runtime_pb2.TableEntry(table_id=info.id, is_default_action=True)
                 yield from _updates(Update.MODIFY, read_table_entries(info, self._notes, request, frozen))
         yield from _updates(Update.INSERT, self._digest_entries(0))
+        yield from _updates(Update.MODIFY, map(self._value_sets.read, self.info.value_sets.values()))
         for kind in ("multicast_group_entry", "clone_session_entry"):
             everything = p4runtime_pb2.PacketReplicationEngineEntry()
             getattr(everything, kind).SetInParent()

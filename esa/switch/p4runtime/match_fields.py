@@ -35,11 +35,12 @@ def parse_key(info: TableInfo, entry: Any) -> tuple[Match, int]:
         raise invalid(info, "its entries need a priority above 0")
     if not info.needs_priority and entry.priority:
         raise invalid(info, "its entries have no priority")
-    return tuple(_parse_field(info, field, given.get(field.id)) for field in info.fields), entry.priority
+    return tuple(parse_field(f"table {info.name}", field, given.get(field.id)) for field in info.fields), entry.priority
 
 
-def _parse_field(info: TableInfo, field: FieldInfo, match: Any | None) -> Any:
-    what = f"table {info.name}, field {field.name}"
+def parse_field(owner: str, field: FieldInfo, match: Any | None) -> Any:
+    """Return the loaded form of one field's match, None: left out; INVALID_ARGUMENT where it breaks a rule."""
+    what = f"{owner}, field {field.name}"
     all_ones = (1 << field.bits) - 1
     if match is None:
         if field.match == "exact":

@@ -29,7 +29,6 @@ _MATCH_NAMES = {
 _NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
 # What the compiler turns a kind into: BMv2's tables have no `optional` next to other kinds.
 _COMPILED_KINDS = {"optional": ("optional", "ternary"), "exact": ("exact", "valid")}
-_UNSUPPORTED = (("value_sets", "value set"),)
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,17 @@ class ArrayInfo:
     array: Any
 
 
+@dataclass(frozen=True)
+class ValueSetInfo:
+    """A parser value set: its P4Info, and the loaded one itself."""
+
+    id: int
+    name: str
+    size: int
+    fields: tuple[FieldInfo, ...]
+    values: Any
+
+
 class P4InfoMap:
     """Every id of a P4Info, resolved against the program that was loaded with it.
 
@@ -96,12 +106,10 @@ class P4InfoMap:
         _check_ids(p4info)
         self.absent: dict[int, str] = {}
         self.digest_names: dict[str, int] = {}  # ids by the loaded program's names
-        for attribute, kind in _UNSUPPORTED:
-            for each in getattr(p4info, attribute):
-                self.absent[each.preamble.id] = f"{kind} {each.preamble.name} is not supported by this target"
         self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
         self.direct_meters = {each.direct_table_id: each for each in p4info.direct_meters}
         self.profiles = dict(self._profiles(p4info, pipeline))
+        self.value_sets = dict(self._value_sets(p4info, pipeline))
         self.digests = dict(self._digests(p4info, pipeline))
         self.tables = dict(self._tables(p4info, pipeline))
         self.counters = dict(self._arrays(p4info.counters, pipeline.counters, "counter"))
@@ -125,6 +133,9 @@ class P4InfoMap:
 
     def digest(self, id_: int) -> DigestLists:
         return self._find(self.digests, id_, "digest")
+
+    def value_set(self, id_: int) -> ValueSetInfo:
+        return self._find(self.value_sets, id_, "value set")
 
     def meter(self, id_: int) -> ArrayInfo:
         return self._find(self.meters, id_, "meter")
@@ -188,6 +199,25 @@ class P4InfoMap:
                 if ref.scope == p4info_pb2.ActionRef.DEFAULT_ONLY:
                     actions.pop(ref.id, None)  # no member can be one
             yield info.preamble.id, ProfileEntries(info, actions, profile)
+
+    def _value_sets(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, ValueSetInfo]]:
+        for info in p4info.value_sets:
+            id_, name = info.preamble.id, info.preamble.name
+            values = pipeline.value_sets.get(name)
+            if values is None:
+                self.absent[id_] = f"value set {name} is not used in the compiled program"
+                continue
+            if tuple(match.bitwidth for match in info.match) != values.bits:
+                raise _differ(f"value set {name} has fields of other widths in one than in the other")
+            kinds = [_MATCH_NAMES.get(match.match_type) for match in info.match]
+            if not set(kinds) <= {"exact", "lpm", "ternary", "optional"}:
+                self.absent[id_] = f"value set {name}: only exact, lpm, ternary and optional fields are supported"
+                continue
+            fields = tuple(
+                FieldInfo(match.id, match.name, str(kind), "ternary", match.bitwidth)
+                for match, kind in zip(info.match, kinds, strict=True)
+            )
+            yield id_, ValueSetInfo(id_, name, info.size, fields, values)
 
     def _digests(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, DigestLists]]:
         compiled = {} if pipeline.digests is None else dict(pipeline.digests.bits)
@@ -309,6 +339,7 @@ def _check_ids(p4info: Any) -> None:
         "direct_meters",
         "action_profiles",
         "digests",
+        "value_sets",
     ):
         ids: dict[int, str] = {}
         for each in getattr(p4info, attribute):

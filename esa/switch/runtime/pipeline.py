@@ -21,6 +21,7 @@ from esa.switch.runtime.meters import Meter
 from esa.switch.runtime.profiles import ActionProfile, IndirectTable
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
 from esa.switch.runtime.tables import Table
+from esa.switch.runtime.value_sets import ValueSet
 
 MTU = 10240
 MAX_STATE_BYTES = 2 << 30
@@ -116,6 +117,7 @@ class Pipeline:
         self.clone_sessions: CloneSessions | None
         self.multicast, self.clone_sessions = groups_and_sessions(layout, m64, clones)
         self.digests = None if layout.digests is None else Digests(program, layout.digests, m64)
+        self.value_sets = {name: self._value_set(name) for name in layout.value_sets}
         # Packets waiting at each egress port, written by whoever owns the queues; read into enq_qdepth and deq_qdepth.
         self.queue_depth: npt.NDArray[np.int64] = m64[layout.queue_depth : layout.queue_depth + PORTS]
         self._one = PacketBatch(1, MTU)
@@ -268,6 +270,8 @@ class Pipeline:
             register.clear()
         for counter in [*self.counters.values(), *self.direct_counters.values()]:
             counter.clear()
+        for value_set in self.value_sets.values():
+            value_set.clear()
         if self.digests is not None:
             self.digests.take()
         for meter in [*self.meters.values(), *self.direct_meters.values()]:
@@ -293,6 +297,11 @@ class Pipeline:
                 words[place.packets : place.packets + place.size],
                 words[place.bytes : place.bytes + place.size],
             )
+
+    def _value_set(self, name: str) -> ValueSet:
+        values, at = self.program.value_sets[name], self.layout.value_sets[name]
+        words = self.state.m64[at : at + 1 + 2 * len(values.bits) * values.size]
+        return ValueSet(name, values.size, values.bits, words)
 
     def _meter(self, name: str, size: int) -> Meter:
         at = self.layout.meters[name]
