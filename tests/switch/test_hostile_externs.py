@@ -21,6 +21,7 @@ from tests.switch import test_digests as digests
 from tests.switch import test_idle as idle
 from tests.switch import test_meters as meters
 from tests.switch import test_p4runtime_profiles as profiles
+from tests.switch import test_value_sets as value_sets
 from tests.switch.control import PROGRAMS, Client, config, insert, modify, p4
 from tests.switch.mutation import mutate_json, mutate_message
 from tests.switch.served import load, primary_client
@@ -46,6 +47,10 @@ VALID = {
         modify(meters.meter("by_packet", 1, 1, 2, 3, 4)),
         modify(meters.meter("by_byte", None, 1, 2, 3, 4)),
         modify(meters.direct(1, 5, 6, 7, 8)),
+    ],
+    "value_sets": [
+        modify(value_sets.kinds(b"\x02", b"\x04")),
+        modify(value_sets.pairs((b"\x02", b"\xa0", b"\xf0"), (b"\x09", None, b""))),
     ],
     "selectors": [
         insert(profiles.member(1, "flood", 1)),
@@ -76,6 +81,7 @@ def reads() -> list[p4.Entity]:
         profiles.member(0, profile=""),
         profiles.group(0, profile=""),
         digests.digest(0),
+        p4.Entity(value_set_entry=p4.ValueSetEntry()),
     ]
 
 

@@ -62,6 +62,7 @@ def names(root: dict[str, Any]) -> dict[str, str]:
         "register": [register["name"] for register in root["register_arrays"]],
         "counter": [counter["name"] for counter in root["counter_arrays"]],
         "profile": [each["name"] for pipeline in root["pipelines"] for each in pipeline.get("action_profiles", ())],
+        "value_set": [each["name"] for each in root["parse_vsets"]],
         "digest": [each["name"] for each in root["learn_lists"]],
         "meter": [meter["name"] for meter in root["meter_arrays"]],
         "calculation": [calculation["name"] for calculation in root["calculations"]],
@@ -71,7 +72,7 @@ def names(root: dict[str, Any]) -> dict[str, str]:
 
 KINDS = names(document("features"))
 CASES = [("features", kind) for kind in KINDS]
-for _name in ("control_plane", "digests", "meters", "selectors"):
+for _name in ("control_plane", "digests", "meters", "selectors", "value_sets"):
     CASES += [(_name, kind) for kind in names(document(_name)) if kind not in {known for _, known in CASES}]
 
 

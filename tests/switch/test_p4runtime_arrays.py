@@ -201,8 +201,24 @@ def test_clone_sessions_copy(served) -> None:
     assert inject(device, 1, FRAME) == [(3, FRAME)]
     assert read_codes(client, session(7)) == [NOT_FOUND]
     assert client.codes(insert(session(0, (1, 1))), insert(session(1 << 15, (1, 1)))) == [INVALID, INVALID]
-    refused = [insert(session(1, (1, 1), class_of_service=1)), insert(session(1, (1, 1), packet_length_bytes=20))]
-    assert client.codes(*refused) == [grpc.StatusCode.UNIMPLEMENTED] * 2
+    refused = [insert(session(1, (1, 1), class_of_service=1)), insert(session(1, (1, 1), packet_length_bytes=-1))]
+    assert client.codes(*refused) == [grpc.StatusCode.UNIMPLEMENTED, INVALID]
+
+
+def test_clones_are_truncated_as_their_session_says(served) -> None:
+    client, device = served
+    client.write(
+        insert(session(7, (b"\x06", 9), packet_length_bytes=20)),
+        insert(entry("exact_dst", {1: exact(DST)}, "mirror", b"\x03")),
+    )
+    clone = DST + (9).to_bytes(6, "big") + FRAME[12:]
+    assert sorted(inject(device, 1, FRAME)) == [(3, FRAME), (6, clone[:20])]
+    assert client.read(session(7)) == [session(7, (b"\x06", 9), packet_length_bytes=20)]
+    client.write(modify(session(7, (b"\x06", 9), packet_length_bytes=4096)))
+    assert sorted(inject(device, 1, FRAME)) == [(3, FRAME), (6, clone)]
+    client.write(modify(session(7, (b"\x06", 9), packet_length_bytes=30)), delete(session(7)))
+    client.write(insert(session(7, (b"\x06", 9))))
+    assert sorted(inject(device, 1, FRAME)) == [(3, FRAME), (6, clone)]
 
 
 def test_what_this_target_lacks_is_refused_by_name(client: Client) -> None:

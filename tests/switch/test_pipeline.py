@@ -198,3 +198,21 @@ def test_random_is_seeded() -> None:
     assert set(one) <= set(range(5, 0x51))
     assert len(set(one)) > 50
     assert abs(np.mean(one) - 42.5) < 6
+
+
+def test_clones_are_cut_to_their_sessions_length() -> None:
+    pipeline = Pipeline.load((PROGRAMS / "passes.json").read_text(), compiled=False)
+    assert pipeline.clone_sessions is not None
+    pipeline.clone_sessions.set(5, [(2, 0)])
+    cut = []
+    for what in range(6):
+        packet = bytes([what, 0, 0, 0, 0, 0, 0, 0]) + b"payload"
+        pipeline.clone_sessions.truncate(5, 0)
+        whole = pipeline.process(0, packet)
+        pipeline.clone_sessions.truncate(5, 9)
+        short = pipeline.process(0, packet)
+        assert short == [(port, copy[:9] if port == 2 else copy) for port, copy in whole]
+        cut.append(short != whole)
+    assert sum(cut) >= 2, "clones from the ingress and from the egress"
+    with pytest.raises(KeyError, match="does not exist"):
+        pipeline.clone_sessions.truncate(6, 9)

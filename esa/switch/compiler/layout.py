@@ -112,6 +112,7 @@ class Layout:
     group_capacity: int = 65536
     queue_depth: int = 0
     clones: int = 0
+    clone_limits: int = 0  # by session: bytes that a clone has at most, 0 any
     random: int = 0
     lost: int = 0
     clock: int | None = None  # the time of the batch, where the program has meters
@@ -294,6 +295,7 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     layout.queue_depth = _take(layout, PORTS)
     clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
     layout.clones = _take(layout, 2 * CLONE_SESSIONS * clones)
+    layout.clone_limits = _take(layout, CLONE_SESSIONS * clones)
     layout.profiles = {name: _lay_profile(layout, program, each) for name, each in program.profiles.items()}
     _lay_meters(layout, program)
     for name, values in program.value_sets.items():

@@ -175,12 +175,19 @@ class _Target:
             "    m64[LOST] += 1",
         ]
 
+    def _limit(self, vector: str) -> list[str]:
+        """Truncate a clone as its session says."""
+        limit = f"m64[{self.scope.constant('CLONE_LIMITS', self.scope.layout.clone_limits)} + session]"
+        cell = vector + self.hidden("TRUNCATE")[1:]
+        return [f"if {limit} != 0:", f"    {cell} = {limit}"]
+
     def _clone_egress(self) -> list[str]:
         hidden = self.hidden
         fill = [
             "g = later[slot]",
             "copy_cells(g, f, CELLS)",
             self.clear_metadata(),
+            *self._limit("g"),
             "preserve(g, f, which)",
             *self.set("instance_type", str(EGRESS_CLONE), "g"),
             *self.set("egress_rid", "m64[node + 1]", "g"),
@@ -231,6 +238,7 @@ class _Target:
                 "    for copy in range(m64[CLONES + 2 * session + 1]):",
                 "        node = m64[CLONES + 2 * session] + 2 * copy",
                 f"        start(g, {hidden('INGRESS_LENGTH')})",
+                *indented(self._limit("g"), 2),
                 f"        {self.std('ingress_port', 'g')} = {self.std('ingress_port')}",
                 "        parse(g, pkt, m32, m64)",
                 f"        {self.clear_metadata()}",

@@ -65,11 +65,12 @@ class ReplicationEngine:
             return
         if entry.class_of_service:
             raise P4RuntimeError(Code.UNIMPLEMENTED, f"{what}: class_of_service is not supported by this target")
-        if entry.packet_length_bytes:
-            raise P4RuntimeError(Code.UNIMPLEMENTED, f"{what}: packet_length_bytes is not supported by this target")
+        if entry.packet_length_bytes < 0:
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: packet_length_bytes is negative")
         replicas = _replicas(entry.replicas, what)
         if self._clones is not None:
             _set(self._clones, id_, replicas)
+            self._clones.truncate(id_, entry.packet_length_bytes)
         self._sessions[id_] = _copy(entry)
 
     def read(self, entry: Any) -> Iterator[Any]:

@@ -59,6 +59,11 @@ class P4RuntimeServicer:
     # Unary calls. The names are gRPC's.
 
     def Capabilities(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if request.device_id:
+            try:
+                self._arbitration.check_device(request.device_id)
+            except P4RuntimeError as error:
+                abort(context, error)
         return p4runtime_pb2.CapabilitiesResponse(p4runtime_api_version=API_VERSION)
 
     def SetForwardingPipelineConfig(self, request: Any, context: Any) -> Any:  # noqa: N802
