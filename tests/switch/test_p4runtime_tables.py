@@ -175,14 +175,6 @@ def test_a_batch_goes_on_after_an_error_and_reports_each_update(client: Client) 
     assert len(client.read(entry("exact_dst"))) == 2
 
 
-@pytest.mark.parametrize("kind", [p4.WriteRequest.ROLLBACK_ON_ERROR, p4.WriteRequest.DATAPLANE_ATOMIC])
-def test_other_atomicities_are_refused_by_name(client: Client, kind: int) -> None:
-    with pytest.raises(grpc.RpcError, match=p4.WriteRequest.Atomicity.Name(kind)) as caught:
-        client.write(insert(forward()), atomicity=kind)
-    assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
-    assert client.read(entry("exact_dst")) == []
-
-
 def default(table: str, action: str | None = None, *params: bytes) -> p4.Entity:
     return entry(table, None, action, *params, is_default_action=True)
 

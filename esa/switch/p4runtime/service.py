@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain, islice
 from typing import Any
 
@@ -18,6 +18,7 @@ import grpc
 
 from esa.p4runtime import p4runtime_pb2, p4runtime_pb2_grpc
 from esa.switch.p4runtime.arbitration import MAX_SESSIONS, Arbitration, Session
+from esa.switch.p4runtime.atomicity import write_all
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.notifications import Notifier
 from esa.switch.p4runtime.packet_io import pack_packet_out, unpack_packet_in
@@ -151,8 +152,11 @@ class P4RuntimeServicer:
             with self._lock:
                 config = self._require_config()
                 _check_atomicity(request.atomicity)
-                for update in request.updates:
-                    errors.append(self._write_one(config, update))
+                if request.atomicity == p4runtime_pb2.WriteRequest.CONTINUE_ON_ERROR:
+                    for update in request.updates:
+                        errors.append(self._write_one(config, update))
+                else:
+                    errors += self._write_all(config, request)
         except P4RuntimeError as error:
             abort(context, error)
         if any(errors):
@@ -167,6 +171,12 @@ class P4RuntimeServicer:
         except P4RuntimeError as error:
             return error
         return None
+
+    def _write_all(self, config: ForwardingConfig, request: Any) -> list[P4RuntimeError | None]:
+        """Carry out a batch whole or not at all; packets meet none of it before all where that is asked for."""
+        if request.atomicity == p4runtime_pb2.WriteRequest.DATAPLANE_ATOMIC:
+            return write_all(config, request.updates, self._frozen(config)(), nullcontext)
+        return write_all(config, request.updates, nullcontext(), self._frozen(config))
 
     def Read(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         errors: list[P4RuntimeError | None] = []
@@ -294,12 +304,8 @@ class P4RuntimeServicer:
 
 
 def _check_atomicity(atomicity: int) -> None:
-    kinds = p4runtime_pb2.WriteRequest.Atomicity
-    if atomicity == p4runtime_pb2.WriteRequest.CONTINUE_ON_ERROR:
-        return
-    if atomicity not in kinds.values():
+    if atomicity not in p4runtime_pb2.WriteRequest.Atomicity.values():
         raise P4RuntimeError(Code.INVALID_ARGUMENT, f"there is no atomicity {atomicity}")
-    raise P4RuntimeError(Code.UNIMPLEMENTED, f"{kinds.Name(atomicity)} is not supported by this target")
 
 
 class BindError(OSError):
