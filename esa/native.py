@@ -23,7 +23,6 @@ from esa import sources
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
-_NARROW = (numba.types.int8, numba.types.int16, numba.types.int32)  # arithmetic on these is in 64 bits anyway
 KEPT = 3  # versions of each module's code
 IN_USE_S = 3600.0  # none that was used so lately is taken away: another process may be reading it
 
@@ -106,17 +105,6 @@ def _compiled(function: _F, **options: Any) -> _F:
     before = numba.config.CACHE_LOCATOR_CLASSES
     numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByContent.__name__}"  # read when a function is decorated
     try:
-        made = numba.njit(nogil=True, cache=True, **options)(function)
+        return cast(_F, numba.njit(nogil=True, cache=True, **options)(function))
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before
-    call_template = made.get_call_template
-    made.get_call_template = lambda args, kws: call_template(
-        tuple(map(_widened, args)), {name: _widened(given) for name, given in kws.items()}
-    )
-    return cast(_F, made)
-
-
-def _widened(given: numba.types.Type) -> numba.types.Type:
-    """As what a call from compiled code passes an argument: Numba would compile anew for every constant and width."""
-    given = numba.types.unliteral(given)
-    return numba.types.int64 if given in _NARROW else given

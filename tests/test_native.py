@@ -9,11 +9,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 import esa
-from esa.native import native, native_folder
+from esa.native import native_folder
 
 PROGRAM = "from esa.user import answer; print(answer())"
 RULE = "from esa.native import native\n\n@native\ndef rule():\n    return {}\n"
@@ -76,20 +75,3 @@ def test_old_versions_are_taken_away_once_nobody_uses_them(tmp_path: Path, monke
     kept = native_folder.__wrapped__(Path(esa.__file__).with_name("wire.py"))
     names = {path.name for path in kept.parent.iterdir()}
     assert names == {kept.name, "10", "20", "30", "40"}  # those beyond three were used just now
-
-
-@native
-def twice(x: int) -> int:
-    return 2 * x
-
-
-@native
-def of_several(narrow: int) -> int:
-    return twice(1) + twice(x=2) + twice(narrow) + twice(narrow * 2)
-
-
-def test_a_function_is_compiled_once_whatever_constants_and_widths_it_is_called_with() -> None:
-    lowest = np.int32(-(2**31))
-    assert of_several(lowest) == 2 * (1 + 2) + 6 * int(lowest)
-    assert len(twice.signatures) == 1
-    assert twice(lowest) == 2 * int(lowest)
