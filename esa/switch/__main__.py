@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.net.impairment import PortFaults, first_error
+from esa.switch.compiler.target import PASSES
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
 from esa.switch.process.link_state import LinkWatch
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
@@ -33,6 +35,8 @@ _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
 # A control-plane thread in Python code may keep the packet loop from its next batch for this long; Python's own 5 ms
 # would be a thousand packets.
 _SWITCH_INTERVAL_S = 0.0005
+# New objects before the young are looked at; rounds of that before those that survived it; of that before all.
+_GC_THRESHOLDS = (700, 3, 1_000_000)
 _FAILED = 1
 
 
@@ -60,6 +64,7 @@ def _run(
     options: Options, pipeline: Any | None, credentials: grpc.ServerCredentials | None, faults: PortFaults | None
 ) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    _tame_garbage_collection()
     stop = threading.Event()
     failures: list[Exception] = []
 
@@ -91,6 +96,8 @@ def _run(
         print(f"esa-switch: the packet loop failed: {error}", file=sys.stderr)
     for number, counters in loop.counters().items():
         _log.info("port %d: %s", number, ", ".join(f"{name} {value}" for name, value in counters.items()))
+    if device.pipeline is not None and device.pipeline.given_up:
+        _tell(f"{device.pipeline.given_up} packets were given up after {PASSES} recirculations and resubmissions")
     if options.port_counters is not None:
         options.port_counters.write_text(json.dumps(loop.counters(), indent=2) + "\n")
     if faults is not None and faults.report is not None:
@@ -116,8 +123,17 @@ def _load(program: bytes, *, queues: bool) -> Pipeline:
     pipeline = Pipeline.load(program, progress=_tell, queues=queues)
     if queues:
         warm(pipeline, _tell)
+    if _log.isEnabledFor(logging.INFO):
+        pipeline.on_message(partial(_log.info, "%s"))
+    gc.collect()  # the only one of everything, see _tame_garbage_collection
     _log.info("the program is loaded")
     return pipeline
+
+
+def _tame_garbage_collection() -> None:
+    """Keep the collector from looking at every entry of every table, which stops packets for tens of milliseconds."""
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
 
 
 def _tell(progress: str) -> None:

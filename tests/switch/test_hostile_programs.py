@@ -102,7 +102,22 @@ def test_a_number_is_a_number(offset: Any) -> None:
         Pipeline.load(root, compiled=False)
 
 
-@pytest.mark.parametrize("name", ["groups", "cells", "lost", "clones", "random", "cursor", "largest_group", "buffer"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "groups",
+        "cells",
+        "lost",
+        "clones",
+        "random",
+        "cursor",
+        "largest_group",
+        "buffer",
+        "given_up",
+        "log",
+        "log_records",
+    ],
+)
 def test_a_part_may_have_a_name_that_the_target_uses(name: str) -> None:
     root = document("control_plane")
     pipeline = Pipeline.load(renamed(root, root["register_arrays"][0]["name"], name), compiled=False)
@@ -145,6 +160,21 @@ def test_the_last_look_refuses_what_is_not_arithmetic(text: str) -> None:
         screen(text)
 
 
+@pytest.mark.parametrize("text", HOSTILE)
+def test_what_a_program_logs_is_never_code(text: str, tmp_path: Path) -> None:
+    root = renamed(document("idioms"), "nothing to do", text.format(there=tmp_path / "made"))
+    said: list[str] = []
+    if "{" in text.format(there="there"):
+        with pytest.raises(UnsupportedError, match="places for"):
+            Pipeline.load(root, compiled=False)
+    else:
+        pipeline = Pipeline.load(root, compiled=False)
+        pipeline.on_message(said.append)
+        pipeline.process(1, bytes([1, 1, *bytes(20)]))
+        assert len(said) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_the_generator_writes_passes() -> None:
-    for name in ("arithmetic", "control_plane", "features", "lanes-4", "meters", "passes", "selectors"):
+    for name in ("arithmetic", "control_plane", "features", "idioms", "lanes-4", "meters", "passes", "selectors"):
         generate(load_program(document(name)))

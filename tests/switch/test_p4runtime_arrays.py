@@ -160,6 +160,14 @@ def test_multicast_groups_replicate(served) -> None:
     assert inject(device, 3, FRAME) == []
 
 
+def test_copies_to_ports_that_no_interface_can_have_go_nowhere_else(served) -> None:
+    client, device = served
+    entity = group(5, (600, 11), (2, 12), (b"\x02\x01", 13))
+    client.write(insert(entity), insert(entry("exact_dst", {1: exact(DST)}, "multicast", b"\x05")))
+    assert client.read(group(5)) == [entity]
+    assert sorted(port for port, _ in inject(device, 3, FRAME)) == [2, 513, 600]
+
+
 def test_groups_are_read_as_they_were_written(client: Client) -> None:
     a, b = group(1, (b"\x01", 0), (b"\x00\x02", 3)), group(2, (7, 1))
     a.packet_replication_engine_entry.multicast_group_entry.metadata = b"note"
@@ -175,8 +183,8 @@ def test_groups_are_read_as_they_were_written(client: Client) -> None:
     [
         (group(0, (1, 1)), INVALID),
         (group(1 << 16, (1, 1)), OUT_OF_RANGE),
-        (group(1, (b"\x02\x00", 1)), INVALID),
-        (group(1, (512, 1)), INVALID),
+        (group(1, (b"\x01\x00\x00", 1)), INVALID),
+        (group(1, (1 << 16, 1)), INVALID),
         (group(1, (b"", 1)), INVALID),
         (group(1, (1, 1 << 16)), INVALID),
         (group(1, (1, 1), (b"\x01", 1)), INVALID),

@@ -102,7 +102,7 @@ def from_the_future() -> p4.Entity:
         p4.Entity(),
         group(0, (1, 1)),
         group(2**32 - 1, (1, 1)),
-        group(5, (512, 1)),
+        group(5, (1 << 16, 1)),
         group(5, (1, 65536)),
         group(5, (b"", 1)),
         session(0, (1, 1)),

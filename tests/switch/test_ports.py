@@ -109,6 +109,23 @@ def test_what_cannot_leave_is_counted_and_holds_nothing_up(pairs: Veth) -> None:
         assert loop.counters()[1]["tx_dropped"] == 1
 
 
+def test_an_mtu_may_be_raised_while_the_switch_runs(pairs: Veth) -> None:
+    with start(pairs, Device(0, None, Patch())) as loop:
+        for i in range(2):
+            pairs.ip("link", "set", f"a{i}", "mtu", "9000")
+            pairs.ip("link", "set", f"b{i}", "mtu", "9000")
+        long = frame(1, 0, 8000)
+        batch, got = message_batch(1, 9018, peers=False), message_batch(8, 9018, peers=False, vlan=True)
+        batch.data[0, : len(long)] = memoryview(long)
+        batch.length[0] = len(long)
+        with pairs.socket("a1") as one, pairs.socket("a0") as zero:
+            assert send_batch(zero.fileno(), batch, 0, 1) == 1
+            wait_ready(poll_set([one.fileno()]), 5_000_000_000)
+            assert recv_batch(one.fileno(), got, 0, 8) == 1
+        assert got.data[0, : got.length[0]].tobytes() == seen(0, long)
+        assert loop.counters()[0]["rx_dropped"] == 0
+
+
 def test_the_cpu_port_is_connected_both_ways(pairs: Veth) -> None:
     device = Device(0, CPU_PORT, Patch())
     packet_ins: list[bytes] = []

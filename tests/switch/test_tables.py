@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from esa.switch import BadEntry, DuplicateEntry, NoSuchEntry, Pipeline, Table, TableFull
 from esa.switch.compiler.layout import TablePlace
 from esa.switch.compiler.program import Action, Field, TableKey, TableNode
+from esa.switch.runtime.hash_index import scatter
 
 PROGRAMS = Path(__file__).parent / "programs"
 ACTIONS = (Action(0, "I.set", (("port", 9), ("tag", 64)), ()), Action(1, "I.drop", (), ()))
@@ -90,14 +91,12 @@ def test_const_entries_and_defaults_stay() -> None:
 
 def lookup(t: Table, memory: np.ndarray, keys: tuple[int, ...]) -> int:
     """The generated look-up, by way of the features program's text, is tested in test_pipeline; this is the index."""
-    from esa.switch.runtime.tables import scatter
-
     place = t._place
     slot = scatter(keys) & place.hash_mask
     while memory[place.index + slot] != 0:
         number = int(memory[place.index + slot])
         first = place.keys + (number - 1) * place.words
-        if number > 0 and tuple(memory[first : first + place.words]) == keys:
+        if tuple(memory[first : first + place.words]) == keys:
             return number - 1
         slot = (slot + 1) & place.hash_mask
     return t.size

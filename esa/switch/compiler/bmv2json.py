@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from esa.switch.compiler.externs_json import (
@@ -15,6 +15,7 @@ from esa.switch.compiler.externs_json import (
     use_value_set,
     value_sets,
 )
+from esa.switch.compiler.older_json import modern
 from esa.switch.compiler.program import (
     Action,
     Bool,
@@ -84,8 +85,6 @@ def parse_value(value: Json, where: str) -> Expr:
         return Lookahead(content[0], content[1])
     if kind in ("header", "header_stack", "register_array", "counter_array", "meter_array", "calculation", "string"):
         return Object(kind, content)
-    if kind == "parameters_vector":
-        return Object(kind, "")
     raise UnsupportedError(f"{where}: operands of type {kind!r} ({content!r}) are not supported")
 
 
@@ -104,7 +103,15 @@ def _where(item: Json, fallback: str) -> str:
 
 def _primitive(item: Json, inside: str) -> Primitive:
     where = _where(item, inside)
-    return Primitive(item["op"], tuple(parse_value(p, where) for p in item.get("parameters", ())), where)
+    return Primitive(item["op"], tuple(_arguments(item.get("parameters", ()), where)), where)
+
+
+def _arguments(parameters: Iterable[Json], where: str) -> Iterator[Expr]:
+    for item in parameters:
+        if item["type"] == "parameters_vector":
+            yield from (parse_value(each, where) for each in item["value"] or ())
+        else:
+            yield parse_value(item, where)
 
 
 def _headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ...]]]:
@@ -325,6 +332,7 @@ def load_program(source: str | bytes | Json) -> Program:
     root: Json = json.loads(source) if isinstance(source, (str, bytes)) else source
     if "pipelines" not in root or "parsers" not in root:
         raise UnsupportedError("this is not a BMv2 JSON program: it has no parsers or pipelines")
+    root = modern(root)
     for item in root.get("extern_instances", ()):
         raise UnsupportedError(f"{item.get('name')}: extern instances are not supported")
     headers, stacks = _headers(root)

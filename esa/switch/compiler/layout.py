@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from esa.switch.compiler.lanes import Leaf
-from esa.switch.compiler.program import Field, Object, Profile, Program, TableNode
+from esa.switch.compiler.program import Field, Object, Profile, Program, TableNode, primitives_of
 
 # Cells that belong to no header, first in the vector.
 HIDDEN = ("CURSOR", "INGRESS_LENGTH", "LENGTH", "EXIT", "ERROR", "CHECKSUM_ERROR", "TRUNCATE", "CLONE", "CLONE_LIST",
@@ -26,6 +26,12 @@ SELECTOR_GROUPS = 16384
 SELECTOR_SLOTS = 65536
 SELECTOR_COPIES = 16384
 DIGEST_RECORDS = 4096  # that may wait for the control plane
+# Rows of a ternary or range table that an entry that comes or goes may move.
+BLOCK = 512
+# Messages of log_msg: words for those of a batch; before them how many there are, how many are used, and how many
+# messages found none.
+LOG_WORDS = 16384
+LOG_HEAD = 3
 
 
 def identifier(name: str) -> str:
@@ -56,14 +62,17 @@ class TablePlace:
     words: int  # words of key per entry
     params: int  # words of parameters per entry
     hash_mask: int  # slots of the hash index - 1; 0 where there is none
-    index: int  # hash index: entry + 1, 0 empty, -1 deleted
+    index: int  # hash index: entry + 1, 0 empty
     keys: int
     actions: int
     parameters: int
     packets: int
     bytes: int
-    count: int  # one word: rows in use (ternary, range) or prefix lengths in use (lpm)
+    count: int  # one word: rows or blocks in use (ternary, range), or prefix lengths in use (lpm)
     order: int  # ternary, range: rows of (entry, key words); lpm: the prefix lengths, longest first
+    block: int = 0  # ternary, range, in a large table: rows in a block,
+    n_blocks: int = 0  # how many blocks there may be,
+    blocks: int = 0  # and in the order of trying, of those in use: (first word, rows in use)
     hits: int = 0  # with idle time-outs: how often each entry was hit
     chosen: int = 0  # with an action profile: one word, the action that the last packet got, -1 none
 
@@ -116,8 +125,15 @@ class Layout:
     random: int = 0
     lost: int = 0
     clock: int | None = None  # the time of the batch, where the program has meters
+    log: int = 0
+    messages: list[tuple[str, tuple[bool, ...]]] = field(default_factory=list)  # text, which of its values are unsigned
     words32: int = 0
     words64: int = 0
+
+    def note_message(self, text: str, unsigned: Sequence[bool]) -> int:
+        """The number of a message of log_msg with values that are read so."""
+        self.messages.append((text, tuple(unsigned)))
+        return len(self.messages) - 1
 
     def position(self, leaf: Leaf) -> int:
         """A number per field or register; what lies side by side has consecutive numbers."""
@@ -229,6 +245,8 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
         hash_size = 4
         while hash_size < 2 * size:
             hash_size *= 2
+    block = BLOCK if linear and size > BLOCK else 0
+    n_blocks = 2 * -(-size // block) + 2 if block else 0  # two neighbours have more rows than one can hold
     return TablePlace(
         size=size,
         words=words,
@@ -241,7 +259,10 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
         packets=_take(layout, (size + 1) * table.counters),
         bytes=_take(layout, (size + 1) * table.counters),
         count=_take(layout, 1),
-        order=_take(layout, size * (words + 1) if linear else 65 if lpm else 0),
+        order=_take(layout, (n_blocks * block or size) * (words + 1) if linear else 65 if lpm else 0),
+        block=block,
+        n_blocks=n_blocks,
+        blocks=_take(layout, 2 * n_blocks),
         hits=_take(layout, size * table.ages),
         chosen=_take(layout, 1) if table.profile is not None else 0,
     )
@@ -281,7 +302,7 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     by_length = sorted(families, key=len, reverse=True)
     _lay_cells(layout, program, by_length)
     layout.random = _take(layout, 1)
-    layout.lost = _take(layout, 4)
+    layout.lost = _take(layout, 5)
     _lay_registers(layout, program, by_length)
     for name, counter in program.counters.items():
         if not counter.direct:
@@ -303,4 +324,5 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     if program.digests:
         width = 1 + max(len(digest.fields) for digest in program.digests.values())
         layout.digests = DigestPlace(_take(layout, 1), _take(layout, 1), _take(layout, DIGEST_RECORDS * width), width)
+    layout.log = _take(layout, (LOG_HEAD + LOG_WORDS) * any(p.op == "log_msg" for p in primitives_of(program)))
     return layout

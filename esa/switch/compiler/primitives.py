@@ -6,8 +6,20 @@ from collections.abc import Sequence
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import leaves_of
-from esa.switch.compiler.layout import METER_WORDS, identifier
-from esa.switch.compiler.program import Const, Expr, Field, LastField, MeterArray, Object, Op, Primitive
+from esa.switch.compiler.layout import LOG_HEAD, METER_WORDS, identifier
+from esa.switch.compiler.log_text import places
+from esa.switch.compiler.program import (
+    STANDARD,
+    Const,
+    Expr,
+    Field,
+    LastField,
+    MeterArray,
+    Object,
+    Op,
+    Primitive,
+    standard_field,
+)
 from esa.switch.compiler.values import TooWideError, Value, literal
 
 DROP_PORT = 511
@@ -105,7 +117,13 @@ def _valid(scope: Scope, header: str) -> str:
 
 
 def _copy_header(scope: Scope, target: str, source: str) -> list[str]:
-    fields = len(scope.program.headers[target].fields)
+    headers = scope.program.headers
+    if headers[target].metadata != headers[source].metadata:
+        raise scope.refuse(f"{source} is assigned to {target}: one is metadata, the other a header of the packet")
+    if headers[target].metadata:  # always valid, and its fields may lie in another order
+        names = [each.name for each in headers[target].fields]
+        return [f"{scope.place(Field(target, name))} = {scope.place(Field(source, name))}" for name in names]
+    fields = len(headers[target].fields)
     return [scope.call("copy_header", "f", _first_cell(scope, target), _first_cell(scope, source), str(fields))]
 
 
@@ -114,6 +132,10 @@ def _header_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
     header = scope.program.headers[name]
     if op == "assign_header":
         return _copy_header(scope, name, _header(scope, args[1]))
+    if header.metadata:  # always valid, and never in a packet
+        if op == "remove_header":
+            raise scope.refuse(f"remove_header of {name}, which is metadata")
+        return []
     length = scope.hidden("LENGTH")
     if op == "add_header":
         clear = scope.call("clear_cells", "f", _first_cell(scope, name), str(len(header.fields)))
@@ -225,12 +247,37 @@ def _random(scope: Scope, args: Sequence[Expr]) -> list[str]:
     return store(scope, args[0], Value(value, 0, (1 << 64) - 1))
 
 
-def _drop(scope: Scope) -> list[str]:
-    lines = [f"{scope.place(Field('standard_metadata', 'egress_spec'))} = {DROP_PORT}"]
-    group = Field("standard_metadata", "mcast_grp")
+def _drop(scope: Scope, args: Sequence[Expr]) -> list[str]:
+    """In the header that is given, which may be a copy of the standard metadata; P4_14's drop() is given none."""
+    header = _header(scope, args[0]) if args else STANDARD
+    port = Field(header, "egress_spec")
+    if port not in scope.layout.cells:
+        raise scope.refuse(f"mark_to_drop of {header}, which has no field egress_spec")
+    lines = store(scope, port, Value(str(DROP_PORT), DROP_PORT, DROP_PORT))
+    group = standard_field(scope.program, "mcast_grp") if header == STANDARD else Field(header, "mcast_grp")
     if group in scope.layout.cells:
         lines.append(f"{scope.place(group)} = 0")
     return lines
+
+
+def _log(scope: Scope, args: Sequence[Expr]) -> list[str]:
+    """A message's number and its values, where somebody listens and there is room (runtime/messages.py)."""
+    text = args[0]
+    assert isinstance(text, Object)
+    values = [Value(f"(1 if {scope.boolean(arg)} else 0)", 0, 1) if scope.is_boolean(arg) else scope.exact(arg)
+              for arg in args[1:]]  # fmt: skip
+    if places(text.name) != len(values):
+        raise scope.refuse(f"log_msg({text.name!r}) has {places(text.name)} places for {len(values)} values")
+    number = scope.layout.note_message(text.name, [value.unsigned for value in values])
+    room, first = scope.constant("LOG", scope.layout.log), scope.constant("LOG_RECORDS", scope.layout.log + LOG_HEAD)
+    used, words = f"m64[{room} + 1]", 1 + len(values)
+    stores = [f"m64[index + {k}] = {value.code}" for k, value in enumerate(values, 1)]
+    return [
+        f"if {used} + {words} <= m64[{room}]:",
+        *indented([f"index = {first} + {used}", f"m64[index] = {number}", *stores, f"{used} += {words}"]),
+        "else:",
+        f"    m64[{room} + 2] += 1",
+    ]
 
 
 def _field_list(scope: Scope, expr: Expr) -> str:
@@ -264,7 +311,7 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
     if op == "execute_meter":
         return _execute_meter(scope, args)
     if op in ("mark_to_drop", "drop"):
-        return _drop(scope)
+        return _drop(scope, args)
     if op in ("assign_header", "add_header", "remove_header"):
         return _header_primitive(scope, op, args)
     if op in ("push", "pop", "assign_header_stack"):
@@ -278,7 +325,9 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
     if op in ("assert", "assume"):
         test = scope.truth(args[0])
         return [f"if not {test}:", *indented([f"{scope.hidden('FAILED')} = 1"])]
-    if op in ("log_msg", "no_op"):
+    if op == "log_msg":
+        return _log(scope, args)
+    if op == "no_op":
         return []
     if op == "truncate":
         limit = scope.hidden("TRUNCATE")

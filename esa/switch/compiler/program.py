@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from esa.switch.errors import UnsupportedError
+
+STANDARD = "standard_metadata"
+# Where P4_14 has what v1model has in the standard metadata.
+_OLDER_METADATA = ("intrinsic_metadata", "queueing_metadata")
 
 
 @dataclass(frozen=True)
@@ -309,3 +313,26 @@ class Program:
             if candidate.name == field.name:
                 return candidate
         raise UnsupportedError(f"field {field.header}.{field.name} is not declared")
+
+
+def standard_field(program: Program, name: str) -> Field:
+    """The field that the target itself reads or sets as `name`, as simple_switch finds it; it may not be declared."""
+    declared = {(header.name, field.name) for header in program.headers.values() for field in header.fields}
+    if (STANDARD, name) in declared:
+        return Field(STANDARD, name)
+    for header in _OLDER_METADATA:
+        alias = program.aliases.get(f"{header}.{name}")
+        if alias is not None:
+            return alias
+        if (header, name) in declared:
+            return Field(header, name)
+    return Field(STANDARD, name)
+
+
+def primitives_of(program: Program) -> Iterator[Primitive]:
+    """Every primitive of actions, parser and deparser."""
+    for action in program.actions.values():
+        yield from action.primitives
+    for state in program.states:
+        yield from state.ops
+    yield from program.deparse_primitives

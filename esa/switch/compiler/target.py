@@ -12,19 +12,22 @@ out_port)` runs the egress on the copies in some places, and frees these.
 
 from __future__ import annotations
 
+from esa.switch.compiler.clone_gen import copy_list, limit_lines
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.primitives import DROP_PORT, indented
-from esa.switch.compiler.program import Field
+from esa.switch.compiler.program import Field, standard_field
 from esa.switch.errors import UnsupportedError
 
 STATE = 'State = namedtuple("State", ["f", "g", "m32", "m64", "later", "later_bytes", "later_port"])'
 # instance_type in simple_switch
 INGRESS_CLONE, EGRESS_CLONE, RECIRCULATED, REPLICATED, RESUBMITTED = 1, 2, 4, 5, 6
-# Copies that wait inside the switch for another pass, per packet on the wire; what comes on top is lost.
+# Copies that wait inside the switch for another pass at one time, per packet on the wire; what comes on top is lost.
 LATER = 64
 LATER_BYTES = 16384
 ENQUEUED = ("enqueued", "depth_in", "depth_out")  # of a copy that waited: when it came, what waited then and waits now
-PASSES = 256  # BMv2 would resubmit for ever; here a packet is lost after this many passes
+# BMv2 would recirculate for ever. A packet on the wire has so many passes here, its copies' included; what would go on
+# is given up, and counted in m64[GIVEN_UP].
+PASSES = 4096
 OUTPUT = "out_data, out_length, out_port"
 LATER_PLACES = "later, later_bytes, later_port"
 
@@ -40,7 +43,7 @@ def _primitives(scope: Scope) -> set[str]:
 
 def name_places(scope: Scope) -> None:
     """Give the places that the text below names their names, before parts of the program can take them."""
-    for at, name in enumerate(("LOST", "LARGEST_GROUP", "FAILED_ASSERTS", "CONSUMED")):
+    for at, name in enumerate(("LOST", "LARGEST_GROUP", "FAILED_ASSERTS", "CONSUMED", "GIVEN_UP")):
         scope.constant(name, scope.layout.lost + at)
     scope.constant("CELLS", scope.layout.n_cells)
     scope.constant("GROUPS", scope.layout.groups)
@@ -76,7 +79,7 @@ class _Target:
 
     def std(self, name: str, vector: str = "f") -> str | None:
         """The cell of a field of the standard metadata, if the program has it."""
-        target = Field("standard_metadata", name)
+        target = standard_field(self.scope.program, name)
         if target not in self.scope.layout.cells:
             return None
         return f"{vector}[{self.scope.cell(target)}]"
@@ -86,7 +89,7 @@ class _Target:
         place = self.std(name, vector)
         if place is None:
             return []
-        bits = self.scope.program.field_type(Field("standard_metadata", name)).bits
+        bits = self.scope.program.field_type(standard_field(self.scope.program, name)).bits
         return [f"{place} = {value} & {hex((1 << bits) - 1)}" if bits < 64 else f"{place} = {value}"]
 
     def hidden(self, name: str) -> str:
@@ -98,17 +101,6 @@ class _Target:
         return f"clear_cells(g, {first}, {self.scope.layout.n_metadata - first})"
 
     # --- functions ----------------------------------------------------------------------------------------------
-
-    def copy_list(self) -> list[str]:
-        lines = [
-            "def preserve(g, f, which):",
-            '    """Copy the fields that the program keeps over a clone or another pass."""',
-        ]
-        for number, fields in self.scope.program.field_lists.items():
-            if fields:
-                lines.append(f"    if which == {number}:")
-                lines += [f"        g[{self.scope.cell(x)}] = f[{self.scope.cell(x)}]" for x in fields]
-        return [*lines, "    return"]
 
     def start(self) -> list[str]:
         lines = [
@@ -165,21 +157,18 @@ class _Target:
         return [f"def send({args}):", about, *indented(lines)]
 
     def _enqueue(self, fill: list[str]) -> list[str]:
-        """Put one more packet behind those that wait inside the switch: later[0, 0] of them, from later[0, 1] on."""
+        """Put one more packet behind those that wait inside the switch.
+
+        They are a ring: later[0, 0] have come, later[0, 1] are gone; that one keeps its place whose pass is under way.
+        """
         return [
-            f"if later[0, 0] < {LATER}:",
+            f"if later[0, 0] - later[0, 1] < {LATER}:",
+            f"    slot = 1 + later[0, 0] % {LATER}",
             "    later[0, 0] += 1",
-            "    slot = later[0, 0]",
             *indented(fill),
             "else:",
             "    m64[LOST] += 1",
         ]
-
-    def _limit(self, vector: str) -> list[str]:
-        """Truncate a clone as its session says."""
-        limit = f"m64[{self.scope.constant('CLONE_LIMITS', self.scope.layout.clone_limits)} + session]"
-        cell = vector + self.hidden("TRUNCATE")[1:]
-        return [f"if {limit} != 0:", f"    {cell} = {limit}"]
 
     def _clone_egress(self) -> list[str]:
         hidden = self.hidden
@@ -187,7 +176,7 @@ class _Target:
             "g = later[slot]",
             "copy_cells(g, f, CELLS)",
             self.clear_metadata(),
-            *self._limit("g"),
+            *limit_lines(self.scope, "g"),
             "preserve(g, f, which)",
             *self.set("instance_type", str(EGRESS_CLONE), "g"),
             *self.set("egress_rid", "m64[node + 1]", "g"),
@@ -238,7 +227,7 @@ class _Target:
                 "    for copy in range(m64[CLONES + 2 * session + 1]):",
                 "        node = m64[CLONES + 2 * session] + 2 * copy",
                 f"        start(g, {hidden('INGRESS_LENGTH')})",
-                *indented(self._limit("g"), 2),
+                *indented(limit_lines(self.scope, "g"), 2),
                 f"        {self.std('ingress_port', 'g')} = {self.std('ingress_port')}",
                 "        parse(g, pkt, m32, m64)",
                 f"        {self.clear_metadata()}",
@@ -304,16 +293,18 @@ class _Target:
         if not self.later:
             return []
         return [
-            "at = 1",
-            f"while at <= later[0, 0] and at <= {PASSES}:",
+            f"while later[0, 1] < later[0, 0] and later[0, 1] < {PASSES}:",
+            f"    at = 1 + later[0, 1] % {LATER}",
             "    pkt = later_bytes[at]",
             "    copy_cells(f, later[at], CELLS)",
             "    if later_port[at] < 0:",
             f"        produced = one_pass(f, g, pkt, m32, m64, {LATER_PLACES}, now, {self.output}, produced)",
             "    else:",
             f"        produced = {self.forward.format('f', 'later_port[at]')}",
-            "    at += 1",
+            "    later[0, 1] += 1",
+            "m64[GIVEN_UP] += later[0, 0] - later[0, 1]",
             "later[0, 0] = 0",
+            "later[0, 1] = 0",
         ]
 
     def step(self) -> list[str]:
@@ -384,7 +375,7 @@ class _Target:
         else:
             out = [self.start(), self.send(), self.one_pass(), self.step()]
         if self.later or self.clone_ingress:
-            out.insert(0, self.copy_list())
+            out.insert(0, copy_list(self.scope))
         return out
 
 

@@ -52,7 +52,8 @@ class TableInfo:
     actions: Mapping[int, ActionInfo]
     default_only: frozenset[int]
     table_only: frozenset[int]
-    constant: bool
+    constant: bool  # its entries cannot be changed
+    const_entries: bool  # and the program says so itself
     constant_default: bool
     table: Any
     direct_counter: Any  # None if it has none
@@ -173,6 +174,7 @@ class P4InfoMap:
                     ),
                     # BMv2 JSON does not tell preinitialised tables from constant ones, and gives them no more room.
                     constant=info.is_const_table or table.const,
+                    const_entries=info.is_const_table,
                     constant_default=info.const_default_action_id != 0,
                     table=table,
                     direct_counter=pipeline.direct_counters.get(name),
@@ -387,7 +389,8 @@ def _field(table: str, info: Any, compiled: Any) -> FieldInfo:
             Code.INVALID_ARGUMENT, f"table {table}, field {info.name}: this match kind is not supported"
         )
     # A translated type has the controller's width in P4Info; without a translation of our own the value must fit both.
-    same_width = info.bitwidth == compiled.bits or info.HasField("type_name")
+    # An `error` has no width there.
+    same_width = info.bitwidth in (0, compiled.bits) or info.HasField("type_name")
     if compiled.match_type not in _COMPILED_KINDS.get(match, (match,)) or not same_width:
         raise _differ(
             f"table {table}, field {info.name} is {match} of {info.bitwidth} bits in one, "

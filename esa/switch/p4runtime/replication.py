@@ -10,10 +10,11 @@ from esa.switch.p4runtime.bytestrings import decode
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 
 Update = p4runtime_pb2.Update
-# v1model's own widths: standard_metadata.mcast_grp and egress_rid are bit<16>, ports are bit<9>.
+# v1model's own widths: standard_metadata.mcast_grp and egress_rid are bit<16>.
 MAX_GROUP_ID = (1 << 16) - 1
 _MAX_INSTANCE = (1 << 16) - 1
-_PORT_BITS = 9
+# No interface has a port above 511: as on BMv2 a copy to such a port passes the egress, and leaves nowhere.
+_PORT_BITS = 16
 # BMv2's limit, and the width of its clone primitives' tables.
 MAX_SESSION_ID = (1 << 15) - 1
 

@@ -227,18 +227,20 @@ def select(info: TableInfo, request: Any, frozen: Freeze) -> Iterator[Selected]:
         raise invalid(info, "a read with a match needs the entry's priority as well")
     key = parse_key(info, request) if request.match else None
     with frozen():
-        entries = list(table.entries()) if key is None else _find(info, *key)
-        rows = (
-            [table.row(entry.match, entry.priority) for entry in entries] if info.has_direct else [None] * len(entries)
-        )
-        packets, bytes_ = (counter.packets[rows], counter.bytes[rows]) if counter is not None and rows else ([], [])
-    for position, (entry, row) in enumerate(zip(entries, rows, strict=True)):
+        # No more than a copy: packets wait for as long as this takes.
+        if key is None:
+            found, rows = table.snapshot(), range(table.row_limit)
+        else:
+            found, rows = _find_row(info, *key)
+        counted = slice(rows.start, rows.stop)
+        packets, bytes_ = (counter.packets[counted].copy(), counter.bytes[counted].copy()) if counter else ([], [])
+    for row, entry in found:
         match = tuple(normal_field(field, value) for field, value in zip(info.fields, entry.match, strict=True))
         if info.needs_priority and request.priority not in (0, entry.priority):
             continue
         if request.HasField("action") and not _has_action(info, entry, request.action):
             continue
-        count = (wrapped_int64(packets[position]), wrapped_int64(bytes_[position])) if len(packets) else None
+        count = (wrapped_int64(packets[row - rows.start]), wrapped_int64(bytes_[row - rows.start])) if counter else None
         yield Selected(match, entry, row, count)
 
 
@@ -250,11 +252,18 @@ def _has_action(info: TableInfo, entry: Any, asked: Any) -> bool:
     return bool(found == asked)
 
 
-def _find(info: TableInfo, match: Match, priority: int) -> list[Any]:
+def _find(info: TableInfo, match: Match, priority: int) -> list[Entry]:
+    """The one entry, or none."""
+    return [entry for _, entry in _find_row(info, match, priority)[0]]
+
+
+def _find_row(info: TableInfo, match: Match, priority: int) -> tuple[Iterator[tuple[int, Entry]], range]:
+    """The one entry, or none, and the rows it takes."""
     try:
-        return [info.table.get(match, priority)]
+        row = info.table.row(match, priority)
     except NoSuchEntry:
-        return []
+        return iter(()), range(0)
+    return iter([(row, info.table.get(match, priority))]), range(row, row + 1)
 
 
 def format_entry(info: TableInfo, match: Match | None, entry: Any, message: Any) -> None:
@@ -264,7 +273,7 @@ def format_entry(info: TableInfo, match: Match | None, entry: Any, message: Any)
         message.is_default_action = True
         message.is_const = info.constant_default
     else:
-        message.is_const = info.constant
+        message.is_const = info.const_entries
         for field, value in zip(info.fields, match, strict=True):
             format_field(field, value, message)
         if info.needs_priority:

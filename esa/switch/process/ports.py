@@ -43,7 +43,9 @@ PORTS = 512
 BATCH = 256
 # Copies made by multicast; a full batch is sent before the rest of the packets go through the program.
 OUT_BATCH = 1024
-# Room in a row beyond the largest MTU: Ethernet header, VLAN tag, and headers that a program adds.
+# An MTU up to which a port may be raised while the switch runs; a larger one counts if the port has it at the start.
+_LARGEST_MTU = 10240
+# Room in a row beyond that: Ethernet header, VLAN tag, and headers that a program adds.
 _HEADROOM = 14 + 4 + 512
 # Frames that bad links may hold back, per direction, all ports together.
 _HELD = 16384
@@ -99,7 +101,7 @@ class PacketLoop:
         if device.cpu_port is not None:
             self._slot_of_port[device.cpu_port] = CPU
 
-        row = max([1500, *map(_mtu, self._sockets)]) + _HEADROOM
+        row = max([_LARGEST_MTU, *map(_mtu, self._sockets)]) + _HEADROOM
         self._in = PacketBatch(BATCH, row)
         self._out = PacketBatch(OUT_BATCH, row)
         self._in_messages = _messages(self._in)

@@ -17,6 +17,7 @@ from esa.switch.compiler.layout import METER_WORDS, PORTS, Layout
 from esa.switch.compiler.program import Program, TableNode
 from esa.switch.errors import AssertionFailed, UnsupportedError
 from esa.switch.runtime.digests import Digests
+from esa.switch.runtime.messages import Messages
 from esa.switch.runtime.meters import Meter
 from esa.switch.runtime.profiles import ActionProfile, IndirectTable
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
@@ -120,6 +121,7 @@ class Pipeline:
         self.value_sets = {name: self._value_set(name) for name in layout.value_sets}
         # Packets waiting at each egress port, written by whoever owns the queues; read into enq_qdepth and deq_qdepth.
         self.queue_depth: npt.NDArray[np.int64] = m64[layout.queue_depth : layout.queue_depth + PORTS]
+        self._messages = Messages(layout, m64) if layout.messages else None
         self._one = PacketBatch(1, MTU)
         self._out = PacketBatch(COPIES, MTU)
         self.seed(1)
@@ -217,7 +219,7 @@ class Pipeline:
                 )
             )
         batch_in.done = int(self.state.m64[self.layout.lost + 3])
-        self._check_asserts(before)
+        self._check(before)
         return batch_out.count
 
     def ingress(self, held: Any, batch_in: PacketBatch, first: int, timestamp_us: int) -> int:
@@ -227,7 +229,7 @@ class Pipeline:
         arrays = (batch_in.data, batch_in.length, batch_in.port)
         copies = int(self.halves[0](self.state, held, *arrays, first, batch_in.count, int(timestamp_us)))
         batch_in.done = int(self.state.m64[self.layout.lost + 3])
-        self._check_asserts(before)
+        self._check(before)
         return copies
 
     def egress(
@@ -238,10 +240,12 @@ class Pipeline:
         before = self.state.m64[self.layout.lost + 2]
         out = (batch_out.data, batch_out.length, batch_out.port)
         sent = int(self.halves[1](self.state, held, rows, count, int(timestamp_us), *out))
-        self._check_asserts(before)
+        self._check(before)
         return sent
 
-    def _check_asserts(self, before: int) -> None:
+    def _check(self, before: int) -> None:
+        if self._messages is not None:
+            self._messages.tell()
         if self.state.m64[self.layout.lost + 2] != before:
             raise AssertionFailed("an assert() or assume() of the P4 program does not hold; the packet was dropped")
 
@@ -249,6 +253,16 @@ class Pipeline:
     def lost(self) -> int:
         """Copies that found no room in an output batch, or were longer than its rows."""
         return int(self.state.m64[self.layout.lost])
+
+    @property
+    def given_up(self) -> int:
+        """Packets that were to pass through the switch again after their `target.PASSES` passes, and were dropped."""
+        return int(self.state.m64[self.layout.lost + 4])
+
+    def on_message(self, listener: Callable[[str], None] | None) -> None:
+        """Call `listener` with each text of the program's log_msg, after the batch it came from; None: with none."""
+        if self._messages is not None:
+            self._messages.listen(listener)
 
     def seed(self, seed: int) -> None:
         """Seed the program's random()."""

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from esa.switch.compiler.layout import SELECTOR_GROUPS, SELECTOR_SLOTS, ProfilePlace, TablePlace
 from esa.switch.compiler.program import Action, TableNode
 from esa.switch.errors import BadEntry, EntryInUse, NoSuchEntry, TableFull
-from esa.switch.runtime.tables import Table, checked_params, word
+from esa.switch.runtime.hash_index import word
+from esa.switch.runtime.tables import Table, checked_params
 
 
 @dataclass(frozen=True)
@@ -283,6 +284,13 @@ class IndirectTable(Table):
         before = self.get(match, priority).action
         super().delete(match, priority)
         self._release(before)
+
+    def clear(self) -> None:
+        """Remove every entry."""
+        before = [entry.action for entry in self.entries()]
+        super().clear()
+        for reference in before:
+            self._release(reference)
 
     def set_default(self, action: Any, params: Sequence[int] = ()) -> None:
         """Let packets that match no entry get a Member or Group. Raises NoSuchEntry, BadEntry."""

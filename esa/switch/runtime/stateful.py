@@ -84,7 +84,7 @@ class MulticastGroups:
         if len(set(nodes)) != len(nodes):
             raise ValueError(f"{self.kind} {group_id}: the same port and instance twice")
         for port, instance in nodes:
-            if not (0 <= port < 512 and 0 <= instance < 65536):
+            if not (0 <= port < 65536 and 0 <= instance < 65536):
                 raise ValueError(f"{self.kind} {group_id}: port {port}, instance {instance} is out of range")
         before = len(self._groups.get(group_id, ()))
         if not self._pool.has_room(len(nodes) - before):

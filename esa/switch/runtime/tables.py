@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,10 +14,13 @@ import numpy.typing as npt
 from esa.switch.compiler.layout import TablePlace
 from esa.switch.compiler.program import Action, TableKey, TableNode
 from esa.switch.errors import BadEntry, DuplicateEntry, NoSuchEntry, TableFull
+from esa.switch.runtime.growing import Rows, Shards
+from esa.switch.runtime.hash_index import HashIndex, word
+from esa.switch.runtime.ordered_rows import OrderedRows
 
-MASK64 = (1 << 64) - 1
 MAX_PRIORITY = (1 << 31) - 1
 Match = tuple[Any, ...]
+Stored = tuple[Match, str, tuple[int, ...], int, int]  # what `Entry` has, and its number in the order of adding
 
 
 @dataclass(frozen=True)
@@ -37,24 +42,11 @@ class Entry:
     priority: int = 0
 
 
-def word(number: int) -> int:
-    """`number`'s low 64 bits as a signed word."""
-    number &= MASK64
-    return number - (1 << 64) if number >> 63 else number
-
-
-def mix(value: int) -> int:
-    """The scatter function of helpers.mix, on Python integers."""
-    value = (value * 0x9E3779B97F4A7C15) & MASK64
-    return value ^ (value >> 29)
-
-
-def scatter(words: Sequence[int]) -> int:
-    """The hash of a key, as generated code computes it."""
-    value = 0
-    for key in words:
-        value = mix((value ^ key) & MASK64)
-    return value
+def _in_order(snapshot: list[list[Stored | None]]) -> Iterator[tuple[int, Entry]]:
+    rows = enumerate(chain.from_iterable(snapshot))
+    found = [(stored[4], row, stored) for row, stored in rows if stored is not None]
+    for _, row, stored in sorted(found):
+        yield row, Entry(*stored[:4])
 
 
 def checked_params(owner: str, actions: Mapping[str, Action], action: str, params: Sequence[int]) -> tuple[int, ...]:
@@ -92,14 +84,16 @@ class Table:
         self._lpm = next((at for at, k in enumerate(node.key) if k.match_type == "lpm"), None)
         if self._linear:
             self._lpm = None
-        self._rows: dict[tuple[Any, ...], int] = {}
-        self._entries: dict[int, Entry] = {}
-        self._order: list[tuple[int, int, int]] = []  # (-priority, sequence number, row)
-        self._sequence = 0
         self.row_resets: list[Callable[[int], None]] = []  # called with a row that gets or has lost its entry
+        self._rows = Shards(place.size)
+        self._entries = Rows[Stored]()
+        self._added = 0
+        # Generated code finds entries by one of these; by the number of entries of each prefix length, which to try.
+        self._order = OrderedRows(place, m64) if self._linear else None
+        self._hash = HashIndex(m64[place.index :][: place.hash_mask + 1], place.size) if place.hash_mask else None
+        self._lengths: Counts[int] = Counts()
         self._free: list[int] = list(range(place.size - 1, -1, -1)) if place.size < 1 << 16 else []
         self._next_row = 0 if not self._free else place.size
-        self._deleted = 0
         self._program_default: tuple[str, tuple[int, ...]] | None = None
         if node.default_action is not None:
             name = next(a.name for a in actions if a.id == node.default_action)
@@ -111,10 +105,15 @@ class Table:
 
     def __repr__(self) -> str:
         key = ", ".join(f"{k.name}: {k.match_type}" for k in self.key)
-        return f"<Table {self.name} ({key}), {len(self._entries)} of {self.size} entries>"
+        return f"<Table {self.name} ({key}), {len(self)} of {self.size} entries>"
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return self._entries.count
+
+    @property
+    def row_limit(self) -> int:
+        """A row number that no entry reaches, not far above the highest."""
+        return min(self._entries.limit, self.size)
 
     @property
     def default(self) -> tuple[str, tuple[int, ...]] | None:
@@ -150,34 +149,38 @@ class Table:
         row = self._find(match, priority)
         values = self._check_action(action, params)
         old = self._entries[row]
-        self._entries[row] = Entry(old.match, action, values, old.priority)
+        self._entries[row] = (old[0], action, values, old[3], old[4])
         self._write_action(row, action, values)
 
     def delete(self, match: Sequence[Any], priority: int = 0) -> None:
         """Remove an entry. Raises NoSuchEntry, BadEntry."""
         if self.const:
             raise BadEntry(f"table {self.name}: its entries are const")
-        row = self._find(match, priority)
-        entry = self._entries.pop(row)
-        words, identity = self._normal(entry.match, entry.priority)
-        del self._rows[identity]
-        if self._linear:
-            self._order = [item for item in self._order if item[2] != row]
-            self._write_order()
-        else:
-            self._unindex(words, row)
+        row, words, identity = self._search(match, priority)
+        del self._rows[identity], self._entries[row]
+        if self._order is not None:
+            self._order.remove(row, priority)
+        elif self._hash is not None:
+            self._hash.remove(row)
             if self._lpm is not None:
-                self._write_lengths()
+                self._count_length(words[-1], -1)
         self._free.append(row)
         self._reset_counters(row)
 
     def entries(self) -> Iterator[Entry]:
-        """The entries, in the order they were added."""
-        return iter(list(self._entries.values()))
+        """The entries there are now, in the order they were added."""
+        return (entry for _, entry in self.snapshot())
+
+    def snapshot(self) -> Iterator[tuple[int, Entry]]:
+        """(row, entry) of the entries there are now, in the order they were added, whatever changes from here on.
+
+        It takes a fraction of a millisecond, and the time for each entry only when that is taken from the iterator.
+        """
+        return _in_order(self._entries.snapshot())
 
     def get(self, match: Sequence[Any], priority: int = 0) -> Entry:
         """The entry with this match. Raises NoSuchEntry."""
-        return self._entries[self._find(match, priority)]
+        return Entry(*self._entries[self._find(match, priority)][:4])
 
     def row(self, match: Sequence[Any], priority: int = 0) -> int:
         """The number of an entry, which indexes its direct counter. Raises NoSuchEntry."""
@@ -187,8 +190,18 @@ class Table:
         """Remove every entry that the program itself does not state."""
         if self.const:
             return
-        for entry in list(self._entries.values()):
-            self.delete(entry.match, entry.priority)
+        for row in self._rows:
+            self._reset_counters(row)
+            self._free.append(row)
+        self._rows.clear()
+        self._entries.clear()
+        if self._order is not None:
+            self._order.clear()
+        if self._hash is not None:
+            self._hash.clear()
+            self._lengths.clear()
+            if self._lpm is not None:
+                self._write_lengths()
 
     def set_default(self, action: str, params: Sequence[int] = ()) -> None:
         """Set the default action. Raises BadEntry where the program fixes it."""
@@ -252,13 +265,18 @@ class Table:
             words.append(pairs[self._lpm][1])
         return words, tuple(words)
 
-    def _find(self, match: Sequence[Any], priority: int) -> int:
-        _, identity = self._normal(match, priority)
-        if identity not in self._rows:
+    def _search(self, match: Sequence[Any], priority: int) -> tuple[int, list[int], tuple[Any, ...]]:
+        """The row, the words and what identifies an entry."""
+        words, identity = self._normal(match, priority)
+        row = self._rows.get(identity)
+        if row is None:
             raise NoSuchEntry(
                 f"table {self.name}: no entry {tuple(match)!r}" + (f", priority {priority}" if self._linear else "")
             )
-        return self._rows[identity]
+        return row, words, identity
+
+    def _find(self, match: Sequence[Any], priority: int) -> int:
+        return self._search(match, priority)[0]
 
     # --- words ------------------------------------------------------------------------------------------------
 
@@ -275,54 +293,29 @@ class Table:
             raise TableFull(f"table {self.name}: all {self.size} entries are taken")
         self._write_action(row, action, values)
         self._reset_counters(row)
-        self._entries[row] = Entry(tuple(match), action, values, priority)
+        self._added += 1
+        self._entries[row] = (tuple(match), action, values, priority, self._added)
         self._rows[identity] = row
-        if self._linear:
-            self._sequence += 1
-            self._order.append((-priority, self._sequence, row))
-            self._order.sort()
-            self._write_order()
+        if self._order is not None:
+            self._order.add(row, priority, [word(w) for w in words])
             return
+        assert self._hash is not None
         keys = self._place.keys + row * self._place.words
         self._m64[keys : keys + len(words)] = [word(w) for w in words]
-        self._index(words, row)
+        self._hash.add(row, words)
         if self._lpm is not None:
+            self._count_length(words[-1], 1)
+
+    def _count_length(self, length: int, by: int) -> None:
+        self._lengths[length] += by
+        if self._lengths[length] == 0:
+            del self._lengths[length]
+            self._write_lengths()
+        elif self._lengths[length] == by:  # the first one
             self._write_lengths()
 
-    def _index(self, words: Sequence[int], row: int) -> None:
-        mask, index = self._place.hash_mask, self._place.index
-        slot = scatter(words) & mask
-        while self._m64[index + slot] > 0:
-            slot = (slot + 1) & mask
-        if self._m64[index + slot] < 0:
-            self._deleted -= 1
-        self._m64[index + slot] = row + 1
-
-    def _unindex(self, words: Sequence[int], row: int) -> None:
-        mask, index = self._place.hash_mask, self._place.index
-        slot = scatter(words) & mask
-        while self._m64[index + slot] != row + 1:
-            slot = (slot + 1) & mask
-        self._m64[index + slot] = -1
-        self._deleted += 1
-        if self._deleted * 4 > mask:  # searches pass over deleted slots: clear them before they are many
-            self._m64[index : index + mask + 1] = 0
-            self._deleted = 0
-            for entry_row, entry in self._entries.items():
-                self._index(self._normal(entry.match, entry.priority)[0], entry_row)
-
-    def _write_order(self) -> None:
-        width = self._place.words + 1
-        for at, (_, _, row) in enumerate(self._order):
-            entry = self._entries[row]
-            words, _ = self._normal(entry.match, entry.priority)
-            first = self._place.order + at * width
-            self._m64[first : first + width] = [row, *(word(w) for w in words)]
-        self._m64[self._place.count] = len(self._order)
-
     def _write_lengths(self) -> None:
-        assert self._lpm is not None
-        lengths = sorted({identity[-1] for identity in self._rows}, reverse=True)
+        lengths = sorted(self._lengths, reverse=True)
         self._m64[self._place.order : self._place.order + len(lengths)] = lengths
         self._m64[self._place.count] = len(lengths)
 

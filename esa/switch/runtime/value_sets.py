@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.switch.errors import BadEntry, DuplicateEntry, TableFull
-from esa.switch.runtime.tables import word
+from esa.switch.runtime.hash_index import word
 
 Member = tuple[tuple[int, int], ...]
 

@@ -1,0 +1,24 @@
+"""Clones: what one keeps of the packet, and the lines that cut it to the length that its session says."""
+
+from __future__ import annotations
+
+from esa.switch.compiler.expressions import Scope
+
+
+def limit_lines(scope: Scope, vector: str) -> list[str]:
+    """Lines that let the clone in `vector` have as many bytes as the limit of `session`, if there is one."""
+    limit = f"m64[{scope.constant('CLONE_LIMITS', scope.layout.clone_limits)} + session]"
+    return [f"if {limit} != 0:", f"    {vector}{scope.hidden('TRUNCATE')[1:]} = {limit}"]
+
+
+def copy_list(scope: Scope) -> list[str]:
+    """`preserve`: the fields that a program keeps, by the number of their list."""
+    lines = [
+        "def preserve(g, f, which):",
+        '    """Copy the fields that the program keeps over a clone or another pass."""',
+    ]
+    for number, fields in scope.program.field_lists.items():
+        if fields:
+            lines.append(f"    if which == {number}:")
+            lines += [f"        g[{scope.cell(x)}] = f[{scope.cell(x)}]" for x in fields]
+    return [*lines, "    return"]
