@@ -71,6 +71,8 @@ def test_rings_are_as_large_as_any_policy_needs_and_spans_are_the_policys() -> N
         assert (worker.worker[0]["span"], worker.worker[0]["max_span"]) == (span, 512)
         assert (len(worker.fragment), len(server.entry)) == (2048, 2048)
         assert server.server[0]["retention_seqs"] == 1024
+    far = one_rack("esa").model_copy(update={"window": 4096})
+    assert (far.reach, far.max_reach) == (16384, 16384)  # what a job may have
     fixed = one_rack("esa").model_copy(update={"window": 64, "span": 100})
     assert (fixed.reach, fixed.max_reach) == (100, 100)
 
