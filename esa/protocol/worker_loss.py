@@ -11,6 +11,7 @@ _MIN_RTT_DRIFT = 1.0 / 1024.0  # of min_rtt, per sample towards it: paths change
 _MEDIAN_STEP = 1.0 / 32.0  # by which median_rtt moves towards a sample, whatever their distance: a median
 _SERVER_REO_WNDS = 3  # reordering windows: an answer by way of the PS takes that long
 _MAX_PARALLEL = 16  # overtaken fragments that are resent at full pace; the next ones at half of it, a third, ...
+_UNHURRIED_WORKERS = 4  # of a job, whose RESENDs meet in one PS; of more, each takes that much longer
 _SILENCE_DIVISOR = 8  # of the time since the last result: between two RESENDs of one fragment, at least
 _TLP_RTTS = 2.0
 _TLP_REO_WNDS = 4  # of the shortest reordering window: a tail loss probe comes no sooner
@@ -59,13 +60,15 @@ def reo_wnd_ns(worker: Any) -> int:
 def loss_delay_ns(worker: Any, fragment: Any, older: int) -> int:
     """Return how long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
 
-    Without any results the pace slows down with the time since the last.
+    What all workers of a job resend meets in their PS's link, and each of many resends what one of them lacks. Without
+    any results the pace slows down with the time since the last.
 
     older: how many overtaken fragments there are before it; the window waits for the oldest.
     """
     wait_ns = reo_wnd_ns(worker)
     if fragment["transmissions"] > 1:
         wait_ns = max(wait_ns * _SERVER_REO_WNDS, int(worker["median_rtt_ns"]))
+        wait_ns = wait_ns * max(worker["workers"], _UNHURRIED_WORKERS) // _UNHURRIED_WORKERS
         wait_ns *= 1 + older // _MAX_PARALLEL
     silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]
     return int(min(max(wait_ns, silence_ns // _SILENCE_DIVISOR), worker["max_rto_ns"]))

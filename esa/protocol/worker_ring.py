@@ -36,6 +36,7 @@ _WORKER = np.dtype(
         ("epoch", np.int64),
         ("bitmap0", np.int64),  # this worker's bit, its rack's bit
         ("bitmap1", np.int64),
+        ("workers", np.int64),  # of the job
         # Configuration: never written later
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
@@ -156,6 +157,7 @@ def worker_state(
     max_span: int | None = None,
     slots: int = 0,
     chain: int = 0,
+    workers: int = 1,
     lanes: int,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
@@ -168,6 +170,7 @@ def worker_state(
 ) -> WorkerState:
     """Make a worker that has sent nothing. `rank` is its bit in bitmap0 (within its rack), `rack` that in bitmap1.
 
+    workers: of the job.
     window: fragments in flight, at most. span: by how many it is ahead of the oldest without a result, at most; the
     window if left out. max_span: the largest span of any worker of the job; this one's if left out.
     slots: rows are those of so many slots (`esa.protocol.slots`), the span; 0: by hash of the seq.
@@ -202,6 +205,7 @@ def worker_state(
     worker = state.worker[0]
     worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
     worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
+    worker["workers"] = workers
     worker["slots"], worker["chain"] = slots, chain
     for seq in range(first_seq - slots, first_seq):
         row = nth_row(worker, seq % slots)

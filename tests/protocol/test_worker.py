@@ -215,9 +215,9 @@ def test_what_is_not_answered_is_probed_for_and_a_slow_peer_costs_a_few_packets(
     assert (w.now_ns // MS, seqs(sent)[0]) == (350 + 50, 1)  # its time counts from the result, and as if it were new
 
 
-def measured(window: int = 16, round_trip_ns: int = 1 * MS) -> Worker:
+def measured(window: int = 16, round_trip_ns: int = 1 * MS, workers: int = 1) -> Worker:
     """A worker that knows the round trip, with a full window on its way since the last result."""
-    w = worker(window=window, timers=Timers(rto_floor_ns=100 * MS))
+    w = worker(window=window, workers=workers, timers=Timers(rto_floor_ns=100 * MS))
     w.feed(2 * window)
     w.send()
     w.now_ns += round_trip_ns
@@ -266,6 +266,16 @@ def test_an_overtaken_fragment_waits_for_reordering_then_the_usual_round_trip_ea
     w.send()
     resent = [at for at, sent in probes_until(w, start_ns + 40 * MS) if 1 in sent]
     assert resent == [2, 12, 21, 31]
+
+
+@pytest.mark.parametrize(("workers", "resent"), [(4, [2, 12, 21, 31]), (8, [2, 21, 41]), (32, [2, 80, 157])])
+def test_the_more_workers_a_job_has_the_longer_each_waits_between_resends(workers: int, resent: list[int]):
+    w = measured(round_trip_ns=10 * MS, workers=workers)
+    start_ns = w.now_ns
+    w.result(2)  # overtakes 1
+    w.send()
+    until_ms = resent[-1] + 2
+    assert [at for at, sent in probes_until(w, start_ns + until_ms * MS) if 1 in sent] == resent
 
 
 def test_when_no_result_comes_overtaken_fragments_are_resent_ever_more_slowly():
