@@ -402,7 +402,7 @@ def test_any_p4info_is_taken_or_refused_by_name(pipeline: Pipeline, rng: random.
 
 
 @ANY
-@given(rng=st.randoms(use_true_random=False), name=st.sampled_from(["control_plane", "features", "passes"]))
+@given(rng=st.randoms(use_true_random=False), name=st.sampled_from(["control_plane", "features", "ipv6", "passes"]))
 def test_any_program_is_taken_or_refused_by_name(rng: random.Random, name: str) -> None:
     root = json.loads((PROGRAMS / f"{name}.json").read_text())
     for _ in range(rng.randint(1, 3)):

@@ -20,7 +20,7 @@ def varbit(root: Root) -> None:
 
 
 def wide(root: Root) -> None:
-    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0][1] = 128
+    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0][1] = 2056
 
 
 def union(root: Root) -> None:
@@ -36,7 +36,31 @@ def algorithm(root: Root) -> None:
 
 
 def wide_register(root: Root) -> None:
-    root["register_arrays"].append({"name": "I.r", "id": 9, "size": 4, "bitwidth": 65})
+    root["register_arrays"].append({"name": "I.r", "id": 9, "size": 4, "bitwidth": 2049})
+
+
+def wide_parameter(root: Root) -> None:
+    next(a for a in root["actions"] if a["runtime_data"])["runtime_data"][0]["bitwidth"] = 2049
+
+
+def wide_lookahead(root: Root) -> None:
+    root["parsers"][0]["parse_states"][0]["transition_key"] = [{"type": "lookahead", "value": [0, 2049]}]
+
+
+def wide_checksum(root: Root) -> None:
+    next(h for h in root["header_types"] if h["name"] == "ip_t")["fields"][9][1] = 80
+
+
+def wide_port(root: Root) -> None:
+    next(h for h in root["header_types"] if h["name"] == "standard_metadata")["fields"][1][1] = 72
+
+
+def wide_index(root: Root) -> None:
+    index = {"type": "field", "value": ["eth", "dst"]}
+    read = {"op": "register_read", "parameters": [index, {"type": "register_array", "value": "I.r"}, index]}
+    root["register_arrays"].append({"name": "I.r", "id": 9, "size": 4, "bitwidth": 32})
+    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0][1] = 80
+    root["actions"][0]["primitives"].append(read)
 
 
 def extern(root: Root) -> None:
@@ -47,11 +71,16 @@ def extern(root: Root) -> None:
     ("change", "says"),
     [
         (varbit, "eth_t: field options is a varbit"),
-        (wide, "eth.dst has 128 bits"),
+        (wide, "eth.dst has 2056 bits, more than 2048"),
         (union, "header union u"),
         (primitive, "levitate"),
         (algorithm, "xxh64"),
-        (wide_register, "I.r has 65 bits"),
+        (wide_register, "I.r has 2049 bits; 1 to 2048 are allowed"),
+        (wide_parameter, "has 2049 bits, more than 2048"),
+        (wide_lookahead, "lookahead of 2049 bits; 1 to 2048 are allowed"),
+        (wide_checksum, "ip.csum has 80 bits, more than the 64 that a checksum may have"),
+        (wide_port, "standard_metadata.* has 72 bits: this is no v1model program"),
+        (wide_index, "register_read of a number of more than 64 bits"),
         (extern, "I.e: extern instances"),
     ],
 )

@@ -17,6 +17,7 @@ from esa.switch.compiler.externs_json import (
 )
 from esa.switch.compiler.older_json import modern
 from esa.switch.compiler.program import (
+    MAX_BITS,
     Action,
     Bool,
     Calculation,
@@ -80,8 +81,8 @@ def parse_value(value: Json, where: str) -> Expr:
     if kind == "stack_field":
         return LastField(content[0], content[1])
     if kind == "lookahead":
-        if not 1 <= content[1] <= 64:
-            raise UnsupportedError(f"{where}: lookahead of {content[1]} bits; 1 to 64 are allowed")
+        if not 1 <= content[1] <= MAX_BITS:
+            raise UnsupportedError(f"{where}: lookahead of {content[1]} bits; 1 to {MAX_BITS} are allowed")
         return Lookahead(content[0], content[1])
     if kind in ("header", "header_stack", "register_array", "counter_array", "meter_array", "calculation", "string"):
         return Object(kind, content)
@@ -236,8 +237,6 @@ def _table(item: Json, program_fields: Mapping[str, Header], actions: Mapping[in
             field = Field(target[0], target[1])
             bits = _key_bits(field, program_fields, {})
         mask = hex_to_int(key["mask"]) if key.get("mask") else None
-        if bits > 64:
-            raise UnsupportedError(f"table {name}: key {key.get('name')} has {bits} bits, more than 64")
         keys.append(TableKey(key.get("name") or ".".join(target), kind, field, bits, mask))
     ids = tuple(item["action_ids"])
     by_name = {actions[identity].name: identity for identity in ids}
@@ -338,14 +337,14 @@ def load_program(source: str | bytes | Json) -> Program:
     headers, stacks = _headers(root)
     for header in headers.values():
         for field in header.fields:
-            if field.bits > 64 and not field.name.startswith("_padding"):
-                raise UnsupportedError(f"field {header.name}.{field.name} has {field.bits} bits, more than 64")
+            if field.bits > MAX_BITS:
+                raise UnsupportedError(f"field {header.name}.{field.name} has {field.bits} bits, more than {MAX_BITS}")
     actions = {}
     for item in root["actions"]:
         params = tuple((p["name"], int(p["bitwidth"])) for p in item["runtime_data"])
         for name, bits in params:
-            if bits > 64:
-                raise UnsupportedError(f"action {item['name']}: parameter {name} has {bits} bits, more than 64")
+            if bits > MAX_BITS:
+                raise UnsupportedError(f"action {item['name']}: parameter {name} has {bits} bits, more than {MAX_BITS}")
         body = tuple(_primitive(p, f"action {item['name']}") for p in item["primitives"])
         actions[int(item["id"])] = Action(int(item["id"]), item["name"], params, body)
     pipelines = {item["name"]: _control(item, headers, actions) for item in root["pipelines"]}
@@ -353,8 +352,6 @@ def load_program(source: str | bytes | Json) -> Program:
     deparser = root["deparsers"][0]
     registers = {}
     for item in root["register_arrays"]:
-        if int(item["bitwidth"]) > 64:
-            raise UnsupportedError(f"register {item['name']} has {item['bitwidth']} bits, more than 64")
         registers[item["name"]] = RegisterArray(item["name"], int(item["size"]), int(item["bitwidth"]))
     used: dict[str, tuple[int, ...]] = {}
     program = Program(

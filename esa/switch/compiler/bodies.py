@@ -8,7 +8,7 @@ from dataclasses import replace
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import Run, leaves_of
 from esa.switch.compiler.layout import identifier
-from esa.switch.compiler.primitives import emit, indented, index_of, register_of, register_value, store, written
+from esa.switch.compiler.primitives import emit, indented, index_of, register_lines, register_of, written
 from esa.switch.compiler.program import Const, Field, Object, Param, Primitive
 from esa.switch.compiler.values import TooWideError, Value
 from esa.switch.errors import UnsupportedError
@@ -161,10 +161,8 @@ def _common_index(scope: Scope, passed: Sequence[Primitive], run: Run) -> tuple[
 
 def _register_in_row(scope: Scope, primitive: Primitive, at: str) -> list[str]:
     array = register_of(primitive)
-    place, register = scope.layout.registers[array], scope.program.registers[array]
+    place = scope.layout.registers[array]
     stride = scope.strides.get(Object("register_array", array), 0)
     cell = at if stride == 0 else f"{at} + i" if stride == 1 else f"{at} + {stride} * i"
     memory = "m64" if place.wide else "m32"
-    if primitive.op == "register_read":
-        return store(scope, primitive.args[0], register_value(f"{memory}[{cell}]", register.bits, place.wide))
-    return [f"{memory}[{cell}] = {scope.cut(primitive.args[2], register.bits, False)}"]
+    return register_lines(scope, primitive, memory, cell)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
 from esa.switch.compiler.primitives import indented
-from esa.switch.compiler.program import Calculation, Checksum, Field
+from esa.switch.compiler.program import Calculation, Checksum, Field, words_of
 from esa.switch.compiler.values import literal
 from esa.switch.errors import UnsupportedError
 
@@ -39,16 +39,23 @@ def _sum_words(scope: Scope, calculation: Calculation) -> tuple[str, set[str]] |
         if kind == "field":
             found = scope.program.field_type(what)
             code = scope.place(what)
-            if found.signed:
+            if bits > 64:
+                texts = [f"f[{code[2:-1]} + {k}]" if k else code for k in range((bits + 63) // 64)]
+            elif found.signed:
                 code = f"({code} & {literal((1 << bits) - 1)})"
             if not scope.program.headers[what.header].metadata:
                 headers.add(what.header)
         else:
             code = literal(what)
+            texts = [literal(word) for word in words_of(what, bits)]
         first = offset % 16
         if first + bits <= 16:
             left = 16 - first - bits
             terms.append(f"({code} << {left})" if left else code)
+        elif first == 0 and bits % 16 == 0 and bits > 64:
+            for at in range(0, bits, 16):
+                text = f"({texts[at // 64]} >> {at % 64})" if at % 64 else texts[at // 64]
+                terms.append(f"({text} & 0xffff)")
         elif first == 0 and bits % 16 == 0:
             for word in range(bits // 16):
                 right = bits - 16 * (word + 1)
@@ -85,9 +92,14 @@ def calculation_function(scope: Scope, calculation: Calculation, buffer: int) ->
     lines += [scope.call("clear_cells", "f", start, str(size)), "n = 0"]
     for kind, what, bits in calculation.inputs:
         if kind == "const":
-            lines += [scope.call("poke", "f", f"8 * {start} + n", literal(what), str(bits)), f"n += {bits}"]
+            for k, word in list(enumerate(words_of(what, bits)))[::-1]:  # the highest first, as on the wire
+                size = min(64, bits - 64 * k)
+                lines += [scope.call("poke", "f", f"8 * {start} + n", literal(word), str(size)), f"n += {size}"]
             continue
         add = [scope.call("poke", "f", f"8 * {start} + n", scope.place(what), str(bits)), f"n += {bits}"]
+        if bits > 64:
+            cell = scope.place(what)[2:-1]
+            add[0] = scope.wide_call("wide_poke", "f", f"8 * {start} + n", "f", cell, str(bits))
         if scope.program.headers[what.header].metadata:
             lines += add
         else:
@@ -122,6 +134,9 @@ def checksum_functions(scope: Scope) -> list[list[str]]:
         call = hash_call(scope.program.calculations[checksum.calculation])
         target = scope.place(checksum.target)
         bits = scope.program.field_type(checksum.target).bits
+        if bits > 64:
+            name = f"{checksum.target.header}.{checksum.target.name}"
+            raise scope.refuse(f"{name} has {bits} bits, more than the 64 that a checksum may have")
         test = _condition(scope, checksum)
         if checksum.verify:
             valid = scope.place(Field(checksum.target.header, "$valid$"))

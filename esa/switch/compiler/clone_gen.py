@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.program import Field
 
 
 def limit_lines(scope: Scope, vector: str) -> list[str]:
@@ -20,5 +21,12 @@ def copy_list(scope: Scope) -> list[str]:
     for number, fields in scope.program.field_lists.items():
         if fields:
             lines.append(f"    if which == {number}:")
-            lines += [f"        g[{scope.cell(x)}] = f[{scope.cell(x)}]" for x in fields]
+            lines += [f"        {line}" for x in fields for line in _copy(scope, x)]
     return [*lines, "    return"]
+
+
+def _copy(scope: Scope, field: Field) -> list[str]:
+    cell = scope.cell(field)
+    words = scope.program.field_type(field).words
+    rest = [f"g[{cell} + {k}] = f[{cell} + {k}]" for k in range(1, words)]
+    return [f"g[{cell}] = f[{cell}]", *rest]

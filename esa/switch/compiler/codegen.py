@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Mapping, Sequence
 
-from esa.switch.compiler import helpers, target
+from esa.switch.compiler import helpers, target, wide_helpers
 from esa.switch.compiler.bodies import body
 from esa.switch.compiler.checksum_gen import buffer_bytes, calculation_function, checksum_functions
 from esa.switch.compiler.control_gen import ControlWriter, is_direct
@@ -118,7 +118,10 @@ class _Locals:
         return {
             name
             for name in out
-            if self.program.headers[name.header].metadata and name in private and name.header == "scalars"
+            if self.program.headers[name.header].metadata
+            and name in private
+            and name.header == "scalars"
+            and self.program.field_type(name).words == 1
         }
 
 
@@ -145,8 +148,9 @@ def _helper_text(wanted: set[str]) -> list[str]:
     """The source of the helpers and of those they call, in the order of helpers.py."""
     known = {
         name: inspect.getsource(function)
-        for name, function in vars(helpers).items()
-        if inspect.isfunction(function) and function.__module__ == helpers.__name__
+        for module in (helpers, wide_helpers)
+        for name, function in vars(module).items()
+        if inspect.isfunction(function) and function.__module__ == module.__name__
     }
     needed, todo = set(), set(wanted)
     while todo:
@@ -218,7 +222,11 @@ def _action_function(scope: Scope, name: str, action: Action, counts: _Locals) -
 
 def _module(scope: Scope, functions: Sequence[Sequence[str]], title: str, entries: int) -> str:
     names: Mapping[str, int] = scope.constants
-    constants = [f"{name} = {value}" for name, value in sorted(names.items(), key=lambda item: item[1])]
+    constants = [
+        # lower case: words of a type of their own, see wide.py
+        f"{name} = {value}" if not name.startswith("w") else f"{name} = np.int64({value})"
+        for name, value in sorted(names.items(), key=lambda item: item[1])
+    ]
     text = ["\n".join(("@compiled", *lines)) for lines in functions]
     # The entry points are compiled to disk; they contain all the others.
     text[-entries:] = [each.replace("@compiled", "@entry", 1) for each in text[-entries:]]

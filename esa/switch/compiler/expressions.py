@@ -1,17 +1,17 @@
-"""Expressions as Python text that is exact in 64 bits.
+"""Expressions as Python text, exact in 64 bits; wider numbers are words (wide.py).
 
 BMv2 computes with unbounded integers and cuts when it stores. Here every expression carries the interval its value can
 lie in: where that fits 64 bits the text is exact; where it does not, only its low bits may be asked for (`low`), which
-wrapping arithmetic gives exactly for + - * & | ^ ~ <<. What needs more is refused by name.
+wrapping arithmetic gives exactly for + - * & | ^ ~ <<, or the number is one of several words.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from esa.switch.compiler.places import Places
 from esa.switch.compiler.program import Bool, Const, Expr, Field, LastField, Lookahead, Object, Op, Param
 from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, literal
+from esa.switch.compiler.wide import WideNumbers
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
 BOOLEAN = COMPARISONS | {"and", "or", "not", "valid", "d2b"}
@@ -22,8 +22,10 @@ def _mask_bits(number: int) -> bool:
 
 
 @dataclass
-class Scope(Places):
+class Scope(WideNumbers):
     """Where an expression stands, and its text there."""
+
+    _exact: dict[int, tuple[Op, Value | None]] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     # --- exact values -------------------------------------------------------------------------------------------
 
@@ -44,11 +46,26 @@ class Scope(Places):
         if isinstance(expr, Lookahead):
             return self._lookahead(expr)
         if isinstance(expr, Op):
-            value = self._operation(expr)
-            return value if value.lo != value.hi else Value(literal(value.lo), value.lo, value.lo)
+            return self._known_operation(expr)
         raise self.refuse(f"{expr!r} is not a number")
 
+    def _known_operation(self, expr: Op) -> Value:
+        # Whoever finds a number too wide asks again for its parts: without a memory that doubles at every level.
+        known = self._exact.get(id(expr))
+        if known is None or known[0] is not expr:
+            try:
+                value = self._operation(expr)
+                found = value if value.lo != value.hi else Value(literal(value.lo), value.lo, value.lo)
+            except TooWideError:
+                found = None
+            known = self._exact[id(expr)] = (expr, found)
+        if known[1] is None:
+            raise TooWideError
+        return known[1]
+
     def _stored(self, code: str, bits: int, signed: bool) -> Value:
+        if bits > 64:
+            raise TooWideError
         if not signed:
             return Value(code, 0, (1 << bits) - 1)
         # BMv2 keeps a number between 2**(bits-1) and 2**bits - 1 as it is when it stores into a signed field.
@@ -57,18 +74,22 @@ class Scope(Places):
     def _param(self, expr: Param) -> Value:
         assert self.action is not None
         bits = self.action.params[expr.index][1]
-        code = f"m64[p + {expr.index}]" if expr.index else "m64[p]"
-        return Value(code, 0, (1 << bits) - 1)
+        return self._stored(self._param_word(expr), bits, False)
+
+    def _param_word(self, expr: Param) -> str:
+        assert self.action is not None
+        word = self.action.word(expr.index)
+        return f"m64[p + {word}]" if word else "m64[p]"
 
     def _lookahead(self, expr: Lookahead) -> Value:
         if expr.bits > 64:
-            raise self.refuse(f"lookahead of {expr.bits} bits, more than 64")
+            raise TooWideError
         cursor = f"8 * {self.hidden('CURSOR')} + {expr.offset}"
         return Value(self.call("peek", "pkt", self.hidden("INGRESS_LENGTH"), cursor, str(expr.bits)),
                      0, (1 << expr.bits) - 1)  # fmt: skip
 
     def element_cell(self, expr: Op) -> tuple[str, int, bool]:
-        """access_field of a stack element chosen at run time: its cell as text, its bits, whether it is signed."""
+        """access_field of a stack element chosen at run time: its first cell as text, its bits, if it is signed."""
         inner = expr.left
         assert isinstance(expr.right, Const)
         if isinstance(inner, Object) and inner.kind == "header":
@@ -82,7 +103,7 @@ class Scope(Places):
         kind = self.program.headers[members[0]].fields[expr.right.value]
         base, stride = self.stack_cells(stack, kind.name)
         index = self.exact(inner.right).code
-        sink = self.hidden("SINK")[2:-1]
+        sink = self.hidden("SINK")[2:-1] if kind.words == 1 else str(self.layout.take_scratch(kind.words))
         cell = self.call("element", index, str(len(members)), str(base), str(stride), sink)
         return cell, kind.bits, kind.signed
 
@@ -99,7 +120,7 @@ class Scope(Places):
         if op == "<<":
             return self._shift_left(self.exact(expr.left), self.exact(expr.right))
         if op == ">>":
-            return self._shift_right(self.exact(expr.left), self.exact(expr.right))
+            return self._shift_right(expr)
         if op == "two_comp_mod":
             return self._two_comp_mod(expr)
         if op in ("sat_cast", "usat_cast"):
@@ -138,6 +159,8 @@ class Scope(Places):
                 if covers and value.lo >= 0 and value.hi <= mask.lo:
                     return value  # the mask cuts nothing
         masks = [value for value in (left, right) if value is not None and value.lo >= 0]
+        if not masks and (left is None or right is None):
+            raise TooWideError
         low = [
             self.low(side) if value is None else value.code
             for side, value in zip((expr.left, expr.right), sides, strict=True)
@@ -145,8 +168,8 @@ class Scope(Places):
         code = f"({low[0]} & {low[1]})"
         if masks:
             return Value(code, 0, min(value.hi for value in masks))
-        if left is None or right is None:
-            raise TooWideError
+        assert left is not None
+        assert right is not None
         reach = max(-left.lo, -right.lo, left.hi + 1, right.hi + 1).bit_length()
         return fit(code, -(1 << reach), (1 << reach) - 1)
 
@@ -176,7 +199,12 @@ class Scope(Places):
         code = f"({left.code} << {right.code})" if right.hi < 64 else self.call("shift_left", left.code, right.code)
         return fit(code, min(left.lo, left.lo << right.hi), max(left.hi, left.hi << right.hi))
 
-    def _shift_right(self, left: Value, right: Value) -> Value:
+    def _shift_right(self, expr: Op) -> Value:
+        right = self.exact(expr.right)
+        try:
+            left = self.exact(expr.left)
+        except TooWideError:
+            return self._shift_wide_right(expr, right)
         least = min(max(right.lo, 0), 64)
         lo, hi = (left.lo if left.lo < 0 else 0), max(left.hi >> least, 0)
         if left.unsigned:
@@ -189,15 +217,15 @@ class Scope(Places):
             return Value(f"({left.code} >> {right.code})", lo, hi)
         return Value(self.call("shift_right", left.code, right.code), lo, hi)
 
-    def _width(self, expr: Op) -> int:
-        if not isinstance(expr.right, Const):
-            raise self.refuse(f"{expr.op} to a width that is not constant")
-        return expr.right.value
+    def _shift_wide_right(self, expr: Op, by: Value) -> Value:
+        """One word of a wide number, if no more can be left of it."""
+        number, least = self.wide(expr.left), max(by.lo, 0)
+        lo, hi = min(number.lo >> least, 0), max(number.hi >> least, 0)
+        fit("", lo, hi)
+        return Value(self.word_after(expr), lo, hi)
 
     def _two_comp_mod(self, expr: Op) -> Value:
         bits = self._width(expr)
-        if not 1 <= bits <= 64:
-            raise self.refuse(f"a signed cast to {bits} bits, more than 64")
         lo, hi = -(1 << (bits - 1)), (1 << (bits - 1)) - 1
         try:
             value = self.exact(expr.left)
@@ -205,27 +233,36 @@ class Scope(Places):
                 return value
             code = value.code
         except TooWideError:
-            code = self.low(expr.left)
+            code = self.low(expr.left) if bits <= 64 else ""
+        if bits > 64:
+            raise TooWideError
         return Value(code if bits == 64 else self.call("signed", code, str(bits)), lo, hi)
 
     def _saturate(self, expr: Op) -> Value:
         bits = self._width(expr)
-        if not 1 <= bits <= 64:
-            raise self.refuse(f"saturation to {bits} bits, more than 64")
         signed = expr.op == "sat_cast"
         lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
         try:
             value = self.exact(expr.left)
         except TooWideError:
             inner = expr.left
-            if bits != 64 or not isinstance(inner, Op) or inner.op not in ("+", "-"):
-                raise self.refuse("saturation of a number of more than 64 bits") from None
-            left, right = self.exact(inner.left), self.exact(inner.right)
+            if bits > 64:
+                raise
+            try:
+                if bits != 64 or not isinstance(inner, Op) or inner.op not in ("+", "-"):
+                    raise TooWideError
+                left, right = self.exact(inner.left), self.exact(inner.right)
+            except TooWideError:
+                return Value(f"f[{self._wide_saturate(expr).code}]", lo, hi)
             name = f"saturating_{'add' if inner.op == '+' else 'subtract'}_{'signed' if signed else 'unsigned'}"
             return Value(self.call(name, left.code, right.code), lo, hi)
+        if value.lo >= lo and value.hi <= hi:
+            return value
+        if bits > 64:
+            raise TooWideError
         if value.unsigned:
             if signed:
-                raise self.refuse("signed saturation of an unsigned 64-bit number")
+                return Value(f"f[{self._wide_saturate(expr).code}]", lo, hi)
             if value.hi > hi:
                 return Value(self.call("minimum_unsigned", value.code, literal(hi)), 0, hi)
             return value
@@ -247,19 +284,25 @@ class Scope(Places):
         constant = folded(expr)
         if constant is not None:
             return literal(constant)
-        assert isinstance(expr, Op)
+        if isinstance(expr, Param):
+            return self._param_word(expr)
+        if not isinstance(expr, Op):
+            return f"f[{self.wide(expr).code}]"
         if expr.op in ("+", "-", "*", "&", "|", "^"):
             return f"({'0' if expr.left is None else self.low(expr.left)} {expr.op} {self.low(expr.right)})"
         if expr.op == "~":
             return f"(~{self.low(expr.right)})"
         if expr.op == "<<":
-            by = self.exact(expr.right)
+            try:
+                by = self.exact(expr.right)
+            except TooWideError:
+                return f"f[{self.modular(expr, 1).code}]"
             if by.lo == by.hi:
                 return "0" if by.lo > 63 else f"({self.low(expr.left)} << {by.lo})"
             return self.call("shift_left", self.low(expr.left), by.code)
         if expr.op == "?":
             return f"({self.low(expr.left)} if {self.boolean(expr.condition)} else {self.low(expr.right)})"
-        raise self.refuse(f"operation {expr.op!r} on a number of more than 64 bits")
+        return self.word_after(expr) if expr.op == ">>" else f"f[{self.wide(expr).code}]"
 
     # --- truth values -------------------------------------------------------------------------------------------
 
@@ -276,7 +319,7 @@ class Scope(Places):
         try:
             return f"({self.exact(expr).code} != 0)"
         except TooWideError:
-            raise self.refuse("a truth value of a number of more than 64 bits") from None
+            return self.wide_compare("!=", expr, Const(0))
 
     def boolean(self, expr: Expr | None) -> str:
         """Text of a truth value."""
@@ -308,17 +351,17 @@ class Scope(Places):
         try:
             left, right = self.exact(expr.left), self.exact(expr.right)
         except TooWideError:
-            raise self.refuse("comparison of numbers of more than 64 bits") from None
+            return self.wide_compare(expr.op, expr.left, expr.right)
         if left.unsigned or right.unsigned:
             if left.lo < 0 or right.lo < 0:
-                raise self.refuse("comparison of a signed with an unsigned 64-bit number")
+                return self.wide_compare(expr.op, expr.left, expr.right)
             if expr.op not in ("==", "!="):
                 self.helpers.add("unsigned")
                 return f"(unsigned({left.code}) {expr.op} unsigned({right.code}))"
         return f"({left.code} {expr.op} {right.code})"
 
     def _compare_headers(self, op: str, left: str, right: str) -> str:
-        fields = len(self.program.headers[left].fields)
+        fields = self.program.headers[left].words
         if self.program.headers[left].type_name != self.program.headers[right].type_name:
             raise self.refuse(f"headers of different types are compared: {left}, {right}")
         first, second = (

@@ -38,11 +38,11 @@ def _shape(expr: Expr | None, program: Program, leaves: list[Leaf]) -> Shape:
     """What stays the same from lane to lane; what may change is appended to `leaves`."""
     if expr is None:
         return ()
-    if isinstance(expr, Field) and expr.name != "$valid$":
+    if isinstance(expr, Field) and expr.name != "$valid$" and program.field_type(expr).words == 1:
         leaves.append(expr)
         kind = program.field_type(expr)
         return ("field", kind.bits, kind.signed, program.headers[expr.header].metadata)
-    if isinstance(expr, Object) and expr.kind == "register_array":
+    if isinstance(expr, Object) and expr.kind == "register_array" and program.registers[expr.name].bits <= 64:
         leaves.append(expr)
         register = program.registers[expr.name]
         return ("register", register.bits, register.size)

@@ -12,7 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from esa.switch.compiler.lanes import Leaf
-from esa.switch.compiler.program import Field, Object, Profile, Program, TableNode, primitives_of
+from esa.switch.compiler.program import Field, Object, Profile, Program, TableNode, cells_of, primitives_of
+from esa.switch.errors import UnsupportedError
 
 # Cells that belong to no header, first in the vector.
 HIDDEN = ("CURSOR", "INGRESS_LENGTH", "LENGTH", "EXIT", "ERROR", "CHECKSUM_ERROR", "TRUNCATE", "CLONE", "CLONE_LIST",
@@ -32,6 +33,7 @@ BLOCK = 512
 # messages found none.
 LOG_WORDS = 16384
 LOG_HEAD = 3
+MAX_SCRATCH = 1 << 18
 
 
 def identifier(name: str) -> str:
@@ -47,11 +49,12 @@ def remark(text: str) -> str:
 
 @dataclass(frozen=True)
 class RegisterPlace:
-    """Cell i of a register is word offset + i * stride of `m32` (or of `m64` where `wide`)."""
+    """Cell i of a register is word offset + i * stride of `m32` (or of `m64` where `wide`), and `words - 1` more."""
 
     offset: int
     stride: int
     wide: bool
+    words: int = 1
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Layout:
     stack_next: dict[str, int] = field(default_factory=dict)
     n_cells: int = 0
     n_metadata: int = 0
+    scratch: int = 0  # cells after these that hold intermediate results: no packet's own, never cleared or copied
     registers: dict[str, RegisterPlace] = field(default_factory=dict)
     register_order: dict[str, int] = field(default_factory=dict)
     counters: dict[str, int] = field(default_factory=dict)
@@ -141,6 +145,16 @@ class Layout:
             return self.register_order[leaf.name]
         return self.cells[leaf]
 
+    def take_scratch(self, words: int) -> int:
+        """The first of some cells for an intermediate result that nothing else uses."""
+        at = self.n_cells + self.scratch
+        self.scratch += words
+        if self.scratch > MAX_SCRATCH:
+            raise UnsupportedError(
+                f"numbers of more than 64 bits: intermediate results take more than {MAX_SCRATCH} words"
+            )
+        return at
+
 
 def _ordered(names: Sequence[Leaf], wanted: Sequence[Sequence[Leaf]]) -> list[Leaf]:
     """`names`, with each family of `wanted` put together where its first member stood; earlier families win."""
@@ -161,7 +175,7 @@ def _ordered(names: Sequence[Leaf], wanted: Sequence[Sequence[Leaf]]) -> list[Le
 def _lay_cells(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]]) -> None:
     used: set[str] = set()
 
-    def cell(target: Field | None, name: str) -> None:
+    def cell(target: Field | None, name: str, words: int = 1) -> None:
         unique = identifier(name).upper()
         while unique in used:
             unique += "_"
@@ -169,7 +183,7 @@ def _lay_cells(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]
         layout.cell_names[layout.n_cells] = unique
         if target is not None:
             layout.cells[target] = layout.n_cells
-        layout.n_cells += 1
+        layout.n_cells += words
 
     for name in (*HIDDEN, *(["DIGEST"] if program.digests else [])):
         cell(None, name)
@@ -180,12 +194,13 @@ def _lay_cells(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]
         if not header.metadata and not layout.n_metadata:
             layout.n_metadata = layout.n_cells
         fields: list[Leaf] = [Field(header.name, f.name) for f in header.fields]
+        words = {f.name: f.words for f in header.fields}
         if header.metadata:
             fields = _ordered(fields, [fam for fam in wanted if isinstance(fam[0], Field)])
         for leaf in fields:
             assert isinstance(leaf, Field)
             short = leaf.name if header.name == "scalars" else f"{header.name}_{leaf.name}"
-            cell(leaf, short)
+            cell(leaf, short, words[leaf.name])
         cell(Field(header.name, "$valid$"), f"{header.name}_VALID")
     for stack in program.stacks:
         layout.stack_next[stack] = layout.n_cells
@@ -207,21 +222,22 @@ def _lay_registers(layout: Layout, program: Program, wanted: Sequence[Sequence[L
             continue
         at = layout.register_order[leaf.name]
         group = [leaf.name]
-        if leaf in members:  # interleave exactly those that _ordered put side by side
+        register = program.registers[leaf.name]
+        words = cells_of(register.bits)
+        if leaf in members and words == 1:  # interleave exactly those that _ordered put side by side
             family = members[leaf]
             if all(layout.register_order[m.name] == at + i for i, m in enumerate(family) if isinstance(m, Object)):
                 group = [m.name for m in family if isinstance(m, Object)]
-        register = program.registers[leaf.name]
         wide = register.bits > 32
         # rows of several lanes start on a cache line
         if len(group) > 1 and not wide:
             layout.words32 += -layout.words32 % 16
         base = layout.words64 if wide else layout.words32
         for lane, name in enumerate(group):
-            layout.registers[name] = RegisterPlace(base + lane, len(group), wide)
+            layout.registers[name] = RegisterPlace(base + lane, len(group) * words, wide, words)
             done.add(name)
         if wide:
-            layout.words64 += register.size * len(group)
+            layout.words64 += register.size * len(group) * words
         else:
             layout.words32 += register.size * len(group)
 
@@ -237,9 +253,11 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
     kinds = {key.match_type for key in table.key}
     linear = bool(kinds & {"ternary", "range", "optional"})
     lpm = not linear and "lpm" in kinds
-    words = len(table.key) * 2 if linear else len(table.key) + lpm
+    key = sum(cells_of(each.bits) for each in table.key)
+    words = key * 2 if linear else key + lpm
     # with an action profile, the word of an entry's action is a member's row, or -2 - a group, or -1
     params = 0 if table.profile is not None else _most_params(program, table.action_ids)
+    lengths = max((65, *(each.bits + 1 for each in table.key)))
     hash_size = 0
     if size and not linear:
         hash_size = 4
@@ -259,7 +277,7 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
         packets=_take(layout, (size + 1) * table.counters),
         bytes=_take(layout, (size + 1) * table.counters),
         count=_take(layout, 1),
-        order=_take(layout, (n_blocks * block or size) * (words + 1) if linear else 65 if lpm else 0),
+        order=_take(layout, (n_blocks * block or size) * (words + 1) if linear else lengths if lpm else 0),
         block=block,
         n_blocks=n_blocks,
         blocks=_take(layout, 2 * n_blocks),
@@ -269,7 +287,7 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
 
 
 def _most_params(program: Program, action_ids: Sequence[int]) -> int:
-    return max((len(program.actions[a].params) for a in action_ids), default=0)
+    return max((program.actions[a].words for a in action_ids), default=0)
 
 
 def _lay_profile(layout: Layout, program: Program, profile: Profile) -> ProfilePlace:

@@ -8,8 +8,18 @@ from dataclasses import replace
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
 from esa.switch.compiler.primitives import emit, indented
-from esa.switch.compiler.program import Field, FieldType, Header, LastField, Lookahead, Object, ParserState, Primitive
-from esa.switch.compiler.values import literal
+from esa.switch.compiler.program import (
+    Field,
+    FieldType,
+    Header,
+    LastField,
+    Lookahead,
+    Object,
+    ParserState,
+    Primitive,
+    words_of,
+)
+from esa.switch.compiler.values import TooWideError, literal
 from esa.switch.errors import UnsupportedError
 
 ACCEPT, ERROR = -1, -2
@@ -57,13 +67,27 @@ def _load(scope: Scope, at: str, offset: int, kind: FieldType) -> str:
     return code
 
 
+def _load_wide(scope: Scope, at: str, offset: int, kind: FieldType, cell: str) -> list[str]:
+    """Lines that read one field of more than 64 bits, `offset` bits past byte `at`."""
+    if offset % 8 or kind.bits % 8:
+        bit = f"8 * ({at}) + {offset}"
+        lines = [scope.wide_call("wide_peek", "f", cell, "pkt", scope.hidden("INGRESS_LENGTH"), bit, str(kind.bits))]
+    else:
+        start = f"{at} + {offset // 8}" if offset else at
+        lines = [scope.wide_call("wide_load", "f", cell, "pkt", start, str(kind.bits // 8))]
+    if kind.signed:
+        words = str((kind.bits + 63) // 64)
+        lines.append(scope.wide_call("wide_signed", "f", cell, str(kind.words), str(kind.bits), cell, words))
+    return lines
+
+
 def _fail(scope: Scope, name: str) -> list[str]:
     code = scope.program.errors.get(name, CORE_ERRORS[name])
     return [f"{scope.hidden('ERROR')} = {code}", f"return {ERROR}"]
 
 
 def _extract(scope: Scope, header: Header, place: Callable[[int], str]) -> list[str]:
-    """Lines that fill the cells place(0), place(1) .. from the packet."""
+    """Lines that fill the fields, which lie at place(0), place(1) .., from the packet; the valid bit comes last."""
     if sum(field.bits for field in header.fields) % 8:
         raise UnsupportedError(f"header {header.name} is not a whole number of bytes")
     cursor = scope.hidden("CURSOR")
@@ -74,6 +98,9 @@ def _extract(scope: Scope, header: Header, place: Callable[[int], str]) -> list[
     ]
     for at, number, offset in runs_of_fields(header.fields):
         kind = header.fields[at]
+        if kind.bits > 64:
+            lines += _load_wide(scope, "c", offset, kind, place(at)[2:-1])
+            continue
         if number == 1:
             lines.append(f"{place(at)} = {_load(scope, 'c', offset, kind)}")
             continue
@@ -97,8 +124,8 @@ def _extract_stack(scope: Scope, stack: str) -> list[str]:
     cell = scope.layout.stack_next[stack]
     following = f"f[{scope.constant(scope.layout.cell_names[cell], cell)}]"
     lines = [f"if {following} >= {len(members)}:", *indented(_fail(scope, "StackOutOfBounds"))]
-    lines.append(f"b = {first} + {len(header.fields) + 1} * {following}")
-    lines += _extract(scope, header, lambda at: f"f[b + {at}]")
+    lines.append(f"b = {first} + {header.words + 1} * {following}")
+    lines += _extract(scope, header, lambda at: f"f[b + {sum(kind.words for kind in header.fields[:at])}]")
     return [*lines, f"{following} += 1"]
 
 
@@ -138,8 +165,12 @@ def _operation(scope: Scope, op: Primitive) -> list[str]:
 
 
 def _key(scope: Scope, state: ParserState) -> list[tuple[str, int]]:
+    """Text and bits of each key field; the text of a wide one is its first cell."""
     out = []
     for expr in state.key:
+        if (wide := scope.wide_key(expr)) is not None:
+            out.append(wide)
+            continue
         value = scope.exact(expr).code
         if isinstance(expr, Lookahead):
             out.append((value, expr.bits))
@@ -172,9 +203,28 @@ def _value_set(
     ]
 
 
+def _wide_tests(cell: str, value: int, mask: int, bits: int) -> list[str]:
+    """A test for each word that the mask leaves something of."""
+    tests = []
+    for k, (word, kept) in enumerate(zip(words_of(value & mask, bits), words_of(mask, bits), strict=True)):
+        text = f"f[{cell} + {k}]" if k else f"f[{cell}]"
+        if kept == (1 << 64) - 1:
+            tests.append(f"{text} == {literal(word)}")
+        elif kept:
+            tests.append(f"{text} & {literal(kept)} == {literal(word)}")
+    return tests
+
+
 def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
     """The function of one parser state; it returns the number of the next state, ACCEPT or ERROR."""
     scope = replace(scope, where=f"parser state {state.name}")
+    try:
+        return _state(scope, state, numbers)
+    except TooWideError:
+        raise scope.refuse("a number of more than 64 bits, where none is expected") from None
+
+
+def _state(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
     lines = []
     for op in state.ops:
         if op.op not in ("extract", "extract_stack", "set", "verify", "advance"):
@@ -197,7 +247,9 @@ def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) ->
         for at, (value, (_, bits)) in enumerate(zip(transition.value, keys, strict=True)):
             full = (1 << bits) - 1
             mask = full if transition.mask is None else transition.mask[at] & full
-            if mask == full:
+            if bits > 64:
+                tests += _wide_tests(f"k{at}", value, mask, bits)
+            elif mask == full:
                 tests.append(f"k{at} == {literal(value)}")
             elif mask:
                 tests.append(f"k{at} & {literal(mask)} == {literal(value & mask)}")
@@ -224,6 +276,13 @@ def parser_functions(scope: Scope) -> list[list[str]]:
     return [*functions, lines]
 
 
+def _store_wide(scope: Scope, offset: int, kind: FieldType, cell: str) -> str:
+    if offset % 8 or kind.bits % 8:
+        return scope.wide_call("wide_poke", "out", f"8 * n + {offset}", "f", cell, str(kind.bits))
+    at = f"n + {offset // 8}" if offset else "n"
+    return scope.wide_call("wide_store", "out", at, "f", cell, str(kind.bits // 8))
+
+
 def _emit_header(scope: Scope, header: Header) -> list[str]:
     name = header.name
     lines: list[str] = []
@@ -236,6 +295,10 @@ def _emit_header(scope: Scope, header: Header) -> list[str]:
         if bits > 64:
             cell = start
             for code, kind in chunk:
+                if kind.bits > 64:
+                    lines.append(_store_wide(scope, cell, kind, code[2:-1]))
+                    cell += kind.bits
+                    continue
                 lines.append(scope.call("poke", "out", f"8 * n + {cell}", code, str(kind.bits)))
                 cell += kind.bits
             return

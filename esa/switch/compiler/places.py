@@ -54,6 +54,12 @@ class Places:
         """The text that reads or writes a field."""
         return self.locals.get(target) or f"f[{self.cell(target)}]"
 
+    def copied(self, target: Field, source: Field) -> list[str]:
+        """Lines that copy all words of a field to another of its type."""
+        to, of, words = self.place(target), self.place(source), self.program.field_type(target).words
+        rest = [f"{to[:-1]} + {k}] = {of[:-1]} + {k}]" for k in range(1, words)]
+        return [f"{to} = {of}", *rest]
+
     def call(self, helper: str, *args: str) -> str:
         """A call of a function in helpers.py."""
         self.helpers.add(helper)

@@ -18,6 +18,7 @@ from esa.switch.compiler.program import (
     Object,
     Op,
     Primitive,
+    cells_of,
     standard_field,
 )
 from esa.switch.compiler.values import TooWideError, Value, literal
@@ -80,6 +81,8 @@ def _destination(scope: Scope, target: Expr) -> tuple[str, int, bool]:
 def store(scope: Scope, target: Expr, value: Value) -> list[str]:
     """Lines that store a ready value."""
     place, bits, signed = _destination(scope, target)
+    if bits > 64:
+        return [scope.wide_store_value(place[2:-1], bits, signed, value)]
     lo, hi = (-(1 << (bits - 1)) if signed else 0), (1 << bits) - 1
     code = value.code
     if value.lo < lo or value.hi > hi:
@@ -92,6 +95,8 @@ def store(scope: Scope, target: Expr, value: Value) -> list[str]:
 
 def _assign(scope: Scope, args: Sequence[Expr]) -> list[str]:
     place, bits, signed = _destination(scope, args[0])
+    if bits > 64:
+        return [scope.wide_store(place[2:-1], bits, signed, args[1])]
     if scope.is_boolean(args[1]):
         return [f"{place} = 1 if {scope.boolean(args[1])} else 0"]
     return [f"{place} = {scope.cut(args[1], bits, signed)}"]
@@ -122,8 +127,8 @@ def _copy_header(scope: Scope, target: str, source: str) -> list[str]:
         raise scope.refuse(f"{source} is assigned to {target}: one is metadata, the other a header of the packet")
     if headers[target].metadata:  # always valid, and its fields may lie in another order
         names = [each.name for each in headers[target].fields]
-        return [f"{scope.place(Field(target, name))} = {scope.place(Field(source, name))}" for name in names]
-    fields = len(headers[target].fields)
+        return [line for name in names for line in scope.copied(Field(target, name), Field(source, name))]
+    fields = headers[target].words
     return [scope.call("copy_header", "f", _first_cell(scope, target), _first_cell(scope, source), str(fields))]
 
 
@@ -138,7 +143,7 @@ def _header_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
         return []
     length = scope.hidden("LENGTH")
     if op == "add_header":
-        clear = scope.call("clear_cells", "f", _first_cell(scope, name), str(len(header.fields)))
+        clear = scope.call("clear_cells", "f", _first_cell(scope, name), str(header.words))
         return [f"if {_valid(scope, name)} == 0:",
                 *indented([clear, f"{_valid(scope, name)} = 1", f"{length} = {length} + {header.bytes}"])]  # fmt: skip
     return [f"if {_valid(scope, name)} != 0:",
@@ -150,7 +155,7 @@ def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
     assert isinstance(stack, Object)
     members = scope.program.stacks[stack.name]
     first = _first_cell(scope, members[0])
-    width = len(scope.program.headers[members[0]].fields) + 1
+    width = scope.program.headers[members[0]].words + 1
     following = scope.constant(
         scope.layout.cell_names[scope.layout.stack_next[stack.name]], scope.layout.stack_next[stack.name]
     )
@@ -168,6 +173,28 @@ def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
     return [scope.call(helper, "f", first, str(width), str(len(members)), following, count.code)]
 
 
+def register_lines(scope: Scope, primitive: Primitive, memory: str, cell: str) -> list[str]:
+    """Lines that read or write the register cell that lies at word `cell` of `memory`."""
+    array = register_of(primitive)
+    place, bits = scope.layout.registers[array], scope.program.registers[array].bits
+    if bits > 64:
+        return _wide_register(scope, primitive, bits, cell)
+    if primitive.op == "register_read":
+        return store(scope, primitive.args[0], register_value(f"{memory}[{cell}]", bits, place.wide))
+    return [f"{memory}[{cell}] = {scope.cut(primitive.args[2], bits, False)}"]
+
+
+def _wide_register(scope: Scope, primitive: Primitive, bits: int, cell: str) -> list[str]:
+    if primitive.op == "register_write":
+        value = scope.modular(primitive.args[2], cells_of(bits))
+        return [scope.wide_call("wide_keep", "m64", cell, str(bits), "f", value)]
+    value = scope.fetched(cell, bits)
+    place, field_bits, signed = _destination(scope, primitive.args[0])
+    if field_bits > 64:
+        return [scope.wide_store_value(place[2:-1], field_bits, signed, value)]
+    return store(scope, primitive.args[0], Value(f"f[{value.code}]", 0, (1 << 64) - 1))
+
+
 def _register_primitive(scope: Scope, primitive: Primitive) -> list[str]:
     array = register_of(primitive)
     place, register = scope.layout.registers[array], scope.program.registers[array]
@@ -179,10 +206,7 @@ def _register_primitive(scope: Scope, primitive: Primitive) -> list[str]:
     checked = not (index.lo >= 0 and index.hi < register.size)
     name = "index" if checked else index.code
     cell = f"{memory}[{offset} + {f'{place.stride} * ' if place.stride != 1 else ''}{name}{lane_text}]"
-    if primitive.op == "register_read":
-        lines = store(scope, primitive.args[0], register_value(cell, register.bits, place.wide))
-    else:
-        lines = [f"{cell} = {scope.cut(primitive.args[2], register.bits, False)}"]
+    lines = register_lines(scope, primitive, memory, cell[len(memory) + 1 : -1])
     if not checked:
         return lines
     return [f"index = {index.code}", f"if 0 <= index < {register.size}:", *indented(lines)]
@@ -240,7 +264,9 @@ def _hash(scope: Scope, args: Sequence[Expr]) -> list[str]:
 
 
 def _random(scope: Scope, args: Sequence[Expr]) -> list[str]:
-    place = _destination(scope, args[0])[0]
+    place, bits, _ = _destination(scope, args[0])
+    if bits > 64:
+        raise TooWideError
     low, high = scope.exact(args[1]).code, scope.exact(args[2]).code
     state = scope.constant("RANDOM", scope.layout.random)
     value = scope.call("random_between", "m64", state, low, high, place)
@@ -256,7 +282,7 @@ def _drop(scope: Scope, args: Sequence[Expr]) -> list[str]:
     lines = store(scope, port, Value(str(DROP_PORT), DROP_PORT, DROP_PORT))
     group = standard_field(scope.program, "mcast_grp") if header == STANDARD else Field(header, "mcast_grp")
     if group in scope.layout.cells:
-        lines.append(f"{scope.place(group)} = 0")
+        lines += store(scope, group, Value("0", 0, 0))
     return lines
 
 

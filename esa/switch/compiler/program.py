@@ -8,9 +8,24 @@ from typing import Any
 
 from esa.switch.errors import UnsupportedError
 
+MAX_BITS = 2048  # of a field, key, parameter or register
 STANDARD = "standard_metadata"
 # Where P4_14 has what v1model has in the standard metadata.
 _OLDER_METADATA = ("intrinsic_metadata", "queueing_metadata")
+
+
+def cells_of(bits: int, signed: bool = False) -> int:
+    """Words of 64 bits that a stored number takes.
+
+    A wide signed one has room for its sign: BMv2 keeps what lies between 2**(bits-1) and 2**bits - 1 as it is.
+    """
+    return 1 if bits <= 64 else (bits + signed + 63) // 64
+
+
+def words_of(number: int, bits: int) -> list[int]:
+    """The low `bits` bits of `number` in words of 64 bits, the lowest first."""
+    number &= (1 << bits) - 1
+    return [number >> 64 * word & ((1 << 64) - 1) for word in range(cells_of(bits))]
 
 
 @dataclass(frozen=True)
@@ -20,6 +35,11 @@ class FieldType:
     name: str
     bits: int
     signed: bool
+
+    @property
+    def words(self) -> int:
+        """Cells that the field takes in the packet's vector: 64 bits each, the lowest first."""
+        return cells_of(self.bits, self.signed)
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,11 @@ class Header:
     def bytes(self) -> int:
         """Length on the wire."""
         return sum(field.bits for field in self.fields) // 8
+
+    @property
+    def words(self) -> int:
+        """Cells that its fields take in the packet's vector; the cell of "$valid$" comes after them."""
+        return sum(field.words for field in self.fields)
 
 
 @dataclass(frozen=True)
@@ -116,6 +141,15 @@ class Action:
     name: str
     params: tuple[tuple[str, int], ...]  # (name, bits)
     primitives: tuple[Primitive, ...]
+
+    @property
+    def words(self) -> int:
+        """Words that its parameters take in an entry."""
+        return sum(cells_of(bits) for _, bits in self.params)
+
+    def word(self, index: int) -> int:
+        """The first word of parameter `index`."""
+        return sum(cells_of(bits) for _, bits in self.params[:index])
 
 
 @dataclass(frozen=True)

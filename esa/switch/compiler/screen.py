@@ -31,7 +31,7 @@ _ATTRIBUTES = {
     *(f"state.{name}" for name in _ARRAYS),
     *(f"held.{name}" for name in _HELD),
 }
-_BUILTINS = {"min", "max", "range"}
+_BUILTINS = {"abs", "min", "max", "range"}
 _DECORATORS = {"compiled", "entry"}
 
 
@@ -53,9 +53,15 @@ def screen(text: str) -> None:
 def _defined(statement: ast.stmt) -> str:
     if isinstance(statement, ast.FunctionDef):
         return statement.name
-    if isinstance(statement, ast.Assign) and isinstance(statement.value, ast.Constant):
-        (target,) = statement.targets
-        if isinstance(target, ast.Name) and isinstance(statement.value.value, int):
+    if isinstance(statement, ast.Assign):
+        (target,), value = statement.targets, statement.value
+        if isinstance(value, ast.Call) and ast.unparse(value.func) == "np.int64" and len(value.args) == 1:
+            value = value.args[0]
+        try:
+            number = ast.literal_eval(value)
+        except ValueError:
+            raise _refused(statement) from None
+        if isinstance(target, ast.Name) and isinstance(number, int):
             return target.id
     raise _refused(statement)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from esa.switch.compiler.lanes import leaves_of
 from esa.switch.compiler.program import (
+    MAX_BITS,
     Action,
     Const,
     Expr,
@@ -26,6 +27,7 @@ from esa.switch.errors import UnsupportedError
 
 MAX_CELLS = 1 << 26  # of one array or table
 MAX_CONSTANT_BITS = 4096
+MAX_VECTOR = 1 << 18  # cells of all headers together
 
 
 def check(program: Program) -> None:
@@ -45,8 +47,10 @@ def check(program: Program) -> None:
     _check_primitives(program, program.deparse_primitives, "deparser", None)
     for calculation in program.calculations.values():
         for _, _, bits in calculation.inputs:
-            if not 0 <= bits <= 64:
-                raise UnsupportedError(f"calculation {calculation.name}: an input of {bits} bits; 0 to 64 are allowed")
+            if not 0 <= bits <= MAX_BITS:
+                raise UnsupportedError(
+                    f"calculation {calculation.name}: an input of {bits} bits; 0 to {MAX_BITS} are allowed"
+                )
     _check_progress(program)
 
 
@@ -55,6 +59,11 @@ def _check_headers(program: Program) -> None:
         for field in header.fields:
             if field.bits < 1:
                 raise UnsupportedError(f"field {header.name}.{field.name} has {field.bits} bits")
+    if (cells := sum(header.words for header in program.headers.values())) > MAX_VECTOR:
+        raise UnsupportedError(f"all headers together take {cells} words of 64 bits; {MAX_VECTOR} are allowed")
+    for field in program.headers["standard_metadata"].fields:
+        if field.bits > 64:
+            raise UnsupportedError(f"standard_metadata.{field.name} has {field.bits} bits: this is no v1model program")
     owner: dict[str, str] = {}
     for stack, members in program.stacks.items():
         if not members or len({program.headers[member].type_name for member in members}) != 1:
@@ -71,8 +80,8 @@ def _check_headers(program: Program) -> None:
 
 def _check_sizes(program: Program) -> None:
     for register in program.registers.values():
-        if not 1 <= register.bits <= 64:
-            raise UnsupportedError(f"register {register.name} has {register.bits} bits; 1 to 64 are allowed")
+        if not 1 <= register.bits <= MAX_BITS:
+            raise UnsupportedError(f"register {register.name} has {register.bits} bits; 1 to {MAX_BITS} are allowed")
         _check_size(f"register {register.name}", register.size, least=1)
     for counter in program.counters.values():
         _check_size(f"counter {counter.name}", counter.size)
@@ -154,8 +163,10 @@ def _check_leaf(leaf: Expr, where: str, action: Action | None) -> None:
             raise UnsupportedError(f"{where}: there is no parameter {leaf.index!r}")
     if isinstance(leaf, Lookahead):
         numbers = isinstance(leaf.offset, int) and isinstance(leaf.bits, int)
-        if not numbers or not (0 <= leaf.offset < 1 << 20 and 1 <= leaf.bits <= 64):
-            raise UnsupportedError(f"{where}: lookahead of {leaf.bits!r} bits at {leaf.offset!r}; 1 to 64 are allowed")
+        if not numbers or not (0 <= leaf.offset < 1 << 20 and 1 <= leaf.bits <= MAX_BITS):
+            raise UnsupportedError(
+                f"{where}: lookahead of {leaf.bits!r} bits at {leaf.offset!r}; 1 to {MAX_BITS} are allowed"
+            )
 
 
 def _check_progress(program: Program) -> None:

@@ -20,7 +20,14 @@ from esa.switch.runtime.digests import Digests
 from esa.switch.runtime.messages import Messages
 from esa.switch.runtime.meters import Meter
 from esa.switch.runtime.profiles import ActionProfile, IndirectTable
-from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register, groups_and_sessions
+from esa.switch.runtime.stateful import (
+    CloneSessions,
+    Counter,
+    MulticastGroups,
+    Register,
+    WideRegister,
+    groups_and_sessions,
+)
 from esa.switch.runtime.tables import Table
 from esa.switch.runtime.value_sets import ValueSet
 
@@ -111,7 +118,11 @@ class Pipeline:
             array = program.registers[name]
             memory = m64 if place.wide else state.m32
             last = place.offset + (array.size - 1) * place.stride + 1
-            self.registers[name] = Register(name, array.bits, memory[place.offset : last : place.stride])
+            if place.words == 1:
+                self.registers[name] = Register(name, array.bits, memory[place.offset : last : place.stride])
+            else:
+                words = memory[place.offset : place.offset + array.size * place.words]
+                self.registers[name] = WideRegister(name, array.bits, words.reshape(array.size, place.words))
         self.meters = {name: self._meter(name, m.size) for name, m in program.meters.items() if not m.direct}
         clones = any(p.op.startswith("clone_") for action in program.actions.values() for p in action.primitives)
         self.multicast: MulticastGroups
@@ -168,8 +179,8 @@ class Pipeline:
         module = build.compiled_module(source) if compiled else build.plain_module(source)
         later = target.LATER + 1 if "later[slot]" in source else 1
         state = module.State(
-            np.zeros(layout.n_cells, np.int64),
-            np.zeros(layout.n_cells, np.int64),
+            np.zeros(layout.n_cells + layout.scratch, np.int64),
+            np.zeros(layout.n_cells + layout.scratch, np.int64),
             _aligned(layout.words32),
             np.zeros(layout.words64, np.int64),
             np.zeros((later, max(layout.n_cells, 2)), np.int64),

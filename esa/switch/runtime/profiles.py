@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.switch.compiler.layout import SELECTOR_GROUPS, SELECTOR_SLOTS, ProfilePlace, TablePlace
-from esa.switch.compiler.program import Action, TableNode
+from esa.switch.compiler.program import Action, TableNode, words_of
 from esa.switch.errors import BadEntry, EntryInUse, NoSuchEntry, TableFull
 from esa.switch.runtime.hash_index import word
 from esa.switch.runtime.tables import Table, checked_params
@@ -194,7 +194,9 @@ class ActionProfile:
         self._members[number] = (action, params)
         self._m64[self._place.actions + number] = self.actions.index(action)
         first = self._place.parameters + number * self._place.params
-        self._m64[first : first + len(params)] = [word(value) for value in params]
+        each = zip(self._actions[action].params, params, strict=True)
+        words = [word(part) for (_, bits), value in each for part in words_of(value, bits)]
+        self._m64[first : first + len(words)] = words
 
     def _set_members(self, number: int, group: _Group, members: Sequence[int]) -> None:
         ordered = tuple(sorted(members))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from esa.switch.compiler.layout import CLONE_SESSIONS, MULTICAST_GROUPS, Layout
+from esa.switch.compiler.program import words_of
 
 
 class Register:
@@ -32,8 +34,8 @@ class Register:
         value &= (1 << self.width) - 1
         self._cells[index] = value - (1 << 64) if value >> 63 else value
 
-    def read_all(self) -> npt.NDArray[np.uint64]:
-        """A copy of all cells, shape (size,)."""
+    def read_all(self) -> npt.NDArray[Any]:
+        """A copy of all cells, shape (size,): uint64, or Python's integers where a cell has more than 64 bits."""
         return self._cells.astype(np.int64).view(np.uint64)
 
     def clear(self) -> None:
@@ -43,6 +45,23 @@ class Register:
     def _check(self, index: int) -> None:
         if not 0 <= index < self.size:
             raise IndexError(f"register {self.name}: cell {index} of {self.size}")
+
+
+class WideRegister(Register):
+    """A register array with cells of more than 64 bits: int64 words, shape (size, words), the lowest first."""
+
+    def read(self, index: int) -> int:
+        self._check(index)
+        return int.from_bytes(self._cells[index].astype("<i8").tobytes(), "little")
+
+    def write(self, index: int, value: int) -> None:
+        self._check(index)
+        self._cells[index] = np.array(words_of(value, self.width), np.uint64).view(np.int64)
+
+    def read_all(self) -> npt.NDArray[Any]:
+        values = np.empty(self.size, object)
+        values[:] = [self.read(index) for index in range(self.size)]
+        return values
 
 
 class Counter:

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.switch.compiler.layout import TablePlace
-from esa.switch.compiler.program import Action, TableKey, TableNode
+from esa.switch.compiler.program import Action, TableKey, TableNode, words_of
 from esa.switch.errors import BadEntry, DuplicateEntry, NoSuchEntry, TableFull
 from esa.switch.runtime.growing import Rows, Shards
 from esa.switch.runtime.hash_index import HashIndex, word
@@ -81,6 +81,7 @@ class Table:
         self._place = place
         self._m64 = m64
         self._linear = any(k.match_type in ("ternary", "range", "optional") for k in node.key)
+        self._wide = any(k.bits > 64 for k in node.key)
         self._lpm = next((at for at, k in enumerate(node.key) if k.match_type == "lpm"), None)
         if self._linear:
             self._lpm = None
@@ -258,9 +259,14 @@ class Table:
                 if key.match_type == "lpm":
                     full = (1 << key.bits) - 1
                     second = full ^ ((1 << (key.bits - second)) - 1)
-                words += [first, second]
+                words += [first, second] if key.bits <= 64 else words_of(first, key.bits) + words_of(second, key.bits)
             return words, (tuple(words), priority)
-        words = [first for first, _ in pairs]
+        if self._wide:
+            words = [
+                word for key, (first, _) in zip(self.key, pairs, strict=True) for word in words_of(first, key.bits)
+            ]
+        else:
+            words = [first for first, _ in pairs]
         if self._lpm is not None:
             words.append(pairs[self._lpm][1])
         return words, tuple(words)
@@ -322,6 +328,10 @@ class Table:
     def _write_action(self, row: int, action: str, params: Sequence[int]) -> None:
         self._m64[self._place.actions + row] = self._numbers[action]
         first = self._place.parameters + row * self._place.params
+        wanted = self._actions[action]
+        if wanted.words > len(params):
+            each = zip(wanted.params, params, strict=True)
+            params = [number for (_, bits), value in each for number in words_of(value, bits)]
         self._m64[first : first + len(params)] = [word(value) for value in params]
 
     def _write_default(self) -> None:
