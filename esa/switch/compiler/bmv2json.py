@@ -8,9 +8,12 @@ from typing import Any
 
 from esa.switch.compiler.externs_json import (
     action_profiles,
+    counter_arrays,
     digests,
+    field_lists,
     meter_arrays,
     profile_of,
+    register_arrays,
     selector_calculations,
     use_value_set,
     value_sets,
@@ -27,7 +30,6 @@ from esa.switch.compiler.program import (
     Const,
     ConstEntry,
     Control,
-    CounterArray,
     Expr,
     Field,
     FieldType,
@@ -41,7 +43,6 @@ from esa.switch.compiler.program import (
     ParserState,
     Primitive,
     Program,
-    RegisterArray,
     TableKey,
     TableNode,
     Transition,
@@ -115,13 +116,31 @@ def _arguments(parameters: Iterable[Json], where: str) -> Iterator[Expr]:
             yield parse_value(item, where)
 
 
+def _varbit_bits(item: Json, name: str) -> int:
+    """The most bits of a header type's varbit."""
+    where = f"header type {item['name']}: field {name} is a varbit"
+    if [bits for _, bits, *_ in item["fields"]].count("*") != 1:
+        raise UnsupportedError(f"{where}, and not the only one")
+    if not item.get("max_length") or item.get("length_exp"):
+        raise UnsupportedError(f"{where} whose width is not given where it is extracted")
+    start, before = 0, True
+    for each, bits, *_ in item["fields"]:
+        before = before and each != name
+        start += int(bits) if before else 0
+    if start % 8:
+        raise UnsupportedError(f"{where} that begins within a byte")
+    fixed = sum(int(bits) for _, bits, *_ in item["fields"] if bits != "*")
+    return 8 * int(item["max_length"]) - fixed
+
+
 def _headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ...]]]:
     types: dict[str, tuple[FieldType, ...]] = {}
     for item in root["header_types"]:
         fields = []
         for name, bits, *rest in item["fields"]:
             if bits == "*":
-                raise UnsupportedError(f"header type {item['name']}: field {name} is a varbit")
+                fields.append(FieldType(name, _varbit_bits(item, name), False, varbit=True))
+                continue
             if len(rest) > 1 and rest[1]:
                 raise UnsupportedError(f"header type {item['name']}: field {name} is a saturating field")
             fields.append(FieldType(name, int(bits), bool(rest and rest[0])))
@@ -172,6 +191,13 @@ def _parser_op(item: Json, inside: str) -> Primitive:
         if kind not in ("regular", "stack"):
             raise UnsupportedError(f"{inside}: extract to a {kind} ({name})")
         return Primitive("extract" if kind == "regular" else "extract_stack", (Object("header", name),), inside)
+    if op == "extract_VL":
+        kind, name = params[0]["type"], params[0]["value"]
+        if kind not in ("regular", "stack"):
+            raise UnsupportedError(f"{inside}: extract to a {kind} ({name})")
+        length = parse_value(params[1], inside)
+        kinds = {"regular": "extract_varbit", "stack": "extract_stack_varbit"}
+        return Primitive(kinds[kind], (Object("header", name), length), inside)
     if op == "primitive":
         return _primitive(params[0], inside)
     if op == "shift":
@@ -314,18 +340,6 @@ def _calculation(item: Json, headers: Mapping[str, Header]) -> Calculation:
     return Calculation(item["name"], item["algo"], tuple(inputs), payload)
 
 
-def _field_lists(root: Json) -> dict[int, tuple[Field, ...]]:
-    lists = {}
-    for item in root.get("field_lists", ()):
-        fields = []
-        for element in item["elements"]:
-            if element["type"] != "field":
-                raise UnsupportedError(f"field list {item['name']}: element of type {element['type']!r}")
-            fields.append(Field(*element["value"]))
-        lists[int(item["id"])] = tuple(fields)
-    return lists
-
-
 def load_program(source: str | bytes | Json) -> Program:
     """The typed program of a BMv2 JSON document (text or parsed). Raises UnsupportedError, naming what and where."""
     root: Json = json.loads(source) if isinstance(source, (str, bytes)) else source
@@ -342,17 +356,12 @@ def load_program(source: str | bytes | Json) -> Program:
     actions = {}
     for item in root["actions"]:
         params = tuple((p["name"], int(p["bitwidth"])) for p in item["runtime_data"])
-        for name, bits in params:
-            if bits > MAX_BITS:
-                raise UnsupportedError(f"action {item['name']}: parameter {name} has {bits} bits, more than {MAX_BITS}")
+        for name, bits in (each for each in params if each[1] > MAX_BITS):
+            raise UnsupportedError(f"action {item['name']}: parameter {name} has {bits} bits, more than {MAX_BITS}")
         body = tuple(_primitive(p, f"action {item['name']}") for p in item["primitives"])
         actions[int(item["id"])] = Action(int(item["id"]), item["name"], params, body)
     pipelines = {item["name"]: _control(item, headers, actions) for item in root["pipelines"]}
-    parser = root["parsers"][0]
-    deparser = root["deparsers"][0]
-    registers = {}
-    for item in root["register_arrays"]:
-        registers[item["name"]] = RegisterArray(item["name"], int(item["size"]), int(item["bitwidth"]))
+    parser, deparser = root["parsers"][0], root["deparsers"][0]
     used: dict[str, tuple[int, ...]] = {}
     program = Program(
         headers=headers,
@@ -377,14 +386,9 @@ def load_program(source: str | bytes | Json) -> Program:
             )
             for item in root["checksums"]
         ),
-        registers=registers,
-        counters={
-            item["name"]: CounterArray(
-                item["name"], int(item.get("size") or 0), bool(item["is_direct"]), item.get("binding")
-            )
-            for item in root["counter_arrays"]
-        },
-        field_lists=_field_lists(root),
+        registers=register_arrays(root),
+        counters=counter_arrays(root),
+        field_lists=field_lists(root),
         errors={name: int(value) for name, value in root.get("errors", ())},
         aliases={alias: Field(*target) for alias, target in root.get("field_aliases", ())},
         meters=meter_arrays(root),

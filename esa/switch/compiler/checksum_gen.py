@@ -38,6 +38,8 @@ def _sum_words(scope: Scope, calculation: Calculation) -> tuple[str, set[str]] |
     for kind, what, bits in calculation.inputs:
         if kind == "field":
             found = scope.program.field_type(what)
+            if found.varbit:
+                return None
             code = scope.place(what)
             if bits > 64:
                 texts = [f"f[{code[2:-1]} + {k}]" if k else code for k in range((bits + 63) // 64)]
@@ -97,7 +99,10 @@ def calculation_function(scope: Scope, calculation: Calculation, buffer: int) ->
                 lines += [scope.call("poke", "f", f"8 * {start} + n", literal(word), str(size)), f"n += {size}"]
             continue
         add = [scope.call("poke", "f", f"8 * {start} + n", scope.place(what), str(bits)), f"n += {bits}"]
-        if bits > 64:
+        if scope.program.field_type(what).varbit:
+            width = scope.varbit_width(scope.program.headers[what.header])
+            add = [scope.wide_call("wide_poke", "f", f"8 * {start} + n", "f", scope.cell(what), width), f"n += {width}"]
+        elif bits > 64:
             cell = scope.place(what)[2:-1]
             add[0] = scope.wide_call("wide_poke", "f", f"8 * {start} + n", "f", cell, str(bits))
         if scope.program.headers[what.header].metadata:

@@ -10,11 +10,12 @@ from esa.switch.compiler import helpers, target, wide_helpers
 from esa.switch.compiler.bodies import body
 from esa.switch.compiler.checksum_gen import buffer_bytes, calculation_function, checksum_functions
 from esa.switch.compiler.control_gen import ControlWriter, is_direct
+from esa.switch.compiler.deparser_gen import deparser_functions
 from esa.switch.compiler.digest_gen import learn_functions
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import Run, families, find_runs, leaves_of
 from esa.switch.compiler.layout import Layout, identifier, lay_out, remark
-from esa.switch.compiler.parser_gen import deparser_functions, parser_functions
+from esa.switch.compiler.parser_gen import parser_functions
 from esa.switch.compiler.primitives import indented, reads, written
 from esa.switch.compiler.program import Action, Field, Primitive, Program, TableNode
 from esa.switch.compiler.screen import screen

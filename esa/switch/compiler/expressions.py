@@ -101,6 +101,8 @@ class Scope(WideNumbers):
         stack = inner.left.name
         members = self.program.stacks[stack]
         kind = self.program.headers[members[0]].fields[expr.right.value]
+        if kind.varbit:
+            raise self.refuse(f"{kind.name} of an element of {stack} chosen at run time is a varbit")
         base, stride = self.stack_cells(stack, kind.name)
         index = self.exact(inner.right).code
         sink = self.hidden("SINK")[2:-1] if kind.words == 1 else str(self.layout.take_scratch(kind.words))

@@ -1,14 +1,56 @@
-"""Meters, action profiles, digests and value sets of a BMv2 JSON document; anything unknown is refused by name."""
+"""Arrays, action profiles, digests, value sets of a BMv2 JSON document; anything unknown is refused by name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from esa.switch.compiler.program import Action, Control, Digest, Field, MeterArray, Profile, TableNode, ValueSet
+from esa.switch.compiler.program import (
+    Action,
+    Control,
+    CounterArray,
+    Digest,
+    Field,
+    MeterArray,
+    Profile,
+    RegisterArray,
+    TableNode,
+    ValueSet,
+)
 from esa.switch.errors import UnsupportedError
 
 Json = Mapping[str, Any]
+
+
+def register_arrays(root: Json) -> dict[str, RegisterArray]:
+    """The registers by name."""
+    return {
+        item["name"]: RegisterArray(item["name"], int(item["size"]), int(item["bitwidth"]))
+        for item in root["register_arrays"]
+    }
+
+
+def counter_arrays(root: Json) -> dict[str, CounterArray]:
+    """The counters, direct ones among them, by name."""
+    return {
+        item["name"]: CounterArray(
+            item["name"], int(item.get("size") or 0), bool(item["is_direct"]), item.get("binding")
+        )
+        for item in root["counter_arrays"]
+    }
+
+
+def field_lists(root: Json) -> dict[int, tuple[Field, ...]]:
+    """The fields that are kept over a clone or another pass, by number."""
+    lists = {}
+    for item in root.get("field_lists", ()):
+        fields = []
+        for element in item["elements"]:
+            if element["type"] != "field":
+                raise UnsupportedError(f"field list {item['name']}: element of type {element['type']!r}")
+            fields.append(Field(*element["value"]))
+        lists[int(item["id"])] = tuple(fields)
+    return lists
 
 
 def meter_arrays(root: Json) -> dict[str, MeterArray]:

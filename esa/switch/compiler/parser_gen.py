@@ -1,4 +1,4 @@
-"""Parser and deparser: one function per parser state, one for the deparser."""
+"""The parser: one function per parser state."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
 from esa.switch.compiler.primitives import emit, indented
 from esa.switch.compiler.program import (
+    Expr,
     Field,
     FieldType,
     Header,
@@ -86,18 +87,58 @@ def _fail(scope: Scope, name: str) -> list[str]:
     return [f"{scope.hidden('ERROR')} = {code}", f"return {ERROR}"]
 
 
-def _extract(scope: Scope, header: Header, place: Callable[[int], str]) -> list[str]:
-    """Lines that fill the fields, which lie at place(0), place(1) .., from the packet; the valid bit comes last."""
-    if sum(field.bits for field in header.fields) % 8:
+def _extract(scope: Scope, header: Header, place: Callable[[int], str], length: Expr | None = None) -> list[str]:
+    """Lines that fill the fields, which lie at place(0), place(1) .., from the packet; the valid bit comes last.
+
+    `length`: bits of its varbit.
+    """
+    if sum(field.bits for field in header.fields if not field.varbit) % 8:
         raise UnsupportedError(f"header {header.name} is not a whole number of bytes")
+    at = header.varbit
+    if (at is None) != (length is None):
+        raise scope.refuse(f"header {header.name} has {'no' if at is None else 'a'} varbit: its extract does not fit")
     cursor = scope.hidden("CURSOR")
-    lines = [
+    valid = f"{place(len(header.fields))} = 1"
+    if at is None or length is None:
+        return [
+            f"c = {cursor}",
+            f"if c + {header.bytes} > {scope.hidden('INGRESS_LENGTH')}:",
+            *indented(_fail(scope, "PacketTooShort")),
+            *_load_fields(scope, header.fields, place),
+            valid,
+            f"{cursor} = c + {header.bytes}",
+        ]
+    bits = scope.exact(length)
+    if bits.lo < 0 or bits.hi >= 1 << 48:
+        raise scope.refuse(f"the width of header {header.name}'s varbit may be negative or huge")
+    before, rest = header.fields[:at], header.fields[at + 1 :]
+    start = sum(kind.bits for kind in before) // 8
+    cell, words = place(at)[2:-1], header.fields[at].words
+    return [
+        f"width = {bits.code}",
         f"c = {cursor}",
-        f"if c + {header.bytes} > {scope.hidden('INGRESS_LENGTH')}:",
+        "if width & 7 != 0:",
+        *indented(_fail(scope, "ParserInvalidArgument")),
+        f"if c + {header.bytes} + (width >> 3) > {scope.hidden('INGRESS_LENGTH')}:",
         *indented(_fail(scope, "PacketTooShort")),
+        f"if width > {header.fields[at].bits}:",
+        *indented(_fail(scope, "HeaderTooShort")),
+        *_load_fields(scope, before, place),
+        scope.call("clear_cells", "f", cell, str(words)),
+        scope.wide_call("wide_peek", "f", cell, "pkt", scope.hidden("INGRESS_LENGTH"), f"8 * (c + {start})", "width"),
+        f"f[{cell} + {words - 1}] = width",
+        f"c = c + {start} + (width >> 3)",
+        *_load_fields(scope, rest, lambda index: place(at + 1 + index)),
+        valid,
+        f"{cursor} = c + {header.bytes - start}",
     ]
-    for at, number, offset in runs_of_fields(header.fields):
-        kind = header.fields[at]
+
+
+def _load_fields(scope: Scope, fields: Sequence[FieldType], place: Callable[[int], str]) -> list[str]:
+    """Lines that fill fields from packet byte c on."""
+    lines: list[str] = []
+    for at, number, offset in runs_of_fields(fields):
+        kind = fields[at]
         if kind.bits > 64:
             lines += _load_wide(scope, "c", offset, kind, place(at)[2:-1])
             continue
@@ -108,16 +149,16 @@ def _extract(scope: Scope, header: Header, place: Callable[[int], str]) -> list[
         source = f"c + {offset // 8} + {f'{size} * ' if size > 1 else ''}i"
         load = _load(scope, source, 0, kind)
         lines += [f"for i in range({number}):", *indented([f"{step} = {load}"])]
-    return [*lines, f"{place(len(header.fields))} = 1", f"{cursor} = c + {header.bytes}"]
+    return lines
 
 
-def _extract_header(scope: Scope, name: str) -> list[str]:
+def _extract_header(scope: Scope, name: str, length: Expr | None = None) -> list[str]:
     header = scope.program.headers[name]
     names = [f.name for f in header.fields] + ["$valid$"]
-    return _extract(scope, header, lambda at: scope.place(Field(name, names[at])))
+    return _extract(scope, header, lambda at: scope.place(Field(name, names[at])), length)
 
 
-def _extract_stack(scope: Scope, stack: str) -> list[str]:
+def _extract_stack(scope: Scope, stack: str, length: Expr | None = None) -> list[str]:
     members = scope.program.stacks[stack]
     header = scope.program.headers[members[0]]
     first = scope.cell(Field(members[0], header.fields[0].name))
@@ -125,7 +166,7 @@ def _extract_stack(scope: Scope, stack: str) -> list[str]:
     following = f"f[{scope.constant(scope.layout.cell_names[cell], cell)}]"
     lines = [f"if {following} >= {len(members)}:", *indented(_fail(scope, "StackOutOfBounds"))]
     lines.append(f"b = {first} + {header.words + 1} * {following}")
-    lines += _extract(scope, header, lambda at: f"f[b + {sum(kind.words for kind in header.fields[:at])}]")
+    lines += _extract(scope, header, lambda at: f"f[b + {sum(kind.words for kind in header.fields[:at])}]", length)
     return [*lines, f"{following} += 1"]
 
 
@@ -136,6 +177,10 @@ def _operation(scope: Scope, op: Primitive) -> list[str]:
     if op.op == "extract_stack":
         assert isinstance(op.args[0], Object)
         return _extract_stack(scope, op.args[0].name)
+    if op.op in ("extract_varbit", "extract_stack_varbit"):
+        assert isinstance(op.args[0], Object)
+        extract = _extract_header if op.op == "extract_varbit" else _extract_stack
+        return extract(scope, op.args[0].name, op.args[1])
     if op.op == "verify":
         error = scope.exact(op.args[1]).code
         return [f"if not {scope.boolean(op.args[0])}:",
@@ -227,7 +272,7 @@ def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) ->
 def _state(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
     lines = []
     for op in state.ops:
-        if op.op not in ("extract", "extract_stack", "set", "verify", "advance"):
+        if not op.op.startswith("extract") and op.op not in ("set", "verify", "advance"):
             lines += emit(scope, op)
         else:
             lines += _operation(scope, op)
@@ -274,86 +319,3 @@ def parser_functions(scope: Scope) -> list[list[str]]:
         lines.append(f"        {'if' if at == 0 else 'elif'} state == {at}:")
         lines.append(f"            state = state_{identifier(state.name)}(f, pkt, m32, m64)")
     return [*functions, lines]
-
-
-def _store_wide(scope: Scope, offset: int, kind: FieldType, cell: str) -> str:
-    if offset % 8 or kind.bits % 8:
-        return scope.wide_call("wide_poke", "out", f"8 * n + {offset}", "f", cell, str(kind.bits))
-    at = f"n + {offset // 8}" if offset else "n"
-    return scope.wide_call("wide_store", "out", at, "f", cell, str(kind.bits // 8))
-
-
-def _emit_header(scope: Scope, header: Header) -> list[str]:
-    name = header.name
-    lines: list[str] = []
-    chunk: list[tuple[str, FieldType]] = []
-    start = 0
-
-    def flush(end: int) -> None:
-        bits = end - start
-        at = f"n + {start // 8}" if start else "n"
-        if bits > 64:
-            cell = start
-            for code, kind in chunk:
-                if kind.bits > 64:
-                    lines.append(_store_wide(scope, cell, kind, code[2:-1]))
-                    cell += kind.bits
-                    continue
-                lines.append(scope.call("poke", "out", f"8 * n + {cell}", code, str(kind.bits)))
-                cell += kind.bits
-            return
-        parts, left = [], bits
-        for code, kind in chunk:
-            left -= kind.bits
-            text = f"({code} & {literal((1 << kind.bits) - 1)})" if kind.signed and len(chunk) > 1 else code
-            parts.append(f"({text} << {left})" if left else text)
-        value = " | ".join(parts)
-        size = bits // 8
-        if size == 1:
-            lines.append(f"out[{at}] = {value}" if not chunk[0][1].signed else f"out[{at}] = ({value}) & 255")
-        elif size in (2, 4):
-            lines.append(scope.call(f"put{bits}", "out", at, value))
-        else:
-            lines.append(scope.call("put_n", "out", at, value, str(size)))
-
-    for at, number, offset in runs_of_fields(header.fields):
-        kind = header.fields[at]
-        place = scope.place(Field(name, kind.name))
-        if number > 1:
-            size = kind.bits // 8
-            target = f"n + {offset // 8} + {f'{size} * ' if size > 1 else ''}i"
-            value = place[:-1] + " + i]"
-            if size in (2, 4):
-                store = scope.call(f"put{kind.bits}", "out", target, value)
-            elif size == 1:
-                store = f"out[{target}] = {value} & 255"
-            else:
-                store = scope.call("put_n", "out", target, value, str(size))
-            lines += [f"for i in range({number}):", *indented([store])]
-            continue
-        if not chunk:
-            start = offset
-        chunk.append((place, kind))
-        if (offset + kind.bits) % 8 == 0:
-            flush(offset + kind.bits)
-            chunk = []
-    if chunk:
-        raise UnsupportedError(f"header {name} is not a whole number of bytes")
-    return lines
-
-
-def deparser_functions(scope: Scope) -> list[list[str]]:
-    """`headers_size`, and `deparse`, which writes every valid header to `out`."""
-    scope = replace(scope, where="deparser")
-    size = ["def headers_size(f):", '    """Bytes that the valid headers take."""', "    n = 0"]
-    write = [
-        "def deparse(f, out):",
-        '    """Write the valid headers to out; returns their size in bytes."""',
-        "    n = 0",
-    ]
-    for name in scope.program.deparse_order:
-        header = scope.program.headers[name]
-        valid = scope.place(Field(name, "$valid$"))
-        size += [f"    if {valid} != 0:", f"        n += {header.bytes}"]
-        write += [f"    if {valid} != 0:", *indented([*_emit_header(scope, header), f"n += {header.bytes}"], 2)]
-    return [[*size, "    return n"], [*write, "    return n"]]

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from esa.switch.compiler.lanes import Leaf
 from esa.switch.compiler.layout import Layout
-from esa.switch.compiler.program import Action, Field, LastField, Program
+from esa.switch.compiler.program import Action, Field, Header, LastField, Program
 from esa.switch.errors import UnsupportedError
 
 
@@ -59,6 +59,16 @@ class Places:
         to, of, words = self.place(target), self.place(source), self.program.field_type(target).words
         rest = [f"{to[:-1]} + {k}] = {of[:-1]} + {k}]" for k in range(1, words)]
         return [f"{to} = {of}", *rest]
+
+    def varbit_width(self, header: Header) -> str:
+        """The cell that holds how many bits the header's varbit has."""
+        assert header.varbit is not None
+        kind = header.fields[header.varbit]
+        return f"f[{self.cell(Field(header.name, kind.name))} + {kind.words - 1}]"
+
+    def header_bytes(self, header: Header) -> str:
+        """How long the header is on the wire."""
+        return f"{header.bytes}" if header.varbit is None else f"{header.bytes} + ({self.varbit_width(header)} >> 3)"
 
     def call(self, helper: str, *args: str) -> str:
         """A call of a function in helpers.py."""

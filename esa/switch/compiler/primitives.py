@@ -68,6 +68,8 @@ def _destination(scope: Scope, target: Expr) -> tuple[str, int, bool]:
     """The text of an lvalue, its bits, whether it is signed."""
     if isinstance(target, Field):
         kind = scope.program.field_type(target)
+        if kind.varbit:
+            raise scope.refuse(f"{target.header}.{target.name} is a varbit, which takes the value of a varbit alone")
         return scope.place(target), kind.bits, kind.signed
     if isinstance(target, LastField):
         kind = scope.program.field_type(Field(scope.program.stacks[target.stack][0], target.name))
@@ -100,6 +102,18 @@ def _assign(scope: Scope, args: Sequence[Expr]) -> list[str]:
     if scope.is_boolean(args[1]):
         return [f"{place} = 1 if {scope.boolean(args[1])} else 0"]
     return [f"{place} = {scope.cut(args[1], bits, signed)}"]
+
+
+def _assign_varbit(scope: Scope, args: Sequence[Expr]) -> list[str]:
+    """A varbit takes value and width of another."""
+    target, source = args
+    if not isinstance(target, Field) or not isinstance(source, Field):
+        raise scope.refuse("a varbit is assigned, and not one of a header to one of a header")
+    kinds = [scope.program.field_type(field) for field in (target, source)]
+    if not kinds[0].varbit or not kinds[1].varbit or kinds[0].bits != kinds[1].bits:
+        raise scope.refuse(f"{target.header}.{target.name} is no varbit of the kind of {source.header}.{source.name}")
+    to, of = scope.cell(target), scope.cell(source)
+    return [f"f[{to} + {k}] = f[{of} + {k}]" for k in range(kinds[0].words)]
 
 
 def _header(scope: Scope, expr: Expr) -> str:
@@ -141,13 +155,14 @@ def _header_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
         if op == "remove_header":
             raise scope.refuse(f"remove_header of {name}, which is metadata")
         return []
-    length = scope.hidden("LENGTH")
+    length, size = scope.hidden("LENGTH"), scope.header_bytes(header)
+    size = size if header.varbit is None else f"({size})"
     if op == "add_header":
         clear = scope.call("clear_cells", "f", _first_cell(scope, name), str(header.words))
         return [f"if {_valid(scope, name)} == 0:",
                 *indented([clear, f"{_valid(scope, name)} = 1", f"{length} = {length} + {header.bytes}"])]  # fmt: skip
     return [f"if {_valid(scope, name)} != 0:",
-            *indented([f"{_valid(scope, name)} = 0", f"{length} = {length} - {header.bytes}"])]  # fmt: skip
+            *indented([f"{_valid(scope, name)} = 0", f"{length} = {length} - {size}"])]  # fmt: skip
 
 
 def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
@@ -325,6 +340,8 @@ def emit(scope: Scope, primitive: Primitive) -> list[str]:
 def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> list[str]:
     if op in ("assign", "set", "modify_field"):
         return _assign(scope, args)
+    if op == "assign_VL":
+        return _assign_varbit(scope, args)
     if op in ("register_read", "register_write"):
         return _register_primitive(scope, primitive)
     if op == "count":

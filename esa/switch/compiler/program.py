@@ -30,16 +30,17 @@ def words_of(number: int, bits: int) -> list[int]:
 
 @dataclass(frozen=True)
 class FieldType:
-    """One field of a header type; `bits` wide, two's complement if `signed`."""
+    """One field of a header type; `bits` wide, two's complement if `signed`; at most so wide if `varbit`."""
 
     name: str
     bits: int
     signed: bool
+    varbit: bool = False
 
     @property
     def words(self) -> int:
-        """Cells that the field takes in the packet's vector: 64 bits each, the lowest first."""
-        return cells_of(self.bits, self.signed)
+        """Cells that the field takes in the packet's vector: 64 bits each, the lowest first; a varbit's width last."""
+        return cells_of(self.bits, self.signed) + self.varbit
 
 
 @dataclass(frozen=True)
@@ -55,8 +56,13 @@ class Header:
 
     @property
     def bytes(self) -> int:
-        """Length on the wire."""
-        return sum(field.bits for field in self.fields) // 8
+        """Length on the wire, without that of a varbit."""
+        return sum(field.bits for field in self.fields if not field.varbit) // 8
+
+    @property
+    def varbit(self) -> int | None:
+        """Which of its fields is a varbit; None if none is."""
+        return next((at for at, field in enumerate(self.fields) if field.varbit), None)
 
     @property
     def words(self) -> int:

@@ -96,8 +96,9 @@ def _check_sizes(program: Program) -> None:
             raise UnsupportedError(f"value set {values.name}: keys of {values.bits} bits; 1 to 64 are allowed")
     for digest in program.digests.values():
         for field in digest.fields:
-            if program.field_type(field).bits > 64:
-                raise UnsupportedError(f"digest {digest.name}: {field.header}.{field.name} has more than 64 bits")
+            if program.field_type(field).bits > 64 or program.field_type(field).varbit:
+                what = "is a varbit or has more than 64 bits"
+                raise UnsupportedError(f"digest {digest.name}: {field.header}.{field.name} {what}")
     for profile in program.profiles.values():
         _check_size(f"action profile {profile.name}", profile.size)
         if profile.selector is not None and program.calculations[profile.selector].payload:
@@ -122,6 +123,9 @@ def _check_size(what: str, size: int, least: int = 0) -> None:
 
 
 def _check_table(program: Program, table: TableNode) -> None:
+    for key in table.key:
+        if program.field_type(key.field).varbit:
+            raise UnsupportedError(f"table {table.name}: key {key.name} is a varbit")
     _check_size(f"table {table.name}", table.size)
     if table.profile is not None and table.profile not in program.profiles:
         raise UnsupportedError(f"table {table.name}: there is no action profile {table.profile!r}")
@@ -199,9 +203,13 @@ def _check_progress(program: Program) -> None:
 
 def _takes_bytes(program: Program, state: ParserState) -> bool:
     for op in state.ops:
-        if op.op == "extract_stack":
+        if op.op in ("extract_stack", "extract_stack_varbit"):
             return True  # a stack has an end
-        if op.op == "extract" and isinstance(op.args[0], Object) and program.headers[op.args[0].name].bytes:
+        if (
+            op.op in ("extract", "extract_varbit")
+            and isinstance(op.args[0], Object)
+            and program.headers[op.args[0].name].bytes
+        ):
             return True
         if op.op == "advance" and isinstance(op.args[0], Const) and op.args[0].value >= 8:
             return True
