@@ -72,7 +72,7 @@ def extern(root: Root) -> None:
     [
         (varbit, "eth_t: field options is a varbit"),
         (wide, "eth.dst has 2056 bits, more than 2048"),
-        (union, "header union u"),
+        (union, "header union u: it has no headers"),
         (primitive, "levitate"),
         (algorithm, "xxh64"),
         (wide_register, "I.r has 2049 bits; 1 to 2048 are allowed"),

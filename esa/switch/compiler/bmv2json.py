@@ -18,6 +18,7 @@ from esa.switch.compiler.externs_json import (
     use_value_set,
     value_sets,
 )
+from esa.switch.compiler.headers_json import read_headers, read_unions
 from esa.switch.compiler.older_json import modern
 from esa.switch.compiler.program import (
     MAX_BITS,
@@ -32,7 +33,6 @@ from esa.switch.compiler.program import (
     Control,
     Expr,
     Field,
-    FieldType,
     Header,
     LastField,
     Lookahead,
@@ -85,7 +85,8 @@ def parse_value(value: Json, where: str) -> Expr:
         if not 1 <= content[1] <= MAX_BITS:
             raise UnsupportedError(f"{where}: lookahead of {content[1]} bits; 1 to {MAX_BITS} are allowed")
         return Lookahead(content[0], content[1])
-    if kind in ("header", "header_stack", "register_array", "counter_array", "meter_array", "calculation", "string"):
+    objects = "header header_stack header_union register_array counter_array meter_array calculation string"
+    if kind in objects.split():
         return Object(kind, content)
     raise UnsupportedError(f"{where}: operands of type {kind!r} ({content!r}) are not supported")
 
@@ -114,52 +115,6 @@ def _arguments(parameters: Iterable[Json], where: str) -> Iterator[Expr]:
             yield from (parse_value(each, where) for each in item["value"] or ())
         else:
             yield parse_value(item, where)
-
-
-def _varbit_bits(item: Json, name: str) -> int:
-    """The most bits of a header type's varbit."""
-    where = f"header type {item['name']}: field {name} is a varbit"
-    if [bits for _, bits, *_ in item["fields"]].count("*") != 1:
-        raise UnsupportedError(f"{where}, and not the only one")
-    if not item.get("max_length") or item.get("length_exp"):
-        raise UnsupportedError(f"{where} whose width is not given where it is extracted")
-    start, before = 0, True
-    for each, bits, *_ in item["fields"]:
-        before = before and each != name
-        start += int(bits) if before else 0
-    if start % 8:
-        raise UnsupportedError(f"{where} that begins within a byte")
-    fixed = sum(int(bits) for _, bits, *_ in item["fields"] if bits != "*")
-    return 8 * int(item["max_length"]) - fixed
-
-
-def _headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ...]]]:
-    types: dict[str, tuple[FieldType, ...]] = {}
-    for item in root["header_types"]:
-        fields = []
-        for name, bits, *rest in item["fields"]:
-            if bits == "*":
-                fields.append(FieldType(name, _varbit_bits(item, name), False, varbit=True))
-                continue
-            if len(rest) > 1 and rest[1]:
-                raise UnsupportedError(f"header type {item['name']}: field {name} is a saturating field")
-            fields.append(FieldType(name, int(bits), bool(rest and rest[0])))
-        types[item["name"]] = tuple(fields)
-    for kind in ("header_unions", "header_union_stacks"):
-        for item in root.get(kind, ()):
-            raise UnsupportedError(f"{kind[:-1].replace('_', ' ')} {item['name']}: header unions are not supported")
-    names = {item["id"]: item["name"] for item in root["headers"]}
-    stacks = {
-        item["name"]: tuple(names[identity] for identity in item["header_ids"])
-        for item in root.get("header_stacks", ())
-    }
-    place = {member: (stack, at) for stack, members in stacks.items() for at, member in enumerate(members)}
-    headers = {}
-    for item in root["headers"]:
-        name, type_name = item["name"], item["header_type"]
-        stack, at = place.get(name, (None, 0))
-        headers[name] = Header(name, type_name, types[type_name], bool(item["metadata"]), stack, at)
-    return headers, stacks
 
 
 def _split(text: str, widths: Iterable[int]) -> tuple[int, ...]:
@@ -348,7 +303,7 @@ def load_program(source: str | bytes | Json) -> Program:
     root = modern(root)
     for item in root.get("extern_instances", ()):
         raise UnsupportedError(f"{item.get('name')}: extern instances are not supported")
-    headers, stacks = _headers(root)
+    headers, stacks = read_headers(root)
     for header in headers.values():
         for field in header.fields:
             if field.bits > MAX_BITS:
@@ -395,6 +350,7 @@ def load_program(source: str | bytes | Json) -> Program:
         profiles=action_profiles(root, pipelines, actions),
         digests=digests(root),
         value_sets=value_sets(root, used),
+        unions=read_unions(root),
     )
     check(program)
     return program

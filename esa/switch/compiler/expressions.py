@@ -14,7 +14,7 @@ from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, 
 from esa.switch.compiler.wide import WideNumbers
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
-BOOLEAN = COMPARISONS | {"and", "or", "not", "valid", "d2b"}
+BOOLEAN = COMPARISONS | {"and", "or", "not", "valid", "valid_union", "d2b"}
 
 
 def _mask_bits(number: int) -> bool:
@@ -338,6 +338,10 @@ class Scope(WideNumbers):
         if expr.op == "valid":
             assert isinstance(expr.right, Object)
             return f"({self.place(Field(expr.right.name, '$valid$'))} != 0)"
+        if expr.op == "valid_union" and isinstance(expr.right, Object):
+            members = self.program.unions[expr.right.name]
+            tests = [f"{self.place(Field(member, '$valid$'))} != 0" for member in members]
+            return f"({' or '.join(tests)})"
         if expr.op == "?":
             yes, no = self.boolean(expr.left), self.boolean(expr.right)
             return f"({yes} if {self.boolean(expr.condition)} else {no})"

@@ -155,7 +155,8 @@ def _load_fields(scope: Scope, fields: Sequence[FieldType], place: Callable[[int
 def _extract_header(scope: Scope, name: str, length: Expr | None = None) -> list[str]:
     header = scope.program.headers[name]
     names = [f.name for f in header.fields] + ["$valid$"]
-    return _extract(scope, header, lambda at: scope.place(Field(name, names[at])), length)
+    lines = _extract(scope, header, lambda at: scope.place(Field(name, names[at])), length)
+    return [*lines, *(f"{scope.place(Field(other, '$valid$'))} = 0" for other in scope.program.beside(name))]
 
 
 def _extract_stack(scope: Scope, stack: str, length: Expr | None = None) -> list[str]:

@@ -68,7 +68,7 @@ class Places:
 
     def header_bytes(self, header: Header) -> str:
         """How long the header is on the wire."""
-        return f"{header.bytes}" if header.varbit is None else f"{header.bytes} + ({self.varbit_width(header)} >> 3)"
+        return f"{header.bytes}" if header.varbit is None else f"({header.bytes} + ({self.varbit_width(header)} >> 3))"
 
     def call(self, helper: str, *args: str) -> str:
         """A call of a function in helpers.py."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.header_refs import HeaderRef, header_ref
 from esa.switch.compiler.lanes import leaves_of
 from esa.switch.compiler.layout import LOG_HEAD, METER_WORDS, identifier
 from esa.switch.compiler.log_text import places
@@ -116,19 +117,8 @@ def _assign_varbit(scope: Scope, args: Sequence[Expr]) -> list[str]:
     return [f"f[{to} + {k}] = f[{of} + {k}]" for k in range(kinds[0].words)]
 
 
-def _header(scope: Scope, expr: Expr) -> str:
-    if isinstance(expr, Object) and expr.kind == "header":
-        return expr.name
-    if isinstance(expr, Op) and expr.op == "dereference_header_stack":
-        assert isinstance(expr.left, Object)
-        if isinstance(expr.right, Const):
-            return scope.program.stacks[expr.left.name][expr.right.value]
-        raise scope.refuse(f"header stack {expr.left.name} with an index known only at run time")
-    raise scope.refuse(f"{expr!r} is not a header")
-
-
 def _first_cell(scope: Scope, header: str) -> str:
-    return scope.cell(Field(header, scope.program.headers[header].fields[0].name))
+    return header_ref(scope, Object("header", header)).cell
 
 
 def _valid(scope: Scope, header: str) -> str:
@@ -146,23 +136,51 @@ def _copy_header(scope: Scope, target: str, source: str) -> list[str]:
     return [scope.call("copy_header", "f", _first_cell(scope, target), _first_cell(scope, source), str(fields))]
 
 
+def _others_invalid(scope: Scope, name: str) -> list[str]:
+    return [f"{_valid(scope, other)} = 0" for other in scope.program.beside(name)]
+
+
 def _header_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
-    name = _header(scope, args[0])
-    header = scope.program.headers[name]
+    target = header_ref(scope, args[0])
+    if target.name is None:
+        return _chosen_header_primitive(scope, op, target, args)
+    name, header = target.name, target.header
     if op == "assign_header":
-        return _copy_header(scope, name, _header(scope, args[1]))
+        source = header_ref(scope, args[1])
+        if source.header.type_name != header.type_name:
+            raise scope.refuse(f"headers of different types are assigned: {name}, {source.header.name}")
+        if source.name is not None and (header.metadata or source.header.metadata):
+            return _copy_header(scope, name, source.name)
+        copied = scope.call("copy_header", "f", target.cell, source.cell, str(header.words))
+        others = _others_invalid(scope, name)
+        return [copied, *([f"if {_valid(scope, name)} != 0:", *indented(others)] if others else [])]
     if header.metadata:  # always valid, and never in a packet
         if op == "remove_header":
             raise scope.refuse(f"remove_header of {name}, which is metadata")
         return []
     length, size = scope.hidden("LENGTH"), scope.header_bytes(header)
-    size = size if header.varbit is None else f"({size})"
     if op == "add_header":
-        clear = scope.call("clear_cells", "f", _first_cell(scope, name), str(header.words))
-        return [f"if {_valid(scope, name)} == 0:",
-                *indented([clear, f"{_valid(scope, name)} = 1", f"{length} = {length} + {header.bytes}"])]  # fmt: skip
+        clear = scope.call("clear_cells", "f", target.cell, str(header.words))
+        done = [clear, f"{_valid(scope, name)} = 1", f"{length} = {length} + {header.bytes}"]
+        return [f"if {_valid(scope, name)} == 0:", *indented([*done, *_others_invalid(scope, name)])]
     return [f"if {_valid(scope, name)} != 0:",
             *indented([f"{_valid(scope, name)} = 0", f"{length} = {length} - {size}"])]  # fmt: skip
+
+
+def _chosen_header_primitive(scope: Scope, op: str, target: HeaderRef, args: Sequence[Expr]) -> list[str]:
+    """What is done to an element of a stack that the packet chooses."""
+    header = target.header
+    if op == "assign_header":
+        source = header_ref(scope, args[1])
+        if source.header.type_name != header.type_name:
+            raise scope.refuse(f"headers of different types are assigned: {header.name}, {source.header.name}")
+        return [scope.call("copy_header", "f", target.cell, source.cell, str(header.words))]
+    if header.varbit is not None:
+        raise scope.refuse(f"{op} of an element of a stack with varbits ({header.name}) chosen at run time")
+    length, valid, adds = scope.hidden("LENGTH"), f"f[b + {header.words}]", op == "add_header"
+    done = [scope.call("clear_cells", "f", "b", str(header.words))] if adds else []
+    done += [f"{valid} = {int(adds)}", f"{length} = {length} {'+' if adds else '-'} {header.bytes}"]
+    return [f"b = {target.cell}", f"if {valid} {'==' if adds else '!='} 0:", *indented(done)]
 
 
 def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
@@ -171,15 +189,12 @@ def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
     members = scope.program.stacks[stack.name]
     first = _first_cell(scope, members[0])
     width = scope.program.headers[members[0]].words + 1
-    following = scope.constant(
-        scope.layout.cell_names[scope.layout.stack_next[stack.name]], scope.layout.stack_next[stack.name]
-    )
+    following = scope.following(stack.name)[2:-1]
     if op == "assign_header_stack":
         source = args[1]
         assert isinstance(source, Object)
-        lines: list[str] = []
-        for one, other in zip(members, scope.program.stacks[source.name], strict=True):
-            lines += _copy_header(scope, one, other)
+        pairs = zip(members, scope.program.stacks[source.name], strict=True)
+        lines = [line for one, other in pairs for line in _copy_header(scope, one, other)]
         return [*lines, f"f[{following}] = f[{scope.layout.stack_next[source.name]}]"]
     helper = "push_stack" if op == "push" else "pop_stack"
     count = scope.exact(args[1])
@@ -290,7 +305,9 @@ def _random(scope: Scope, args: Sequence[Expr]) -> list[str]:
 
 def _drop(scope: Scope, args: Sequence[Expr]) -> list[str]:
     """In the header that is given, which may be a copy of the standard metadata; P4_14's drop() is given none."""
-    header = _header(scope, args[0]) if args else STANDARD
+    header = header_ref(scope, args[0]).name if args else STANDARD
+    if header is None:
+        raise scope.refuse("mark_to_drop of metadata chosen at run time")
     port = Field(header, "egress_spec")
     if port not in scope.layout.cells:
         raise scope.refuse(f"mark_to_drop of {header}, which has no field egress_spec")

@@ -344,6 +344,12 @@ class Program:
     profiles: Mapping[str, Profile] = field(default_factory=dict)
     digests: Mapping[int, Digest] = field(default_factory=dict)
     value_sets: Mapping[str, ValueSet] = field(default_factory=dict)
+    unions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def beside(self, header: str) -> list[str]:
+        """The headers that become invalid when this one becomes valid: the others of its union."""
+        union = next((members for members in self.unions.values() if header in members), ())
+        return [member for member in union if member != header]
 
     def field_type(self, field: Field) -> FieldType:
         """The type of a field; "$valid$" is one unsigned bit."""

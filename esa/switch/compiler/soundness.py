@@ -71,6 +71,13 @@ def _check_headers(program: Program) -> None:
         for member in members:
             if owner.setdefault(member, stack) != stack or members.count(member) != 1:
                 raise UnsupportedError(f"header stack {stack}: {member} is an element elsewhere too")
+    for union, members in program.unions.items():
+        if not members:
+            raise UnsupportedError(f"header union {union}: it has no headers")
+        for member in members:
+            header = program.headers[member]
+            if header.metadata or owner.setdefault(member, union) != union or members.count(member) != 1:
+                raise UnsupportedError(f"header union {union}: {member} belongs elsewhere too")
     group = Field("standard_metadata", "mcast_grp")
     if any(field.name == group.name for field in program.headers["standard_metadata"].fields):
         kind = program.field_type(group)
