@@ -134,6 +134,17 @@ def test_ipv6_is_bmv2s(seed: int) -> None:
     assert int(pipeline.direct_counters["I.route"].packets.sum()) > 0
 
 
+@pytest.mark.bmv2
+@pytest.mark.parametrize("what", range(4))
+def test_wide_metadata_is_kept_as_on_bmv2(what: int) -> None:
+    values = [5, (1 << 128) - 1, 1 << 64, (1 << 64) - 1]
+    packets = {0: [bytes([what]) + value.to_bytes(16, "big") + bytes(16) + b"payload" for value in values]}
+    pipeline = Pipeline.load((PROGRAMS / "kept.json").read_text())
+    assert pipeline.clone_sessions is not None
+    pipeline.clone_sessions.set(5, [(2, 0)])
+    same(bmv2_files.run(PROGRAMS / "kept.json", packets, "mirroring_add 5 2\n"), ours(pipeline, packets))
+
+
 def wide_packets(rng: random.Random, count: int) -> list[bytes]:
     widths = (8, 8, 64, 128, 128, 128, 128, 72, 72, 256, 4, 100, 8, 68, 12, 512)
     out = []
