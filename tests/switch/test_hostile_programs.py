@@ -15,7 +15,7 @@ from esa.switch.compiler.codegen import generate
 from esa.switch.compiler.screen import screen
 
 PROGRAMS = Path(__file__).parent / "programs"
-WIDE = ("chosen", "indexed", "ipv6", "kept", "varbit", "wide")
+WIDE = ("chosen", "indexed", "ipv6", "kept", "members", "varbit", "wide")
 HOSTILE = [
     'x"""\nimport os\nos.mkdir("{there}")\n"""',
     "x'''\n__import__('os').mkdir('{there}')",

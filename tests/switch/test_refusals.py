@@ -94,3 +94,27 @@ def test_refused_by_name(change: Callable[[Root], None], says: str) -> None:
 def test_not_a_program() -> None:
     with pytest.raises(UnsupportedError, match="not a BMv2 JSON program"):
         Pipeline.load("{}")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("digests", "digest learned_t: scalars.tmp is a varbit or has more than 64 bits"),
+        ("value_sets", "value set P.pairs: keys of .9, 112. bits; 1 to 64 are allowed"),
+    ],
+)
+def test_wide_fields_where_none_may_be(name: str, says: str) -> None:
+    root = json.loads((PROGRAMS / f"{name}.json").read_text())
+    for kind in root["header_types"]:
+        if kind["name"] != "standard_metadata":
+            kind["fields"] = [[field, 112 if bits == 48 else bits, *rest] for field, bits, *rest in kind["fields"]]
+    with pytest.raises(UnsupportedError, match=says):
+        Pipeline.load(root, compiled=False)
+
+
+def test_a_value_set_without_room_for_members() -> None:
+    root = json.loads((PROGRAMS / "value_sets.json").read_text())
+    for each in root["parse_vsets"]:
+        del each["max_size"]
+    with pytest.raises(UnsupportedError, match=r"value set P\.kinds: its max_size, .* is not given"):
+        Pipeline.load(root, compiled=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from ipaddress import IPv6Address
 from pathlib import Path
 
 import pytest
@@ -73,4 +74,43 @@ def test_choices_are_bmv2s() -> None:
     theirs = bmv2_files.run(PROGRAM, packets, "\n".join([*commands, ""]))
     marks = {packet[7:9] for port in theirs for packet in theirs[port]}
     assert len(marks) > 14, "members of every kind are chosen"
+    same(theirs, ours(pipeline, packets))
+
+
+@pytest.mark.bmv2
+def test_wide_keys_hashes_and_parameters_are_bmv2s() -> None:
+    rng = random.Random(8)
+    program = PROGRAM.with_name("members.json")
+    pipeline = Pipeline.load(program.read_text(), compiled=False)
+    commands: list[str] = []
+    sources = [rng.getrandbits(128) for _ in range(4)]
+    first = [(1 << 127) + 5, (0xFE80 << 112) + 1]
+
+    def member(profile: str, action: str, *params: int) -> int:
+        commands.append(f"act_prof_create_member {profile} {action} {' '.join(map(hex, params))}")
+        return pipeline.action_profiles[profile].add_member(action, params)
+
+    for source in sources[:2]:
+        number = member("I.shared", "I.note", rng.getrandbits(104))
+        pipeline.tables["I.exactly"].add((source,), Member(number))
+        commands.append(f"table_indirect_add I.exactly {IPv6Address(source)} => {number}")
+    chosen = [member("I.by_crc32", "I.forward", port, rng.getrandbits(128), port) for port in range(5)]
+    chosen += [member("I.by_crc32", "I.note", rng.getrandbits(104))]
+    number = pipeline.action_profiles["I.by_crc32"].add_group(chosen)
+    commands += ["act_prof_create_group I.by_crc32"]
+    commands += [f"act_prof_add_member_to_group I.by_crc32 {one} {number}" for one in chosen]
+    for target, length, reference in ((first[0], 128, Group(number)), (first[1], 10, Member(chosen[1]))):
+        pipeline.tables["I.choose"].add(((target >> (128 - length) << (128 - length), length),), reference)
+        command = "table_indirect_add" if isinstance(reference, Member) else "table_indirect_add_with_group"
+        commands.append(f"{command} I.choose {IPv6Address(target)}/{length} => {reference.number}")
+    packets = {
+        0: [
+            b"".join(number.to_bytes(16, "big") for number in (rng.choice(sources), rng.choice([*first, 7])))
+            + rng.randbytes(38)
+            for _ in range(300)
+        ]
+    }
+    theirs = bmv2_files.run(program, packets, "\n".join([*commands, ""]))
+    marks = {packet[41:57] for port in theirs for packet in theirs[port]}
+    assert len(marks) > 5, "members of every kind are chosen"
     same(theirs, ours(pipeline, packets))

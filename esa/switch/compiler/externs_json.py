@@ -154,8 +154,10 @@ def use_value_set(used: dict[str, tuple[int, ...]], name: str, widths: tuple[int
 
 def value_sets(root: Json, used: Mapping[str, tuple[int, ...]]) -> dict[str, ValueSet]:
     """The value sets that parser states use, by name."""
-    sets = {item["name"]: int(item["max_size"]) for item in root.get("parse_vsets", ())}
+    sets = {item["name"]: item.get("max_size") for item in root.get("parse_vsets", ())}
     for name in used:
         if name not in sets:
             raise UnsupportedError(f"there is no value set {name!r}")
-    return {name: ValueSet(name, sets[name], widths) for name, widths in used.items()}
+        if sets[name] is None:
+            raise UnsupportedError(f"value set {name}: its max_size, the members that it has room for, is not given")
+    return {name: ValueSet(name, int(sets[name]), widths) for name, widths in used.items()}
