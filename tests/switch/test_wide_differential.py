@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -132,6 +133,26 @@ def test_ipv6_is_bmv2s(seed: int) -> None:
     packets = {0: ipv6_packets(rng, 600)}
     same(bmv2_files.run(PROGRAMS / "ipv6.json", packets, entries.text()), ours(pipeline, packets))
     assert int(pipeline.direct_counters["I.route"].packets.sum()) > 0
+
+
+def test_a_key_matches_whatever_the_order_of_its_fields() -> None:
+    rng = random.Random(13)
+    root = json.loads((PROGRAMS / "ipv6.json").read_text())
+    plain = Pipeline.load(root, compiled=False)
+    for control in root["pipelines"]:
+        for table in control["tables"]:
+            if table["name"] == "I.acl":
+                table["key"].reverse()
+    turned = Pipeline.load(root, compiled=False)
+    for rank in range(40):
+        masks = [rng.choice([0, (1 << 128) - 1, 0xFFFFFFFF << 96, 1 << 64]) for _ in range(2)]
+        match = [*((address(rng) & mask, mask) for mask in masks), rng.choice([(0, 0), (17, 255), (43, 255)])]
+        for pipeline, fields in ((plain, match), (turned, match[::-1])):
+            pipeline.tables["I.acl"].add(fields, "I.rewrite", (rank, rank, rank << 64), priority=rank + 1)
+    packets = ipv6_packets(rng, 150)
+    found = [plain.process(0, packet) for packet in packets]
+    assert len({(port, packet[22:54]) for out in found for port, packet in out}) > 20
+    assert [turned.process(0, packet) for packet in packets] == found
 
 
 @pytest.mark.bmv2
