@@ -26,6 +26,7 @@ _MODULES = (
     "timers",
     "rtt",
     "packets",
+    "aggregator_window",
     "congestion",
     "slots",
     "worker_ring",
