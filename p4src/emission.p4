@@ -78,6 +78,7 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
         if (meta.verdict == Verdict.SWAP || meta.verdict == Verdict.FETCH) {
             row_to_packet();
             partial_to_owner();
+            // Preempted: its workers are told by the PS that rows are scarce.
             if (meta.verdict == Verdict.SWAP) { collision(); }
             meta.to_destination = 1;
         } else if (meta.verdict == Verdict.FLUSH) {

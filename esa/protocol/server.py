@@ -172,7 +172,6 @@ def _open_entry(state: ServerState, slot: int, seq: int, now_ns: int) -> None:
     entry["first_seen_ns"] = entry["last_timeout_ns"] = entry["last_progress_ns"] = now_ns
     entry["deadline_ns"] = now_ns + rto_ns(server["completion"], 0)
     entry["index"] = expected_index(state, seq)
-    entry["collided"] = 0
     entry["held_resend"] = -1
     entry["priority"] = 0
     entry["exponent"] = -128
@@ -224,7 +223,6 @@ def _on_contribution(
         return
     if server["slots"] and (kind == p.GRADIENT or source < server["workers"]):  # what a switch hands over has none
         entry["index"] = p.index_of(packets, i)
-        entry["collided"] |= flags & p.COLLISION != 0
     if resend or flush:
         requester = state.member[source]
         state.requester_bitmap[slot, requester["rack"]] |= requester["bit"]

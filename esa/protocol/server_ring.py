@@ -90,10 +90,9 @@ _ENTRY = np.dtype(
         # The sum: with its lanes, what a RESULT will say
         ("priority", np.uint8),
         ("exponent", np.int8),
-        ("flags", np.uint8),  # ECN
+        ("flags", np.uint8),  # ECN, COLLISION: of any part
         ("has_sum", np.uint8),  # its lanes hold a sum
         ("index", np.int64),  # as far as is known; of a result with the row of its slot's next fragment
-        ("collided", np.uint8),  # a switch passed on a part of it because the row was another's
         ("held_resend", np.int32),  # first of the list of RESENDs held apart, -1: none
         # Questions and their timer
         ("first_seen_ns", np.int64),

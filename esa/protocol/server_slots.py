@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.native import native
+from esa.protocol import packets as p
 from esa.protocol.serial import on_wire
 from esa.protocol.server_ring import EntryState, ServerState
 from esa.protocol.slots import next_row_of, nth_row, row_of, slot_index
@@ -34,7 +35,7 @@ def choose_next_row(server: Any, entry: Any) -> None:
     if server["slots"] == 0:
         return
     row = next_row = row_of(entry["index"])
-    if entry["collided"] and server["rows_drawn"] < server["rows"]:
+    if entry["flags"] & p.COLLISION and server["rows_drawn"] < server["rows"]:
         next_row = nth_row(server, server["rows_drawn"])
         server["rows_drawn"] += 1
     entry["index"] = slot_index(row, next_row)

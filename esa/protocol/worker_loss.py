@@ -11,7 +11,7 @@ _MIN_RTT_DRIFT = 1.0 / 1024.0  # of min_rtt, per sample towards it: paths change
 _MEDIAN_STEP = 1.0 / 32.0  # by which median_rtt moves towards a sample, whatever their distance: a median
 _SERVER_REO_WNDS = 3  # reordering windows: an answer by way of the PS takes that long
 _MAX_PARALLEL = 16  # overtaken fragments that are resent at full pace; the next ones at half of it, a third, ...
-_UNHURRIED_WORKERS = 4  # of a job, whose RESENDs meet in one PS; of more, each takes that much longer
+_WORKERS_AT_FULL_PACE = 4  # of a job; of more, each takes that much longer, for their RESENDs meet in one PS
 _SILENCE_DIVISOR = 8  # of the time since the last result: between two RESENDs of one fragment, at least
 _TLP_RTTS = 2.0
 _TLP_REO_WNDS = 4  # of the shortest reordering window: a tail loss probe comes no sooner
@@ -68,7 +68,7 @@ def loss_delay_ns(worker: Any, fragment: Any, older: int) -> int:
     wait_ns = reo_wnd_ns(worker)
     if fragment["transmissions"] > 1:
         wait_ns = max(wait_ns * _SERVER_REO_WNDS, int(worker["median_rtt_ns"]))
-        wait_ns = wait_ns * max(worker["workers"], _UNHURRIED_WORKERS) // _UNHURRIED_WORKERS
+        wait_ns = wait_ns * max(worker["workers"], _WORKERS_AT_FULL_PACE) // _WORKERS_AT_FULL_PACE
         wait_ns *= 1 + older // _MAX_PARALLEL
     silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]
     return int(min(max(wait_ns, silence_ns // _SILENCE_DIVISOR), worker["max_rto_ns"]))
