@@ -132,16 +132,7 @@ def test_what_is_remembered_has_an_end() -> None:
 # --- over P4Runtime -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served: tuple[Client, Device]) -> tuple[Client, Device]:
-    module_served[0].push(message=config("digests"))
-    return module_served
+SERVED = "digests"
 
 
 def digest(id_: int, **options: int) -> p4.Entity:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -12,7 +11,7 @@ import pytest
 from esa.switch.p4runtime.idle import IdleTimeouts
 from esa.switch.runtime.device import Device
 from tests.switch.control import Client, Ids, config, delete, insert, modify, p4, p4info
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 
 IDS = Ids(p4info("ageing"))
 MS = 10**6
@@ -81,16 +80,7 @@ def test_a_new_time_out_begins_anew() -> None:
 # --- over P4Runtime -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served: tuple[Client, Device]) -> tuple[Client, Device]:
-    module_served[0].push(message=config("ageing"))
-    return module_served
+SERVED = "ageing"
 
 
 def entry(table: str, value: int | None = None, timeout_ns: int = 0, **fields) -> p4.Entity:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -12,7 +11,7 @@ import pytest
 from esa.switch import MeterRates, Pipeline, UnsupportedError
 from esa.switch.runtime.device import Device
 from tests.switch.control import Client, Ids, config, delete, insert, item_codes, modify, p4, p4info
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 
 PROGRAMS = Path(__file__).parent / "programs"
 SOURCE = (PROGRAMS / "meters.json").read_text()
@@ -159,16 +158,7 @@ def test_programs_that_cannot_be_are_refused_by_name(old: str, new: str, says: s
 # --- over P4Runtime -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served: tuple[Client, Device]) -> tuple[Client, Device]:
-    module_served[0].push(message=config("meters"))
-    return module_served
+SERVED = "meters"
 
 
 def meter(name: str, index: int | None = None, *rates: int, **fields: int) -> p4.Entity:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -12,7 +11,6 @@ import pytest
 
 from esa.switch.p4runtime.arrays import read_register
 from esa.switch.p4runtime.p4info import ArrayInfo
-from esa.switch.runtime.device import Device
 from esa.switch.runtime.stateful import Register
 from tests.switch.control import (
     Client,
@@ -28,7 +26,7 @@ from tests.switch.control import (
     register,
     session,
 )
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 
 OK = grpc.StatusCode.OK
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -38,16 +36,7 @@ DST = b"\x02\x00\x00\x00\x00\xa1"
 FRAME = DST + bytes(6) + b"\x12\x34" + bytes(86)
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served) -> tuple[Client, Device]:
-    module_served[0].push()
-    return module_served
+SERVED = "control_plane"
 
 
 @pytest.fixture

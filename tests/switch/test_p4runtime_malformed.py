@@ -7,7 +7,6 @@ import json
 import random
 import threading
 import time
-from collections.abc import Iterator
 
 import grpc
 import pytest
@@ -35,18 +34,12 @@ from tests.switch.control import (
     session,
 )
 from tests.switch.mutation import mutate_json, mutate_message
-from tests.switch.served import load, primary_client
+from tests.switch.served import load
 
 pytestmark = pytest.mark.timeout(60)
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 DST = b"\x02\x00\x00\x00\x00\xa1"
 VAGUE = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)  # what a refusal never is
-
-
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
 
 
 @pytest.fixture

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
 
 import grpc
 import pytest
 
 from esa.switch.runtime.device import Device
 from tests.switch.control import Client, Ids, config, delete, insert, item_codes, modify, p4, p4info
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 
 IDS = Ids(p4info("selectors"))
 Code = grpc.StatusCode
@@ -18,16 +17,7 @@ OK, INVALID, NOT_FOUND = Code.OK, Code.INVALID_ARGUMENT, Code.NOT_FOUND
 RECONCILE = p4.SetForwardingPipelineConfigRequest.RECONCILE_AND_COMMIT
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served: tuple[Client, Device]) -> tuple[Client, Device]:
-    module_served[0].push(message=config("selectors"))
-    return module_served
+SERVED = "selectors"
 
 
 @pytest.fixture

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import grpc
 import pytest
 
-from esa.switch.runtime.device import Device
 from tests.switch.control import IDS, Client, delete, entry, exact, insert, item_codes, modify, p4, register
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 
 OK = grpc.StatusCode.OK
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
@@ -17,16 +14,7 @@ DENIED = grpc.StatusCode.PERMISSION_DENIED
 DST = b"\x02\x00\x00\x00\x00\xa1"
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served) -> tuple[Client, Device]:
-    module_served[0].push()
-    return module_served
+SERVED = "control_plane"
 
 
 @pytest.fixture

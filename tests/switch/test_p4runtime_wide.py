@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import grpc
 import pytest
 
 from esa.switch.runtime.device import Device
 from tests.switch.control import Client, Ids, config, delete, exact, insert, item_codes, modify, p4, p4info
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 
 IPV6, WIDE = Ids(p4info("ipv6")), Ids(p4info("wide"))
 ALL_ONES = b"\xff" * 16
@@ -17,16 +15,7 @@ PREFIX = bytes.fromhex("20010db8") + bytes(12)
 HOST = PREFIX[:-1] + b"\x01"
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served: tuple[Client, Device]) -> tuple[Client, Device]:
-    module_served[0].push(message=config("ipv6"))
-    return module_served
+SERVED = "ipv6"
 
 
 def entry(table: str, match: dict[int, dict], action: str, *params: bytes, priority: int = 0) -> p4.Entity:

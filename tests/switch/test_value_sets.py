@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -13,7 +12,7 @@ from esa.switch import BadEntry, DuplicateEntry, Pipeline, TableFull, Unsupporte
 from esa.switch.runtime.device import Device
 from tests.switch import bmv2_files
 from tests.switch.control import Client, Ids, config, delete, insert, modify, p4, p4info
-from tests.switch.served import inject, primary_client
+from tests.switch.served import inject
 from tests.switch.test_differential import ours, same
 
 PROGRAM = Path(__file__).parent / "programs" / "value_sets.json"
@@ -92,16 +91,7 @@ def test_exact_members_are_bmv2s() -> None:
 # --- over P4Runtime -------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def module_served() -> Iterator[tuple[Client, Device]]:
-    with primary_client(push=False) as pair:
-        yield pair
-
-
-@pytest.fixture
-def served(module_served: tuple[Client, Device]) -> tuple[Client, Device]:
-    module_served[0].push(message=config("value_sets"))
-    return module_served
+SERVED = "value_sets"
 
 
 def kinds(*values: bytes) -> p4.Entity:
