@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
@@ -16,8 +15,9 @@ from esa.switch import UnsupportedError
 from esa.switch.compiler import helpers, wide_helpers
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import Layout
-from esa.switch.compiler.program import Bool, Const, Control, Expr, Field, FieldType, Header, Op, Program
+from esa.switch.compiler.program import Const, Control, Expr, Field, FieldType, Header, Op, Program
 from esa.switch.compiler.values import TooWideError
+from tests.switch.expressions import Words, grower, meaning, number, word
 
 WIDTHS = [("a8", 8, False), ("a16", 16, False), ("a32", 32, False), ("b32", 32, False), ("a48", 48, False),
           ("a64", 64, False), ("b64", 64, False), ("s16", 16, True), ("s32", 32, True), ("t32", 32, True)]  # fmt: skip
@@ -35,83 +35,13 @@ LAYOUT = Layout(
 )
 
 
-def meaning(expr: Expr | None, fields: Mapping[Field, int]) -> Any:
-    """What BMv2 computes (expressions.cpp, data.h)."""
-    if isinstance(expr, (Const, Bool)):
-        return expr.value
-    if isinstance(expr, Field):
-        return fields[expr]
-    assert isinstance(expr, Op)
-    if expr.op == "?":
-        return meaning(expr.left if meaning(expr.condition, fields) else expr.right, fields)
-    left = None if expr.left is None else meaning(expr.left, fields)
-    right = meaning(expr.right, fields)
-    match expr.op:
-        case "+":
-            return left + right
-        case "-":
-            return left - right
-        case "*":
-            return left * right
-        case "&":
-            return left & right
-        case "|":
-            return left | right
-        case "^":
-            return left ^ right
-        case "~":
-            return ~right
-        case "<<":
-            return left << right
-        case ">>":
-            return left >> right
-        case "two_comp_mod":
-            return (left + (1 << right - 1)) % (1 << right) - (1 << right - 1)
-        case "sat_cast":
-            return max(-(1 << right - 1), min(left, (1 << right - 1) - 1))
-        case "usat_cast":
-            return max(0, min(left, (1 << right) - 1))
-        case "b2d":
-            return int(right)
-        case "d2b":
-            return right != 0
-        case "not":
-            return not right
-        case "and":
-            return left and right
-        case "or":
-            return left or right
-    return {"==": left == right, "!=": left != right, "<": left < right, "<=": left <= right, ">": left > right,
-            ">=": left >= right}[expr.op]  # fmt: skip
-
-
 def evaluate(code: str, fields: Mapping[Field, int], scope: Scope) -> int:
     names = {name: getattr(helpers, name, None) or getattr(wide_helpers, name) for name in scope.helpers}
     f = np.zeros(scope.layout.n_cells + scope.layout.scratch, np.int64)
     f[: len(FIELDS)] = [word(fields[field]) for field in FIELDS]
-    tree = ast.fix_missing_locations(_Words().visit(ast.parse(code, mode="eval")))
+    tree = ast.fix_missing_locations(Words().visit(ast.parse(code, mode="eval")))
     with np.errstate(all="ignore"):
         return word(int(eval(compile(tree, "", "eval"), {**names, **scope.constants, "f": f, "np": np})))
-
-
-class _Words(ast.NodeTransformer):
-    """Constants are words, as where the code is compiled: Python's integers would not wrap."""
-
-    def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if type(node.value) is not int:
-            return node
-        return ast.Call(ast.Attribute(ast.Name("np", ast.Load()), "int64", ast.Load()), [node], [])
-
-
-def word(number: int) -> int:
-    number &= (1 << 64) - 1
-    return number - (1 << 64) if number >> 63 else number
-
-
-def number(bits: int, signed: bool) -> st.SearchStrategy[int]:
-    # Signed fields hold up to 2**bits - 1: BMv2 does not wrap what lies between.
-    lo, hi = (-(1 << bits - 1) if signed else 0), (1 << bits) - 1
-    return st.one_of(st.sampled_from([lo, hi, 0, 1, (1 << bits - 1) - 1, (1 << bits - 1)]), st.integers(lo, hi))
 
 
 VALUES = st.fixed_dictionaries({field: number(*kind) for field, kind in FIELDS.items()})
@@ -119,32 +49,15 @@ LEAVES = st.one_of(
     st.sampled_from(list(FIELDS)),
     st.builds(Const, st.one_of(st.integers(-300, 300), st.integers(0, (1 << 64) - 1))),
 )
-
-
-def grow(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-    compare = st.builds(Op, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), inner, inner)
-    truth = st.one_of(
-        compare,
-        st.builds(lambda a: Op("d2b", None, a), inner),
-        st.builds(lambda op, a, b: Op(op, a, b), st.sampled_from(["and", "or"]), compare, compare),
-        st.builds(lambda a: Op("not", None, a), compare),
-    )
-    shift = st.one_of(st.builds(Const, st.integers(0, 70)), st.just(Field("h", "a8")))
-    width = st.builds(Const, st.sampled_from([8, 16, 31, 32, 33, 48, 63, 64]))
-    mask = st.builds(Const, st.sampled_from([0xFF, 0xFFFF, 0xFFFFFFFF, (1 << 48) - 1, (1 << 64) - 1, 0xF0]))
-    return st.one_of(
-        st.builds(Op, st.sampled_from(["+", "-", "*", "&", "|", "^"]), inner, inner),
-        st.builds(lambda a: Op("~", None, a), inner),
-        st.builds(Op, st.sampled_from(["<<", ">>"]), inner, shift),
-        st.builds(Op, st.sampled_from(["two_comp_mod", "sat_cast", "usat_cast"]), inner, width),
-        st.builds(lambda a, m: Op("&", a, m), inner, mask),
-        st.builds(lambda c, a, b: Op("?", a, b, c), truth, inner, inner),
-        st.builds(lambda c: Op("b2d", None, c), truth),
-    )
+GROW = grower(
+    st.one_of(st.integers(0, 70).map(Const), st.just(Field("h", "a8"))),
+    widths=[8, 16, 31, 32, 33, 48, 63, 64],
+    masks=[0xFF, 0xFFFF, 0xFFFFFFFF, (1 << 48) - 1, (1 << 64) - 1, 0xF0],
+)
 
 
 @settings(max_examples=1500, deadline=None)
-@given(st.recursive(LEAVES, grow, max_leaves=6), VALUES)
+@given(st.recursive(LEAVES, GROW, max_leaves=6), VALUES)
 def test_exact_values_and_stores(expr: Expr, fields: dict[Field, int]) -> None:
     scope = Scope(PROGRAM, replace(LAYOUT), "test")
     want = meaning(expr, fields)

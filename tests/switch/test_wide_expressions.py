@@ -30,7 +30,7 @@ from esa.switch.compiler.program import (
     words_of,
 )
 from esa.switch.compiler.values import TooWideError
-from tests.switch.test_expressions import _Words, meaning, number, word
+from tests.switch.expressions import COMPARISONS, Words, grower, meaning, number, word
 
 WIDTHS = [("a8", 8, False), ("a32", 32, False), ("a64", 64, False), ("a65", 65, False), ("a72", 72, False),
           ("a128", 128, False), ("b128", 128, False), ("a200", 200, False), ("a512", 512, False), ("s16", 16, True),
@@ -79,7 +79,7 @@ def run(code: str, at: Scope, fields: Mapping[Any, int]) -> tuple[Any, np.ndarra
         for k in range(cells_of(bits, signed)):
             f[at.layout.cells[name] + k] = word(fields[name] >> 64 * k)
     m64 = np.array([0, *(word(w) for k, (_, bits) in enumerate(PARAMS) for w in words_of(fields[Param(k)], bits))])
-    tree = ast.fix_missing_locations(_Words().visit(ast.parse(code, mode="eval")))
+    tree = ast.fix_missing_locations(Words().visit(ast.parse(code, mode="eval")))
     with np.errstate(all="ignore"):
         return eval(compile(tree, "", "eval"), {**names, **at.constants, "f": f, "m64": m64, "p": 1, "np": np}), f
 
@@ -100,32 +100,15 @@ LEAVES = st.one_of(
     st.sampled_from([Param(k) for k in range(len(PARAMS))]),
     st.builds(Const, st.one_of(st.integers(-300, 300), st.integers(0, (1 << 130) - 1))),
 )
-
-
-def grow(inner: st.SearchStrategy[Expr]) -> st.SearchStrategy[Expr]:
-    compare = st.builds(Op, st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), inner, inner)
-    truth = st.one_of(
-        compare,
-        st.builds(lambda a: Op("d2b", None, a), inner),
-        st.builds(lambda op, a, b: Op(op, a, b), st.sampled_from(["and", "or"]), compare, compare),
-    )
-    shift = st.one_of(st.builds(Const, st.sampled_from([0, 1, 63, 64, 65, 100, 128, 300])), st.just(Field("h", "a8")))
-    width = st.builds(Const, st.sampled_from([8, 63, 64, 65, 72, 127, 128, 129, 256]))
-    mask = st.builds(lambda bits: Const((1 << bits) - 1), st.sampled_from([1, 8, 63, 64, 65, 72, 128, 130, 512]))
-    return st.one_of(
-        st.builds(Op, st.sampled_from(["+", "-", "*", "&", "|", "^"]), inner, inner),
-        st.builds(lambda a: Op("~", None, a), inner),
-        st.builds(Op, st.sampled_from(["<<", ">>", ">>"]), inner, shift),
-        st.builds(Op, st.sampled_from(["two_comp_mod", "sat_cast", "usat_cast"]), inner, width),
-        st.builds(lambda a, m: Op("&", a, m), inner, mask),
-        st.builds(lambda a, by, m: Op("&", Op(">>", a, Const(by)), m), inner, st.integers(0, 140), mask),
-        st.builds(lambda c, a, b: Op("?", a, b, c), truth, inner, inner),
-        st.builds(lambda c: Op("b2d", None, c), truth),
-    )
+GROW = grower(
+    st.one_of(st.sampled_from([0, 1, 63, 64, 65, 100, 128, 300]).map(Const), st.just(Field("h", "a8"))),
+    widths=[8, 63, 64, 65, 72, 127, 128, 129, 256],
+    masks=[(1 << bits) - 1 for bits in (1, 8, 63, 64, 65, 72, 128, 130, 512)],
+)
 
 
 @settings(max_examples=300, deadline=None, phases=PHASES)
-@given(st.recursive(LEAVES, grow, max_leaves=6), VALUES)
+@given(st.recursive(LEAVES, GROW, max_leaves=6), VALUES)
 def test_wide_values_and_stores(expr: Expr, fields: dict[Any, int]) -> None:
     at = scope()
     want = value_of(expr, fields)
@@ -166,7 +149,7 @@ def check_store(
 
 
 @settings(max_examples=100, deadline=None, phases=PHASES)
-@given(st.sampled_from(["==", "!=", "<", "<=", ">", ">="]), LEAVES, LEAVES, VALUES, st.booleans())
+@given(st.sampled_from(COMPARISONS), LEAVES, LEAVES, VALUES, st.booleans())
 def test_comparisons(op: str, left: Expr, right: Expr, fields: dict[Any, int], same: bool) -> None:
     at = scope()
     expr = Op(op, left, left if same else right)
