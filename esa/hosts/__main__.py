@@ -21,6 +21,7 @@ from esa.hosts.warm import warm
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
+from esa.startup import skip_scipy
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _LOOK_S = 0.5  # how often to see whether the engine lives
@@ -89,6 +90,5 @@ def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> N
 
 
 if __name__ == "__main__":
-    # Numba imports scipy.linalg where there is one, for products of matrices, which are not needed: 0.2 s of a start.
-    sys.modules["scipy"] = None  # type: ignore[assignment]
+    skip_scipy()
     sys.exit(main())

@@ -21,6 +21,7 @@ from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.net.impairment import PortFaults, first_error
+from esa.startup import skip_scipy
 from esa.switch.compiler.target import PASSES
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
 from esa.switch.process.link_state import LinkWatch
@@ -203,6 +204,5 @@ def _start_log(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    # Numba imports scipy.linalg where there is one, for products of matrices, which are not needed: 0.2 s of a start.
-    sys.modules["scipy"] = None  # type: ignore[assignment]
+    skip_scipy()
     sys.exit(main())

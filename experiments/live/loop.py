@@ -23,6 +23,7 @@ from esa.hosts import AllReduceError, JoinError, WorkerEndpoint, join
 from esa.job import Job
 from esa.net.impairment import LinkFaults
 from esa.protocol import Timers
+from esa.startup import skip_scipy
 
 RTO_FLOOR_NS = 20_000_000  # as many processes as cores, and more: a peer that waits for the CPU is not lost
 
@@ -102,6 +103,5 @@ def lost(worker: WorkerEndpoint) -> int:
 
 
 if __name__ == "__main__":
-    # Numba imports scipy.linalg where there is one, for products of matrices, which are not needed: 0.2 s of a start.
-    sys.modules["scipy"] = None  # type: ignore[assignment]
+    skip_scipy()
     sys.exit(main())
