@@ -75,7 +75,7 @@ def _run(
 
     for stopping in (signal.SIGINT, signal.SIGTERM):
         signal.signal(stopping, lambda *_: stop.set())
-    device = Device(options.device_id, options.cpu_port, pipeline)
+    device = Device(options.device_id, options.cpu_port, pipeline, options.interfaces)
     load = partial(_load, queues=bool(options.queues))
     servicer = P4RuntimeServicer(device, load)
     loop = PacketLoop(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
 import zlib
 
 import grpc
 import pytest
 
+from esa.switch import Pipeline
+from esa.switch.p4runtime.service import P4RuntimeServicer
 from esa.switch.runtime.device import Device
-from tests.switch.control import Client, Ids, config, delete, insert, item_codes, modify, p4, p4info
-from tests.switch.served import inject
+from tests.switch.control import Client, Ids, config, delete, insert, item_codes, modify, p4, p4info, serving
+from tests.switch.served import CPU_PORT, inject, load, primary_client
 
 IDS = Ids(p4info("selectors"))
 Code = grpc.StatusCode
@@ -307,6 +311,51 @@ def test_watch_ports_that_are_down_are_passed_over(served) -> None:
     assert marks(device) == [2] * 64
     device.set_port(3, True)
     assert marks(device) == by_hash([1, 2, 1])
+
+
+def test_a_watch_port_is_one_of_the_devices() -> None:
+    with primary_client(push=False, ports=(1, 2)) as (client, _):
+        client.push(message=config("selectors"))
+        client.write(insert(member(1, "flood", 1)))
+        there = (b"\x01", b"\x02", CPU_PORT.to_bytes(2, "big"), b"")
+        known = [group(at, (1, 1), watch_port=port) for at, port in enumerate(there, 1)]
+        assert client.codes(*map(insert, known)) == [OK] * 4
+        unknown = (b"\x03", b"\x00", b"\x01\xff")
+        codes = client.codes(*[insert(group(9, (1, 1), watch_port=port)) for port in unknown])
+        assert codes == [INVALID] * 3
+        assert client.codes(insert(group(9, (1, 1), watch=3)), modify(group(1, (1, 1), watch=3))) == [INVALID] * 2
+        client.write(*[delete(each) for each in known], delete(member(1)))
+        shots = [one_shot(7, (action("drop"), 1), watch_port=port) for port in (b"\x03", b"\x02")]
+        assert client.codes(*map(insert, shots)) == [INVALID, OK]
+        with pytest.raises(grpc.RpcError) as caught:
+            client.write(insert(shots[0]))
+        details = dict(caught.value.trailing_metadata())["grpc-status-details-bin"]
+        assert b"watch_port 3: there is no such port; there are 1, 2, 510" in details
+
+
+def test_a_port_that_goes_down_while_a_program_is_loaded_is_down_in_it() -> None:
+    device, loaded = Device(1), threading.Event()
+
+    def load_and_say(program: bytes) -> Pipeline:
+        pipeline = load(program)
+        loaded.set()
+        return pipeline
+
+    servicer = P4RuntimeServicer(device, load_and_say)
+    with serving(servicer) as port:
+        client = Client(port)
+        client.elect(1)
+        pushing = threading.Thread(target=client.push, kwargs={"message": config("selectors")})
+        with servicer._lock:  # what is loaded waits to be put in service
+            pushing.start()
+            assert loaded.wait(20)
+            time.sleep(0.3)
+            device.set_port(3, False)
+        pushing.join(20)
+        client.write(insert(member(1, "flood", 1)), insert(group(5, (1, 1), watch_port=b"\x03")))
+        client.write(insert(entry(7, group=5)))
+        assert marks(device) == [0] * 64
+        client.close()
 
 
 def test_reconciling_keeps_members_groups_and_one_shots(served) -> None:

@@ -16,6 +16,7 @@ from esa.switch.errors import TableError
 from esa.switch.p4runtime.actions import ActionInfo, parse_action
 from esa.switch.p4runtime.bytestrings import decode
 from esa.switch.p4runtime.status import Code, P4RuntimeError, refusal
+from esa.switch.runtime.device import Ports
 from esa.switch.runtime.profiles import ActionProfile, Group, Member
 
 Update = p4runtime_pb2.Update
@@ -40,7 +41,7 @@ class _GroupState:
 class ProfileEntries:
     """What clients wrote to one action profile. `info` is its P4Info, `actions` those of its tables by id."""
 
-    def __init__(self, info: Any, actions: Mapping[int, ActionInfo], profile: ActionProfile) -> None:
+    def __init__(self, info: Any, actions: Mapping[int, ActionInfo], profile: ActionProfile, ports: Ports) -> None:
         self.id: int = info.preamble.id
         self.name: str = info.preamble.name
         self.profile = profile
@@ -51,7 +52,7 @@ class ProfileEntries:
         self._one_shots: dict[int, _GroupState] = {}  # by group number
         self._member_ids: dict[int, int] = {}  # of the first number of each
         self._group_ids: dict[int, int] = {}
-        self._down: set[int] = set()
+        self._ports = ports
 
     def _error(self, code: Any, reason: str) -> P4RuntimeError:
         return P4RuntimeError(code, f"action profile {self.name}: {reason}")
@@ -224,24 +225,28 @@ class ProfileEntries:
         kind = member.WhichOneof("watch_kind")
         if kind is None or (kind == "watch_port" and not member.watch_port):
             return None
-        if kind == "watch_port":
-            return decode(member.watch_port, _PORT_BITS, f"action profile {self.name}: {what}: watch_port")
+        if kind == "watch" and not member.watch:
+            return None
         port: int = member.watch
+        if kind == "watch_port":
+            port = decode(member.watch_port, _PORT_BITS, f"action profile {self.name}: {what}: watch_port")
         if not 0 <= port < 1 << _PORT_BITS:
-            raise self._invalid(f"{what}: watch {port} does not fit in {_PORT_BITS} bits")
-        return port or None
+            raise self._invalid(f"{what}: {kind} {port} does not fit in {_PORT_BITS} bits")
+        if port not in self._ports:
+            there = ", ".join(map(str, sorted(self._ports.numbers or ())))
+            raise self._invalid(f"{what}: {kind} {port}: there is no such port; there are {there or 'none'}")
+        return port
 
     def _watch(self, group: _GroupState, ports: Mapping[int, int | None]) -> None:
         group.watched = {number: port for number, port in ports.items() if port is not None}
         self._set_down(group)
 
     def _set_down(self, group: _GroupState) -> None:
-        down = [number for number, port in group.watched.items() if port in self._down]
+        down = [number for number, port in group.watched.items() if port in self._ports.down]
         self.profile.set_down(group.number, down)
 
-    def set_port(self, port: int, up: bool) -> None:
+    def port_changed(self, port: int) -> None:
         """Take members that watch `port` into the choice, or out of it; the caller holds the data plane still."""
-        (self._down.discard if up else self._down.add)(port)
         for group in [*self._groups.values(), *self._one_shots.values()]:
             if port in group.watched.values():
                 self._set_down(group)

@@ -22,6 +22,7 @@ from esa.switch.p4runtime.replication import ReplicationEngine
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.p4runtime.table_entries import Notes, read_table_entries, write_table_entry
 from esa.switch.p4runtime.value_sets import ValueSetEntries
+from esa.switch.runtime.device import Ports
 
 Update = p4runtime_pb2.Update
 _UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
@@ -29,9 +30,12 @@ _NOT_HERE = {"extern_entry": "extern entries"}
 
 
 class ForwardingConfig:
-    """Reads and writes entities of one loaded program; `message` is the ForwardingPipelineConfig it came from."""
+    """Reads and writes entities of one loaded program; `message` is the ForwardingPipelineConfig it came from.
 
-    def __init__(self, message: Any, load: Callable[[bytes], Any]) -> None:
+    `ports` are the device's, for whatever watches one.
+    """
+
+    def __init__(self, message: Any, load: Callable[[bytes], Any], ports: Ports) -> None:
         """Load the program; INVALID_ARGUMENT where there is none, or where it does not fit the P4Info."""
         if not message.HasField("p4info") or not message.p4_device_config:
             missing = "p4info" if not message.HasField("p4info") else "p4_device_config"
@@ -41,7 +45,7 @@ class ForwardingConfig:
         except (ValueError, KeyError, TypeError) as error:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"this target cannot run the program: {error}") from error
         self.message = message
-        self.info = P4InfoMap(message.p4info, self.pipeline)
+        self.info = P4InfoMap(message.p4info, self.pipeline, ports)
         self.replication = ReplicationEngine(self.pipeline)
         self._value_sets = ValueSetEntries()
         self._notes = Notes()
@@ -174,10 +178,10 @@ class ForwardingConfig:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, "a member or group is one of an action profile: name it")
         return [self.info.profile(id_)] if id_ else list(self.info.profiles.values())
 
-    def set_port(self, port: int, up: bool) -> None:
-        """Tell what watches `port` that it is up, or down; the caller holds the data plane still."""
+    def port_changed(self, port: int) -> None:
+        """Tell what watches `port` that it has gone up or down; the caller holds the data plane still."""
         for profile in self.info.profiles.values():
-            profile.set_port(port, up)
+            profile.port_changed(port)
 
     def _tables(self, id_: int) -> list[Any]:
         return [self.info.table(id_)] if id_ else list(self.info.tables.values())

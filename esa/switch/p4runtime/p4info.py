@@ -13,6 +13,7 @@ from esa.switch.p4runtime.digests import DigestLists, filler
 from esa.switch.p4runtime.idle import IdleTimeouts
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.runtime.device import Ports
 from esa.switch.runtime.profiles import IndirectTable
 from esa.switch.runtime.tables import Table
 
@@ -65,11 +66,6 @@ class TableInfo:
     def needs_priority(self) -> bool:
         return any(field.match in _NEEDS_PRIORITY for field in self.fields)
 
-    @property
-    def has_direct(self) -> bool:
-        """Whether something belongs to the rows of its entries."""
-        return self.direct_counter is not None or self.direct_meter is not None or self.idle is not None
-
     def action_named(self, name: str) -> ActionInfo:
         return next(action for action in self.actions.values() if action.name == name)
 
@@ -102,14 +98,14 @@ class P4InfoMap:
     Raises P4RuntimeError (INVALID_ARGUMENT) where the two do not belong together.
     """
 
-    def __init__(self, p4info: Any, pipeline: Any) -> None:
+    def __init__(self, p4info: Any, pipeline: Any, ports: Ports) -> None:
         self.p4info = p4info
         _check_ids(p4info)
         self.absent: dict[int, str] = {}
         self.digest_names: dict[str, int] = {}  # ids by the loaded program's names
         self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
         self.direct_meters = {each.direct_table_id: each for each in p4info.direct_meters}
-        self.profiles = dict(self._profiles(p4info, pipeline))
+        self.profiles = dict(self._profiles(p4info, pipeline, ports))
         self.value_sets = dict(self._value_sets(p4info, pipeline))
         self.digests = dict(self._digests(p4info, pipeline))
         self.tables = dict(self._tables(p4info, pipeline))
@@ -184,7 +180,7 @@ class P4InfoMap:
                 ),
             )
 
-    def _profiles(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, ProfileEntries]]:
+    def _profiles(self, p4info: Any, pipeline: Any, ports: Ports) -> Iterator[tuple[int, ProfileEntries]]:
         for info in p4info.action_profiles:
             name = info.preamble.name
             profile = pipeline.action_profiles.get(name)
@@ -200,7 +196,7 @@ class P4InfoMap:
             for ref in refs:
                 if ref.scope == p4info_pb2.ActionRef.DEFAULT_ONLY:
                     actions.pop(ref.id, None)  # no member can be one
-            yield info.preamble.id, ProfileEntries(info, actions, profile)
+            yield info.preamble.id, ProfileEntries(info, actions, profile, ports)
 
     def _value_sets(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, ValueSetInfo]]:
         for info in p4info.value_sets:

@@ -86,9 +86,7 @@ class P4RuntimeServicer:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, "the request's action is not set")
         if not request.HasField("config"):
             raise P4RuntimeError(Code.INVALID_ARGUMENT, "the request has no config")
-        config = ForwardingConfig(request.config, self._load)
-        for port in list(self.device.down_ports):
-            config.set_port(port, False)
+        config = ForwardingConfig(request.config, self._load, self.device.ports)
         if action == _SetConfig.VERIFY:
             return
         with self._lock:
@@ -287,13 +285,13 @@ class P4RuntimeServicer:
             raise P4RuntimeError(Code.FAILED_PRECONDITION, "no forwarding pipeline config is set for this device")
         self.device.on_packet_out(pack_packet_out(config.info.packet_out, packet))
 
-    def _port(self, port: int, up: bool) -> None:
+    def _port(self, port: int) -> None:
         """Tell the programs that a port went up or down."""
         with self._lock:
             for config in {self._config, self._in_service} - {None}:
                 assert config is not None
                 with self.device.exclusive(config.pipeline):
-                    config.set_port(port, up)
+                    config.port_changed(port)
 
     def _packet_in(self, packet: bytes) -> None:
         """Send on to the primary clients what left at the CPU port."""

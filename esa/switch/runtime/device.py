@@ -3,9 +3,21 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
+
+
+@dataclass
+class Ports:
+    """Which ports there are, None where nobody has said, and those of them whose links are `down`."""
+
+    numbers: frozenset[int] | None = None
+    down: set[int] = field(default_factory=set)
+
+    def __contains__(self, port: int) -> bool:
+        return self.numbers is None or port in self.numbers
 
 
 class Device:
@@ -13,16 +25,24 @@ class Device:
 
     `pipeline` is the program in service, None before the first. Two hooks connect the CPU port: the packet loop calls
     `on_packet_in(bytes)`, the server calls `on_packet_out(bytes)`; either may be replaced. `set_port` calls a third.
+    `ports`: the numbers of its ports beside the CPU port, None where any may come to be.
     """
 
-    def __init__(self, device_id: int = 0, cpu_port: int | None = None, pipeline: Any = None) -> None:
+    def __init__(
+        self,
+        device_id: int = 0,
+        cpu_port: int | None = None,
+        pipeline: Any = None,
+        ports: Iterable[int] | None = None,
+    ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
         self.pipeline = pipeline
         self.on_packet_in: Callable[[bytes], None] = lambda packet: None
         self.on_packet_out: Callable[[bytes], None] = lambda packet: None
-        self.down_ports: set[int] = set()
-        self.on_port: Callable[[int, bool], None] = lambda port, up: None
+        own = () if cpu_port is None else (cpu_port,)
+        self.ports = Ports(None if ports is None else frozenset((*ports, *own)))
+        self.on_port: Callable[[int], None] = lambda port: None
         # A lock is not fair: the packet loop, which takes the pipeline's lock again right after giving it up, would
         # starve the control plane. Whoever changes state holds the turnstile while it waits, and the loop passes
         # through it before every batch.
@@ -30,8 +50,8 @@ class Device:
 
     def set_port(self, port: int, up: bool) -> None:
         """Note that a port's link is up or down, which it is taken to be until then, and tell the server."""
-        (self.down_ports.discard if up else self.down_ports.add)(port)
-        self.on_port(port, up)
+        (self.ports.down.discard if up else self.ports.down.add)(port)
+        self.on_port(port)
 
     @contextmanager
     def exclusive(self, pipeline: Any) -> Iterator[None]:
