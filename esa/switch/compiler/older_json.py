@@ -38,10 +38,7 @@ def modern(root: Json) -> Json:
         **root,
         "actions": actions,
         "headers": [{"metadata": False, "id": at, **item} for at, item in enumerate(root["headers"])],
-        "parsers": [
-            {**parser, "parse_states": [_state(state) for state in parser["parse_states"]]}
-            for parser in root["parsers"]
-        ],
+        "parsers": [{**each, "parse_states": [*map(_state, each["parse_states"])]} for each in root["parsers"]],
         "pipelines": [
             {**pipeline, "tables": [_table(table, ids) for table in pipeline.get("tables", ())]}
             for pipeline in root["pipelines"]
@@ -69,10 +66,6 @@ def _primitive(item: Json) -> Json:
 def _assignment(item: Json, to: Json, op: str, left: Json, right: Json) -> Json:
     value = {"type": "expression", "value": {"op": op, "left": left, "right": right}}
     return {**item, "op": "assign", "parameters": [to, value]}
-
-
-def _parser(item: Json) -> Json:
-    return {**item, "parse_states": [_state(state) for state in item["parse_states"]]}
 
 
 def _state(item: Json) -> Json:
