@@ -97,6 +97,15 @@ def test_a_list_goes_when_it_is_full_or_old() -> None:
     assert seen(made.due(99)) == []
 
 
+def test_lists_have_no_more_than_is_allowed_now() -> None:
+    made = lists(max_timeout_ns=100, max_list_size=9)
+    assert learn(made, b"\x01\x02\x03", 0) == []
+    config = p4.DigestEntry.Config(max_timeout_ns=100, max_list_size=2)
+    made.write(p4.Update.MODIFY, p4.DigestEntry(digest_id=7, config=config))
+    assert seen(made.due(1)) == [(1, b"\x01\x02")]
+    assert seen(made.due(100)) == [(2, b"\x03")]
+
+
 def test_without_a_delay_each_digest_is_a_list() -> None:
     assert learn(lists(max_list_size=9), b"\x01\x02", 0) == [(1, b"\x01"), (2, b"\x02")]
     assert learn(lists(max_timeout_ns=9, max_list_size=1), b"\x01\x02", 0) == [(1, b"\x01"), (2, b"\x02")]

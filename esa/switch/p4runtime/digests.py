@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
@@ -62,22 +63,27 @@ class DigestLists:
             return
         config = self._entry.config
         self._expire(now_ns)
-        size = min(config.max_list_size or MAX_BUFFERED, MAX_BUFFERED)
-        if not config.max_timeout_ns:
-            size = 1
         for values in digests:
             if values in self._cache or values in self._buffer:
                 continue
             if not self._buffer:
                 self._buffered_ns = now_ns
             self._buffer[values] = None
-            if len(self._buffer) >= size:
+            if len(self._buffer) >= self._size:
                 yield self._list(now_ns)
 
     def due(self, now_ns: int) -> Iterator[Any]:
-        """Yields the list that has waited for long enough."""
-        if self._buffer and now_ns - self._buffered_ns >= self._entry.config.max_timeout_ns:
+        """Yields what has waited for long enough, or is more than a list may now have."""
+        while self._buffer and (
+            len(self._buffer) >= self._size or now_ns - self._buffered_ns >= self._entry.config.max_timeout_ns
+        ):
             yield self._list(now_ns)
+
+    @property
+    def _size(self) -> int:
+        """How many digests a list has at most."""
+        config = self._entry.config
+        return min(config.max_list_size or MAX_BUFFERED, MAX_BUFFERED) if config.max_timeout_ns else 1
 
     def acknowledge(self, list_id: int) -> None:
         """The client has acted on a list: what is in it may be sent again."""
@@ -94,13 +100,14 @@ class DigestLists:
         response = p4runtime_pb2.StreamMessageResponse()
         message = response.digest
         message.digest_id, message.list_id = self.id, self._next_list
-        for values in self._buffer:
+        listed = tuple(islice(self._buffer, self._size))
+        for values in listed:
             self._fill(values, message.data.add())
+            del self._buffer[values]
         if self._entry.config.ack_timeout_ns:
-            self._sent[self._next_list] = (now_ns, tuple(self._buffer))
-            self._cache.update(self._buffer)
+            self._sent[self._next_list] = (now_ns, listed)
+            self._cache.update(listed)
         self._next_list += 1
-        self._buffer = {}
         return response
 
 
