@@ -154,8 +154,8 @@ class ForwardingConfig:
         """The stream messages to send at `now_ns` of any clock, but for their timestamps."""
         messages = self._digest_lists(now_ns, frozen)
         for info in self.info.tables.values():
-            if info.idle is not None and (message := info.idle.expired()) is not None:
-                messages.append(message)
+            if info.idle is not None:
+                messages += info.idle.expired()
         return messages
 
     def _digest_lists(self, now_ns: int, frozen: Freeze) -> list[Any]:

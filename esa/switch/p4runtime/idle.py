@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from esa.p4runtime import p4runtime_pb2
+
+_TOLD_AT_ONCE = 1024  # entries that one notification names: a client takes messages of 4 MiB, where it says nothing
 
 
 class IdleTimeouts:
@@ -25,7 +27,8 @@ class IdleTimeouts:
         self._seen = hits.copy()
         self._hit_ns = np.zeros(len(hits), np.int64)
         self._entries: dict[int, Any] = {}  # those that have a time-out, as a notification names them
-        self._asked_ns: dict[int, int] = {}  # when they were last told of
+        self._timeout_ns = np.zeros(len(hits), np.int64)  # 0 for none
+        self._asked_ns = np.zeros(len(hits), np.int64)  # when the time-out was given, or last told of
 
     def begin(self, row: int) -> None:
         """A row has a new entry."""
@@ -43,17 +46,17 @@ class IdleTimeouts:
                 metadata=entry.metadata,
                 idle_timeout_ns=entry.idle_timeout_ns,
             )
-            self._entries[row], self._asked_ns[row] = named, self._clock()
+            self._entries[row], self._timeout_ns[row] = named, entry.idle_timeout_ns
+            self._asked_ns[row] = self._clock()
 
     def drop(self, row: int) -> None:
         """The entry of a row is gone, or has no time-out any more."""
         self._entries.pop(row, None)
-        self._asked_ns.pop(row, None)
+        self._timeout_ns[row] = 0
 
     def timeout_ns(self, row: int) -> int:
         """The time-out of a row's entry; 0 for none."""
-        entry = self._entries.get(row)
-        return 0 if entry is None else int(entry.idle_timeout_ns)
+        return int(self._timeout_ns[row])
 
     def look(self) -> int:
         """Note which rows were hit since the last look; returns the time now."""
@@ -67,14 +70,16 @@ class IdleTimeouts:
         """How long ago a row was hit, or its entry added; as of the last look."""
         return max(self._clock() - int(self._hit_ns[row]), 0)
 
-    def expired(self) -> Any | None:
-        """The notification of the entries that have been idle for their time since they were hit or last told of."""
+    def expired(self) -> Iterator[Any]:
+        """The notifications of the entries that have been idle for their time since they were hit or last told of."""
         if not self._entries:
-            return None
+            return
         now = self.look()
-        response = p4runtime_pb2.StreamMessageResponse()
-        for row, entry in self._entries.items():
-            if now - max(int(self._hit_ns[row]), self._asked_ns[row]) >= entry.idle_timeout_ns:
-                response.idle_timeout_notification.table_entry.append(entry)
-                self._asked_ns[row] = now
-        return response if response.HasField("idle_timeout_notification") else None
+        idle_ns = now - np.maximum(self._hit_ns, self._asked_ns)
+        rows = np.flatnonzero((self._timeout_ns != 0) & (idle_ns >= self._timeout_ns))
+        self._asked_ns[rows] = now
+        for first in range(0, len(rows), _TOLD_AT_ONCE):
+            response = p4runtime_pb2.StreamMessageResponse()
+            told = (self._entries[row] for row in rows[first : first + _TOLD_AT_ONCE].tolist())
+            response.idle_timeout_notification.table_entry.extend(told)
+            yield response
