@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import grpc
@@ -111,6 +112,27 @@ def test_reconciling_keeps_the_forwarding_state(served) -> None:
     assert client.read(register("words", 3)) == [register("words", 3, b"\x2a")]
     assert client.read(counter("port_counter", 2)) == [counter("port_counter", 2, 11, 22)]
     assert client.read(group(0)) == [everything[3].entity]
+
+
+def test_reconciling_keeps_what_was_written_and_no_more(served) -> None:
+    """A program's own defaults, and what nobody has put anything into, are no state that a new one must have."""
+    client, _ = served
+    client.push(SetConfig.VERIFY_AND_COMMIT, config("value_sets"))
+    client.push(SetConfig.RECONCILE_AND_COMMIT)
+    default = entry("exact_dst", is_default_action=True)
+    other = config()
+    root = json.loads(other.p4_device_config)
+    changed = next(table for table in root["pipelines"][0]["tables"] if table["name"] == "MyIngress.exact_dst")
+    (nothing,) = (at for at in changed["action_ids"] if root["actions"][at]["name"] == "NoAction")
+    changed["default_entry"]["action_id"] = nothing
+    other.p4_device_config = json.dumps(root).encode()
+    (before,) = client.read(default)
+    client.push(SetConfig.RECONCILE_AND_COMMIT, other)
+    (after,) = client.read(default)
+    assert after.table_entry.action != before.table_entry.action
+    client.write(modify(after))
+    client.push(SetConfig.RECONCILE_AND_COMMIT)
+    assert client.read(default) == [after]
 
 
 @pytest.mark.parametrize("field", ["p4info", "p4_device_config"])

@@ -61,7 +61,6 @@ class DigestLists:
         """Take digests from the data plane; yields the lists that are full."""
         if self._entry is None:
             return
-        config = self._entry.config
         self._expire(now_ns)
         for values in digests:
             if values in self._cache or values in self._buffer:

@@ -216,11 +216,11 @@ class ForwardingConfig:
                 request.meter_config.SetInParent()
             if not info.constant:
                 yield from _updates(Update.INSERT, read_table_entries(info, self._notes, request, frozen))
-            if not info.constant_default and info.profile is None:
+            if info.table.default_is_set:
                 request = p4runtime_pb2.TableEntry(table_id=info.id, is_default_action=True)
                 yield from _updates(Update.MODIFY, read_table_entries(info, self._notes, request, frozen))
         yield from _updates(Update.INSERT, self._digest_entries(0))
-        yield from _updates(Update.MODIFY, map(self._value_sets.read, self.info.value_sets.values()))
+        yield from _updates(Update.MODIFY, self._value_sets.written())
         for kind in ("multicast_group_entry", "clone_session_entry"):
             everything = p4runtime_pb2.PacketReplicationEngineEntry()
             getattr(everything, kind).SetInParent()

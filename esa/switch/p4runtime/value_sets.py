@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
@@ -17,7 +18,7 @@ class ValueSetEntries:
     """What clients wrote to value sets: reads return it as it was."""
 
     def __init__(self) -> None:
-        self._entries: dict[int, Any] = {}
+        self._entries: dict[int, Any] = {}  # none of those that are empty
 
     def write(self, info: ValueSetInfo, update_type: int, entry: Any) -> None:
         """Replace the members; the caller holds the data plane still."""
@@ -31,12 +32,20 @@ class ValueSetEntries:
             info.values.set([_member(info, each) for each in entry.members])
         except TableError as error:
             raise refusal(error) from None
-        self._entries[info.id] = type(entry).FromString(entry.SerializeToString())
+        self._entries.pop(info.id, None)
+        if entry.members:
+            self._entries[info.id] = p4runtime_pb2.ValueSetEntry()
+            self._entries[info.id].CopyFrom(entry)
 
     def read(self, info: ValueSetInfo) -> Any:
         """The entity of a value set: there is always one."""
         entry = self._entries.get(info.id, p4runtime_pb2.ValueSetEntry(value_set_id=info.id))
         return p4runtime_pb2.Entity(value_set_entry=entry)
+
+    def written(self) -> Iterator[Any]:
+        """The entities of those that have members."""
+        for entry in self._entries.values():
+            yield p4runtime_pb2.Entity(value_set_entry=entry)
 
 
 def _member(info: ValueSetInfo, given: Any) -> Member:

@@ -122,6 +122,11 @@ class Table:
         return self._default
 
     @property
+    def default_is_set(self) -> bool:
+        """Whether the default action is the control plane's, not the program's."""
+        return self._default is not self._program_default
+
+    @property
     def needs_priority(self) -> bool:
         """Whether entries have a priority: there is a ternary, range or optional field in the key."""
         return self._linear
