@@ -7,6 +7,7 @@ of members, and with them the member that a packet's hash chooses, are the same 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,7 +78,7 @@ class ProfileEntries:
                 return
             for number in known.numbers:
                 self.profile.modify_member(number, action, params)
-            known.message = _copy(entry)
+            known.message = deepcopy(entry)
         except TableError as error:
             raise refusal(error) from None
 
@@ -87,7 +88,7 @@ class ProfileEntries:
         if len(self._members) >= max(self._info.size, 1):
             raise self._error(Code.RESOURCE_EXHAUSTED, f"all {self._info.size} members are taken")
         number = self.profile.add_member(action, params)
-        self._members[entry.member_id] = _MemberState(_copy(entry), [number])
+        self._members[entry.member_id] = _MemberState(deepcopy(entry), [number])
         self._member_ids[number] = entry.member_id
 
     def _delete_member(self, id_: int, known: Any) -> None:
@@ -152,7 +153,7 @@ class ProfileEntries:
             self._drop_copies(touched)
             raise
         max_size = entry.max_size or (known.message.max_size if known.message is not None else 0)
-        known.message = _copy(entry)
+        known.message = deepcopy(entry)
         known.message.max_size = max_size
         known.message.action_profile_id = self.id
         for id_ in touched:
@@ -285,7 +286,7 @@ class ProfileEntries:
             for (action, params), weight, port in zip(actions, weights, ports, strict=True):
                 for _ in range(weight):
                     numbers[self.profile.add_member(action, params)] = port
-            group = _GroupState(_copy(given), self.profile.add_group(list(numbers)))
+            group = _GroupState(deepcopy(given), self.profile.add_group(list(numbers)))
         except TableError as error:
             for number in numbers:
                 self.profile.delete_member(number)
@@ -343,9 +344,3 @@ class ProfileEntries:
         if id_ and id_ not in states:
             raise self._error(Code.NOT_FOUND, f"there is no {what} {id_}")
         return [states[id_]] if id_ else [states[each] for each in sorted(states)]
-
-
-def _copy(message: Any) -> Any:
-    copy = type(message)()
-    copy.CopyFrom(message)
-    return copy

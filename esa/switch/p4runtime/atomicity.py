@@ -63,17 +63,15 @@ def _undo(config: ForwardingConfig, update: Any) -> Iterator[Any]:
 
 def _present(config: ForwardingConfig, kind: str | None, entity: Any) -> list[Any]:
     """What is there now of what `entity` names."""
-    asked = p4runtime_pb2.Entity()
-    asked.CopyFrom(entity)
     try:
         if kind == "table_entry":
             return _table_entry(config, entity.table_entry)
         if kind in ("direct_counter_entry", "direct_meter_entry"):
-            return _of_key(config, list(config.read(asked, nullcontext)), kind, getattr(entity, kind).table_entry)
+            return _of_key(config, list(config.read(entity, nullcontext)), kind, getattr(entity, kind).table_entry)
         if kind in _ARRAYS or kind in ("digest_entry", "value_set_entry", "action_profile_member"):
-            return list(config.read(asked, nullcontext))
-        if kind == "packet_replication_engine_entry" and asked.packet_replication_engine_entry.WhichOneof("type"):
-            return list(config.read(asked, nullcontext))
+            return list(config.read(entity, nullcontext))
+        if kind == "packet_replication_engine_entry" and entity.packet_replication_engine_entry.WhichOneof("type"):
+            return list(config.read(entity, nullcontext))
     except P4RuntimeError:
         pass  # it says the same when it is written
     return []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from copy import deepcopy
 from itertools import islice
 from typing import Any
 
@@ -48,8 +49,7 @@ class DigestLists:
         for name in ("max_timeout_ns", "max_list_size", "ack_timeout_ns"):
             if getattr(entry.config, name) < 0:
                 raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: {name} is negative")
-        self._entry = p4runtime_pb2.DigestEntry()
-        self._entry.CopyFrom(entry)
+        self._entry = deepcopy(entry)
 
     def read(self) -> Any | None:
         """The configuration as it was written; None where there is none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
@@ -51,7 +52,7 @@ class ReplicationEngine:
             del self._groups[id_]
             return
         _set(self._multicast, id_, _replicas(entry.replicas, what))
-        self._groups[id_] = _copy(entry)
+        self._groups[id_] = deepcopy(entry)
 
     def _write_session(self, update_type: int, entry: Any) -> None:
         id_ = entry.session_id
@@ -72,7 +73,7 @@ class ReplicationEngine:
         if self._clones is not None:
             _set(self._clones, id_, replicas)
             self._clones.truncate(id_, entry.packet_length_bytes)
-        self._sessions[id_] = _copy(entry)
+        self._sessions[id_] = deepcopy(entry)
 
     def read(self, entry: Any) -> Iterator[Any]:
         kind = entry.WhichOneof("type")
@@ -113,12 +114,6 @@ def _select(entries: dict[int, Any], id_: int, what: str) -> list[Any]:
     if id_ not in entries:
         raise P4RuntimeError(Code.NOT_FOUND, f"there is no {what}")
     return [entries[id_]]
-
-
-def _copy(entry: Any) -> Any:
-    copy = type(entry)()
-    copy.CopyFrom(entry)
-    return copy
 
 
 def _replicas(replicas: Any, what: str) -> list[tuple[int, int]]:

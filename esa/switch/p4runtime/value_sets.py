@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
@@ -34,8 +35,7 @@ class ValueSetEntries:
             raise refusal(error) from None
         self._entries.pop(info.id, None)
         if entry.members:
-            self._entries[info.id] = p4runtime_pb2.ValueSetEntry()
-            self._entries[info.id].CopyFrom(entry)
+            self._entries[info.id] = deepcopy(entry)
 
     def read(self, info: ValueSetInfo) -> Any:
         """The entity of a value set: there is always one."""
