@@ -63,6 +63,18 @@ def wide_index(root: Root) -> None:
     root["actions"][0]["primitives"].append(read)
 
 
+def negative_length(root: Root) -> None:
+    ttl = {"type": "field", "value": ["ip", "ttl"]}
+    less = {"op": "-", "left": ttl, "right": {"type": "hexstr", "value": "0x1"}}
+    root["actions"][0]["primitives"].append({"op": "truncate", "parameters": [{"type": "expression", "value": less}]})
+
+
+def huge_length(root: Root) -> None:
+    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0][1] = 64
+    length = {"type": "field", "value": ["eth", "dst"]}
+    root["actions"][0]["primitives"].append({"op": "truncate", "parameters": [length]})
+
+
 def extern(root: Root) -> None:
     root["extern_instances"].append({"name": "I.e", "id": 0, "type": "mystery"})
 
@@ -81,6 +93,8 @@ def extern(root: Root) -> None:
         (wide_checksum, "ip.csum has 80 bits, more than the 64 that a checksum may have"),
         (wide_port, "standard_metadata.* has 72 bits: this is no v1model program"),
         (wide_index, "register_read of a number of more than 64 bits"),
+        (negative_length, "truncate to a length that may be negative or huge"),
+        (huge_length, "truncate to a length that may be negative or huge"),
         (extern, "I.e: extern instances"),
     ],
 )

@@ -390,8 +390,10 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
     if op == "no_op":
         return []
     if op == "truncate":
-        limit = scope.hidden("TRUNCATE")
-        return [f"{limit} = min({limit}, {scope.exact(args[0]).code})"]
+        limit, length = scope.hidden("TRUNCATE"), scope.exact(args[0])
+        if length.lo < 0 or length.unsigned:
+            raise scope.refuse("truncate to a length that may be negative or huge")
+        return [f"{limit} = min({limit}, {length.code})"]
     if op in ("clone_ingress_pkt_to_egress", "clone_egress_pkt_to_egress"):
         session = f"({scope.exact(args[0]).code} & 0x7fff) | 0x8000"
         return [f"{scope.hidden('CLONE')} = {session}", f"{scope.hidden('CLONE_LIST')} = {_field_list(scope, args[1])}"]

@@ -99,8 +99,9 @@ def read_register(info: ArrayInfo, entry: Any, frozen: Freeze) -> Iterator[Any]:
     """Copy the cells now; return an iterator over their entities."""
     indices = indices_of(info, entry)
     with frozen():
-        values = [info.array.read(indices.start)] if len(indices) == 1 else info.array.read_all().tolist()
-    return _register_entities(info, zip(indices, values, strict=True))
+        # No more than a copy: packets wait for as long as this takes.
+        cells = info.array.part(indices)
+    return _register_entities(info, zip(indices, cells.read_all().tolist(), strict=True))
 
 
 def _register_entities(info: ArrayInfo, cells: Iterable[tuple[int, int]]) -> Iterator[Any]:

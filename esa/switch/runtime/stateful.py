@@ -34,6 +34,10 @@ class Register:
         value &= (1 << self.width) - 1
         self._cells[index] = value - (1 << 64) if value >> 63 else value
 
+    def part(self, cells: range) -> Register:
+        """A copy of some cells next to one another, whatever changes from here on; they are numbered from 0."""
+        return type(self)(self.name, self.width, self._cells[cells.start : cells.stop].copy())
+
     def read_all(self) -> npt.NDArray[Any]:
         """A copy of all cells, shape (size,): uint64, or Python's integers where a cell has more than 64 bits."""
         return self._cells.astype(np.int64).view(np.uint64)
