@@ -1,8 +1,8 @@
 """The cost of two racks: the same jobs behind one switch, or half of each job's workers in each of two racks.
 
 A job over several racks has its PS in a rack without its workers (`esa/entries/tiers.py`): here all PSs sit in a third.
-The cables between racks and spines carry 400 Gb/s, or as little as the hosts' where that is to be seen. The way is
-longer, so all have a window of 256.
+The cables between racks and spines carry 400 Gb/s, or as little as the hosts' where that is to be seen, without and
+with marks that windows yield to. The way is longer, so all have a window of 256.
 """
 
 from __future__ import annotations
@@ -22,10 +22,16 @@ from experiments.studies.figures.statistics import mean_interval, ratio_interval
 JOBS, PER_RACK = 8, 2  # workers of a job in each of its racks
 ONE_RACK = "one rack"
 _HOSTS = JOBS * PER_RACK  # of a rack with workers
-_SPINES: dict[str, tuple[int, str]] = {
-    "two racks, 1 spine": (1, "400 Gb/s"),
-    "two racks, 2 spines": (2, "400 Gb/s"),
-    "two racks, 1 spine, 100 Gb/s": (1, "100 Gb/s"),
+_ECN_PACKETS = 32
+_SPINES: dict[str, Mapping[str, Any]] = {
+    "two racks, 1 spine": {"spines": 1, "spine_rate": "400 Gb/s"},
+    "two racks, 2 spines": {"spines": 2, "spine_rate": "400 Gb/s"},
+    "two racks, 1 spine, 100 Gb/s": {"spines": 1, "spine_rate": "100 Gb/s"},
+    f"the same, ECN above {_ECN_PACKETS} packets": {
+        "spines": 1,
+        "spine_rate": "100 Gb/s",
+        "ecn_packets": _ECN_PACKETS,
+    },
 }
 LAYOUTS = (ONE_RACK, *_SPINES)
 
@@ -33,12 +39,11 @@ LAYOUTS = (ONE_RACK, *_SPINES)
 def _layout(name: str) -> Mapping[str, Any]:
     if name == ONE_RACK:
         return {}
-    spines, rate = _SPINES[name]
     places = [
         (*(rack * _HOSTS + PER_RACK * job + k for rack in range(2) for k in range(PER_RACK)), 2 * _HOSTS + job)
         for job in range(JOBS)
     ]
-    return {"places": places, "network": {"racks": (_HOSTS, _HOSTS, JOBS), "spines": spines, "spine_rate": rate}}
+    return {"places": places, "network": {"racks": (_HOSTS, _HOSTS, JOBS), **_SPINES[name]}}
 
 
 def _points(effort: Effort) -> list[Point]:
