@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from esa.errors import BadInput
 from esa.fabric import End, Graph, Link
 from esa.signals import uninterrupted
+from topologies.forked import Forked
 from topologies.interfaces import OFFLOADS, NotRootError
 from topologies.p4switch import P4Switch
 
@@ -28,6 +29,8 @@ with warnings.catch_warnings():
     from mininet.link import TCLink
     from mininet.net import Mininet
     from mininet.node import Node
+
+HostProcess = subprocess.Popen[Any] | Forked
 
 MAX_HOSTS = 253
 MAX_BANDWIDTH_MBPS = 1000.0  # Mininet's limit for a shaped link
@@ -112,7 +115,7 @@ class Network:
         self._pcap_dir = pcap_dir
         self._faults = faults or {}
         self._switch_queue_packets = switch_queue_packets
-        self._processes: list[subprocess.Popen[Any]] = []
+        self._processes: list[HostProcess] = []
         self._cleanup = contextlib.ExitStack()
         self.hosts: list[Node] = []
         self.switches: list[P4Switch] = []  # in the order of `graph.switches`
@@ -238,11 +241,19 @@ class Network:
         self._processes.append(process)
         return process
 
+    def fork(self, host: int, function: str, *arguments: Any, environment: Mapping[str, str], stderr: Path) -> Forked:
+        """Call "module:function" in a process of its own on a host (`topologies.forked`); it ends as by `popen`."""
+        process = Forked(
+            function, arguments, namespaces_of=self.hosts[host].pid, environment=environment, stderr=stderr
+        )
+        self._processes.append(process)
+        return process
+
     def register(self, process: subprocess.Popen[Any]) -> None:
         """Let a program that was started elsewhere, in a session of its own, end with the network."""
         self._processes.append(process)
 
-    def kill(self, processes: Iterable[subprocess.Popen[Any]], grace_s: float = 2.0) -> None:
+    def kill(self, processes: Iterable[HostProcess], grace_s: float = 2.0) -> None:
         """End programs started by `popen` and what they started: SIGTERM, after `grace_s` SIGKILL."""
         running = [process for process in processes if process.poll() is None]
         for process in running:
@@ -294,7 +305,7 @@ def _stop(net: Mininet) -> None:
             node.terminate()
 
 
-def _signal_session(process: subprocess.Popen[Any], number: signal.Signals) -> None:
+def _signal_session(process: HostProcess, number: signal.Signals) -> None:
     try:
         os.killpg(process.pid, number)  # mnexec made it a session, whose members may outlive it
     except ProcessLookupError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +14,7 @@ from experiments.live.flows import Traffic
 from experiments.live.links import sending_s
 from experiments.live.plan import JobPlan
 from experiments.specs.scenario import Scenario
+from topologies.forked import Forked
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Worker:
 
     plan: JobPlan
     rank: int
-    process: subprocess.Popen[bytes]
+    process: Forked
     log: Path
     ready: bool = False
     iterations: int = 0

@@ -14,6 +14,7 @@ from typing import Any
 
 from experiments.live.measured import Worker
 from experiments.live.plan import JobPlan
+from topologies.forked import prepare
 from topologies.network import Network
 
 _ENVIRONMENT = {
@@ -25,8 +26,15 @@ _ENVIRONMENT = {
     "GLOO_SOCKET_IFNAME": Network.interface,
 }
 
+_TRAINING = "experiments.live.train"
+
 Said = tuple[Worker, dict[str, Any]]
 """Who said it, and the record."""
+
+
+def import_ahead() -> None:
+    """Begin to import what workers need, once for all of them."""
+    prepare([_TRAINING, "esa.hosts"], _ENVIRONMENT)
 
 
 def start_workers(net: Network, job: JobPlan, folder: Path) -> Iterator[Worker]:
@@ -34,15 +42,7 @@ def start_workers(net: Network, job: JobPlan, folder: Path) -> Iterator[Worker]:
     for rank, host in enumerate(job.workers):
         task = folder.resolve() / "jobs" / f"{job.name}.task.json"
         log = folder / "logs" / f"{job.name}-{rank}.log"
-        with log.open("wb") as stderr:
-            process = net.popen(
-                host,
-                [sys.executable, "-m", "experiments.live.train", "--task", task, "--rank", rank],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                env=os.environ | _ENVIRONMENT,
-            )
+        process = net.fork(host, f"{_TRAINING}:begin", task, rank, environment=_ENVIRONMENT, stderr=log)
         os.set_blocking(process.stdout.fileno(), False)
         yield Worker(job, rank, process, log)
 

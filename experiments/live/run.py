@@ -35,7 +35,7 @@ from experiments.live.flows import Traffic
 from experiments.live.links import dropped, network_graph, queue_bytes, switch_queue_packets
 from experiments.live.measured import Measured, Records, Worker, summarise
 from experiments.live.plan import DIGITS, JobPlan, plan
-from experiments.live.processes import Servers, close_pipes, listen, start_workers, tell
+from experiments.live.processes import Servers, close_pipes, import_ahead, listen, start_workers, tell
 from experiments.live.progress import RunProgress
 from experiments.live.restarts import Restarts
 from experiments.specs.scenario import Scenario
@@ -101,6 +101,7 @@ class _Run:
         scenario, say = self.scenario, self.progress.say
         say(f"{scenario.name}: policy {scenario.method}, switch {scenario.live.switch}, results in {self.folder}")
         self.logs.mkdir()
+        import_ahead()
         with contextlib.ExitStack() as stack:
             self.records = Records(stack.enter_context((self.folder / RECORDS).open("w")), self.started)
             workers = self.measured.workers
@@ -109,7 +110,7 @@ class _Run:
             meeting = f"unix:{stack.enter_context(tempfile.TemporaryDirectory(prefix='esa-run-'))}/runs"
             jobs = plan(scenario, self.net, self.folder / "jobs", meeting)
             for job in jobs:
-                # Workers take seconds to import torch: they start now, and wait for a network that forwards.
+                # They get ready as far as they can, and wait for a network that forwards.
                 workers.extend(start_workers(self.net, job, self.folder))
             save_digits(self.folder / "jobs" / DIGITS, scenario.seed)
             self.traffic = self.measured.traffic = Traffic(scenario, self.net, self.logs, self.records.write)

@@ -1,6 +1,4 @@
-"""A worker: one rank of one job, real PyTorch DDP training. Started by the run on one of its hosts:
-
-    python -m experiments.live.train --task mlp.task.json --rank 0
+"""A worker: one rank of one job, real PyTorch DDP training. The run forks it (`topologies.forked`).
 
 Records go to stdout, one JSON object a line; everything else to stderr. It waits for the line "join" on stdin, says
 "ready" when all is set up and warm, waits for "go", trains, and says "end". Times are seconds of the machine's
@@ -9,7 +7,6 @@ monotonic clock.
 
 # No `from __future__ import annotations` here: DDP compares the hook's annotations with types, not with strings.
 
-import argparse
 import contextlib
 import copy
 import dataclasses
@@ -34,6 +31,8 @@ from esa.job import Job
 from esa.torch import EsaState, Statistics, Timeline, esa_hook
 from experiments.live.models import MODELS, batches, load_data
 from experiments.live.task import TrainingTask
+
+torch.use_deterministic_algorithms(True)  # imports as much again: here, so that ranks are forked after it
 
 GLOO_TIMEOUT = timedelta(seconds=120)
 WARM_UP_ITERATIONS = 2  # DDP rebuilds its buckets after the first
@@ -106,7 +105,6 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: 
     """Train one rank from rendezvous to the last weights."""
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
-    torch.use_deterministic_algorithms(True)
     model = MODELS[task.model]()  # the same seed gives every rank the same weights
     aggregation = Aggregation(task, rank, wait_for)
     data = load_data(task.data)  # there before anybody is told to join
@@ -176,16 +174,13 @@ def digest(model: nn.Module) -> str:
     return total.hexdigest()
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--task", type=Path, required=True, help="the job's task file")
-    parser.add_argument("--rank", type=int, required=True)
-    arguments = parser.parse_args()
-    task = TrainingTask.model_validate_json(arguments.task.read_text())
+def begin(path: Path, rank: int) -> NoReturn:
+    """Be rank `rank` of the job whose task file this is."""
+    task = TrainingTask.model_validate_json(path.read_text())
     records = _take_stdout()
 
     def record(event: str, **values: Any) -> None:
-        line = {"event": event, "job": task.job, "rank": arguments.rank, "t": time.monotonic(), **values}
+        line = {"event": event, "job": task.job, "rank": rank, "t": time.monotonic(), **values}
         records.write(json.dumps(line) + "\n")
         records.flush()
 
@@ -194,7 +189,7 @@ def main() -> None:
             raise EOFError("the run ended before the training was started")
 
     try:
-        train(task, arguments.rank, record, wait_for)
+        train(task, rank, record, wait_for)
     except BaseException as error:
         traceback.print_exc()
         record("error", message=f"{type(error).__name__}: {error}")
@@ -213,7 +208,3 @@ def _take_stdout() -> TextIO:
     records = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     return records
-
-
-if __name__ == "__main__":
-    main()

@@ -167,7 +167,7 @@ def test_a_lost_worker_fails_its_job_alone_and_is_named(root: None, tmp_path: Pa
     victim = next(
         int(path.name)
         for path in Path("/proc").iterdir()
-        if path.name.isdigit() and f"{folder}/jobs/mlp.task.json\0--rank\x001".encode() in _command_of(path)
+        if path.name.isdigit() and f"{folder}/jobs/mlp.task.json 1".encode() in _command_of(path)
     )
     os.kill(victim, signal.SIGKILL)
     _, errors = process.communicate(timeout=60)

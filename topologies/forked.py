@@ -1,0 +1,140 @@
+"""Processes on hosts that are forked from one that has imported what they need, rather than started anew.
+
+To import PyTorch takes more than a second of a core, and a hundred megabytes: here once for all ranks of a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import importlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from setproctitle import setproctitle
+
+_CONTEXT = get_context("forkserver")
+
+
+def prepare(modules: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Start the process that others are forked from: it imports these modules, in this environment, in its own time.
+
+    This process has one for all its life: where it has one already, nothing changes.
+    """
+    with _environment(environment):
+        _CONTEXT.set_forkserver_preload(list(modules))
+        forkserver.ensure_running()
+
+
+class Forked:
+    """A process that calls a function, as subprocess.Popen shows one whose stdin and stdout are pipes.
+
+    It is a session of its own, in the namespaces of another process, and is killed when this process ends.
+    """
+
+    def __init__(
+        self,
+        function: str,
+        arguments: Sequence[Any],
+        *,
+        namespaces_of: int,
+        environment: Mapping[str, str],
+        stderr: Path,
+    ) -> None:
+        """function: "module:function", imported there alone; namespaces_of: a process; stderr: is written anew."""
+        stdin, tells = os.pipe()
+        says, stdout = os.pipe()
+        pipes = Connection(stdin, writable=False), Connection(stdout, readable=False)
+        self.args = (function, *map(str, arguments))
+        self._process = _CONTEXT.Process(
+            target=_begin,
+            args=(function, tuple(arguments), pipes, stderr, namespaces_of, dict(environment)),
+            daemon=True,  # if nobody ends it, Python does
+        )
+        self._process.start()
+        for pipe in pipes:
+            pipe.close()
+        assert self._process.pid is not None
+        self.pid = self._process.pid
+        self.stdin = os.fdopen(tells, "wb")
+        self.stdout = os.fdopen(says, "rb")
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        """Return its status, negative the signal that ended it; None while it runs."""
+        return self._process.exitcode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Return its status once it has ended; subprocess.TimeoutExpired after `timeout` seconds."""
+        self._process.join(timeout)
+        status = self._process.exitcode
+        if status is None:
+            assert timeout is not None
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return status
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+
+def _begin(
+    function: str,
+    arguments: tuple[Any, ...],
+    pipes: tuple[Connection, Connection],
+    stderr: Path,
+    namespaces_of: int,
+    environment: Mapping[str, str],
+) -> None:
+    """What the new process does first."""
+    os.setsid()
+    log = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    for fd, own in ((pipes[0].fileno(), 0), (pipes[1].fileno(), 1), (log, 2)):
+        os.dup2(fd, own)
+    sys.stdin = os.fdopen(0, closefd=False)
+    here = os.getcwd()
+    libc = ctypes.CDLL(None, use_errno=True)
+    for kind in ("net", "mnt"):
+        with open(f"/proc/{namespaces_of}/ns/{kind}") as namespace:
+            if libc.setns(namespace.fileno(), 0):
+                number = ctypes.get_errno()
+                raise OSError(number, f"setns: {os.strerror(number)}", namespace.name)
+    os.chdir(here)
+    threading.Thread(target=_end_with_parent, daemon=True).start()  # not before: namespaces of mounts are left alone
+    os.environ.update(environment)
+    setproctitle(" ".join([function, *map(str, arguments)]))  # all have the same command, which `ps` would show
+    module, name = function.split(":")
+    getattr(importlib.import_module(module), name)(*arguments)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()  # who asked for this process, not the one that it is forked from
+    assert parent is not None
+    parent.join()
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
