@@ -9,10 +9,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import grpc
 from pydantic import ValidationError
@@ -55,15 +54,12 @@ def _main(arguments: Sequence[str]) -> int:
         _start_log(options)
         credentials = _credentials(options)
         faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
-        pipeline = None if options.program is None else _load_file(options.program, queues=bool(options.queues))
-        return _run(options, pipeline, credentials, faults)
+        return _run(options, credentials, faults)
     except OSError as error:
         raise BadInput(str(error)) from None
 
 
-def _run(
-    options: Options, pipeline: Any | None, credentials: grpc.ServerCredentials | None, faults: PortFaults | None
-) -> int:
+def _run(options: Options, credentials: grpc.ServerCredentials | None, faults: PortFaults | None) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _tame_garbage_collection()
     stop = threading.Event()
@@ -73,22 +69,25 @@ def _run(
         failures.append(error)
         stop.set()
 
-    for stopping in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(stopping, lambda *_: stop.set())
-    device = Device(options.device_id, options.cpu_port, pipeline, options.interfaces)
+    device = Device(options.device_id, options.cpu_port, None, options.interfaces)
     load = partial(_load, queues=bool(options.queues))
     servicer = P4RuntimeServicer(device, load)
     loop = PacketLoop(
         device, options.interfaces, pcap=options.pcap, faults=faults, queues=options.queues, on_failure=on_failure
     )
     with loop, LinkWatch(options.interfaces, device.set_port):
+        # Before the program is loaded: who starts a switch waits some seconds for its port, not for a compiler.
         server, port = start_server(servicer, options.grpc_address, credentials)
-        print(_ready(options, port), flush=True)
         if not options.ssl_client_auth and not _is_local(options.grpc_address):
             _tell(
                 f"whoever reaches {options.grpc_address} controls this switch: --grpc-server-with-client-auth asks who"
             )
         try:
+            if options.program is not None:
+                _begin(options.program, servicer.begin)
+            for stopping in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(stopping, lambda *_: stop.set())
+            print(_ready(options, port), flush=True)
             stop.wait()
         finally:
             server.stop(grace=0.2).wait()
@@ -143,13 +142,13 @@ def _tell(progress: str) -> None:
     _log.info("%s", progress)
 
 
-def _load_file(path: Path, *, queues: bool) -> Pipeline:
+def _begin(path: Path, begin: Callable[[bytes], None]) -> None:
     try:
         program = path.read_bytes()
     except OSError as error:
         raise UsageError(f"cannot read the program {path}: {error.strerror}") from None
     try:
-        return _load(program, queues=queues)
+        begin(program)
     except (ValueError, KeyError, TypeError) as error:
         raise UsageError(f"cannot run the program {path}: {error}") from None
 

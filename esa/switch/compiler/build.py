@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -57,13 +59,24 @@ def compiled_module(text: str) -> ModuleType:
     return module
 
 
+@contextmanager
+def _only_one(folder: Path) -> Iterator[None]:
+    with (folder / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def warm_up(step: Any, arguments: tuple[Any, ...], progress: Callable[[str], None] | None) -> None:
-    """Make the compiled code ready, from disk or by compiling; says so if that takes a while."""
+    """Make the compiled code ready, from disk or by compiling; says so if that takes a while.
+
+    Of processes that need the same code at once, one compiles it.
+    """
     folder = Path(step.py_func.__code__.co_filename).parent
     cached = any((folder / "__pycache__").glob("*.nbi"))
     if progress is not None and not cached:
         progress(f"compiling the P4 program for this processor (once; kept in {folder})")
     start = time.perf_counter()
-    step(*arguments)
+    with nullcontext() if cached else _only_one(folder):
+        step(*arguments)
     if progress is not None and not cached:
         progress(f"compiled in {time.perf_counter() - start:.1f} s")

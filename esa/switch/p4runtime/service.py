@@ -21,6 +21,7 @@ from esa.switch.p4runtime.arbitration import MAX_SESSIONS, Arbitration, Session
 from esa.switch.p4runtime.atomicity import write_all
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.notifications import Notifier
+from esa.switch.p4runtime.own_p4info import p4info_of
 from esa.switch.p4runtime.packet_io import pack_packet_out, unpack_packet_in
 from esa.switch.p4runtime.status import Code, P4RuntimeError, abort, abort_batch, code_number
 from esa.switch.runtime.device import Device
@@ -56,6 +57,21 @@ class P4RuntimeServicer:
         device.on_packet_in = self._packet_in
         device.on_port = self._port
         self._notifier = Notifier(self)
+
+    def begin(self, program: bytes) -> None:
+        """Put a program in service that no client sent, unless one has sent another by now.
+
+        Raises ValueError where this target cannot run it.
+        """
+        with self._loading:
+            message = p4runtime_pb2.ForwardingPipelineConfig(p4_device_config=program)
+            pipeline = self._load(program)
+            message.p4info.CopyFrom(p4info_of(pipeline))
+            config = ForwardingConfig(message, lambda _: pipeline, self.device.ports)
+            with self._lock:
+                if self._config is None:
+                    self._config = config
+                    self._put_in_service(config)
 
     # Unary calls. The names are gRPC's.
 
