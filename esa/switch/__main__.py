@@ -10,6 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from esa.net.impairment import PortFaults, first_error
 from esa.startup import skip_scipy
 from esa.switch.compiler.target import PASSES
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
+from esa.switch.process.files import FileLoop
 from esa.switch.process.link_state import LinkWatch
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
 from esa.switch.process.ports import PacketLoop
@@ -72,10 +74,27 @@ def _run(options: Options, credentials: grpc.ServerCredentials | None, faults: P
     device = Device(options.device_id, options.cpu_port, None, options.interfaces)
     load = partial(_load, queues=bool(options.queues))
     servicer = P4RuntimeServicer(device, load)
-    loop = PacketLoop(
-        device, options.interfaces, pcap=options.pcap, faults=faults, queues=options.queues, on_failure=on_failure
-    )
-    with loop, LinkWatch(options.interfaces, device.set_port):
+    loop: PacketLoop | FileLoop
+    if options.use_files is not None:
+        loop = FileLoop(
+            device,
+            options.interfaces,
+            wait_s=options.use_files,
+            dump_bytes=options.dump_packet_data,
+            on_failure=on_failure,
+        )
+    else:
+        loop = PacketLoop(
+            device,
+            options.interfaces,
+            pcap=options.pcap,
+            faults=faults,
+            queues=options.queues,
+            dump_bytes=options.dump_packet_data,
+            on_failure=on_failure,
+        )
+    links = nullcontext() if options.use_files is not None else LinkWatch(options.interfaces, device.set_port)
+    with loop, links:
         # Before the program is loaded: who starts a switch waits some seconds for its port, not for a compiler.
         server, port = start_server(servicer, options.grpc_address, credentials)
         if not options.ssl_client_auth and not _is_local(options.grpc_address):

@@ -17,6 +17,7 @@ import grpc
 import pytest
 from scapy.utils import rdpcap
 
+from esa import __version__
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.switch.process.options import Options, UsageError, parse
 from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
@@ -54,6 +55,8 @@ def test_simple_switch_grpcs_arguments_are_understood() -> None:
         faults=None,
         queues={},
         port_counters=None,
+        use_files=None,
+        dump_packet_data=0,
         ignored=("--thrift-port", "--nanolog"),
     )
 
@@ -100,6 +103,14 @@ def test_ports_have_the_queues_that_they_are_given() -> None:
         ("prog.json other.json", "other.json"),
         ("prog.json --nonsense", "--nonsense"),
         ("prog.json -- --nonsense", "--nonsense"),
+        ("prog.json --packet-in ipc:///tmp/x", "--packet-in: there is no nanomsg socket"),
+        ("prog.json --debugger", "--debugger: there is no debugger"),
+        ("prog.json --restore-state f", "--restore-state: there is no saved state"),
+        ("prog.json -- --load-modules a.so", "--load-modules: externs in .so files"),
+        ("prog.json -- --dp-grpc-server-addr h:1", "--dp-grpc-server-addr: there is no dataplane"),
+        ("prog.json --use-files -1", "0 to 86400"),
+        ("prog.json --use-files 0 --pcap", "--use-files does not go with --pcap"),
+        ("prog.json --dump-packet-data many", "0 to 65536"),
         ("prog.json -i eth0", "PORT@INTERFACE"),
         ("prog.json -i x@eth0", "0 to 511"),
         ("prog.json -i 512@eth0", "0 to 511"),
@@ -162,6 +173,15 @@ def test_what_cannot_be_opened_is_one_line_and_status_2(arguments: list[str], me
     assert message in lines[0]
     assert "Traceback" not in done.stderr
     assert "ready" not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("option", "text"), [("--version", __version__), ("-v", __version__), ("--json-version", "2.")]
+)
+def test_versions_are_told(option: str, text: str) -> None:
+    done = run(option)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(text)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
+from esa import __version__
 from esa.errors import BadInput
 from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
 
@@ -16,6 +17,8 @@ DEFAULT_DROP_PORT = 511
 _PORTS = 512
 MAX_RATE = 1e12
 MAX_DEPTH = 1_000_000
+_MOST_DUMPED = 1 << 16  # bytes of a packet
+_LONGEST_WAIT_S = 86_400
 _RATE_UNITS = {"pps": 1.0, "bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9}
 _UNITS_TEXT = "bps, kbps, Mbps, Gbps"
 T = TypeVar("T")
@@ -29,12 +32,26 @@ _IGNORED = (
     ("--log-file-max-size", True),
     ("--log-file-max-files", True),
 )
+# And those that ask for something, why it is not had: (option, takes a value, what is allowed in its place).
+_REFUSED = (
+    ("--packet-in", True, "there is no nanomsg socket for packets here; -i and --use-files are allowed"),
+    ("--restore-state", True, "there is no saved state here; esa-switch-cli sets tables and registers anew"),
+    ("--debugger", False, "there is no debugger here; --log-level trace tells most"),
+    ("--debugger-addr", True, "there is no debugger here; --log-level trace tells most"),
+)
 _IGNORED_TARGET = (
     ("--disable-swap", False),
+    ("--enable-swap", False),
     ("--max-mc-groups", True),
     ("--max-l1-entries", True),
     ("--max-l2-entries", True),
 )
+_REFUSED_TARGET = (
+    ("--load-modules", True, "externs in .so files are not loaded here"),
+    ("--dp-grpc-server-addr", True, "there is no dataplane over gRPC here; -i and --use-files are allowed"),
+)
+# Of BMv2's JSON, what p4c writes; older ones of the same major version are read, too.
+JSON_VERSION = "2.23"
 
 
 class UsageError(BadInput):
@@ -46,7 +63,8 @@ class Options:
     """A checked command line.
 
     `program` None: wait for a client to push one. `log_file` ends in .txt, which BMv2 adds, so this does. `ignored`:
-    options that were given and have no effect here. `queues`: of the ports that have a rate.
+    options that were given and have no effect here. `queues`: of the ports that have a rate. `use_files`: seconds until
+    the interfaces' files are read, None for real interfaces. `dump_packet_data`: bytes of each packet that are logged.
     """
 
     program: Path | None
@@ -59,6 +77,8 @@ class Options:
     faults: Path | None
     queues: dict[int, QueueLimit]
     port_counters: Path | None
+    use_files: int | None
+    dump_packet_data: int
     grpc_address: str
     cpu_port: int | None
     ssl: bool
@@ -130,6 +150,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         metavar="[PORT@]PACKETS",
         help=f"that may wait at a port with a rate, as BMv2's set_queue_depth (default {DEFAULT_DEPTH}); repeatable",
     )
+    general.add_argument("--dump-packet-data", default="0", metavar="N", help="log N bytes of each packet (default 0)")
+    general.add_argument(
+        "--use-files", metavar="SECONDS", help="ports are files, IFACE_in.pcap and IFACE_out.pcap, read after a while"
+    )
+    general.add_argument("--version", "-v", action="version", version=__version__)
+    general.add_argument("--json-version", action="version", version=JSON_VERSION)
     general.add_argument("--port-counters", metavar="FILE.json", help="where the ports' counters go at the end")
     target = _Parser(prog="esa-switch --", allow_abbrev=False, add_help=False)
     target.add_argument("--grpc-server-addr", default="127.0.0.1:9559")
@@ -140,10 +166,12 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     target.add_argument("--grpc-server-cert")
     target.add_argument("--grpc-server-key")
     target.add_argument("--grpc-server-with-client-auth", action="store_true")
-    for parser, ignored in ((general, _IGNORED), (target, _IGNORED_TARGET)):
+    for parser, ignored, refused in ((general, _IGNORED, _REFUSED), (target, _IGNORED_TARGET, _REFUSED_TARGET)):
         for option, takes_value in ignored:
             action = "store" if takes_value else "store_true"
             parser.add_argument(option, action=action, help="accepted, without effect")
+        for option, takes_value, _ in refused:
+            parser.add_argument(option, action="store" if takes_value else "store_true", help=argparse.SUPPRESS)
     return general, target
 
 
@@ -166,6 +194,8 @@ def parse(arguments: Sequence[str]) -> Options:
     general_parser, target_parser = _parsers()
     general = general_parser.parse_args(_join_pcap(arguments[:split]))
     target = target_parser.parse_args(list(arguments[split + 1 :]))
+    _refuse(general, _REFUSED)
+    _refuse(target, _REFUSED_TARGET)
     if general.no_p4 == (general.program is not None):
         raise UsageError("give a program (BMv2 JSON) or --no-p4, one of the two")
     interfaces: dict[int, str] = {}
@@ -192,6 +222,8 @@ def parse(arguments: Sequence[str]) -> Options:
         faults=_path(general.faults),
         queues=_queues(general.queue_rate, general.queue_depth, interfaces),
         port_counters=_path(general.port_counters),
+        use_files=_use_files(general),
+        dump_packet_data=_number("--dump-packet-data", 0, _MOST_DUMPED, general.dump_packet_data),
         grpc_address=target.grpc_server_addr,
         cpu_port=cpu_port,
         ssl=target.grpc_server_ssl,
@@ -251,6 +283,23 @@ def _rate(text: str) -> tuple[float | None, float | None]:
 
 def _path(text: str | None) -> Path | None:
     return None if text is None else Path(text)
+
+
+def _use_files(general: argparse.Namespace) -> int | None:
+    if general.use_files is None:
+        return None
+    for other in ("faults", "pcap", "queue_rate"):
+        if getattr(general, other):
+            raise UsageError(
+                f"--use-files does not go with --{other.replace('_', '-')}: files have no links and no time"
+            )
+    return _number("--use-files", 0, _LONGEST_WAIT_S, general.use_files)
+
+
+def _refuse(parsed: argparse.Namespace, options: Sequence[tuple[str, bool, str]]) -> None:
+    for name, _, reason in options:
+        if _given(parsed, [(name, True)]):
+            raise UsageError(f"{name}: {reason}")
 
 
 def _given(parsed: argparse.Namespace, options: Sequence[tuple[str, bool]]) -> list[str]:

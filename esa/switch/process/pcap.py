@@ -10,6 +10,9 @@ _MAGIC_NANOSECONDS = 0xA1B23C4D
 _LINKTYPE_ETHERNET = 1
 _SNAPLEN = 262144
 _NS_PER_S = 1_000_000_000
+_MAGICS = {0xA1B2C3D4: 1000, _MAGIC_NANOSECONDS: 1}  # nanoseconds of a time stamp's fraction
+_FILE_HEADER_BYTES = 24
+_PACKET_HEADER_BYTES = 16
 
 
 class PcapWriter:
@@ -58,3 +61,23 @@ class PortCapture:
     def close(self) -> None:
         self.received.close()
         self.sent.close()
+
+
+def read_pcap(path: Path) -> list[tuple[int, bytes]]:
+    """(time in ns, frame) of each packet in a capture file of Ethernet frames. Raises ValueError for what is none."""
+    data = path.read_bytes()
+    order = {magic: order for magic in _MAGICS for order in "<>" if data[:4] == struct.pack(f"{order}I", magic)}
+    if not order or len(data) < _FILE_HEADER_BYTES:
+        raise ValueError(f"{path} is no pcap file")
+    ((magic, end),) = order.items()
+    packets, at = [], _FILE_HEADER_BYTES
+    while at < len(data):
+        if at + _PACKET_HEADER_BYTES > len(data):
+            raise ValueError(f"{path}: the last packet is cut off")
+        seconds, fraction, length, _ = struct.unpack_from(f"{end}IIII", data, at)
+        at += _PACKET_HEADER_BYTES
+        if at + length > len(data):
+            raise ValueError(f"{path}: the last packet is cut off")
+        packets.append((seconds * _NS_PER_S + fraction * _MAGICS[magic], data[at : at + length]))
+        at += length
+    return packets

@@ -16,6 +16,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ from esa.net import (
 )
 from esa.net.faults import NEVER, FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
 from esa.net.impairment import LinkFaults, PortFaults
+from esa.switch.process.dump import PortDump
 from esa.switch.process.frames import COUNTER_NAMES, CPU, NOWHERE, RX_DROPPED, read_queues, receive, transmit
 from esa.switch.process.pcap import PortCapture
 from esa.switch.runtime.device import Device
@@ -67,7 +69,8 @@ class PacketLoop:
 
     pcap: a directory for captures per port, of what is on the wire: before faults on the way in, after them on the way
     out. faults: what the ports' links do to frames on purpose. queues: of the ports that have a rate; programs of the
-    device are then loaded with queues. on_failure: called from the loop's thread with the exception that ended it.
+    device are then loaded with queues. dump_bytes: of each packet, on the log. on_failure: called from the loop's
+    thread with the exception that ended it.
     """
 
     def __init__(
@@ -78,13 +81,14 @@ class PacketLoop:
         pcap: Path | None = None,
         faults: PortFaults | None = None,
         queues: Mapping[int, QueueLimit] | None = None,
+        dump_bytes: int = 0,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._device = device
         self._numbers = np.array(list(interfaces), np.int32)
         self._sockets = _open_all(interfaces)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
-        self._captures = _open_captures(pcap, interfaces)
+        self._captures = _open_captures(pcap, interfaces, dump_bytes)
         self._packet_outs: deque[bytes] = deque()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -175,8 +179,8 @@ class PacketLoop:
         self.counters()
         for sock in self._sockets:
             sock.close()
-        for capture in self._captures:
-            capture.close()
+        for each in chain.from_iterable(self._captures):
+            each.close()
         os.close(self._wake)
 
     def run(self) -> None:
@@ -300,10 +304,12 @@ class PacketLoop:
             self._capture_sent(count)
 
     def _capture_received(self, count: int) -> None:
-        self._capture(self._in, count, [capture.received for capture in self._captures])
+        for captures in self._captures:
+            self._capture(self._in, count, [each.received for each in captures])
 
     def _capture_sent(self, count: int) -> None:
-        self._capture(self._out, count, [capture.sent for capture in self._captures])
+        for captures in self._captures:
+            self._capture(self._out, count, [each.sent for each in captures])
 
     def _capture(self, batch: PacketBatch, count: int, writers: Sequence[Any]) -> None:
         now = time.time_ns()
@@ -349,8 +355,16 @@ def _open_all(interfaces: Mapping[int, str]) -> list[socket.socket]:
     return opened
 
 
-def _open_captures(directory: Path | None, interfaces: Mapping[int, str]) -> list[PortCapture]:
-    return [] if directory is None else [PortCapture(directory, name) for name in interfaces.values()]
+def _open_captures(
+    directory: Path | None, interfaces: Mapping[int, str], dump_bytes: int
+) -> list[list[PortCapture] | list[PortDump]]:
+    """What is told of every packet, each a list by slot."""
+    captures: list[list[PortCapture] | list[PortDump]] = []
+    if directory is not None:
+        captures.append([PortCapture(directory, name) for name in interfaces.values()])
+    if dump_bytes:
+        captures.append([PortDump(port, dump_bytes) for port in interfaces])
+    return captures
 
 
 def _mtu(sock: socket.socket) -> int:
