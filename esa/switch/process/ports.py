@@ -357,9 +357,9 @@ def _open_all(interfaces: Mapping[int, str]) -> list[socket.socket]:
 
 def _open_captures(
     directory: Path | None, interfaces: Mapping[int, str], dump_bytes: int
-) -> list[list[PortCapture] | list[PortDump]]:
+) -> list[list[PortCapture | PortDump]]:
     """What is told of every packet, each a list by slot."""
-    captures: list[list[PortCapture] | list[PortDump]] = []
+    captures: list[list[PortCapture | PortDump]] = []
     if directory is not None:
         captures.append([PortCapture(directory, name) for name in interfaces.values()])
     if dump_bytes:
