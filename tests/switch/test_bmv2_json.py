@@ -15,7 +15,6 @@ SOURCE = os.environ.get("BMV2_SOURCE")
 REFUSED = {
     "keys of other widths": ("parse_vset.json",),
     "max_size": ("pvs_struct_2.json",),
-    "union_stack": ("unions_e2e_options_bos.json", "unions_e2e_options_count.json"),
     # of another architecture
     "ingress": ("pna-demo-L2-one-table.json",),
 }

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from esa.switch import Pipeline, UnsupportedError
+from esa.switch import AssertionFailed, Pipeline, UnsupportedError
 from esa.switch.compiler.bmv2json import load_program
 from esa.switch.compiler.codegen import generate
 from esa.switch.compiler.screen import screen
+from tests.switch.mutation import mutate_json
 
 PROGRAMS = Path(__file__).parent / "programs"
-WIDE = ("chosen", "indexed", "ipv6", "kept", "members", "varbit", "wide")
+WIDE = ("chosen", "indexed", "ipv6", "kept", "members", "unions", "varbit", "wide")
 HOSTILE = [
     'x"""\nimport os\nos.mkdir("{there}")\n"""',
     "x'''\n__import__('os').mkdir('{there}')",
@@ -174,6 +179,23 @@ def test_what_a_program_logs_is_never_code(text: str, tmp_path: Path) -> None:
         pipeline.process(1, bytes([1, 1, *bytes(20)]))
         assert len(said) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@settings(derandomize=True, max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rng=st.randoms(use_true_random=False), name=st.sampled_from(WIDE))
+def test_any_program_is_refused_or_takes_packets(rng: random.Random, name: str) -> None:
+    """Plain Python finds words beyond the program's own, which machine code would not."""
+    root = document(name)
+    for _ in range(rng.randint(1, 3)):
+        mutate_json(root, rng)
+    try:
+        pipeline = Pipeline.load(root, compiled=False)
+    except UnsupportedError:
+        return
+    for _ in range(6):
+        packet = bytes([rng.randrange(14), rng.randrange(4)]) + bytes(rng.choices(range(6), k=rng.randrange(80)))
+        with contextlib.suppress(AssertionFailed):
+            pipeline.process(rng.randrange(4), packet)
 
 
 def test_what_the_generator_writes_passes() -> None:

@@ -18,7 +18,7 @@ from esa.switch.compiler.externs_json import (
     use_value_set,
     value_sets,
 )
-from esa.switch.compiler.headers_json import read_headers, read_unions
+from esa.switch.compiler.headers_json import part_of, read_headers, read_union_stacks, read_unions
 from esa.switch.compiler.older_json import modern
 from esa.switch.compiler.program import (
     MAX_BITS,
@@ -53,6 +53,12 @@ from esa.switch.errors import UnsupportedError
 Json = Mapping[str, Any]
 
 
+_OBJECTS = {
+    *("header", "header_stack", "header_union", "header_union_stack"),
+    *("register_array", "counter_array", "meter_array", "calculation", "string"),
+}
+
+
 def hex_to_int(text: str) -> int:
     """A BMv2 hexadecimal string, with or without "-" and "0x"."""
     return int(text, 16)
@@ -85,8 +91,9 @@ def parse_value(value: Json, where: str) -> Expr:
         if not 1 <= content[1] <= MAX_BITS:
             raise UnsupportedError(f"{where}: lookahead of {content[1]} bits; 1 to {MAX_BITS} are allowed")
         return Lookahead(content[0], content[1])
-    objects = "header header_stack header_union register_array counter_array meter_array calculation string"
-    if kind in objects.split():
+    if kind == "union_stack_field":
+        return LastField(part_of(content[0], content[1]), content[2])
+    if kind in _OBJECTS:
         return Object(kind, content)
     raise UnsupportedError(f"{where}: operands of type {kind!r} ({content!r}) are not supported")
 
@@ -139,20 +146,24 @@ def _key_bits(expr: Expr, headers: Mapping[str, Header], stacks: Mapping[str, tu
     return next(field.bits for field in headers[expr.header].fields if field.name == expr.name)
 
 
+def _extracted(item: Json, inside: str) -> tuple[str, Object]:
+    """What an extract is, and its header or stack."""
+    kind, name = item["type"], item["value"]
+    if kind == "union_stack":
+        return "extract_union_stack", Object("header_union_stack", part_of(*name))
+    if kind not in ("regular", "stack"):
+        raise UnsupportedError(f"{inside}: extract to a {kind} ({name})")
+    return "extract" if kind == "regular" else "extract_stack", Object("header", name)
+
+
 def _parser_op(item: Json, inside: str) -> Primitive:
     op, params = item["op"], item["parameters"]
     if op == "extract":
-        kind, name = params[0]["type"], params[0]["value"]
-        if kind not in ("regular", "stack"):
-            raise UnsupportedError(f"{inside}: extract to a {kind} ({name})")
-        return Primitive("extract" if kind == "regular" else "extract_stack", (Object("header", name),), inside)
+        kind, target = _extracted(params[0], inside)
+        return Primitive(kind, (target,), inside)
     if op == "extract_VL":
-        kind, name = params[0]["type"], params[0]["value"]
-        if kind not in ("regular", "stack"):
-            raise UnsupportedError(f"{inside}: extract to a {kind} ({name})")
-        length = parse_value(params[1], inside)
-        kinds = {"regular": "extract_varbit", "stack": "extract_stack_varbit"}
-        return Primitive(kinds[kind], (Object("header", name), length), inside)
+        kind, target = _extracted(params[0], inside)
+        return Primitive(f"{kind}_varbit", (target, parse_value(params[1], inside)), inside)
     if op == "primitive":
         return _primitive(params[0], inside)
     if op == "shift":
@@ -351,6 +362,7 @@ def load_program(source: str | bytes | Json) -> Program:
         digests=digests(root),
         value_sets=value_sets(root, used),
         unions=read_unions(root),
+        union_stacks={name: tuple(parts) for name, parts in read_union_stacks(root).items()},
     )
     check(program)
     return program

@@ -8,9 +8,9 @@ from dataclasses import replace
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import Run, leaves_of
 from esa.switch.compiler.layout import identifier
-from esa.switch.compiler.primitives import emit, indented, index_of, register_lines, register_of, written
+from esa.switch.compiler.primitives import emit, index_of, register_lines, register_of, written
 from esa.switch.compiler.program import Const, Field, Object, Param, Primitive
-from esa.switch.compiler.values import TooWideError, Value
+from esa.switch.compiler.values import TooWideError, Value, indented
 from esa.switch.errors import UnsupportedError
 
 

@@ -6,9 +6,8 @@ from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
-from esa.switch.compiler.primitives import indented
 from esa.switch.compiler.program import Calculation, Checksum, Field, words_of
-from esa.switch.compiler.values import literal
+from esa.switch.compiler.values import indented, literal
 from esa.switch.errors import UnsupportedError
 
 # name in BMv2: (helper, further arguments)

@@ -16,9 +16,10 @@ from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.lanes import Run, families, find_runs, leaves_of
 from esa.switch.compiler.layout import Layout, identifier, lay_out, remark
 from esa.switch.compiler.parser_gen import parser_functions
-from esa.switch.compiler.primitives import indented, reads, written
+from esa.switch.compiler.primitives import reads, written
 from esa.switch.compiler.program import Action, Field, Primitive, Program, TableNode
 from esa.switch.compiler.screen import screen
+from esa.switch.compiler.values import indented
 
 MAX_INLINED = 24  # primitives of a compiler-made action that is written into its control
 

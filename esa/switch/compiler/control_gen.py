@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import METER_WORDS, TablePlace, identifier, remark
-from esa.switch.compiler.primitives import indented, meter_call, store
+from esa.switch.compiler.primitives import meter_call, store
 from esa.switch.compiler.profile_gen import action_numbers, member_lines
 from esa.switch.compiler.program import (
     Action,
@@ -21,7 +21,7 @@ from esa.switch.compiler.program import (
     cells_of,
     words_of,
 )
-from esa.switch.compiler.values import literal
+from esa.switch.compiler.values import indented, literal
 from esa.switch.errors import UnsupportedError
 
 END = None

@@ -7,9 +7,8 @@ from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.parser_gen import runs_of_fields
-from esa.switch.compiler.primitives import indented
 from esa.switch.compiler.program import Field, FieldType, Header
-from esa.switch.compiler.values import literal
+from esa.switch.compiler.values import indented, literal
 from esa.switch.errors import UnsupportedError
 
 

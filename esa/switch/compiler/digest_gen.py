@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import DIGEST_RECORDS
-from esa.switch.compiler.primitives import indented
-from esa.switch.compiler.values import literal
+from esa.switch.compiler.values import indented, literal
 
 
 def learn_functions(scope: Scope) -> list[list[str]]:

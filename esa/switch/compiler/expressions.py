@@ -140,7 +140,7 @@ class Scope(WideNumbers):
             stack = expr.right if isinstance(expr.right, Object) else expr.left
             assert isinstance(stack, Object)
             code = self.following(stack.name)
-            count = len(self.program.stacks[stack.name])
+            count = self.program.depth(stack.name)
             return Value(code, 0, count) if op == "size_stack" else Value(f"({code} - 1)", -1, count - 1)
         if op == "access_field":
             place, bits, signed = self.element_cell(expr)

@@ -46,6 +46,7 @@ def read_headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ..
         item["name"]: tuple(names[identity] for identity in item["header_ids"])
         for item in root.get("header_stacks", ())
     }
+    stacks |= {part: members for parts in read_union_stacks(root).values() for part, members in parts.items()}
     place = {member: (stack, at) for stack, members in stacks.items() for at, member in enumerate(members)}
     headers = {}
     for item in root["headers"]:
@@ -53,6 +54,34 @@ def read_headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ..
         stack, at = place.get(name, (None, 0))
         headers[name] = Header(name, type_name, types[type_name], bool(item["metadata"]), stack, at)
     return headers, stacks
+
+
+def read_union_stacks(root: Json) -> dict[str, dict[str, tuple[str, ...]]]:
+    """By stack of unions, for each member of its union: the name of the stack of that member, and its headers.
+
+    Raises UnsupportedError where that is no stack.
+    """
+    names = {item["id"]: item["name"] for item in root["headers"]}
+    unions = {item["id"]: item["header_ids"] for item in root.get("header_unions", ())}
+    types = {item["name"]: [name for name, _ in item["headers"]] for item in root.get("header_union_types", ())}
+    taken = {item["name"] for item in root.get("header_stacks", ())}
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for item in root.get("header_union_stacks", ()):
+        name, members = item["name"], types[item["union_type"]]
+        elements = [unions[identity] for identity in item["header_union_ids"]]
+        if not members or any(len(element) != len(members) for element in elements):
+            raise UnsupportedError(f"stack of header unions {name}: not every element has a header for each member")
+        parts = [part_of(name, member) for member in members]
+        if len({name, *parts} - taken) != 1 + len(parts):
+            raise UnsupportedError(f"stack of header unions {name}: a stack or a member has the same name")
+        taken |= {name, *parts}
+        found[name] = {part: tuple(names[element[at]] for element in elements) for at, part in enumerate(parts)}
+    return found
+
+
+def part_of(stack: str, member: str) -> str:
+    """What the stack of one member of a stack of unions is called."""
+    return f"{stack}[].{member}"
 
 
 def read_unions(root: Json) -> dict[str, tuple[str, ...]]:

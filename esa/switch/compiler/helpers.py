@@ -122,6 +122,20 @@ def pop_stack(f: Array, first: int, width: int, depth: int, following: int, coun
         f[first + k] = f[first + source] if source < depth * width else 0
 
 
+def push_swapped(f: Array, first: int, width: int, depth: int, count: int) -> None:
+    """Exchange every element, from the last on, with the one `count` places before it."""
+    if count > 0:
+        for k in range(depth * width - 1, count * width - 1, -1):
+            f[first + k], f[first + k - count * width] = f[first + k - count * width], f[first + k]
+
+
+def pop_swapped(f: Array, first: int, width: int, depth: int, count: int) -> None:
+    """Exchange every element, from the first on, with the one `count` places behind it."""
+    if count > 0:
+        for k in range((depth - count) * width):
+            f[first + k], f[first + k + count * width] = f[first + k + count * width], f[first + k]
+
+
 def element(index: int, depth: int, base: int, stride: int, sink: int) -> Any:
     """The cell of element `index` of a stack; out of range, a cell that nothing else uses."""
     if 0 <= index < depth:

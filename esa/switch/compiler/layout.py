@@ -202,9 +202,13 @@ def _lay_cells(layout: Layout, program: Program, wanted: Sequence[Sequence[Leaf]
             short = leaf.name if header.name == "scalars" else f"{header.name}_{leaf.name}"
             cell(leaf, short, words[leaf.name])
         cell(Field(header.name, "$valid$"), f"{header.name}_VALID")
+    counted = {part: name for name, parts in program.union_stacks.items() for part in parts}
     for stack in program.stacks:
-        layout.stack_next[stack] = layout.n_cells
-        cell(None, f"{stack}_NEXT")
+        owner = counted.get(stack, stack)
+        if owner not in layout.stack_next:
+            layout.stack_next[owner] = layout.n_cells
+            cell(None, f"{owner}_NEXT")
+        layout.stack_next[stack] = layout.stack_next[owner]
     if not layout.n_metadata:
         layout.n_metadata = layout.n_cells
 

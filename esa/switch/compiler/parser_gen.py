@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
-from esa.switch.compiler.primitives import emit, indented
+from esa.switch.compiler.primitives import emit
 from esa.switch.compiler.program import (
     Expr,
     Field,
@@ -20,7 +20,7 @@ from esa.switch.compiler.program import (
     Primitive,
     words_of,
 )
-from esa.switch.compiler.values import TooWideError, literal
+from esa.switch.compiler.values import TooWideError, indented, literal
 from esa.switch.errors import UnsupportedError
 
 ACCEPT, ERROR = -1, -2
@@ -171,6 +171,30 @@ def _extract_stack(scope: Scope, stack: str, length: Expr | None = None) -> list
     return [*lines, f"{following} += 1"]
 
 
+def _extract_union_stack(scope: Scope, part: str, length: Expr | None = None) -> list[str]:
+    """As `_extract_stack`, into one member of the stack's next union; the others become invalid."""
+    members = scope.program.stacks[part]
+    parts = next(parts for parts in scope.program.union_stacks.values() if part in parts)
+    header, following = scope.program.headers[members[0]], scope.following(part)
+    first = scope.layout.cells[Field(members[0], header.fields[0].name if header.fields else "$valid$")]
+    others = [scope.stack_cells(other, "$valid$") for other in parts if other != part]
+    return [
+        f"if {following} >= {len(members)}:",
+        *indented(_fail(scope, "StackOutOfBounds")),
+        f"b = {first} + {header.words + 1} * {following}",
+        *_extract(scope, header, lambda at: f"f[b + {sum(kind.words for kind in header.fields[:at])}]", length),
+        *(f"f[{valid} + {stride} * {following}] = 0" for valid, stride in others),
+        f"{following} += 1",
+    ]
+
+
+_WITH_VARBIT = {
+    "extract_varbit": _extract_header,
+    "extract_stack_varbit": _extract_stack,
+    "extract_union_stack_varbit": _extract_union_stack,
+}
+
+
 def _operation(scope: Scope, op: Primitive) -> list[str]:
     if op.op == "extract":
         assert isinstance(op.args[0], Object)
@@ -178,10 +202,12 @@ def _operation(scope: Scope, op: Primitive) -> list[str]:
     if op.op == "extract_stack":
         assert isinstance(op.args[0], Object)
         return _extract_stack(scope, op.args[0].name)
-    if op.op in ("extract_varbit", "extract_stack_varbit"):
+    if op.op == "extract_union_stack":
         assert isinstance(op.args[0], Object)
-        extract = _extract_header if op.op == "extract_varbit" else _extract_stack
-        return extract(scope, op.args[0].name, op.args[1])
+        return _extract_union_stack(scope, op.args[0].name)
+    if op.op in _WITH_VARBIT:
+        assert isinstance(op.args[0], Object)
+        return _WITH_VARBIT[op.op](scope, op.args[0].name, op.args[1])
     if op.op == "verify":
         error = scope.exact(op.args[1]).code
         return [f"if not {scope.boolean(op.args[0])}:",

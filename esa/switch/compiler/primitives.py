@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from esa.switch.compiler.expressions import Scope
-from esa.switch.compiler.header_refs import HeaderRef, header_ref
+from esa.switch.compiler.header_primitives import HEADER_PRIMITIVES, header_primitive
+from esa.switch.compiler.header_refs import header_ref
 from esa.switch.compiler.lanes import leaves_of
 from esa.switch.compiler.layout import LOG_HEAD, METER_WORDS, identifier
 from esa.switch.compiler.log_text import places
@@ -22,17 +23,11 @@ from esa.switch.compiler.program import (
     cells_of,
     standard_field,
 )
-from esa.switch.compiler.values import TooWideError, Value, literal
+from esa.switch.compiler.values import TooWideError, Value, indented, literal
 
 DROP_PORT = 511
-INDENT = "    "
 # Primitives whose first argument is written.
 WRITERS = {"assign", "register_read", "modify_field_with_hash_based_offset", "modify_field_rng_uniform"}
-
-
-def indented(lines: Sequence[str], by: int = 1) -> list[str]:
-    """`lines`, moved to the right."""
-    return [INDENT * by + line for line in lines]
 
 
 def written(primitive: Primitive) -> Field | None:
@@ -115,92 +110,6 @@ def _assign_varbit(scope: Scope, args: Sequence[Expr]) -> list[str]:
         raise scope.refuse(f"{target.header}.{target.name} is no varbit of the kind of {source.header}.{source.name}")
     to, of = scope.cell(target), scope.cell(source)
     return [f"f[{to} + {k}] = f[{of} + {k}]" for k in range(kinds[0].words)]
-
-
-def _first_cell(scope: Scope, header: str) -> str:
-    return header_ref(scope, Object("header", header)).cell
-
-
-def _valid(scope: Scope, header: str) -> str:
-    return scope.place(Field(header, "$valid$"))
-
-
-def _copy_header(scope: Scope, target: str, source: str) -> list[str]:
-    headers = scope.program.headers
-    if headers[target].metadata != headers[source].metadata:
-        raise scope.refuse(f"{source} is assigned to {target}: one is metadata, the other a header of the packet")
-    if headers[target].metadata:  # always valid, and its fields may lie in another order
-        names = [each.name for each in headers[target].fields]
-        return [line for name in names for line in scope.copied(Field(target, name), Field(source, name))]
-    fields = headers[target].words
-    return [scope.call("copy_header", "f", _first_cell(scope, target), _first_cell(scope, source), str(fields))]
-
-
-def _others_invalid(scope: Scope, name: str) -> list[str]:
-    return [f"{_valid(scope, other)} = 0" for other in scope.program.beside(name)]
-
-
-def _header_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
-    target = header_ref(scope, args[0])
-    if target.name is None:
-        return _chosen_header_primitive(scope, op, target, args)
-    name, header = target.name, target.header
-    if op == "assign_header":
-        source = header_ref(scope, args[1])
-        if source.header.type_name != header.type_name:
-            raise scope.refuse(f"headers of different types are assigned: {name}, {source.header.name}")
-        if source.name is not None and (header.metadata or source.header.metadata):
-            return _copy_header(scope, name, source.name)
-        copied = scope.call("copy_header", "f", target.cell, source.cell, str(header.words))
-        others = _others_invalid(scope, name)
-        return [copied, *([f"if {_valid(scope, name)} != 0:", *indented(others)] if others else [])]
-    if header.metadata:  # always valid, and never in a packet
-        if op == "remove_header":
-            raise scope.refuse(f"remove_header of {name}, which is metadata")
-        return []
-    length, size = scope.hidden("LENGTH"), scope.header_bytes(header)
-    if op == "add_header":
-        clear = scope.call("clear_cells", "f", target.cell, str(header.words))
-        done = [clear, f"{_valid(scope, name)} = 1", f"{length} = {length} + {header.bytes}"]
-        return [f"if {_valid(scope, name)} == 0:", *indented([*done, *_others_invalid(scope, name)])]
-    return [f"if {_valid(scope, name)} != 0:",
-            *indented([f"{_valid(scope, name)} = 0", f"{length} = {length} - {size}"])]  # fmt: skip
-
-
-def _chosen_header_primitive(scope: Scope, op: str, target: HeaderRef, args: Sequence[Expr]) -> list[str]:
-    """What is done to an element of a stack that the packet chooses."""
-    header = target.header
-    if op == "assign_header":
-        source = header_ref(scope, args[1])
-        if source.header.type_name != header.type_name:
-            raise scope.refuse(f"headers of different types are assigned: {header.name}, {source.header.name}")
-        return [scope.call("copy_header", "f", target.cell, source.cell, str(header.words))]
-    if header.varbit is not None:
-        raise scope.refuse(f"{op} of an element of a stack with varbits ({header.name}) chosen at run time")
-    length, valid, adds = scope.hidden("LENGTH"), f"f[b + {header.words}]", op == "add_header"
-    done = [scope.call("clear_cells", "f", "b", str(header.words))] if adds else []
-    done += [f"{valid} = {int(adds)}", f"{length} = {length} {'+' if adds else '-'} {header.bytes}"]
-    return [f"b = {target.cell}", f"if {valid} {'==' if adds else '!='} 0:", *indented(done)]
-
-
-def _stack_primitive(scope: Scope, op: str, args: Sequence[Expr]) -> list[str]:
-    stack = args[0]
-    assert isinstance(stack, Object)
-    members = scope.program.stacks[stack.name]
-    first = _first_cell(scope, members[0])
-    width = scope.program.headers[members[0]].words + 1
-    following = scope.following(stack.name)[2:-1]
-    if op == "assign_header_stack":
-        source = args[1]
-        assert isinstance(source, Object)
-        pairs = zip(members, scope.program.stacks[source.name], strict=True)
-        lines = [line for one, other in pairs for line in _copy_header(scope, one, other)]
-        return [*lines, f"f[{following}] = f[{scope.layout.stack_next[source.name]}]"]
-    helper = "push_stack" if op == "push" else "pop_stack"
-    count = scope.exact(args[1])
-    if count.lo < 0 or count.hi > 1 << 32:
-        raise scope.refuse(f"{op} by a number that may be negative or huge")
-    return [scope.call(helper, "f", first, str(width), str(len(members)), following, count.code)]
 
 
 def register_lines(scope: Scope, primitive: Primitive, memory: str, cell: str) -> list[str]:
@@ -372,10 +281,8 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
         return _execute_meter(scope, args)
     if op in ("mark_to_drop", "drop"):
         return _drop(scope, args)
-    if op in ("assign_header", "add_header", "remove_header"):
-        return _header_primitive(scope, op, args)
-    if op in ("push", "pop", "assign_header_stack"):
-        return _stack_primitive(scope, op, args)
+    if op in HEADER_PRIMITIVES:
+        return header_primitive(scope, op, args)
     if op == "modify_field_with_hash_based_offset":
         return _hash(scope, args)
     if op == "modify_field_rng_uniform":

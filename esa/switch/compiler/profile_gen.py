@@ -5,8 +5,8 @@ from __future__ import annotations
 from esa.switch.compiler.checksum_gen import hash_call
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier
-from esa.switch.compiler.primitives import indented
 from esa.switch.compiler.program import Profile, Program, TableNode
+from esa.switch.compiler.values import indented
 
 
 def action_numbers(program: Program, table: TableNode) -> dict[int, int]:

@@ -345,6 +345,12 @@ class Program:
     digests: Mapping[int, Digest] = field(default_factory=dict)
     value_sets: Mapping[str, ValueSet] = field(default_factory=dict)
     unions: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    # A stack of unions is a stack of each of its members; these have one count of elements in common.
+    union_stacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def depth(self, stack: str) -> int:
+        """How many elements a stack, of headers or of unions, has room for."""
+        return len(self.stacks[self.union_stacks.get(stack, (stack,))[0]])
 
     def beside(self, header: str) -> list[str]:
         """The headers that become invalid when this one becomes valid: the others of its union."""

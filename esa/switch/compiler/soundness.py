@@ -71,12 +71,15 @@ def _check_headers(program: Program) -> None:
         for member in members:
             if owner.setdefault(member, stack) != stack or members.count(member) != 1:
                 raise UnsupportedError(f"header stack {stack}: {member} is an element elsewhere too")
+    # the headers of a union in a stack of unions are elements of the stacks of their members
+    parts = {part for each in program.union_stacks.values() for part in each}
+    unions: dict[str, str] = {}
     for union, members in program.unions.items():
         if not members:
             raise UnsupportedError(f"header union {union}: it has no headers")
         for member in members:
-            header = program.headers[member]
-            if header.metadata or owner.setdefault(member, union) != union or members.count(member) != 1:
+            elsewhere = unions.setdefault(member, union) != union or (member in owner and owner[member] not in parts)
+            if program.headers[member].metadata or elsewhere or members.count(member) != 1:
                 raise UnsupportedError(f"header union {union}: {member} belongs elsewhere too")
     group = Field("standard_metadata", "mcast_grp")
     if any(field.name == group.name for field in program.headers["standard_metadata"].fields):
@@ -210,7 +213,7 @@ def _check_progress(program: Program) -> None:
 
 def _takes_bytes(program: Program, state: ParserState) -> bool:
     for op in state.ops:
-        if op.op in ("extract_stack", "extract_stack_varbit"):
+        if op.op.startswith(("extract_stack", "extract_union_stack")):
             return True  # a stack has an end
         if (
             op.op in ("extract", "extract_varbit")

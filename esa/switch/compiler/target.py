@@ -14,8 +14,9 @@ from __future__ import annotations
 
 from esa.switch.compiler.clone_gen import copy_list, limit_lines
 from esa.switch.compiler.expressions import Scope
-from esa.switch.compiler.primitives import DROP_PORT, indented
+from esa.switch.compiler.primitives import DROP_PORT
 from esa.switch.compiler.program import Field, standard_field
+from esa.switch.compiler.values import indented
 from esa.switch.errors import UnsupportedError
 
 STATE = 'State = namedtuple("State", ["f", "g", "m32", "m64", "later", "later_bytes", "later_port"])'

@@ -7,12 +7,13 @@ shifts to the right and divisions read its pattern as unsigned.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from esa.switch.compiler.program import Const, Expr, Op
 from esa.switch.errors import UnsupportedError
 
+INDENT = "    "
 MIN64, MAX64, MAXU64 = -(1 << 63), (1 << 63) - 1, (1 << 64) - 1
 FOLDABLE: dict[str, Callable[[int, int], int]] = {
     "+": operator.add,
@@ -82,3 +83,8 @@ def folded(expr: Expr | None) -> int | None:
         half = 1 << (right - 1)
         return (left + half) % (2 * half) - half if expr.op == "two_comp_mod" else max(-half, min(left, half - 1))
     return FOLDABLE[expr.op](left, right)
+
+
+def indented(lines: Sequence[str], by: int = 1) -> list[str]:
+    """Lines of text, moved to the right."""
+    return [INDENT * by + line for line in lines]

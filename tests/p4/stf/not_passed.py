@@ -7,8 +7,5 @@ _BY_REASON = {
     "an extern function of its own: p4c-bm2-ss does not compile it": """
         extern-funcs-bmv2
     """,
-    "a stack of header unions": """
-        issue561-6-bmv2
-    """,
 }
 NOT_PASSED = {name: reason for reason, names in _BY_REASON.items() for name in names.split()}

@@ -28,7 +28,7 @@ def compile_program(source: Path, target: Path, p4info: Path | None = None) -> N
 
 
 if __name__ == "__main__":
-    plain = "arithmetic chosen features idioms indexed initial kept members passes varbit"
+    plain = "arithmetic chosen features idioms indexed initial kept members passes unions varbit"
     for name in plain.split():
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
     for name in ("ageing", "digests", "ipv6", "meters", "selectors", "value_sets", "wide"):
