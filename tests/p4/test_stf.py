@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from esa.switch import Pipeline
-from tests.p4.stf import bmv2, embedded
+from tests.p4.stf import bmv2, embedded, wired
 from tests.p4.stf.entries import TableNames, entry
 from tests.p4.stf.not_passed import NOT_PASSED
 from tests.p4.stf.script import Add, Call, CheckCounter, Cli, Expect, Packet, ScriptError, SetDefault, parse
-from tests.p4.stf.suite import PASSED, find, lacking, run_embedded
+from tests.p4.stf.suite import PASSED, Test, find, lacking, run_embedded, sample
 from tests.p4.stf.verdict import difference
 
 PROGRAM = Path(__file__).parents[1] / "switch" / "programs" / "control_plane.json"
@@ -150,8 +150,42 @@ def test_a_script_runs_on_the_embedded_switch() -> None:
 
 @pytest.mark.bmv2
 def test_a_script_runs_on_bmv2() -> None:
-    commands = parse(SCRIPT)
-    assert difference(commands, bmv2.run(PROGRAM, json.loads(PROGRAM.read_text()), commands)) is None
+    program = json.loads(PROGRAM.read_text())
+    commands = parse(SCRIPT + COUNTS)
+    assert difference(commands, bmv2.run(PROGRAM, program, commands)) is None
+    wrong = parse(SCRIPT + COUNTS.replace("== 28", "== 36") + "packet 1 000000000009 000000000009 9999")
+    with pytest.raises(ValueError, match=r"port_counter\(2\): 28 bytes, not == 36"):
+        bmv2.run(PROGRAM, program, wrong)
+
+
+@pytest.mark.parametrize("kind", ["embedded", "bmv2"])
+def test_a_script_runs_over_veth(kind: str, root: None) -> None:
+    program = json.loads(PROGRAM.read_text())
+    commands = parse(SCRIPT + COUNTS)
+    if kind == "bmv2":
+        sent = wired.run_bmv2(PROGRAM, program, commands)
+    else:
+        sent = wired.run_embedded(PROGRAM, PROGRAM.with_suffix(".p4info.txt"), program, commands)
+    assert difference(commands, sent) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (f"packet 1 {'00' * 14}\nexpect 1 00", None),
+        (f"packet 1 {'00' * 13}", "a packet of 13 bytes"),
+        (f"packet 1 {'00' * 14}\nexpect 1 {'00' * 13}$", "13 bytes are expected"),
+    ],
+)
+def test_what_no_frame_carries_is_told(text: str, reason: str | None) -> None:
+    found = wired.too_short(parse(text))
+    assert found is None if reason is None else found is not None and found.startswith(reason)
+
+
+def test_a_sample_is_spread_over_all() -> None:
+    tests = [Test(str(at), Path(), Path()) for at in range(10)]
+    assert [int(test.name) for test in sample(tests, 3)] == [0, 3, 6]
+    assert sample(tests, 20) == tests
 
 
 SAMPLES = Path(os.environ["P4C_SAMPLES"]) if "P4C_SAMPLES" in os.environ else None

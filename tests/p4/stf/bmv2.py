@@ -1,6 +1,7 @@
 """An STF on simple_switch, over pcap pipes: all commands, then all packets, in order of their time.
 
-So p4c's own runner does it, too: the switch waits for a packet, or the end, of every port before it takes one.
+So p4c's own runner does it, too: the switch waits for a packet, or the end, of every port before it takes one. That
+runner leaves counters alone; here, each look at them is a run of its own that ends there.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any
 
-from tests.p4.stf.entries import entry, tables_of
-from tests.p4.stf.script import Add, Cli, Command, Expect, Packet, SetDefault
+from tests.p4.stf.cli_lines import CliLines, count
+from tests.p4.stf.play import check
+from tests.p4.stf.script import CheckCounter, Command, Expect, Packet
 from tests.p4.stf.verdict import ports
 from tests.switch.bmv2_files import read_pcap
 
@@ -28,7 +30,23 @@ _SETTLE_S = 0.4
 
 
 def run(path: Path, program: dict[str, Any], commands: Sequence[Command]) -> dict[int, list[bytes]]:
-    """The packets that left, by port. Raises ValueError or OSError where a command or the switch fails."""
+    """The packets that left, by port.
+
+    Raises ValueError or OSError where a command or the switch fails, or a counter is not as a command says.
+    """
+    last = max((at for at, command in enumerate(commands) if isinstance(command, Packet)), default=0)
+    for stop in range(1, last + 1):
+        if isinstance(commands[stop - 1], CheckCounter) and not isinstance(commands[stop], CheckCounter):
+            _run(path, program, commands[:stop])
+    return _run(path, program, commands)
+
+
+def _run(path: Path, program: dict[str, Any], commands: Sequence[Command]) -> dict[int, list[bytes]]:
+    """Run commands, then look at the counters that no packet comes after."""
+    lines = CliLines(program)
+    text = "".join(lines.line(command) for command in commands)
+    last = max((at for at, command in enumerate(commands) if isinstance(command, Packet)), default=-1)
+    checks = [command for command in commands[last + 1 :] if isinstance(command, CheckCounter)]
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         home = Path(folder)
         for port in ports(commands):
@@ -41,8 +59,8 @@ def run(path: Path, program: dict[str, Any], commands: Sequence[Command]) -> dic
         try:
             pipes = {port: stack.enter_context(_open(home / f"p{port}_in.pcap", switch)) for port in ports(commands)}
             _await(thrift, switch)
-            if text := "".join(_line(program, command) for command in commands):
-                _cli(thrift, text)
+            if text:
+                cli(thrift, text)
             packets = [command for command in commands if isinstance(command, Packet)]
             for at, packet in enumerate(packets):
                 pipes[packet.port].write(struct.pack("<IIII", at // 1000, at % 1000 * 1000, *[len(packet.data)] * 2))
@@ -53,6 +71,8 @@ def run(path: Path, program: dict[str, Any], commands: Sequence[Command]) -> dic
             sent = _sent(home, ports(commands), wanted)
             if switch.poll() is not None:
                 raise OSError(f"simple_switch ended with status {switch.returncode}")
+            for command in checks:
+                check(command, count(cli(thrift, lines.read(command))))
         finally:
             switch.kill()
             switch.wait(timeout=_PATIENCE_S)
@@ -68,12 +88,6 @@ def _sent(home: Path, numbers: Sequence[int], wanted: int) -> dict[int, list[byt
         sent = {port: read_pcap(home / f"p{port}_out.pcap") for port in numbers}
     time.sleep(_SETTLE_S)
     return {port: read_pcap(home / f"p{port}_out.pcap") for port in numbers}
-
-
-def _line(program: dict[str, Any], command: Command) -> str:
-    if isinstance(command, (Add, SetDefault)):
-        return entry(tables_of(program), command).command() + "\n"
-    return " ".join(command.words) + "\n" if isinstance(command, Cli) else ""
 
 
 def _free_port() -> int:
@@ -108,8 +122,10 @@ def _await(thrift: int, switch: subprocess.Popen[bytes]) -> None:
     raise OSError("simple_switch does not answer")
 
 
-def _cli(thrift: int, text: str) -> None:
-    command = ["simple_switch_CLI", "--thrift-port", str(thrift)]
+def cli(thrift: int, text: str, *, within: Sequence[str] = ()) -> str:
+    """What simple_switch_CLI answers; `within`: the words that start it elsewhere. Raises OSError if it fails."""
+    command = [*within, "simple_switch_CLI", "--thrift-port", str(thrift)]
     done = subprocess.run(command, input=text, capture_output=True, text=True, timeout=_PATIENCE_S)
     if done.returncode:
         raise OSError(f"simple_switch_CLI: {done.stderr.strip().splitlines()[-1:]}")
+    return done.stdout

@@ -1,7 +1,7 @@
 """p4c's packet tests that the embedded switch does not pass, by the reason (`python -m tests.p4.stf` shows each)."""
 
 _BY_REASON = {
-    "its byte counts take each packet for 4 bytes longer than it is; p4c's own runner does not look at counters": """
+    "its byte counts take each packet for 4 bytes longer than it is, and BMv2 does not, either": """
         counter3
     """,
     "an extern function of its own: p4c-bm2-ss does not compile it": """

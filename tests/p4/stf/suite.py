@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -14,12 +15,12 @@ from typing import Any
 
 from esa.switch import Pipeline
 from esa.switch.errors import UnsupportedError
-from tests.p4.stf import bmv2, embedded
+from tests.p4.stf import bmv2, embedded, wired
 from tests.p4.stf.script import parse
 from tests.p4.stf.verdict import difference
 
 COMPILER = "p4c-bm2-ss"
-PASSED, FAILED, REFUSED, NOT_COMPILED = "passed", "failed", "refused", "not compiled"
+PASSED, FAILED, REFUSED, NOT_COMPILED, NO_FRAMES = "passed", "failed", "refused", "not compiled", "no frames"
 _COMPILE_LIMIT_S = 60
 
 
@@ -36,7 +37,7 @@ class Test:
 
 @dataclass(frozen=True)
 class Result:
-    """One of the four outcomes, and why where it is not the first."""
+    """One of the five outcomes, and why where it is not the first."""
 
     outcome: str
     reason: str = ""
@@ -80,15 +81,28 @@ def compiled(test: Test, kept: Path) -> Path:
         return path
     kept.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
-    command = [COMPILER, "--std", "p4-14" if _is_p4_14(test.program) else "p4-16", "-o", str(draft)]
-    done = subprocess.run(
-        [*command, str(test.program)], capture_output=True, text=True, timeout=_COMPILE_LIMIT_S, check=False
-    )
-    if done.returncode or not draft.exists():
-        errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
-        raise ValueError(errors[0] if errors else f"{COMPILER} ended with status {done.returncode}")
+    _compile(test, draft, ["-o", str(draft)])
     draft.replace(path)
     return path
+
+
+def p4info(test: Test, kept: Path) -> Path:
+    """The program's P4Info, kept beside its JSON. Raises ValueError if it does not compile."""
+    path = compiled(test, kept).with_suffix(".p4info.txt")
+    if not path.exists():
+        draft = path.with_suffix(".draft.txt")
+        with tempfile.NamedTemporaryFile(suffix=".json") as unused:
+            _compile(test, draft, ["-o", unused.name, "--p4runtime-files", str(draft)])
+        draft.replace(path)
+    return path
+
+
+def _compile(test: Test, made: Path, options: Sequence[str]) -> None:
+    command = [COMPILER, "--std", "p4-14" if _is_p4_14(test.program) else "p4-16", *options, str(test.program)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=_COMPILE_LIMIT_S, check=False)
+    if done.returncode or not made.exists():
+        errors = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        raise ValueError(errors[0] if errors else f"{COMPILER} ended with status {done.returncode}")
 
 
 def run_embedded(test: Test, kept: Path, *, native: bool = False) -> Result:
@@ -105,19 +119,49 @@ def run_embedded(test: Test, kept: Path, *, native: bool = False) -> Result:
     return _judge(test, lambda commands: embedded.run(pipeline, program, commands))
 
 
-def run_bmv2(test: Test, kept: Path) -> Result:
-    """Run a test on simple_switch; what it did is kept beside the program."""
+def run_esa_switch(test: Test, kept: Path) -> Result:
+    """Run a test on `esa-switch`, a process with veth ports."""
+    try:
+        path, info = compiled(test, kept), p4info(test, kept)
+    except ValueError as error:
+        return Result(NOT_COMPILED, str(error))
+    program = json.loads(path.read_text())
+    return _no_frames(test) or _judge(test, lambda commands: wired.run_embedded(path, info, program, commands))
+
+
+def run_bmv2(test: Test, kept: Path, *, veth: bool = False) -> Result:
+    """Run a test on simple_switch, with pipes or `veth` ports; what it did is kept beside the program."""
     try:
         path = compiled(test, kept)
     except ValueError as error:
         return Result(NOT_COMPILED, str(error))
+    if veth and (result := _no_frames(test)):
+        return result
     digest = hashlib.sha256(test.script.read_bytes()).hexdigest()[:8]
-    verdict = path.with_suffix(f".{digest}.bmv2")
+    verdict = path.with_suffix(f".{digest}.bmv2-{'veth' if veth else 'pipes'}")
     if not verdict.exists():
         program = json.loads(path.read_text())
-        result = _judge(test, lambda commands: bmv2.run(path, program, commands))
+        run = wired.run_bmv2 if veth else bmv2.run
+        result = _judge(test, lambda commands: run(path, program, commands))
         verdict.write_text(json.dumps([result.outcome, result.reason]))
     return Result(*json.loads(verdict.read_text()))
+
+
+def _no_frames(test: Test) -> Result | None:
+    """The result of a test with packets that no Ethernet carries."""
+    reason = wired.too_short(parse(test.script.read_text()))
+    return None if reason is None else Result(NO_FRAMES, reason)
+
+
+def fits_wires(test: Test) -> bool:
+    """Whether Ethernet carries a test's packets."""
+    return _no_frames(test) is None
+
+
+def sample(tests: Sequence[Test], count: int) -> list[Test]:
+    """So many of the tests, evenly over their names."""
+    count = min(count, len(tests))
+    return [tests[len(tests) * at // count] for at in range(count)]
 
 
 def _judge(test: Test, run: Any) -> Result:
@@ -131,4 +175,5 @@ def _judge(test: Test, run: Any) -> Result:
 
 def counts(results: Sequence[Result]) -> dict[str, int]:
     """How many tests had which outcome."""
-    return {name: sum(r.outcome == name for r in results) for name in (PASSED, FAILED, REFUSED, NOT_COMPILED)}
+    names = (PASSED, FAILED, REFUSED, NOT_COMPILED, NO_FRAMES)
+    return {name: sum(r.outcome == name for r in results) for name in names}
