@@ -69,7 +69,7 @@ class Job(Frozen):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="a name, unique on the switch")
     job: int = Field(ge=1, le=65535, description="a number, unique on the switch: on the wire it stands for the name")
-    policy: str = Field(description="how its rows are scheduled: esa, atp, switchml, ps, or an ablation of esa")
+    policy: str = Field(description="how its rows are scheduled: esa, atp, a2tp, switchml, ps, or an ablation of esa")
     lanes: int = Field(default=64, description="int32 values in a fragment: 64 or 256, as the switch's program has")
     workers: tuple[Member, ...] = Field(min_length=1, description="who trains")
     racks: tuple[Rack, ...] = Field(

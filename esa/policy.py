@@ -57,6 +57,7 @@ class Policy:
                    slice has no say in how far it is ahead, and one lost packet stops what is in that chain alone
     asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
     resends_first: what a PS has to say to those who resent goes out before anything else
+    passes_rows:   a worker sends what is beyond its aggregator window past the rows to the PS (`esa.protocol.a2tp`)
     """
 
     name: str
@@ -71,6 +72,7 @@ class Policy:
     chains: bool = False
     asks_peer: bool = False
     resends_first: bool = False
+    passes_rows: bool = False
 
     @property
     def releases_on_ack(self) -> bool:
@@ -95,11 +97,14 @@ _ESA = Policy(
     "esa", "placed", Preempt.NOT_LOWER, Aging.HALVE, Release.KEPT, windows_ahead=8, yields=True, asks_peer=True
 )
 
+_ATP = Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, rows="slot", resends_first=True)
+
 POLICIES: dict[str, Policy] = {
     policy.name: policy
     for policy in (
         _ESA,
-        Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, rows="slot", resends_first=True),
+        _ATP,
+        replace(_ATP, name="a2tp", passes_rows=True),
         Policy("switchml", pool="slice", release=Release.ON_REUSE, windows_ahead=8, chains=True),
         Policy("ps", pool="none", windows_ahead=8),
         # ATP's release alone: rows by hash for ever, RESENDs pass them all by.

@@ -36,7 +36,7 @@ def _field(field: wire.Field) -> Field[Any, Any]:
     if field.name == "kind":
         return BitEnumField("kind", wire.Kind.GRADIENT, field.bits, {kind.value: kind.name for kind in wire.Kind})
     if field.name == "flags":
-        return FlagsField("flags", 0, field.bits, [flag.name for flag in wire.Flag] + ["BIT7"])
+        return FlagsField("flags", 0, field.bits, [flag.name for flag in wire.Flag])
     return SignedByteField(field.name, 0) if field.signed else _BY_BITS[field.bits](field.name, 0)
 
 

@@ -41,6 +41,7 @@ class Flag(IntFlag):
     LEVEL1 = 0x10  # the complete sum of a rack, to be summed over racks
     ANSWER = 0x20  # a RESULT from a worker's ring, in answer to a QUERY
     ALIVE = 0x40  # a QUERY: the workers it names live and have not sent this yet; nobody is silent
+    CONTESTED = 0x80  # a sum: another's packet met the row that it was in, and went on to its own PS
 
 
 class Field(NamedTuple):

@@ -43,18 +43,19 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
         meta.next.bitmap = meta.contribution;
         meta.next.priority = hdr.esa.priority;
         meta.next.exponent = hdr.esa.exponent;
-        meta.next.flags = hdr.esa.flags & FLAG_ECN;
+        meta.next.flags = hdr.esa.flags & FLAGS_OF_SUM;
         meta.next.time_us = standard.ingress_global_timestamp;
     }
     action merge() {
         meta.next.bitmap = meta.row.bitmap | meta.contribution;
         meta.next.priority = hdr.esa.priority > meta.row.priority ? hdr.esa.priority : meta.row.priority;
         meta.next.exponent = hdr.esa.exponent > meta.row.exponent ? hdr.esa.exponent : meta.row.exponent;
-        meta.next.flags = meta.row.flags | (hdr.esa.flags & FLAG_ECN);
+        meta.next.flags = meta.row.flags | (hdr.esa.flags & FLAGS_OF_SUM);
         meta.next.time_us = standard.ingress_global_timestamp;
     }
     action clear() { meta.next.bitmap = 0; }
     action keep() { meta.next.flags = meta.next.flags | ROW_KEPT; }
+    action contest() { meta.next.flags = meta.row.flags | FLAG_CONTESTED; }
     action age() {
         meta.aged = 1;
         meta.next.priority = meta.row.priority >> 1;
@@ -80,8 +81,9 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
             merge();  // for the packet
             meta.flushed = meta.next.bitmap;
             clear();
-        } else if (meta.verdict == Verdict.COLLIDE && meta.policy.aging == Aging.HALVE && meta.row.priority != 0) {
-            age();
+        } else if (meta.verdict == Verdict.COLLIDE) {
+            contest();
+            if (meta.policy.aging == Aging.HALVE && meta.row.priority != 0) { age(); }
         }
         if (meta.next.bitmap == meta.policy.full &&
             (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||

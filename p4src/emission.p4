@@ -28,14 +28,14 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
 
     // The complete sum becomes the packet.
     action complete_header() {
-        hdr.esa.flags = (meta.next.flags & FLAG_ECN) | (hdr.esa.flags & FLAG_LEVEL1);
+        hdr.esa.flags = (meta.next.flags & FLAGS_OF_SUM) | (hdr.esa.flags & FLAG_LEVEL1);
         hdr.esa.priority = meta.next.priority;
         hdr.esa.exponent = meta.next.exponent;
     }
     // A RESEND with the row's sum: a partial, and still its sender's, who lacks the result.
     action flushed_sum() {
         hdr.esa.kind = KIND_PARTIAL;
-        hdr.esa.flags = (meta.next.flags & FLAG_ECN) | (hdr.esa.flags & (FLAG_LEVEL1 | FLAG_RESEND));
+        hdr.esa.flags = (meta.next.flags & FLAGS_OF_SUM) | (hdr.esa.flags & (FLAG_LEVEL1 | FLAG_RESEND));
         hdr.esa.priority = meta.next.priority;
         hdr.esa.exponent = meta.next.exponent;
         hdr.esa.bitmap0 = hdr.esa.flags & FLAG_LEVEL1 == 0 ? meta.flushed : 0xffffffff;
@@ -47,7 +47,7 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
     }
     action from_server() {
         hdr.esa.kind = KIND_RESULT;
-        hdr.esa.flags = hdr.esa.flags & FLAG_ECN;
+        hdr.esa.flags = hdr.esa.flags & FLAGS_OF_SUM;
         hdr.ethernet.src = meta.policy.server_mac;
         hdr.ipv4.src = meta.policy.server_ip;
         hdr.udp.src_port = ESA_PORT;
@@ -61,7 +61,7 @@ control Emission(inout headers_t hdr, inout metadata_t meta, inout standard_meta
     action to_workers() { standard.mcast_grp = meta.policy.group; }
     action sum_to_server() { hdr.esa.kind = KIND_PARTIAL; }
     action sum_to_root() {
-        hdr.esa.flags = (hdr.esa.flags & FLAG_ECN) | FLAG_LEVEL1;
+        hdr.esa.flags = (hdr.esa.flags & FLAGS_OF_SUM) | FLAG_LEVEL1;
         hdr.ipv4.src = meta.policy.switch_ip;
         hdr.udp.src_port = ESA_PORT;
     }

@@ -25,7 +25,9 @@ const flags_t FLAG_RELEASE   = 0x08;
 const flags_t FLAG_LEVEL1    = 0x10;
 const flags_t FLAG_ANSWER    = 0x20;
 const flags_t FLAG_ALIVE     = 0x40;
-const flags_t ROW_KEPT       = 0x80; // of a row alone: it is free, and holds the complete sum of its owner
+const flags_t FLAG_CONTESTED = 0x80;
+const flags_t FLAGS_OF_SUM   = FLAG_ECN | FLAG_CONTESTED;
+const flags_t ROW_KEPT       = 0x40; // of a row alone: it is free, and holds the complete sum of its owner
 
 header ethernet_t {
     mac_address_t dst;
@@ -124,7 +126,7 @@ struct row_t {
     bitmap_t       bitmap;    // who is in the sum: workers at level 0, racks at level 1; 0 is free
     priority_t     priority;
     exponent_t     exponent;
-    flags_t        flags;     // FLAG_ECN if any contribution met a queue; ROW_KEPT
+    flags_t        flags;     // FLAGS_OF_SUM (met a queue; another's packet met the row); ROW_KEPT
     timestamp_us_t time_us;   // of the last contribution
 }
 

@@ -56,6 +56,7 @@ def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, 
         "timers": timers,
         "congestion": job.congestion,
         "least_window": _least_window(job),
+        "passes_rows": policy(job.policy).passes_rows,
         "initial_window": initial_window(job.congestion, job.window, job.fan_in),
     }
 
@@ -73,6 +74,7 @@ def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
         "release_on_ack": policy(job.policy).releases_on_ack,
         "asks_peer": policy(job.policy).asks_peer,
         "resends_first": policy(job.policy).resends_first,
+        "passes_rows": policy(job.policy).passes_rows,
         "slots": _slots(job),
         "rows": job.pool.size,
         "timers": timers if job.switches else _unhurried(timers),
@@ -82,6 +84,8 @@ def policy_settings(job: Job, timers: Timers = _TIMERS) -> dict[str, Any]:
 def _least_window(job: Job) -> int:
     if job.least_window is not None:
         return job.least_window
+    if policy(job.policy).passes_rows:
+        return 1
     return least_window(job.window) if policy(job.policy).yields else job.window
 
 

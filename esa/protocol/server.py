@@ -94,12 +94,16 @@ def _on_packet(state: ServerState, packets: Words, i: int, source: int, now_ns: 
             state.counter[0]["duplicates"] += 1  # an echo: it looks as far ahead as it is old
             return True
         _advance_max_seq(state, seq, now_ns)
+        new = False
+        if server["passes_rows"] and source < server["workers"]:
+            new = seq > state.member[source]["max_seq_sent"]
+            state.member[source]["max_seq_sent"] = max(state.member[source]["max_seq_sent"], seq)
         if kind == p.GRADIENT and source < server["workers"]:
             state.member[source]["max_seq_sent"] = max(state.member[source]["max_seq_sent"], seq)
             state.member[source]["last_heard_ns"] = now_ns
         else:
             _mark_heard(state, bitmap0, bitmap1, flags, now_ns)
-        _on_contribution(state, packets, i, seq, kind, flags, source, now_ns)
+        _on_contribution(state, packets, i, seq, kind, flags, source, new, now_ns)
     else:
         return False
     return True
@@ -189,11 +193,12 @@ def _open_entry(state: ServerState, slot: int, seq: int, now_ns: int) -> None:
 
 @native
 def _on_contribution(
-    state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, source: int, now_ns: int
+    state: ServerState, packets: Words, i: int, seq: int, kind: int, flags: int, source: int, new: bool, now_ns: int
 ) -> None:
     """Take in a valid GRADIENT or PARTIAL: open its entry, add what is new, finish the entry if it is complete.
 
-    A RESEND that took a row's sum along is a PARTIAL with RESEND, of the worker that sent it.
+    A RESEND that took a row's sum along is a PARTIAL with RESEND, of the worker that sent it. new: it may be what its
+    sender sent for the first time past the rows, so nobody need wait for it.
     """
     server = state.server[0]
     counter = state.counter[0]
@@ -226,7 +231,8 @@ def _on_contribution(
     if resend or flush:
         requester = state.member[source]
         state.requester_bitmap[slot, requester["rack"]] |= requester["bit"]
-        expedite(state, slot, now_ns)
+        if not new:
+            expedite(state, slot, now_ns)
     elif kind == p.PARTIAL:
         sample_switch_rtt(state, entry, now_ns)
 
@@ -281,7 +287,7 @@ def _add_to_sum(state: ServerState, packets: Words, i: int, slot: int, bitmap0: 
         p.read_lanes(packets, i, state.lane, slot)
     entry["has_sum"] = 1
     entry["exponent"] = max(entry["exponent"], p.exponent_of(packets, i))
-    entry["flags"] |= flags & (p.ECN | p.COLLISION)  # all of which the RESULT says
+    entry["flags"] |= flags & (p.ECN | p.COLLISION | p.CONTESTED)  # all of which the RESULT says
     for rack in range(len(state.rack)):
         if bitmap1 >> rack & 1:
             state.aggregated_bitmap[slot, rack] |= state.rack[rack]["full_bitmap"] if flags & p.LEVEL1 else bitmap0
@@ -322,7 +328,9 @@ def _complete(state: ServerState, slot: int, by_resend: bool, now_ns: int) -> No
         at = held["next"]
     # A sample only if no question brought this about: nothing came by a RESEND, no switch handed anything over.
     unasked = entry["query_rounds"] == 0 or entry["misses"] > 0 or server["switches"] == 0
-    if entry["held_resend"] < 0 and unasked:
+    # (What was sent for the first time past the rows came unasked, too.)
+    first_sent = server["passes_rows"] and entry["query_rounds"] == 0 and not entry["resend_pending"]
+    if (entry["held_resend"] < 0 and unasked) or first_sent:
         update_rtt(server["completion"], now_ns - entry["first_seen_ns"])
     server["low_watermark"] = max(server["low_watermark"], entry["seq"])
     choose_next_row(server, entry)

@@ -54,6 +54,7 @@ _SERVER = np.dtype(
         ("release_on_ack", np.int64),  # aggregators are held until a RESULT with RELEASE comes through
         ("asks_peer", np.int64),  # of who lacks a result, at once, where nothing is known of a fragment
         ("resends_first", np.int64),  # what is for those who resent goes to the head of the outbox
+        ("passes_rows", np.int64),  # workers send fragments past the rows at once, as RESENDs: no sign of a loss
         ("early_query_limit", np.int64),  # ask at first sight if no more workers than that are missing
         ("retention_seqs", np.int64),  # who has sent s has every result up to s minus these, and so has every other
         ("give_up_ns", np.int64),  # silence of a missing worker, at most
@@ -90,7 +91,7 @@ _ENTRY = np.dtype(
         # The sum: with its lanes, what a RESULT will say
         ("priority", np.uint8),
         ("exponent", np.int8),
-        ("flags", np.uint8),  # ECN, COLLISION: of any part
+        ("flags", np.uint8),  # ECN, COLLISION, CONTESTED: of any part
         ("has_sum", np.uint8),  # its lanes hold a sum
         ("index", np.int64),  # as far as is known; of a result with the row of its slot's next fragment
         ("held_resend", np.int32),  # first of the list of RESENDs held apart, -1: none
@@ -182,6 +183,7 @@ def server_state(
     release_on_ack: bool = False,
     asks_peer: bool = False,
     resends_first: bool = False,
+    passes_rows: bool = False,
     slots: int = 0,
     rows: int = 0,
     give_up_s: float = 30.0,
@@ -234,6 +236,7 @@ def server_state(
         release_on_ack=release_on_ack,
         asks_peer=asks_peer,
         resends_first=resends_first,
+        passes_rows=passes_rows,
         slots=slots,
         rows=rows,
         timers=timers,
@@ -255,6 +258,7 @@ def server_change_policy(
     release_on_ack: bool,
     asks_peer: bool = False,
     resends_first: bool = False,
+    passes_rows: bool = False,
     slots: int = 0,
     rows: int = 0,
     timers: Timers = _TIMERS,
@@ -267,7 +271,7 @@ def server_change_policy(
     server = state.server[0]
     server["switches"], server["unicast"], server["release_on_ack"] = switches, unicast, release_on_ack
     server["asks_peer"] = asks_peer and timers.ask_peer
-    server["resends_first"] = resends_first
+    server["resends_first"], server["passes_rows"] = resends_first, passes_rows
     server["slots"], server["rows"] = slots, rows
     server["rows_drawn"] = max(server["rows_drawn"], slots)
     server["early_query_limit"] = timers.ask_ahead

@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.native import native
-from esa.protocol import aggregator_window, congestion
+from esa.protocol import a2tp, aggregator_window, congestion
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER
@@ -119,7 +119,10 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     marked = flags & p.ECN != 0
     counter["ecn"] += marked
     congestion.on_result(worker, seq, marked)
-    aggregator_window.on_result(worker, flags & p.COLLISION != 0)
+    if worker["passes_rows"]:
+        a2tp.on_result(worker, seq, flags & p.CONTESTED != 0, now_ns)
+    else:
+        aggregator_window.on_result(worker, flags & p.COLLISION != 0)
 
 
 @native
@@ -175,7 +178,7 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
         return count, now_ns if worker["query_head"] < worker["query_tail"] else NEVER
     if now_ns >= worker["loss_timer_ns"]:
         count = _resend_lost(state, out, count, now_ns)
-    admitted = int(min(worker["cwnd"], worker["agg_window"]))
+    admitted = int(worker["cwnd"] if worker["passes_rows"] else min(worker["cwnd"], worker["agg_window"]))
     while worker["in_flight"] < admitted and count < len(out):
         first_of_burst = worker["snd_una"] == worker["snd_nxt"]
         seq = _take_next(state)
@@ -185,6 +188,8 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
             worker["last_progress_ns"] = now_ns
             worker["tlp_count"] = worker["rto_count"] = 0
         bypass = state.bypass_seq[seq & (len(state.bypass_seq) - 1)] == seq
+        if worker["passes_rows"] and not a2tp.takes_row(worker, seq):
+            bypass = True
         _write_fragment(state, out, count, seq, p.RESEND if bypass else 0, now_ns)
         if seq < worker["fack_end"]:  # it was skipped: nothing that was sent after it is back
             state.fragment[seq & (len(state.fragment) - 1)]["timer_start_ns"] += int(worker["median_rtt_ns"])

@@ -42,6 +42,7 @@ _WORKER = np.dtype(
         ("salt", np.int64),
         ("slots", np.int64),  # with a row each; 0: the index of a fragment is a hash of its seq
         ("chain", np.int64),  # a seq is sent only with the result of the one so many before; 0: there is no such rule
+        ("passes_rows", np.int64),  # what is beyond the aggregator window goes past the rows: `a2tp.py`
         ("max_window", np.int64),  # fragments in flight, at most
         ("span", np.int64),  # snd_nxt - snd_una, at most
         ("max_span", np.int64),  # of any worker of the job, whatever policy and rows it knows of
@@ -78,9 +79,21 @@ _WORKER = np.dtype(
         ("round_end", np.int64),  # results of fragments before it count for the round in hand
         ("round_acked", np.int64),
         ("round_marked", np.int64),
-        # Aggregator window: `aggregator_window.py`
-        ("agg_window", np.float64),  # fragments in flight now, at most, for want of rows
+        # Aggregator window: `aggregator_window.py`, or `a2tp.py`, which says what the others are for
+        ("agg_window", np.float64),  # fragments in flight now, at most, for want of rows; or of a window in rows
         ("min_agg_window", np.float64),  # it gets no smaller; max_window: there is no such rule
+        ("beta", np.float64),  # the part of it that is contested, smoothed
+        ("gamma", np.float64),  # the straggling degree, smoothed
+        ("degree", np.float64),  # of the window in hand
+        ("degree_measured", np.int64),
+        ("contested", np.int64),  # of the window in hand
+        ("agg_round", np.int64),  # its size: cwnd
+        ("agg_round_end", np.int64),  # its last seq
+        ("agg_round_ns", np.int64),  # when the one before ended, and snd_una then
+        ("agg_round_una", np.int64),
+        ("rows_end", np.int64),  # what is before may take rows, of what is before `next_rows_start`
+        ("next_rows_start", np.int64),  # where the first window begins that the last adjustment is for
+        ("next_rows_end", np.int64),  # up to there fragments of it may take rows
         # Queue of fragments that were skipped and may be sent now: counts of those taken out and put in
         ("skipped_head", np.int64),
         ("skipped_tail", np.int64),
@@ -165,6 +178,7 @@ def worker_state(
     congestion: str = "none",
     initial_window: int | None = None,
     least_window: int | None = None,
+    passes_rows: bool = False,
     window_increase: float = 1.0,
     first_seq: int = 0,
 ) -> WorkerState:
@@ -178,7 +192,7 @@ def worker_state(
     give_up_s: without a result or a word of who is waited for, seconds. wait_limit_s: for peers that live, seconds.
     congestion: one of `congestion.RULES`; initial_window: where it begins, the window if left out; window_increase: by
     how many fragments it grows per window without a mark. least_window: fragments in flight where rows are scarce, the
-    window if left out (`esa.protocol.aggregator_window`).
+    window if left out (`esa.protocol.aggregator_window`); or where passes_rows, of a window in rows (`a2tp`).
     """
     if window < 1:
         raise ValueError(f"window: {window} fragments; at least 1")
@@ -217,8 +231,12 @@ def worker_state(
     worker["ssthresh"], worker["alpha"] = np.inf, 1.0
     worker["agg_window"] = window
     worker["min_agg_window"] = window if least_window is None else least_window
+    worker["passes_rows"], worker["gamma"], worker["degree"], worker["degree_measured"] = passes_rows, 1.0, 1.0, 1
+    worker["agg_round"], worker["agg_round_end"] = window, first_seq + window - 1
+    worker["rows_end"] = worker["next_rows_start"] = first_seq + window
+    worker["next_rows_end"] = first_seq + 2 * window
     worker["span"], worker["max_span"] = span, max_span
-    for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end", "cut_end", "round_end"):
+    for name in ("snd_una", "snd_nxt", "write_seq", "read_seq", "fack_end", "cut_end", "round_end", "agg_round_una"):
         worker[name] = first_seq
     worker["probe_size"] = 1
     worker["reo_wnd_mult"] = 1.0

@@ -69,7 +69,7 @@ class JobSettings(Finite):
     least_window: int | None = key(
         "fragments in flight per worker where rows are scarce: the window gets no smaller; as large as it: it stays",
         None,
-        absent="three tenths of the window under esa, else the window",
+        absent="three tenths of the window under esa, one under a2tp, else the window",
         unit="fragments",
         ge=1,
         le=16384,

@@ -27,6 +27,7 @@ _MODULES = (
     "rtt",
     "packets",
     "aggregator_window",
+    "a2tp",
     "congestion",
     "slots",
     "worker_ring",

@@ -49,7 +49,7 @@ class Header(NamedTuple):
         return cls(first & 15, *fields, frame[PAYLOAD:])
 
 
-KEPT = 0x80  # in a row's flags
+KEPT = 0x40  # in a row's flags
 
 
 class Row(NamedTuple):
@@ -161,6 +161,7 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
     }[policy.preempt]
     if expired or preempts:
         return Rule("SWAP, expired" if expired else "SWAP", taken, partial)
+    row = row._replace(flags=row.flags | Flag.CONTESTED)
     if policy.aging == Aging.HALVE:
         row = row._replace(priority=row.priority >> 1)
     return Rule("COLLIDE", row, (Kind.GRADIENT, 1))

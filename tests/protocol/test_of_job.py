@@ -36,9 +36,10 @@ def test_a_ps_reminds_the_jobs_switches_and_without_any_is_patient_and_answers_e
     assert policy_settings(make(policy), TIMERS) == {
         "switches": switches,
         "unicast": switches == 0,
-        "release_on_ack": policy in ("atp", "atp-hashed", "esa-ack"),
-        "resends_first": policy == "atp",
-        "slots": make(policy).reach if policy == "atp" else 0,
+        "release_on_ack": policy in ("atp", "a2tp", "atp-hashed", "esa-ack"),
+        "resends_first": policy in ("atp", "a2tp"),
+        "passes_rows": policy == "a2tp",
+        "slots": make(policy).reach if policy in ("atp", "a2tp") else 0,
         "rows": make(policy).pool.size,
         "asks_peer": policy.startswith("esa") and policy not in ("esa-paper", "esa-ack"),
         "timers": TIMERS if switches else WITHOUT_ROWS,

@@ -156,4 +156,4 @@ def test_a_reminder_goes_where_the_slot_was_last_said_to_be() -> None:
 
 
 def test_atp_alone_has_slots() -> None:
-    assert [name for name, policy in POLICIES.items() if policy.rows == "slot"] == ["atp"]
+    assert [name for name, policy in POLICIES.items() if policy.rows == "slot"] == ["atp", "a2tp"]

@@ -67,6 +67,6 @@ def estimated_hops(scenario: Scenario) -> float:
     hops = 0.0
     for job in plan.jobs:
         per_iteration = sum(math.ceil(bucket.bytes / (4 * plan.wire_lanes)) for bucket in job.buckets)
-        per_fragment = {"atp": 3.0, "esa-ack": 3.0, "ps": 4.0}.get(job.policy, 2.2)
+        per_fragment = {"atp": 3.0, "a2tp": 3.0, "esa-ack": 3.0, "ps": 4.0}.get(job.policy, 2.2)
         hops += per_fragment * per_iteration * job.iterations * job.workers
     return hops * (2.0 if len(plan.fabric.racks) > 1 else 1.0)
