@@ -17,7 +17,7 @@ from rich.table import Table
 from esa.exits import interruptible
 from experiments.common.folders import give_to_caller, make_folder
 from experiments.common.part_progress import PartProgress
-from experiments.studies.figures import ablations, bound, claim, jct_loss, memory_load_map
+from experiments.studies.figures import ablations, bound, claim, jct_loss, memory_load_map, order
 from experiments.studies.figures.base import JOBS, POLICIES, ROWS, WINDOW, Effort
 from experiments.studies.figures.cells import Cells
 from experiments.studies.figures.figure import Figure, ratio_text
@@ -115,11 +115,24 @@ def _comparing_priorities_pays(cells: Cells) -> list[Found]:
     return found
 
 
+def _keeps_its_lead_over_a_ring(cells: Cells) -> list[Found]:
+    by = (order.RING, order.FRONT_FIRST)
+    ratios = {
+        (load, sums): order.ratio(cells, load, by, (sums, order.FRONT_FIRST))
+        for load in order.LOADS
+        for sums in order.SUMS
+        if sums != order.RING
+    }
+    (load, sums), lowest = min(ratios.items(), key=lambda place: place[1].centre)
+    return [Found("ring / ESA, both with front layers first", f"lowest: {sums}, {load}", lowest, 1.0, True)]
+
+
 CLAIMS: Sequence[tuple[Figure, Callable[[Cells], list[Found]]]] = (
     (claim.FIGURE, _beats_atp),
     (memory_load_map.FIGURE, _is_first_on_the_map),
     (bound.FIGURE, _needs_no_more_memory),
     (ablations.FIGURE, _comparing_priorities_pays),
+    (order.FIGURE, _keeps_its_lead_over_a_ring),
     (jct_loss.FIGURE, _stands_loss(ROWS)),
     (jct_loss.AMPLE, _stands_loss(jct_loss.AMPLE_ROWS)),
 )
