@@ -20,8 +20,10 @@ from esa.native import cache_directory
 
 COMPILED = """from numba import njit
 
+from esa.switch.compiler.parts import Part
+
 # Only `step` is called from Python; nothing here allocates, so nothing needs reference counts.
-_inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True}
+_inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True, "pipeline_class": Part}
 compiled = njit(nogil=True, _nrt=False, error_model="numpy", **_inner)
 entry = njit(nogil=True, _nrt=False, error_model="numpy", cache=True)"""
 PLAIN = """def compiled(function):

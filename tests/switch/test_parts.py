@@ -1,0 +1,45 @@
+"""Functions that only a program's entry calls are compiled as a piece of it, and with what Numba makes of each type."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from esa.switch.compiler.parts import Part
+
+PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True, "pipeline_class": Part}
+
+
+@njit(nogil=True, _nrt=False, error_model="numpy", **PART)
+def weigh(cells, at):  # type: ignore[no-untyped-def]
+    return cells[at] * 3 + 1
+
+
+@njit(nogil=True, _nrt=False, error_model="numpy", **PART)
+def weigh_two(cells, at):  # type: ignore[no-untyped-def]
+    return weigh(cells, at) - weigh(cells, at + 1) // 2
+
+
+@njit(nogil=True, _nrt=False, error_model="numpy")
+def entry(cells, count):  # type: ignore[no-untyped-def]
+    total = 0
+    for at in range(count):
+        total += weigh_two(cells, at)
+    return total
+
+
+def test_the_entry_does_what_its_parts_say() -> None:
+    rng = np.random.default_rng(1)
+    for dtype in (np.int64, np.uint32, np.float64):
+        cells = rng.integers(0, 1000, 9).astype(dtype)
+        weighed = [each * 3 + 1 for each in cells.tolist()]
+        assert entry(cells, 8) == sum(weighed[at] - weighed[at + 1] // 2 for at in range(8))
+
+
+def test_a_part_has_no_machine_code_of_its_own() -> None:
+    cells = np.arange(9)
+    entry(cells, 8)
+    for function in (weigh, weigh_two):
+        (compiled, *_) = function.overloads.values()
+        library = compiled.library
+        assert library.get_pointer_to_function(compiled.fndesc.llvm_func_name) == 0
