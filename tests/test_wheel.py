@@ -89,6 +89,29 @@ def test_esactl_loads_the_program(wheel: Path, tmp_path: Path) -> None:
         assert run(esactl, *switch, "load", cwd=tmp_path) == "loaded the 64-lane program, 8192 rows\n"
 
 
+ALONE = """
+import sys
+import esa.switch.__main__
+foreign = {"controller", "topologies", "experiments", "torch", "rich", "scipy"}
+print(sorted({n.split(".")[0] for n in sys.modules} & foreign))
+print(sorted(n for n in sys.modules if n.startswith(("esa.sim", "esa.protocol", "esa.hosts", "esa.job"))))
+"""
+
+
+def test_esa_switch_runs_a_strangers_program_with_its_own_extra_alone(wheel: Path, tmp_path: Path) -> None:
+    commands = environment(tmp_path / "switch", wheel, ["switch"])
+    assert run(commands / "python", "-c", FOUND, cwd=tmp_path) == "['grpc', 'p4']\n"
+    assert run(commands / "python", "-c", ALONE, cwd=tmp_path) == "[]\n[]\n"
+    router = next(commands.parent.glob("lib/*/site-packages/experiments/examples/router/router.json"))
+    command = [commands / "esa-switch", router, "--", "--grpc-server-addr", f"unix:{tmp_path}/p4runtime"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=ENVIRONMENT) as process:
+        assert process.stdout is not None
+        ready = process.stdout.readline()
+        process.terminate()
+        assert process.wait(60) == 0
+    assert ready == f"esa-switch: device 0 ready, P4Runtime at unix:{tmp_path}/p4runtime, ports none\n"
+
+
 SCENARIO = """
 name = "small"
 aggregators = 64

@@ -88,7 +88,9 @@ def run(page: Path, tree: Path, limit_s: float, *, long: bool = False) -> str:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        if status != 0:  # the page takes its racks down at its end
+        if status != 0:  # the page takes its racks and namespaces down at its end
+            for name in re.findall(r"^ip netns add (\S+)", page.read_text(), re.MULTILINE):
+                subprocess.run(["ip", "netns", "del", name], capture_output=True, timeout=60, check=False)
             for name in re.findall(r"^esa up .*--name (\S+)", page.read_text(), re.MULTILINE):
                 down = [ROOT / ".venv" / "bin" / "esa", "down", name]
                 subprocess.run(down, capture_output=True, timeout=60, check=False)

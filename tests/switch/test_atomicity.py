@@ -149,6 +149,7 @@ def everything(client: Client, name: str) -> list[str]:
     return sorted(map(str, client.read(*reads(name))))
 
 
+@pytest.mark.supports("P4Runtime: batches, CONTINUE_ON_ERROR, ROLLBACK_ON_ERROR, DATAPLANE_ATOMIC")
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", list(PRESENT))
 def test_a_batch_that_fails_leaves_no_trace(served: tuple[Client, Device], name: str, kind: int) -> None:
@@ -176,6 +177,7 @@ def test_a_batch_that_does_not_fail_is_done(served: tuple[Client, Device], kind:
     assert client.read(entry("exact_dst"), register("words", 3)) == [register("words", 3, b"\x2a")]
 
 
+@pytest.mark.supports("P4Runtime: batches, CONTINUE_ON_ERROR, ROLLBACK_ON_ERROR, DATAPLANE_ATOMIC")
 def test_packets_meet_all_of_a_batch_or_nothing(served: tuple[Client, Device]) -> None:
     client, device = served
     client.push(message=config("control_plane"))
@@ -195,6 +197,7 @@ def test_packets_meet_all_of_a_batch_or_nothing(served: tuple[Client, Device]) -
     assert inject(device, 1, frame)[0][0] == 3
 
 
+@pytest.mark.refuses("P4Runtime: in a batch that may be undone: to delete members, to change or delete groups")
 def test_what_cannot_be_undone_is_refused_by_name(served: tuple[Client, Device]) -> None:
     client = served[0]
     client.push(message=config("selectors"))

@@ -20,6 +20,8 @@ REFUSED = {
 }
 
 
+@pytest.mark.supports("programs: JSON of older compilers, and by hand")
+@pytest.mark.refuses("programs: other architectures (PSA, PNA)")
 @pytest.mark.skipif(SOURCE is None, reason="needs a copy of p4lang/behavioral-model: BMV2_SOURCE names it")
 def test_bmv2s_own_programs_load_but_those_named() -> None:
     assert SOURCE is not None

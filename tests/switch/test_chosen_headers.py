@@ -33,6 +33,7 @@ def chosen_packets(rng: random.Random, count: int) -> list[bytes]:
     return out
 
 
+@pytest.mark.supports("headers: unions", "headers: one of two by ?:", "headers: stack[i] with i from the packet")
 @pytest.mark.bmv2
 @pytest.mark.parametrize("seed", [31, 32])
 def test_chosen_headers_are_bmv2s(seed: int) -> None:
@@ -44,6 +45,7 @@ ITEMS = [bytes([0, name]) + bytes([16 * name] * 10) for name in (5, 6, 0)]
 BLANK = b"\0\3" + bytes(10)
 
 
+@pytest.mark.supports("headers: stack[i] with i from the packet")
 @pytest.mark.parametrize(
     ("to", "of", "what", "items"),
     [
@@ -91,6 +93,7 @@ def other_type(root: Root) -> None:
     _choice(root)["parameters"][0]["value"] = "pick"
 
 
+@pytest.mark.refuses("headers: stacks of unions", "headers: assignment of headers of two types")
 @pytest.mark.parametrize(
     ("change", "says"),
     [

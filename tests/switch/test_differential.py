@@ -32,6 +32,7 @@ def same(theirs: dict[int, list[bytes]], mine: dict[int, list[bytes]]) -> None:
         assert len(theirs[port]) == len(mine[port]), f"port {port}"
 
 
+@pytest.mark.supports("numbers: bit and int of up to 64 bits")
 @pytest.mark.bmv2
 def test_arithmetic_is_bmv2s() -> None:
     packets = {0: arithmetic_packets(random.Random(1), 400)}
@@ -39,6 +40,15 @@ def test_arithmetic_is_bmv2s() -> None:
     same(bmv2_files.run(PROGRAMS / "arithmetic.json", packets), ours(pipeline, packets))
 
 
+@pytest.mark.supports(
+    "headers: stacks, with next, last, push_front, pop_front",
+    "parsers: select with masks, lookahead, verify, parser errors",
+    "tables: exact, lpm, ternary and range keys; constant entries",
+    "externs: checksums, over the payload too",
+    "externs: hashes crc16, crc32, csum16, xor16, identity",
+    "externs: truncate",
+    "copies: multicast",
+)
 @pytest.mark.bmv2
 def test_features_are_bmv2s() -> None:
     packets = {0: feature_packets(random.Random(2), 600)}
@@ -49,6 +59,7 @@ def test_features_are_bmv2s() -> None:
     same(bmv2_files.run(PROGRAMS / "features.json", packets, commands), ours(pipeline, packets))
 
 
+@pytest.mark.supports("copies: clones from ingress and egress, resubmit, recirculate, with the fields that are kept")
 @pytest.mark.bmv2
 @pytest.mark.parametrize("what", range(6))
 def test_clones_and_passes_are_bmv2s(what: int) -> None:

@@ -28,6 +28,7 @@ def packet(kind: int, mac: int, change: int = 0, small: int = 0) -> bytes:
     return bytes([kind, *mac.to_bytes(6, "big"), change & 255, small << 5])
 
 
+@pytest.mark.supports("externs: digests")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_packets_leave_the_last_digest_that_they_ask_for(compiled: bool) -> None:
     pipeline = Pipeline.load(SOURCE, compiled=compiled)
@@ -51,6 +52,7 @@ def test_digests_that_find_no_room_are_counted() -> None:
     assert pipeline.digests.lost == 3
 
 
+@pytest.mark.refuses("externs: digests of anything but fields")
 def test_programs_that_cannot_be_are_refused_by_name() -> None:
     for change, says in (("id", "number 0"), ("element", "element of type 'hexstr'"), ("call", "generate_digest")):
         root = json.loads(SOURCE)
@@ -158,6 +160,7 @@ def acknowledge(client: Client, id_: int, list_id: int) -> None:
     client.send(request)
 
 
+@pytest.mark.supports("P4Runtime: digest lists and acknowledgements")
 def test_lists_reach_the_primary_client(served: tuple[Client, Device]) -> None:
     client, device = served
     client.write(insert(digest(LEARNED, max_list_size=2, max_timeout_ns=10**12, ack_timeout_ns=10**12)))
@@ -227,6 +230,7 @@ def test_p4info_and_program_must_agree(served: tuple[Client, Device]) -> None:
     assert client.codes(insert(digest(LEARNED))) == [grpc.StatusCode.UNIMPLEMENTED]
 
 
+@pytest.mark.supports("externs: digests", "P4Runtime: digest lists and acknowledgements")
 @pytest.mark.bmv2
 def test_lists_are_bmv2s() -> None:
     packets = [packet(kind, mac % 7, 0, mac % 5) for mac in range(40) for kind in (0, 1)]

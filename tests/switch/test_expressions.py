@@ -101,6 +101,7 @@ def test_64_bit_comparisons_are_unsigned(op: str) -> None:
             assert bool(evaluate(scope.boolean(expr), fields, scope)) is meaning(expr, fields)
 
 
+@pytest.mark.supports("numbers: saturating addition and subtraction, up to 64 bits")
 @pytest.mark.parametrize("signed", [True, False])
 @pytest.mark.parametrize("op", ["+", "-"])
 def test_saturation_at_64_bits(op: str, signed: bool) -> None:

@@ -29,6 +29,7 @@ def pipeline() -> Pipeline:
     return Pipeline.load(PROGRAM.read_text(), compiled=False)
 
 
+@pytest.mark.supports("copies: mark_to_drop of a copy of standard_metadata")
 def test_a_drop_of_a_copy_drops_the_packet(pipeline: Pipeline) -> None:
     pipeline.multicast.set(1, [(2, 0)])
     assert pipeline.process(0, packet(99)) == []
@@ -37,6 +38,7 @@ def test_a_drop_of_a_copy_drops_the_packet(pipeline: Pipeline) -> None:
     assert [port for port, _ in pipeline.process(0, packet(FORWARD))] == [1]
 
 
+@pytest.mark.refuses("copies: mark_to_drop of a header without egress_spec")
 def test_a_copy_without_a_port_is_refused_by_name() -> None:
     program = json.loads(PROGRAM.read_text())
     for action in program["actions"]:
@@ -47,6 +49,7 @@ def test_a_copy_without_a_port_is_refused_by_name() -> None:
         Pipeline.load(program, compiled=False)
 
 
+@pytest.mark.supports("externs: log_msg")
 def test_messages_have_their_values(pipeline: Pipeline) -> None:
     said: list[str] = []
     pipeline.on_message(said.append)
@@ -76,6 +79,7 @@ def test_messages_beyond_the_room_are_counted(pipeline: Pipeline) -> None:
     assert said[-1] == "log_msg: 10 messages found no room"
 
 
+@pytest.mark.refuses("externs: log_msg with more or fewer values than places")
 @pytest.mark.parametrize(("text", "values"), [("{} {}", 1), ("none", 1), ("{}", 0)])
 def test_a_message_with_the_wrong_number_of_values_is_refused(text: str, values: int) -> None:
     program = json.loads(PROGRAM.read_text())
@@ -91,6 +95,7 @@ def test_a_message_with_the_wrong_number_of_values_is_refused(text: str, values:
         Pipeline.load(program, compiled=False)
 
 
+@pytest.mark.supports("copies: recirculate and resubmit, 4,096 times")
 @pytest.mark.parametrize("op", [RESUBMIT, RECIRCULATE])
 def test_packets_go_round_a_thousand_times_and_no_more_than_the_limit(pipeline: Pipeline, op: int) -> None:
     ((port, sent),) = pipeline.process(0, packet(op, want=1000))
@@ -101,6 +106,7 @@ def test_packets_go_round_a_thousand_times_and_no_more_than_the_limit(pipeline: 
     assert pipeline.process(0, packet(op, want=2)) != []
 
 
+@pytest.mark.supports("copies: mark_to_drop of a copy of standard_metadata")
 @pytest.mark.bmv2
 def test_idioms_are_bmv2s() -> None:
     packets: dict[int, list[bytes]] = {0: [packet(op, v, 3) for op in range(9) for v in range(3)]}

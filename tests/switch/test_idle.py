@@ -33,6 +33,7 @@ def timed(row: int, timeout_ns: int) -> p4.TableEntry:
     return p4.TableEntry(table_id=1, priority=row, idle_timeout_ns=timeout_ns)
 
 
+@pytest.mark.supports("tables: idle time-outs")
 def test_an_entry_is_told_of_each_time_that_it_was_idle_for_long() -> None:
     hits, clock = np.zeros(4, np.int64), Clock()
     idle = IdleTimeouts(hits, clock)
@@ -118,6 +119,7 @@ def entry(table: str, value: int | None = None, timeout_ns: int = 0, **fields) -
     return entity
 
 
+@pytest.mark.supports("P4Runtime: idle time-outs")
 def test_idle_entries_are_told_to_the_primary_client(served: tuple[Client, Device]) -> None:
     client, device = served
     kept = entry("exact_a", 1, 200 * MS)

@@ -70,6 +70,7 @@ def test_a_red_packet_costs_the_committed_bucket_nothing(pipeline: Pipeline) -> 
     assert [colors(pipeline, 0, size=size)["bytes"] for size in (60, 60, 40, 4)] == [GREEN, RED, GREEN, RED]
 
 
+@pytest.mark.supports("externs: meters, of packets and of bytes")
 @pytest.mark.parametrize("seed", range(4))
 def test_colours_are_those_of_bmv2s_rule(pipeline: Pipeline, seed: int) -> None:
     rng = random.Random(seed)
@@ -111,6 +112,7 @@ def test_compiled_is_as_plain() -> None:
         assert colors(plain, *args) == colors(compiled, *args)
 
 
+@pytest.mark.supports("externs: direct meters")
 def test_a_direct_meter_is_that_of_its_entry(pipeline: Pipeline) -> None:
     table, meter = pipeline.tables["I.t"], pipeline.direct_meters["I.t"]
     table.add((1,), "I.police", (0,))
@@ -137,6 +139,7 @@ def test_bad_rates_are_refused(pipeline: Pipeline) -> None:
     assert meter.get(0) is None
 
 
+@pytest.mark.refuses("externs: meters with other than two rates")
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -207,6 +210,7 @@ def read_code(client: Client, entity: p4.Entity) -> grpc.StatusCode:
     return item_codes(caught.value)[0]
 
 
+@pytest.mark.supports("P4Runtime: meters, indirect and direct")
 def test_cells_are_written_one_and_all_and_read_back(served: tuple[Client, Device]) -> None:
     client, device = served
     client.write(modify(meter("by_packet", None, 1, 2, 3, 4)), modify(meter("by_packet", 2, 0, 1, 0, 1)))
@@ -243,6 +247,7 @@ def test_cells_that_break_a_rule_are_refused(
     assert client.read(meter("by_packet", 0)) == [meter("by_packet", 0)]
 
 
+@pytest.mark.refuses("P4Runtime: counters per colour of a meter")
 def test_counters_per_colour_are_refused_by_name(served: tuple[Client, Device]) -> None:
     client, entity = served[0], meter("by_packet", 0)
     entity.meter_entry.counter_data.SetInParent()
@@ -250,6 +255,7 @@ def test_counters_per_colour_are_refused_by_name(served: tuple[Client, Device]) 
     assert read_code(client, entity) == grpc.StatusCode.UNIMPLEMENTED
 
 
+@pytest.mark.supports("P4Runtime: meters, indirect and direct")
 def test_an_entry_brings_its_meter(served: tuple[Client, Device]) -> None:
     client, device = served
     client.write(insert(entry(1, 0, 1, 0, 2)), insert(entry(2)))

@@ -18,6 +18,7 @@ PROGRAM = Path(__file__).parent / "programs" / "meters.json"
 FAST = 10**9  # per microsecond
 
 
+@pytest.mark.supports("externs: meters, of packets and of bytes", "externs: direct meters")
 @pytest.mark.bmv2
 def test_colours_are_bmv2s() -> None:
     rng = random.Random(5)

@@ -56,6 +56,7 @@ def _older(root: dict[str, Any]) -> dict[str, Any]:
     return root
 
 
+@pytest.mark.supports("programs: JSON of older compilers, and by hand")
 @pytest.mark.parametrize("name", ["control_plane", "features", "idioms", "passes"])
 def test_the_older_form_is_the_same_program(name: str) -> None:
     today = _program(name)
@@ -72,6 +73,7 @@ def test_primitives_of_p4_14_are_operations(op: str, wanted: int) -> None:
     assert _said(op, [target, *values]) == wanted
 
 
+@pytest.mark.supports("programs: P4_14, as p4c-bm2-ss compiles it")
 @pytest.mark.parametrize(("op", "wanted"), [("add_to_field", 104), ("subtract_from_field", 96)])
 def test_primitives_of_p4_14_change_a_field(op: str, wanted: int) -> None:
     target = {"type": "field", "value": ["h", "v"]}
@@ -106,6 +108,7 @@ def test_an_action_that_two_have_the_name_of_is_refused() -> None:
         Pipeline.load(root, compiled=False)
 
 
+@pytest.mark.supports("programs: P4_14, as p4c-bm2-ss compiles it")
 def test_metadata_of_p4_14_is_the_targets() -> None:
     """Queueing and multicast in headers of their own, as P4_14 has them."""
     root = json.loads((PROGRAMS / "control_plane.json").read_text())

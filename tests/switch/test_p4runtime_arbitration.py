@@ -92,6 +92,7 @@ def test_without_an_election_id_a_client_never_becomes_primary(fresh: int) -> No
         assert code(standby.receive()) == code_pb2.ALREADY_EXISTS
 
 
+@pytest.mark.supports("P4Runtime: several clients, roles")
 def test_roles_have_primaries_of_their_own(fresh: int) -> None:
     with client(fresh) as a, client(fresh, role="telemetry") as b:
         assert code(a.elect(9)) == code_pb2.OK
@@ -122,6 +123,7 @@ def test_a_session_keeps_its_device_and_role(port: int) -> None:
         assert each.elect(63).code() == grpc.StatusCode.FAILED_PRECONDITION
 
 
+@pytest.mark.refuses("P4Runtime: role definitions")
 def test_role_definitions_are_refused(port: int) -> None:
     with client(port) as each:
         request = p4.StreamMessageRequest()
@@ -155,6 +157,7 @@ def test_checks_come_in_the_specifications_order(fresh: int) -> None:
         assert refused(primary.write, update) == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.supports("P4Runtime: Capabilities")
 def test_capabilities_name_the_version(port: int) -> None:
     with client(port) as each:
         assert each.stub.Capabilities(p4.CapabilitiesRequest()).p4runtime_api_version == "1.4.1"

@@ -50,6 +50,7 @@ def read_codes(client: Client, *entities: p4.Entity) -> list[grpc.StatusCode]:
     return item_codes(caught.value)
 
 
+@pytest.mark.supports("externs: counters, indirect and direct", "P4Runtime: counters, indirect and direct")
 def test_counters_are_read_one_all_of_one_and_all(served) -> None:
     client, device = served
     inject(device, 2, FRAME)
@@ -102,6 +103,7 @@ def test_a_cell_is_read_as_what_it_holds(kind: str, read: dict[str, Any]) -> Non
     ]
 
 
+@pytest.mark.supports("P4Runtime: registers, which BMv2 does not read")
 def test_registers_are_written_one_or_all_and_read_back(client: Client) -> None:
     client.write(modify(register("words", None, b"\x11")), modify(register("words", 5, b"\xff\xff\xff\xff")))
     expected = [register("words", i, b"\xff\xff\xff\xff" if i == 5 else b"\x11") for i in range(16)]
@@ -157,6 +159,7 @@ def test_copies_to_ports_that_no_interface_can_have_go_nowhere_else(served) -> N
     assert sorted(port for port, _ in inject(device, 3, FRAME)) == [2, 513, 600]
 
 
+@pytest.mark.supports("P4Runtime: multicast groups and clone sessions")
 def test_groups_are_read_as_they_were_written(client: Client) -> None:
     a, b = group(1, (b"\x01", 0), (b"\x00\x02", 3)), group(2, (7, 1))
     a.packet_replication_engine_entry.multicast_group_entry.metadata = b"note"
@@ -184,6 +187,7 @@ def test_groups_that_break_a_rule_are_refused(client: Client, entity: p4.Entity,
     assert client.read(group(0)) == []
 
 
+@pytest.mark.refuses("P4Runtime: a class of service of clones, as by BMv2")
 def test_clone_sessions_copy(served) -> None:
     client, device = served
     client.write(
@@ -202,6 +206,7 @@ def test_clone_sessions_copy(served) -> None:
     assert client.codes(*refused) == [grpc.StatusCode.UNIMPLEMENTED, INVALID]
 
 
+@pytest.mark.supports("P4Runtime: multicast groups and clone sessions")
 def test_clones_are_truncated_as_their_session_says(served) -> None:
     client, device = served
     client.write(
@@ -218,6 +223,7 @@ def test_clones_are_truncated_as_their_session_says(served) -> None:
     assert sorted(inject(device, 1, FRAME)) == [(3, FRAME), (6, clone)]
 
 
+@pytest.mark.refuses("P4Runtime: extern entries")
 def test_what_this_target_lacks_is_refused_by_name(client: Client) -> None:
     for kind in ("extern_entry",):
         entity = p4.Entity()

@@ -72,6 +72,7 @@ def test_a_commit_clears_the_forwarding_state(served) -> None:
     assert inject(device, 1, FRAME) == []
 
 
+@pytest.mark.supports("P4Runtime: all actions of SetForwardingPipelineConfig")
 def test_a_saved_config_is_written_to_before_it_is_in_service(served) -> None:
     client, device = served
     client.push()
@@ -83,6 +84,7 @@ def test_a_saved_config_is_written_to_before_it_is_in_service(served) -> None:
     assert code_of(client.push, SetConfig.COMMIT) == grpc.StatusCode.NOT_FOUND
 
 
+@pytest.mark.supports("P4Runtime: all actions of SetForwardingPipelineConfig")
 def test_reconciling_keeps_the_forwarding_state(served) -> None:
     client, device = served
     client.push()

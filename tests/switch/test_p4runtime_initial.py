@@ -32,6 +32,7 @@ def table_entry(table: str, key: bytes | None = None, action: str = "", param: b
     return entity
 
 
+@pytest.mark.supports("tables: initial entries")
 def test_only_entries_of_a_constant_table_are_const(served) -> None:
     client, device = served
     assert [e.table_entry.is_const for e in client.read(table_entry("constant"))] == [True]

@@ -33,6 +33,7 @@ def packet_out(port: bytes | None, pad: bytes | None = b"\x00", **more: bytes) -
     return request
 
 
+@pytest.mark.supports("P4Runtime: packet in and out")
 def test_a_packet_out_enters_at_the_cpu_port_with_its_header(served) -> None:
     client, device = served
     injected: list[bytes] = []
@@ -44,6 +45,7 @@ def test_a_packet_out_enters_at_the_cpu_port_with_its_header(served) -> None:
     assert inject(device, CPU_PORT, injected[0]) == [(0x102, FRAME)]
 
 
+@pytest.mark.supports("P4Runtime: packet in and out")
 def test_what_leaves_at_the_cpu_port_is_a_packet_in(served) -> None:
     client, device = served
     client.write(insert(entry("exact_dst", {1: exact(DST)}, "to_cpu", b"\x2a")))

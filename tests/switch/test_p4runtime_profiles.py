@@ -100,6 +100,7 @@ def read_code(client: Client, entity: p4.Entity) -> Code:
     return item_codes(caught.value)[0]
 
 
+@pytest.mark.supports("P4Runtime: members, groups with weights, one-shot entries")
 def test_members_and_groups_choose(served) -> None:
     client, device = served
     client.write(*[insert(member(at, "flood", at)) for at in (1, 2, 3)])
@@ -291,6 +292,7 @@ def test_one_shots_that_break_a_rule_are_refused(served) -> None:
     assert (profile.members(), profile.groups()) == ({}, {})
 
 
+@pytest.mark.supports("P4Runtime: watch ports")
 def test_watch_ports_that_are_down_are_passed_over(served) -> None:
     client, device = served
     client.write(*[insert(member(at, "flood", at)) for at in (1, 2)])

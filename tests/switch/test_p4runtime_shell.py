@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
+import pytest
+
 from esa.switch.p4runtime.service import P4RuntimeServicer
 from esa.switch.runtime.device import Device
 from tests.switch.control import PROGRAMS, serving
@@ -69,6 +71,7 @@ sh.teardown()
 """
 
 
+@pytest.mark.supports("P4Runtime: p4runtime-shell")
 def test_a_session_as_users_type_it() -> None:
     device = Device(1, CPU_PORT)
     sent: list[bytes] = []

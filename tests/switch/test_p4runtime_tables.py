@@ -36,6 +36,7 @@ LPM = {1: {"lpm": {"value": b"\x02\x00\x00\x00\x00\x00", "prefix_len": 16}}}
 OPTIONAL = {1: {"optional": {"value": b"\x08\x06"}}}
 
 
+@pytest.mark.supports("P4Runtime: tables")
 @pytest.mark.parametrize(
     "entity",
     [
@@ -207,6 +208,7 @@ def test_constant_tables_are_read_and_nothing_else(client: Client) -> None:
     assert len(client.read(entry("constant"))) == 2
 
 
+@pytest.mark.supports("P4Runtime: reads with wildcards")
 def test_wildcard_reads_filter_by_what_is_set(client: Client) -> None:
     a, b = ternary(MASKED, 5, metadata=b"a"), ternary(RANGED, 6, metadata=b"b")
     client.write(insert(a), insert(b), insert(forward()))
@@ -237,6 +239,7 @@ def test_reads_in_error_are_reported_one_by_one_after_the_others_entities(client
     assert item_codes(caught.value) == [OK, INVALID, INVALID, grpc.StatusCode.UNIMPLEMENTED]
 
 
+@pytest.mark.supports("externs: counters, indirect and direct", "P4Runtime: counters, indirect and direct")
 def test_direct_counters_count_and_can_be_set(served) -> None:
     client, device = served
     client.write(insert(forward(counter_data={"packet_count": 10, "byte_count": 1000})))

@@ -55,6 +55,7 @@ def test_an_entry_is_read_back(served: tuple[Client, Device], entity: p4.Entity)
     assert client.read(everything) == []
 
 
+@pytest.mark.supports("P4Runtime: tables")
 def test_packets_meet_what_was_written(served: tuple[Client, Device]) -> None:
     client, device = served
     client.write(*(insert(entity) for entity in ENTRIES))
@@ -84,6 +85,7 @@ def test_what_does_not_fit_is_refused(served: tuple[Client, Device], entity: p4.
     assert item_codes(caught.value) == [grpc.StatusCode.INVALID_ARGUMENT]
 
 
+@pytest.mark.supports("P4Runtime: registers, which BMv2 does not read")
 def test_a_wide_register_is_read_back(served: tuple[Client, Device]) -> None:
     client, _ = served
     client.push(message=config("wide"))

@@ -58,6 +58,7 @@ def test_a_batch_stops_before_its_output_is_full() -> None:
     assert pipeline.lost == 0
 
 
+@pytest.mark.supports("copies: multicast")
 def test_copies_leave_in_the_order_of_instance_then_port() -> None:
     pipeline = fill(load("lanes-4"))
     pipeline.multicast.set(5, [(9, 2), (3, 2), (8, 1)])
@@ -95,6 +96,7 @@ def test_packets_longer_than_the_batch_are_refused_and_short_ones_pass() -> None
     assert len(pipeline.process(0, bytes(range(20)))) == 1
 
 
+@pytest.mark.supports("externs: assert and assume")
 def test_an_assert_that_fails_drops_the_packet_and_is_told() -> None:
     root = json.loads((PROGRAMS / "passes.json").read_text())
     condition = {
@@ -113,6 +115,7 @@ def test_an_assert_that_fails_drops_the_packet_and_is_told() -> None:
         assert len(pipeline.process(0, bytes(8))) == 1
 
 
+@pytest.mark.supports("queues: the interface's length as enq_qdepth and deq_qdepth")
 def test_queue_depth_reaches_the_program() -> None:
     root = json.loads((PROGRAMS / "passes.json").read_text())
     place = {"type": "field", "value": ["h", "length"]}
@@ -179,6 +182,7 @@ def test_other_threads_run_while_packets_are_processed() -> None:
     assert during > 20
 
 
+@pytest.mark.supports("externs: random")
 def test_random_is_seeded() -> None:
     root = json.loads((PROGRAMS / "passes.json").read_text())
     low, high = {"type": "hexstr", "value": "0x0005"}, {"type": "hexstr", "value": "0x0050"}
@@ -200,6 +204,7 @@ def test_random_is_seeded() -> None:
     assert abs(np.mean(one) - 42.5) < 6
 
 
+@pytest.mark.supports("copies: clones cut to their session's length")
 def test_clones_are_cut_to_their_sessions_length() -> None:
     pipeline = Pipeline.load((PROGRAMS / "passes.json").read_text(), compiled=False)
     assert pipeline.clone_sessions is not None

@@ -37,6 +37,7 @@ def write(client: Client) -> None:
     client.write(insert(member(1, "forward", 1, 0x55, profile="shared")), insert(hit))
 
 
+@pytest.mark.supports("P4Runtime: members, groups with weights, one-shot entries")
 @pytest.mark.bmv2
 def test_choices_are_bmv2s() -> None:
     packets = [

@@ -62,6 +62,7 @@ def seen(packets: list[tuple[int, bytes]]) -> list[int]:
     return [int.from_bytes(packet[SEEN], "big") for _, packet in packets]
 
 
+@pytest.mark.supports("queues: ports with a rate and a depth")
 @pytest.mark.parametrize(("field", "depths"), [("enq_qdepth", [0, 0, 1, 2, 3]), ("deq_qdepth", [0, 3, 2, 1, 0])])
 def test_one_leaves_at_once_and_as_many_wait_as_the_depth_says(field: str, depths: list[int]) -> None:
     switch = Switch(program(field), {1: QueueLimit(rate_pps=1000, depth=4)})
@@ -138,6 +139,7 @@ def test_an_output_that_is_too_small_for_all_takes_them_in_turns() -> None:
     assert (left, switch.queues.dropped(1), switch.pipeline.lost) == (100, 0, 0)
 
 
+@pytest.mark.supports("queues: ports with a rate and a depth")
 @pytest.mark.bmv2
 @pytest.mark.parametrize(("field", "last"), [("enq_qdepth", 1), ("deq_qdepth", 3)])
 def test_bmv2_sees_the_same_depths(tmp_path: Path, field: str, last: int) -> None:

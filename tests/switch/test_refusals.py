@@ -75,10 +75,44 @@ def huge_length(root: Root) -> None:
     root["actions"][0]["primitives"].append({"op": "truncate", "parameters": [length]})
 
 
+def saturating(root: Root) -> None:
+    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0] = ["dst", 48, False, True]
+
+
+def part_of_a_byte(root: Root) -> None:
+    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0][1] = 47
+
+
+def endless(root: Root) -> None:
+    start = root["parsers"][0]["parse_states"][0]
+    start["parser_ops"] = []
+    start["transitions"][0]["next_state"] = start["name"]
+
+
+def of_the_payload(root: Root) -> None:
+    root["calculations"][0]["input"].append({"type": "payload"})
+
+
+def jump(root: Root) -> None:
+    root["actions"][0]["primitives"] += [{"op": "_jump", "parameters": [{"type": "hexstr", "value": "0x0"}]}] * 2
+
+
 def extern(root: Root) -> None:
     root["extern_instances"].append({"name": "I.e", "id": 0, "type": "mystery"})
 
 
+@pytest.mark.refuses(
+    "programs: extern instances, and primitives that v1model has not",
+    "programs: jumps in actions that are no if statements",
+    "numbers: more than 2,048 bits",
+    "numbers: more than 64 bits in standard metadata, indices and checksums",
+    "numbers: saturating fields",
+    "headers: headers of part of a byte",
+    "parsers: loops that take no byte",
+    "externs: hashes that BMv2 has not",
+    "externs: a hash over the payload inside an action",
+    "externs: truncate to a length that may be negative",
+)
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -95,6 +129,11 @@ def extern(root: Root) -> None:
         (wide_index, "register_read of a number of more than 64 bits"),
         (negative_length, "truncate to a length that may be negative or huge"),
         (huge_length, "truncate to a length that may be negative or huge"),
+        (saturating, "eth_t: field dst is a saturating field"),
+        (part_of_a_byte, "header eth is not a whole number of bytes"),
+        (endless, "parser state start: the parser can come back to it without taking a byte"),
+        (of_the_payload, "a hash over the payload .* inside an action"),
+        (jump, "a jump that is no if statement"),
         (extern, "I.e: extern instances"),
     ],
 )
@@ -105,11 +144,13 @@ def test_refused_by_name(change: Callable[[Root], None], says: str) -> None:
         Pipeline.load(root, compiled=False)
 
 
+@pytest.mark.refuses("programs: JSON that is no v1model program")
 def test_not_a_program() -> None:
     with pytest.raises(UnsupportedError, match="not a BMv2 JSON program"):
         Pipeline.load("{}")
 
 
+@pytest.mark.refuses("numbers: more than 64 bits in digests and keys of value sets")
 @pytest.mark.parametrize(
     ("name", "says"),
     [
@@ -126,6 +167,7 @@ def test_wide_fields_where_none_may_be(name: str, says: str) -> None:
         Pipeline.load(root, compiled=False)
 
 
+@pytest.mark.refuses("parsers: a value set whose size is not given")
 def test_a_value_set_without_room_for_members() -> None:
     root = json.loads((PROGRAMS / "value_sets.json").read_text())
     for each in root["parse_vsets"]:

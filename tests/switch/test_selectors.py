@@ -42,6 +42,7 @@ def test_entries_name_members_and_follow_them(pipeline: Pipeline) -> None:
     assert plain.get((1,)).action == Member(other)
 
 
+@pytest.mark.supports("tables: action profiles and selectors")
 def test_a_group_is_chosen_from_by_the_hash(pipeline: Pipeline) -> None:
     profile = pipeline.action_profiles["I.by_crc32"]
     members = [profile.add_member("I.forward", (at, 100 + at)) for at in range(3)]
@@ -219,6 +220,7 @@ def taken_name(root: Root) -> None:
     root["calculations"].append({"name": "select I.by_crc16", "id": 0, "algo": "crc16", "input": []})
 
 
+@pytest.mark.refuses("tables: a selector over the payload", "tables: two tables with one profile and other actions")
 @pytest.mark.parametrize(
     ("change", "says"),
     [

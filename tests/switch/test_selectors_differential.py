@@ -15,6 +15,7 @@ from tests.switch.test_differential import ours, same
 PROGRAM = Path(__file__).parent / "programs" / "selectors.json"
 
 
+@pytest.mark.supports("tables: action profiles and selectors")
 @pytest.mark.bmv2
 def test_choices_are_bmv2s() -> None:
     rng = random.Random(7)
@@ -77,6 +78,7 @@ def test_choices_are_bmv2s() -> None:
     same(theirs, ours(pipeline, packets))
 
 
+@pytest.mark.supports("numbers: more than 64 bits as keys of tables, in hashes and parameters")
 @pytest.mark.bmv2
 def test_wide_keys_hashes_and_parameters_are_bmv2s() -> None:
     rng = random.Random(8)

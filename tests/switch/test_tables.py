@@ -148,6 +148,7 @@ def ip_packet(src: int, dst: int, dport: int, proto: int = 6) -> bytes:
     )
 
 
+@pytest.mark.supports("tables: exact, lpm, ternary and range keys; constant entries")
 def test_longest_prefix_wins() -> None:
     rng = random.Random(4)
     pipeline = unlocked()
@@ -172,6 +173,7 @@ def test_longest_prefix_wins() -> None:
     assert int(pipeline.direct_counters["I.route"].packets.sum()) > 0
 
 
+@pytest.mark.supports("tables: exact, lpm, ternary and range keys; constant entries")
 def test_ternary_and_range_by_priority() -> None:
     rng = random.Random(6)
     pipeline = unlocked()

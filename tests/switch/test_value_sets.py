@@ -31,6 +31,7 @@ def mark(pipeline: Pipeline, kind: int, mac: int = 0) -> int:
     return sent[9]
 
 
+@pytest.mark.supports("parsers: value sets with masks")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_members_decide_the_way(compiled: bool) -> None:
     pipeline = Pipeline.load(SOURCE, compiled=compiled)
@@ -59,6 +60,7 @@ def test_members_that_cannot_be_are_refused() -> None:
     assert kinds.members() == (((3, 511),),)
 
 
+@pytest.mark.refuses("parsers: a value set with keys of several widths")
 def test_programs_that_cannot_be_are_refused_by_name() -> None:
     for change, says in (
         ("name", "no value set 'P.none'"),
@@ -75,6 +77,7 @@ def test_programs_that_cannot_be_are_refused_by_name() -> None:
             Pipeline.load(root, compiled=False)
 
 
+@pytest.mark.supports("parsers: value sets, exact")
 @pytest.mark.bmv2
 def test_exact_members_are_bmv2s() -> None:
     packets = {0: [packet(kind, mac) for kind in range(32) for mac in (0, 5, 0xFFFFFFFFFFFF)]}
@@ -114,6 +117,7 @@ def pairs(*members: tuple[bytes, bytes | None, bytes]) -> p4.Entity:
     return entity
 
 
+@pytest.mark.supports("P4Runtime: value sets")
 def test_members_are_written_and_read_back(served: tuple[Client, Device]) -> None:
     client, device = served
     everything = p4.Entity()

@@ -44,6 +44,7 @@ def varbit_packets(rng: random.Random, count: int) -> list[bytes]:
     return out
 
 
+@pytest.mark.supports("headers: a varbit field: extract, emit, assign, compare, checksum")
 @pytest.mark.bmv2
 @pytest.mark.parametrize("seed", [21, 22])
 def test_varbits_are_bmv2s(seed: int) -> None:
@@ -104,6 +105,7 @@ def other_kind(root: Root) -> None:
     root["actions"][0]["primitives"].append({"op": "assign_VL", "parameters": fields})
 
 
+@pytest.mark.refuses("headers: two varbits in one header", "headers: a varbit that begins within a byte")
 @pytest.mark.parametrize(
     ("change", "says"),
     [

@@ -124,6 +124,7 @@ def ipv6_packets(rng: random.Random, count: int) -> list[bytes]:
     return out
 
 
+@pytest.mark.supports("numbers: more than 64 bits as keys of tables, in hashes and parameters")
 @pytest.mark.bmv2
 @pytest.mark.parametrize("seed", [11, 12])
 def test_ipv6_is_bmv2s(seed: int) -> None:
@@ -155,6 +156,7 @@ def test_a_key_matches_whatever_the_order_of_its_fields() -> None:
     assert [turned.process(0, packet) for packet in packets] == found
 
 
+@pytest.mark.supports("copies: clones from ingress and egress, resubmit, recirculate, with the fields that are kept")
 @pytest.mark.bmv2
 @pytest.mark.parametrize("what", range(4))
 def test_wide_metadata_is_kept_as_on_bmv2(what: int) -> None:
@@ -181,6 +183,7 @@ def wide() -> Pipeline:
     return Pipeline.load((PROGRAMS / "wide.json").read_text())
 
 
+@pytest.mark.supports("numbers: arithmetic of up to 2,048 bits")
 @pytest.mark.bmv2
 @pytest.mark.timeout(300)
 def test_wide_arithmetic_is_bmv2s(wide: Pipeline) -> None:

@@ -171,6 +171,7 @@ def test_division(op: str, left: int, right: int) -> None:
         assert read(f, int(place), value.count, False) == want
 
 
+@pytest.mark.refuses("numbers: a value of any size where all of it is asked for")
 def test_what_can_be_of_any_size_is_refused_where_all_of_it_is_asked_for() -> None:
     at = scope()
     with pytest.raises(UnsupportedError, match="test: comparison of numbers of more than 4224 bits"):

@@ -10,6 +10,7 @@ from pathlib import Path
 from gen_lanes import program
 
 HERE = Path(__file__).parent
+ROUTER = HERE.parents[2] / "experiments" / "examples" / "router"
 
 
 def _slim(node: object) -> object:
@@ -20,10 +21,10 @@ def _slim(node: object) -> object:
     return node
 
 
-def compile_program(source: Path, target: Path, p4info: Path | None = None) -> None:
+def compile_program(source: Path, target: Path, p4info: Path | None = None, *options: str) -> None:
     """Compile one program; line numbers and the folder it lies in are left out."""
     files = [] if p4info is None else ["--p4runtime-files", str(p4info)]
-    subprocess.run(["p4c-bm2-ss", *files, "-o", str(target), source.name], cwd=source.parent, check=True)
+    subprocess.run(["p4c-bm2-ss", *options, *files, "-o", str(target), source.name], cwd=source.parent, check=True)
     target.write_text(json.dumps(_slim(json.loads(target.read_text())), separators=(",", ":")) + "\n")
 
 
@@ -38,3 +39,5 @@ if __name__ == "__main__":
             source = Path(folder) / f"lanes-{lanes}.p4"
             source.write_text(program(lanes))
             compile_program(source, HERE / f"lanes-{lanes}.json")
+    for name, options in (("router", ()), ("filter", ("-DFILTER",))):
+        compile_program(ROUTER / "router.p4", ROUTER / f"{name}.json", ROUTER / f"{name}.p4info.txt", *options)
