@@ -95,6 +95,8 @@ def _run(options: Options, credentials: grpc.ServerCredentials | None, faults: P
         )
     links = nullcontext() if options.use_files is not None else LinkWatch(options.interfaces, device.set_port)
     with loop, links:
+        if options.program is not None:
+            servicer.expect()
         # Before the program is loaded: who starts a switch waits some seconds for its port, not for a compiler.
         server, port = start_server(servicer, options.grpc_address, credentials)
         if not options.ssl_client_auth and not _is_local(options.grpc_address):

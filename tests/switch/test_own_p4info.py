@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from esa.switch import Pipeline
+from esa.switch import Pipeline, UnsupportedError
 from esa.switch.p4runtime.own_p4info import p4info_of
 from esa.switch.p4runtime.p4info import P4InfoMap
 from esa.switch.p4runtime.service import P4RuntimeServicer
@@ -64,6 +66,34 @@ def test_the_program_of_the_command_line_is_served_until_a_client_brings_one() -
         servicer.begin(program)
         assert device.pipeline is pushed
         assert _served(client).p4info == p4info()
+        client.close()
+
+
+def test_whoever_asks_for_a_program_that_is_being_compiled_waits_for_it() -> None:
+    device = Device(1)
+    servicer = P4RuntimeServicer(device, load)
+    servicer.expect()
+    with serving(servicer) as port, ThreadPoolExecutor() as pool:
+        client = Client(port)
+        client.elect(1)
+        asked = [pool.submit(_served, client), pool.submit(client.read, p4.Entity(table_entry=p4.TableEntry()))]
+        time.sleep(0.3)
+        assert not any(each.done() for each in asked)
+        servicer.begin((PROGRAMS / "control_plane.json").read_bytes())
+        config, entries = (each.result(10) for each in asked)
+        assert config.p4info.tables
+        assert {entry.table_entry.is_const for entry in entries} == {True}
+        client.close()
+
+
+def test_a_program_that_does_not_load_keeps_nobody_waiting() -> None:
+    servicer = P4RuntimeServicer(Device(1), load)
+    servicer.expect()
+    with pytest.raises(UnsupportedError):
+        servicer.begin(b"{}")
+    with serving(servicer) as port:
+        client = Client(port)
+        assert not _served(client).p4_device_config
         client.close()
 
 

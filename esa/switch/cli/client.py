@@ -49,7 +49,7 @@ class SwitchClient:
     def config(self) -> Any:
         """The switch's ForwardingPipelineConfig; CommandError if it has none, or does not answer."""
         request = p4runtime_pb2.GetForwardingPipelineConfigRequest(device_id=self._device_id)
-        response = self._call(lambda: self._stub.GetForwardingPipelineConfig(request, timeout=_CALL_LIMIT_S))
+        response = self._call(lambda: self._stub.GetForwardingPipelineConfig(request, timeout=_LOAD_LIMIT_S))
         if not response.HasField("config"):
             raise CommandError(f"the switch at {self.address} has no program yet: start it with one, or push one first")
         return response.config

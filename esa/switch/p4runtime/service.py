@@ -53,16 +53,28 @@ class P4RuntimeServicer:
         self._in_service: ForwardingConfig | None = None
         self._lock = threading.RLock()
         self._loading = threading.Lock()
+        self._begun = threading.Event()
+        self._begun.set()
         self._streams = threading.BoundedSemaphore(MAX_SESSIONS)
         device.on_packet_in = self._packet_in
         device.on_port = self._port
         self._notifier = Notifier(self)
+
+    def expect(self) -> None:
+        """`begin` will be called: whoever asks for the program or its entries waits for that."""
+        self._begun.clear()
 
     def begin(self, program: bytes) -> None:
         """Put a program in service that no client sent, unless one has sent another by now.
 
         Raises ValueError where this target cannot run it.
         """
+        try:
+            self._begin(program)
+        finally:
+            self._begun.set()
+
+    def _begin(self, program: bytes) -> None:
         with self._loading:
             message = p4runtime_pb2.ForwardingPipelineConfig(p4_device_config=program)
             pipeline = self._load(program)
@@ -146,6 +158,7 @@ class P4RuntimeServicer:
             self._arbitration.check_device(request.device_id)
         except P4RuntimeError as error:
             abort(context, error)
+        self._begun.wait()
         with self._lock:
             config = self._config
         if config is None:
@@ -163,6 +176,7 @@ class P4RuntimeServicer:
         errors: list[P4RuntimeError | None] = []
         try:
             self._arbitration.check_primary(request)
+            self._begun.wait()
             with self._lock:
                 config = self._require_config()
                 _check_atomicity(request.atomicity)
@@ -197,6 +211,7 @@ class P4RuntimeServicer:
         found: list[Iterator[Any]] = []
         try:
             self._arbitration.check_device(request.device_id)
+            self._begun.wait()
             with self._lock:
                 config = self._require_config()
                 for entity in request.entities:
