@@ -9,7 +9,7 @@ from esa.p4runtime import p4info_pb2, p4runtime_pb2
 from esa.switch.cli.client import MODIFY, CommandError
 from esa.switch.cli.registry import command
 from esa.switch.cli.session import Prepared, Session
-from esa.switch.cli.values import decode, encode, integer
+from esa.switch.cli.values import encode, integer
 
 _PER_MICROSECOND = 1_000_000
 _MAX_64 = (1 << 63) - 1
@@ -98,9 +98,12 @@ def _counter_reset(session: Session, words: Sequence[str]) -> Prepared:
 # --- registers ------------------------------------------------------------------------------------------------------
 
 
-def _value(message: Any) -> int:
-    data = message.data
-    return int(data.bool) if data.WhichOneof("data") == "bool" else decode(data.bitstring)
+def _value(session: Session, info: Any, message: Any) -> int:
+    """What a cell holds, as simple_switch has it: without a sign."""
+    kind, bits = session.names.register_type(info)
+    if kind == "bool":
+        return int(message.data.bool)
+    return int.from_bytes(message.data.bitstring, "big", signed=kind == "int") % (1 << bits)
 
 
 @command("register_read <register> [<index>]", 1, 2)
@@ -110,7 +113,8 @@ def _register_read(session: Session, words: Sequence[str]) -> Prepared:
 
     def run() -> None:
         entity, _ = _cell(session, info, "register", index)
-        values = ", ".join(str(_value(each.register_entry)) for each in session.client.read(entity))
+        cells = [each.register_entry for each in session.client.read(entity)]
+        values = ", ".join(str(_value(session, info, cell)) for cell in cells)
         session.say(f"{words[0]}{'' if index is None else f'[{index}]'}= {values}")
 
     return run
@@ -118,8 +122,12 @@ def _register_read(session: Session, words: Sequence[str]) -> Prepared:
 
 def _register_entity(session: Session, info: Any, index: int | None, value: int) -> Any:
     entity, message = _cell(session, info, "register", index)
-    if info.type_spec.HasField("bool"):
+    kind, bits = session.names.register_type(info)
+    if kind == "bool":
         message.data.bool = bool(value)
+    elif kind == "int":
+        negative = 1 << bits if value >> (bits - 1) else 0
+        message.data.bitstring = (value - negative).to_bytes((bits + 7) // 8, "big", signed=True)
     else:
         message.data.bitstring = encode(value)
     return entity
@@ -128,7 +136,7 @@ def _register_entity(session: Session, info: Any, index: int | None, value: int)
 @command("register_write <register> <index> <value>", 3)
 def _register_write(session: Session, words: Sequence[str]) -> Prepared:
     info = session.names.find("register", words[0])
-    bits = info.type_spec.bitstring.bit.bitwidth or (1 if info.type_spec.HasField("bool") else 64)
+    _, bits = session.names.register_type(info)
     entity = _register_entity(session, info, _index(info, words[1]), integer(words[2], "value", 0, (1 << bits) - 1))
     return lambda: session.client.write(MODIFY, entity)
 

@@ -35,6 +35,7 @@ class Names:
             kind: {each.preamble.name: each for field in fields for each in getattr(p4info, field)}
             for kind, fields in _KINDS.items()
         }
+        self._types = p4info.type_info.new_types
         self._by_id = {each.preamble.id: each for named in self._all.values() for each in named.values()}
 
     def all(self, kind: str) -> list[Any]:
@@ -63,6 +64,23 @@ class Names:
         """One of an action profile's actions."""
         actions = {each.preamble.name: each for each in self.actions_of(profile)}
         return _find("action", name, actions, f"action profile {profile.preamble.name}")
+
+    def register_type(self, register: Any) -> tuple[str, int]:
+        """What a register holds: bit, int or bool, and of how many bits."""
+        spec = register.type_spec
+        for _ in range(len(self._types)):
+            if spec.WhichOneof("type_spec") != "new_type":
+                break
+            new_type = self._types[spec.new_type.name]
+            if new_type.HasField("translated_type"):
+                return "bit", int(new_type.translated_type.sdn_bitwidth)
+            spec = new_type.original_type
+        if spec.HasField("bool"):
+            return "bool", 1
+        kind = spec.bitstring.WhichOneof("type_spec")
+        if kind not in ("bit", "int"):
+            raise CommandError(f"register {register.preamble.name} holds what P4Runtime has no number for")
+        return kind, int(getattr(spec.bitstring, kind).bitwidth)
 
     def profile_of(self, table: Any) -> Any:
         """The action profile of a table."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import subprocess
 import sys
@@ -12,10 +13,12 @@ import pytest
 
 from esa.p4runtime import p4runtime_pb2 as p4
 from esa.switch.cli.client import CommandError
-from esa.switch.cli.registry import COMMANDS, REFUSED, words_of
+from esa.switch.cli.names import Names
+from esa.switch.cli.registry import COMMANDS, REFUSED, prepare, words_of
 from tests.switch.cli.embedded import Switch, switch
 from tests.switch.control import Client, counter
 
+KINDS = ("table", "action", "action profile", "counter", "meter", "register", "value set")
 ADD = "table_add exact_dst forward {dst} => {port}\n"
 
 
@@ -186,6 +189,62 @@ def test_every_command_is_known_or_refused_by_name() -> None:
     assert not set(COMMANDS) & set(REFUSED)
     assert all(each.usage.split()[0] == name for name, each in COMMANDS.items())
     assert words_of("  # a remark") == words_of("// another") == words_of("") == []
+
+
+def test_signed_registers_have_the_numbers_of_simple_switch() -> None:
+    with switch("arithmetic") as ours:
+        info = ours.client.config().p4info
+        name = next(each.preamble.name for each in info.registers if each.preamble.name.endswith("signed_kept"))
+        for each in info.registers:
+            if each.preamble.name == name:
+                bits = each.type_spec.bitstring.bit.bitwidth
+                each.type_spec.bitstring.int.bitwidth = bits
+        client = Client(ours.port)
+        client.elect(1)
+        message = ours.client.config()
+        message.p4info.CopyFrom(info)
+        client.push(message=message)
+        ours.session.names = Names(info)
+        for value in (0, 1, (1 << bits) - 1, 1 << (bits - 1), (1 << (bits - 1)) - 1):
+            assert ours.run(f"register_write {name} 0 {value}\nregister_read {name} 0") == [f"{name}[0]= {value}"]
+            assert int(ours.pipeline.registers[name].read(0)) % (1 << bits) == value
+        client.close()
+
+
+WORDS = (
+    *("exact_dst", "ternary_both", "lpm_src", "optional_type", "keyless", "forward", "count_type", "words", "shared"),
+    *("port_counter", "forward_hits", "=>", "|", "&&&", "->", "/", ":", "0", "1", "-1", "1:2", "0.1:5", "nan:1"),
+    *(
+        "1e400:1",
+        "0x1&&&0x1",
+        "1->2",
+        "1/8",
+        "0/0",
+        "10.0.0.1",
+        "00:00:00:00:00:01",
+        "::1",
+        "9" * 400,
+        "x",
+        "",
+        "\u00b2",
+    ),
+)
+
+
+@pytest.mark.parametrize("program", ["control_plane", "selectors", "meters", "value_sets"])
+def test_any_words_are_a_command_or_refused_in_a_line(program: str) -> None:
+    rng = random.Random(11)
+    with switch(program) as ours:
+        own = [each.preamble.name for kind in KINDS for each in ours.session.names.all(kind)]
+        said = []
+        for name in [*COMMANDS, *REFUSED] * 60:
+            words = [rng.choice(own) if rng.random() < 0.4 else rng.choice(WORDS) for _ in range(rng.randrange(7))]
+            try:
+                prepare(ours.session, [name, *filter(None, words)])
+            except CommandError as error:
+                said.append(str(error))
+        assert len(said) > 1000
+        assert not [each for each in said if "\n" in each]
 
 
 def cli(port: int, *arguments: str, given: str = "") -> subprocess.CompletedProcess:
