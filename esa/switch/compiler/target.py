@@ -15,7 +15,7 @@ from __future__ import annotations
 from esa.switch.compiler.clone_gen import copy_list, limit_lines
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.primitives import DROP_PORT
-from esa.switch.compiler.program import Field, standard_field
+from esa.switch.compiler.program import ConditionNode, Control, Field, Node, Program, TableNode, standard_field
 from esa.switch.compiler.values import indented
 from esa.switch.errors import UnsupportedError
 
@@ -42,6 +42,18 @@ def _primitives(scope: Scope) -> set[str]:
     return {p.op for action in program.actions.values() for p in action.primitives}
 
 
+def _clones(program: Program, control: Control) -> bool:
+    """Whether a control makes clones; of which kind they are is said by where it is asked for, as in BMv2."""
+    ids = {number for node in control.nodes.values() for number in _action_ids(node)}
+    return any(p.op.startswith("clone_") for number in ids for p in program.actions[number].primitives)
+
+
+def _action_ids(node: Node) -> tuple[int, ...]:
+    if isinstance(node, ConditionNode):
+        return ()
+    return node.action_ids if isinstance(node, TableNode) else (node.action_id,)
+
+
 def name_places(scope: Scope) -> None:
     """Give the places that the text below names their names, before parts of the program can take them."""
     for at, name in enumerate(("LOST", "LARGEST_GROUP", "FAILED_ASSERTS", "CONSUMED", "GIVEN_UP")):
@@ -66,10 +78,11 @@ class _Target:
             else f"send({{}}, pkt, m32, m64, {LATER_PLACES}, {{}}, now, {OUTPUT}, produced)"
         )
         ops = _primitives(scope)
-        self.clone_ingress = "clone_ingress_pkt_to_egress" in ops
-        self.clone_egress = "clone_egress_pkt_to_egress" in ops
+        self.clone_ingress = _clones(scope.program, scope.program.ingress)
+        self.clone_egress = _clones(scope.program, scope.program.egress)
         self.resubmit = "resubmit" in ops
         self.recirculate = "recirculate" in ops
+        self.truncate = "truncate" in ops
         self.fails = bool(ops & {"assert", "assume"})
         self.later = self.clone_egress or self.resubmit or self.recirculate
         for name in ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port"):
@@ -171,12 +184,18 @@ class _Target:
             "    m64[LOST] += 1",
         ]
 
+    def _unasked(self, vector: str) -> list[str]:
+        """Lines that take from a copy what was asked for the packet, and is not the copies' in BMv2."""
+        lines = [f"{vector}{self.hidden('RECIRCULATE')[1:]} = 0"] if self.recirculate else []
+        return [*lines, *([f"{vector}{self.hidden('TRUNCATE')[1:]} = 0x7fffffff"] if self.truncate else [])]
+
     def _clone_egress(self) -> list[str]:
         hidden = self.hidden
         fill = [
             "g = later[slot]",
             "copy_cells(g, f, CELLS)",
             self.clear_metadata(),
+            *self._unasked("g"),
             *limit_lines(self.scope, "g"),
             "preserve(g, f, which)",
             *self.set("instance_type", str(EGRESS_CLONE), "g"),
@@ -198,7 +217,7 @@ class _Target:
         fill = [
             "deparse(f, later_bytes[slot])",
             f"copy_bytes(later_bytes[slot], size, pkt, {self.hidden('CURSOR')}, payload)",
-            "total = min(size + payload, limit)",
+            "total = size + payload" if self.truncate else "total = min(size + payload, limit)",
             "start(later[slot], total)",
             f"preserve(later[slot], f, {self.hidden('RECIRCULATE')})",
             *self.set("instance_type", str(RECIRCULATED), "later[slot]"),
@@ -257,7 +276,7 @@ class _Target:
         if group is not None:
             lines += [
                 f"if {group} != 0:",
-                *indented(self.set("instance_type", str(REPLICATED))),
+                *indented([*self.set("instance_type", str(REPLICATED)), *self._unasked("f")]),
                 f"    node = m64[GROUPS + 2 * {group}]",
                 f"    copies = m64[GROUPS + 2 * {group} + 1]",
                 "    for copy in range(copies):",

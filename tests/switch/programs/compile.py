@@ -32,7 +32,7 @@ if __name__ == "__main__":
     plain = "arithmetic chosen features idioms indexed initial kept members passes unions varbit"
     for name in plain.split():
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
-    for name in ("ageing", "digests", "ipv6", "meters", "selectors", "value_sets", "wide"):
+    for name in ("ageing", "copies", "digests", "ipv6", "matches", "meters", "selectors", "value_sets", "wide"):
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json", HERE / f"{name}.p4info.txt")
     for lanes in (4, 64):
         with tempfile.TemporaryDirectory() as folder:
