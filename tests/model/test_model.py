@@ -128,6 +128,25 @@ def test_workers_that_disagree_about_the_rows_of_their_slots_get_exact_sums_all_
     assert sum(world.numbers()["all-reduces"] for world in worlds) > 30
 
 
+def pass_some_rows(host: WorkerHost | ServerHost, header: Header) -> None:
+    """Every worker sends other fragments past the rows than its peers do."""
+    if isinstance(host, WorkerHost) and host.state.worker[0]["passes_rows"]:
+        me = host.state.worker[0]
+        me["rows_end"] = 0
+        me["next_rows_start"] = me["snd_nxt"] + (host.rank + header.seq) % 3
+        me["next_rows_end"] = me["next_rows_start"] + 1
+
+
+def test_workers_that_disagree_about_which_fragments_pass_the_rows_get_exact_sums_all_the_same() -> None:
+    def make(plan: Plan) -> World:
+        jobs = tuple(replace(job, policy="a2tp", workers=2 + k) for k, job in enumerate(plan.jobs))
+        return World(replace(plan, jobs=jobs), tamper=pass_some_rows)
+
+    worlds = [episode(seed, make, all_reduces=30, seconds=20) for seed in range(6)]
+    assert sum(world.numbers()["all-reduces"] for world in worlds) > 30
+    assert sum(world.verdicts["FLUSH"] for world in worlds) > 30
+
+
 @pytest.mark.parametrize("server_lives", [False, True])
 @pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
 def test_a_job_that_runs_again_while_its_last_run_is_all_over_the_place(policy, server_lives):
