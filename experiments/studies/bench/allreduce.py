@@ -17,6 +17,7 @@ from controller import Controller, Switch
 from controller.coordinator import Coordinator
 from esa.job import Job, Member, Pool
 from esa.wire import ESA_PORT
+from experiments.studies.bench.cpu import cpu_s
 from experiments.studies.bench.errors import BenchError
 from topologies.p4switch import BMV2
 from topologies.single_rack import SWITCH_IP, SingleRack
@@ -40,11 +41,6 @@ class Setting:
 
 def _member(net: SingleRack, host: int, udp_port: int) -> Member:
     return Member(ip=net.ip(host), mac=net.mac(host), udp_port=udp_port, switch_port=net.port(host))
-
-
-def _cpu_s(pid: int) -> float:
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _job(net: SingleRack, setting: Setting) -> Job:
@@ -98,16 +94,16 @@ def run(setting: Setting) -> dict[str, float]:
         ranks = [net.popen(rank, [*command, "--rank", rank], **pipes) for rank in range(setting.workers)]
         for rank, process in enumerate(ranks):
             _said(rank, process)  # ready
-        before_s = _cpu_s(net.switch.process.pid)
+        before_s = cpu_s(net.switch.process.pid)
         for process in ranks:
             process.stdin.write(b"go\n")
             process.stdin.flush()
         seconds = [float(_said(rank, process)) for rank, process in enumerate(ranks)]
-        cpu_s = _cpu_s(net.switch.process.pid) - before_s
+        used_s = cpu_s(net.switch.process.pid) - before_s
         gradients = controller.read_counters([index])[0]["gradients"]
         for process in ranks:
             process.communicate(b"", timeout=LIMIT_S)
-    return {"seconds": max(seconds), "cpu_us_per_gradient": 1e6 * cpu_s / gradients if gradients else 0.0}
+    return {"seconds": max(seconds), "cpu_us_per_gradient": 1e6 * used_s / gradients if gradients else 0.0}
 
 
 def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:

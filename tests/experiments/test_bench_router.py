@@ -1,0 +1,31 @@
+"""The router's benchmark measures what it says: packets that come back, and a switch that is started anew."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from experiments.studies.bench import router
+
+
+def test_frames_go_to_routes_and_no_rule_meets_them() -> None:
+    routes = {router.prefix(number) for number in range(10_000)}
+    assert len(routes) == 10_000
+    for frame in router.frames(10_000, 64):
+        destination = int.from_bytes(frame[30:34], "big")
+        assert destination & ~0xFF in routes
+        words = [int.from_bytes(frame[at : at + 2], "big") for at in range(14, 34, 2)]
+        assert sum(words) % 0xFFFF == 0, ipaddress.ip_address(destination)
+        for number in range(router.RULES):
+            (value, mask), *_ = router.rule(number)
+            assert int.from_bytes(frame[26:30], "big") & mask != value
+
+
+def test_look_ups_are_of_packets_that_all_leave() -> None:
+    assert router.look_ups("filter", 100, 50, print) > 0
+
+
+def test_packets_come_back_over_veth_also_from_a_switch_that_was_killed(root: None) -> None:
+    measured = router.over_veth("embedded", "filter", 10, 0.3)
+    assert measured["packets_per_s"] > 100
+    assert measured["cpu_us"] > 0
+    assert 0 < router.restart("embedded", "filter", 10) < 60
