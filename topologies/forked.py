@@ -47,16 +47,16 @@ class Forked:
         *,
         namespaces_of: int,
         environment: Mapping[str, str],
-        stderr: Path,
+        log: Path,
     ) -> None:
-        """function: "module:function", imported there alone; namespaces_of: a process; stderr: is written anew."""
+        """function: "module:function", imported there alone; namespaces_of: a process; log: gets its stderr added."""
         stdin, tells = os.pipe()
         says, stdout = os.pipe()
         pipes = Connection(stdin, writable=False), Connection(stdout, readable=False)
         self.args = (function, *map(str, arguments))
         self._process = _CONTEXT.Process(
             target=_begin,
-            args=(function, tuple(arguments), pipes, stderr, namespaces_of, dict(environment)),
+            args=(function, tuple(arguments), pipes, log, namespaces_of, dict(environment)),
             daemon=True,  # if nobody ends it, Python does
         )
         self._process.start()
@@ -94,14 +94,14 @@ def _begin(
     function: str,
     arguments: tuple[Any, ...],
     pipes: tuple[Connection, Connection],
-    stderr: Path,
+    log: Path,
     namespaces_of: int,
     environment: Mapping[str, str],
 ) -> None:
     """What the new process does first."""
     os.setsid()
-    log = os.open(stderr, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
-    for fd, own in ((pipes[0].fileno(), 0), (pipes[1].fileno(), 1), (log, 2)):
+    stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    for fd, own in ((pipes[0].fileno(), 0), (pipes[1].fileno(), 1), (stderr, 2)):
         os.dup2(fd, own)
     sys.stdin = os.fdopen(0, closefd=False)
     here = os.getcwd()

@@ -241,11 +241,9 @@ class Network:
         self._processes.append(process)
         return process
 
-    def fork(self, host: int, function: str, *arguments: Any, environment: Mapping[str, str], stderr: Path) -> Forked:
+    def fork(self, host: int, function: str, *arguments: Any, environment: Mapping[str, str], log: Path) -> Forked:
         """Call "module:function" in a process of its own on a host (`topologies.forked`); it ends as by `popen`."""
-        process = Forked(
-            function, arguments, namespaces_of=self.hosts[host].pid, environment=environment, stderr=stderr
-        )
+        process = Forked(function, arguments, namespaces_of=self.hosts[host].pid, environment=environment, log=log)
         self._processes.append(process)
         return process
 

@@ -145,9 +145,13 @@ class P4Switch(Switch):
 
         To be called by a thread that lives as long as the switch shall: the kernel ends a child with its parent thread.
         """
+        self.start_again()
+        self.await_listening()
+
+    def start_again(self) -> None:
+        """As `restart`, but without waiting until it listens."""
         self.kill()
         self._spawn()
-        self.await_listening()
 
     @property
     def killed(self) -> bool:
@@ -156,17 +160,22 @@ class P4Switch(Switch):
 
     def await_listening(self, timeout_s: float = 60.0) -> None:
         """Wait until it takes P4Runtime connections; P4SwitchError if it does not."""
-        host, port = self.grpc_address.split(":")
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
             self.check()
-            try:
-                socket.create_connection((host, int(port)), timeout=1.0).close()
-            except OSError:
-                time.sleep(0.05)
-            else:
+            if self.listens():
                 return
+            time.sleep(0.05)
         raise P4SwitchError(f"switch {self.name} did not listen on {self.grpc_address} within {timeout_s:.0f} s")
+
+    def listens(self) -> bool:
+        """Whether it takes P4Runtime connections."""
+        host, port = self.grpc_address.split(":")
+        try:
+            socket.create_connection((host, int(port)), timeout=1.0).close()
+        except OSError:
+            return False
+        return True
 
     def check(self) -> None:
         """Raise P4SwitchError if the process has ended."""

@@ -121,15 +121,18 @@ class TierSummary(_Strict):
 
 
 class FailureSummary(_Strict):
-    """A switch, a PS or a host that died. died_s, back_s: since the start; None: that did not come to pass.
+    """A switch, a PS or a host that died. Times are since the start; None: that did not come to pass.
 
-    stopped: jobs that it stopped, and that had to go on from their last whole iteration.
+    back_s:   it was there again; restored_s: and did its work: a switch had its tables, a PS listened, the jobs that a
+              host had stopped trained again (of a host, live alone)
+    stopped:  jobs that it stopped, and that had to go on from their last whole iteration
     """
 
     what: str
     name: str
     died_s: float | None = None
     back_s: float | None = None
+    restored_s: float | None = None
     stopped: list[str] = []
 
 

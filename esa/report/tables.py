@@ -131,7 +131,7 @@ def flow_table(summary: Summary) -> Table:
 def failure_table(summary: Summary) -> Table:
     """What died, one row each."""
     table = _table("failures")
-    for name in ("died s", "back s"):
+    for name in ("died s", "back s", "works again s"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("stopped")
     for failure in summary.failures or ():
@@ -139,6 +139,7 @@ def failure_table(summary: Summary) -> Table:
             f"{failure.what} {failure.name}",
             _number(failure.died_s, _digits(summary)),
             _number(failure.back_s, _digits(summary)),
+            _number(failure.restored_s, _digits(summary)),
             ", ".join(failure.stopped) or UNKNOWN,
         )
     return table

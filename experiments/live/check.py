@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from esa.fabric import Link, leaf_spine, rack
 from esa.job import MAX_FAN_IN
 from esa.program import program
 from experiments.live.places import places
 from experiments.live.timers import check_order
+from experiments.specs.failures import check_flows, check_switches
 from experiments.specs.jobs import GLOO, INA, JobSettings, JobSpec
 from experiments.specs.models import TRAINED, TRAINING_SAMPLES
 from experiments.specs.rate import rate_text
@@ -39,10 +41,8 @@ def check_live(scenario: Scenario) -> None:
             raise ValueError(
                 f"faults[{i}].where: '{scenario.live.switch}' has no faults; allowed: 'hosts', or switch 'embedded'"
             )
-    if scenario.failures:
-        raise ValueError(
-            "failures: a live run takes none, but starts a killed switch or PS again; allowed: virtual time"
-        )
+    check_switches(scenario.failures, _switch_names(scenario))
+    check_flows(scenario.failures, scenario.flows)
     for i, flow in enumerate(scenario.flows):
         if flow.rate is not None and flow.rate > MAX_BPS:
             raise ValueError(f"flows[{i}].rate: {rate_text(flow.rate)}; allowed: at most {rate_text(MAX_BPS)} live")
@@ -52,6 +52,12 @@ def check_live(scenario: Scenario) -> None:
             )
     check_order(scenario.timers)
     scenario.check_memory(program(scenario.lanes).aggregators, scenario.lanes)
+
+
+def _switch_names(scenario: Scenario) -> list[str]:
+    network, link = scenario.network, Link(scenario.network.rate)
+    graph = leaf_spine(network.rack_sizes or (), link, spines=network.spines) if network.leaf_spine else rack([link])
+    return [graph.nodes[switch].name for switch in graph.switches]
 
 
 def _check_network(scenario: Scenario) -> None:

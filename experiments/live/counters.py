@@ -35,6 +35,7 @@ class SwitchCounters:
     counted: dict[str, dict[str, int]] = field(default_factory=dict)  # since `begin`
     _baseline: dict[str, dict[str, int]] = field(default_factory=dict)  # before; of a restarted switch, below zero
     _last: dict[str, dict[str, int]] = field(default_factory=dict)  # as last read
+    _paused: set[str] = field(default_factory=set)  # jobs between two runs
     _restorations: int = 0
 
     def begin(self) -> None:
@@ -50,11 +51,28 @@ class SwitchCounters:
             return {}
         if not self.looked.whole or restorations != self._restorations or restorations != self.looked.restorations:
             return {}
+        now = {job: counters for job, counters in now.items() if job not in self._paused}
         self._last = now
         for job, counters in now.items():
             baseline = self._baseline.setdefault(job, dict.fromkeys(counters, 0))
             self.counted[job] = {name: count - baseline[name] for name, count in counters.items()}
         return {job: max(0, counters["seated"] - counters["released"]) for job, counters in now.items()}
+
+    def pause(self, job: str) -> None:
+        """A job's run is over, and the next one counts from zero: until `go_on` nothing counts."""
+        self._paused.add(job)
+        self._last.pop(job, None)
+
+    def go_on(self, job: str) -> None:
+        """A job goes on in another run: what that has counted until now is not counted."""
+        self._paused.discard(job)
+        if job not in self.indices:
+            return
+        try:
+            (now,) = self.read([self.indices[job]])
+        except SwitchError:  # when it is back it counts from zero
+            now = dict.fromkeys(self.counted.get(job, {}), 0)
+        self._baseline[job] = {name: count - self.counted.get(job, {}).get(name, 0) for name, count in now.items()}
 
     def restored(self) -> bool:
         """Whether a restarted switch got its jobs back since the last call: it counts from zero again."""
@@ -98,6 +116,17 @@ class Counters:
         self._measured.by_switch = {switch.name: switch.counted for switch in self.switches}
         self._measured.counters = total(self._measured.by_switch)
         return dict(rows) if all(of_each) else {}
+
+    def pause(self, job: str) -> None:
+        """A job was stopped; what it has counted is kept."""
+        self.count()
+        for switch in self.switches:
+            switch.pause(job)
+
+    def go_on(self, job: str) -> None:
+        """A job that was stopped trains again."""
+        for switch in self.switches:
+            switch.go_on(job)
 
     def restored(self) -> list[str]:
         """Switches that were restarted and got their jobs back since the last call."""

@@ -41,10 +41,21 @@ class Failures:
 
     def check(self, worker: Worker) -> None:
         """A worker may take seconds to leave: nobody waits for it, but a bad status is not missed."""
+        if worker.stopped:
+            return
         status = worker.process.poll()
         if status is not None and not worker.failed and (status != 0 or worker.end is None):
             what = f"ended by signal {-status}" if status < 0 else f"ended (status {status})"
             self._fail(worker, f"{worker.name} {what} before its training was done; {tail(worker.log)}")
+
+    def lost(self, job: str, problem: str) -> None:
+        """A job whose workers are gone cannot go on."""
+        for worker in self._measured.workers:
+            if worker.plan.name == job:
+                worker.failed = True
+        self._measured.failures[job] = problem
+        self._say(f"  {problem}\n  other jobs go on")
+        self._end_job(job)
 
     def _fail(self, worker: Worker, problem: str) -> None:
         """A worker is lost, and its job with it; before the training, the run is."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from esa.entries.tiers import sent_up
-from esa.report.records import FlowSummary, JobSummary, Summary, TierSummary
+from esa.report.records import FailureSummary, FlowSummary, JobSummary, Summary, TierSummary
 from experiments.live.flows import Traffic
 from experiments.live.links import sending_s
 from experiments.live.plan import JobPlan
@@ -29,6 +29,7 @@ class Worker:
     iterations: int = 0
     end: dict[str, Any] | None = None
     failed: bool = False
+    stopped: bool = False  # with its job; another is to come in its place
     buffer: bytes = b""
 
     @property
@@ -50,6 +51,8 @@ class Measured:
     failures: dict[str, str] = field(default_factory=dict)  # job -> what went wrong first
     training: bool = False  # before it, whatever fails ends the run
     traffic: Traffic | None = None  # of no job
+    outages: list[FailureSummary] = field(default_factory=list)  # one for each of the scenario's failures
+    waited_s: dict[str, float] = field(default_factory=dict)  # job -> without hosts
 
 
 class Records:
@@ -85,7 +88,7 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
             job.marked = sum(end["network"].get("ecn", 0) for end in ends)
         if ends and len(ends) == len(workers):
             job.jct_s = max(end["end"] for end in ends) - measured.go[spec.name]
-            job.wait_s = 0.0  # every job has its hosts before the run
+            job.wait_s = measured.waited_s.get(spec.name, 0.0)  # every job has its hosts before the run
             job.compute_s = _mean(end["statistics"]["compute_s"] for end in ends)
             sent = [end["network"].get("fragments", 0) for end in ends]
             job.bound_s = max(job.compute_s, sending_s(scenario, spec.name, sent))
@@ -109,6 +112,7 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         tiers=tiers_of(measured),
         occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
         flows=_flows(scenario, measured),
+        failures=measured.outages or None,
         incomplete=problem,
     ).with_means()
 

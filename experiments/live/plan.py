@@ -45,19 +45,33 @@ class JobPlan:
     def name(self) -> str:
         return self.spec.name
 
+    @property
+    def hosts(self) -> tuple[int, ...]:
+        """Every one that it needs, its PS's last."""
+        return self.workers if self.server is None else (*self.workers, self.server.host)
 
-def plan(scenario: Scenario, net: Network, folder: Path, controller: str) -> list[JobPlan]:
-    """Put the jobs on their hosts and write their files into `folder`."""
+
+def plan(
+    scenario: Scenario, net: Network, folder: Path, controller: str, snapshots: Path | None = None
+) -> list[JobPlan]:
+    """Put the jobs on their hosts and write their files into `folder`. snapshots: as in `TrainingTask`."""
     folder.mkdir(parents=True, exist_ok=True)
     hosts = places(scenario)
     return [
-        _place(scenario, i, spec, net, hosts[spec.name], folder, controller)
+        _place(scenario, i, spec, net, hosts[spec.name], folder, controller, snapshots)
         for i, spec in enumerate(scenario.job_specs)
     ]
 
 
 def _place(
-    scenario: Scenario, i: int, spec: JobSpec, net: Network, hosts: tuple[int, ...], folder: Path, controller: str
+    scenario: Scenario,
+    i: int,
+    spec: JobSpec,
+    net: Network,
+    hosts: tuple[int, ...],
+    folder: Path,
+    controller: str,
+    snapshots: Path | None,
 ) -> JobPlan:
     workers = hosts[: spec.workers]
     names = scenario.host_names()
@@ -100,6 +114,7 @@ def _place(
         rendezvous=f"{net.ip(workers[0])}:{FIRST_RENDEZVOUS_PORT + i}",
         controller=controller,
         aggregation=aggregation,
+        snapshots=snapshots,
         faults=tuple(host_faults(scenario, names[host]) for host in workers),
         timers=worker_timers(scenario.timers),
     )

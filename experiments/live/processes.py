@@ -37,14 +37,17 @@ def import_ahead() -> None:
     prepare([_TRAINING, "esa.hosts"], _ENVIRONMENT)
 
 
-def start_workers(net: Network, job: JobPlan, folder: Path) -> Iterator[Worker]:
-    """Start a job's workers, each on its host; they wait for "join". folder: the run's."""
+def start_workers(net: Network, job: JobPlan, folder: Path, iterations: int = 0) -> Iterator[Worker]:
+    """Start a job's workers, each on its host; they wait for "join". folder: the run's.
+
+    iterations: that they have behind them, and a snapshot of each.
+    """
     for rank, host in enumerate(job.workers):
         task = folder.resolve() / "jobs" / f"{job.name}.task.json"
         log = folder / "logs" / f"{job.name}-{rank}.log"
-        process = net.fork(host, f"{_TRAINING}:begin", task, rank, environment=_ENVIRONMENT, stderr=log)
+        process = net.fork(host, f"{_TRAINING}:begin", task, rank, iterations, environment=_ENVIRONMENT, log=log)
         os.set_blocking(process.stdout.fileno(), False)
-        yield Worker(job, rank, process, log)
+        yield Worker(job, rank, process, log, iterations=iterations)
 
 
 class Servers:
@@ -61,6 +64,7 @@ class Servers:
         self._meeting = meeting
         self._plans: dict[str, JobPlan] = {}
         self._running: dict[str, subprocess.Popen[bytes]] = {}
+        self._log_from: dict[str, int] = {}  # where in its log each began
 
     def start(self, job: JobPlan) -> None:
         assert job.task.aggregation is not None
@@ -70,6 +74,7 @@ class Servers:
         command = [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation]
         command += ["--controller", self._meeting, "--stats", stats, "--timers", job.server.timers, *faults]
         with self.log(job.name).open("ab") as log:
+            self._log_from[job.name] = log.tell()
             self._running[job.name] = self._net.popen(
                 job.server.host, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
             )
@@ -77,6 +82,31 @@ class Servers:
 
     def restart(self, name: str) -> None:
         self.start(self._plans[name])
+
+    def on_host(self, host: int) -> list[str]:
+        """Jobs whose PS has its place there."""
+        return [name for name in self._plans if self.host(name) == host]
+
+    def host(self, name: str) -> int:
+        """Of a job's PS."""
+        server = self._plans[name].server
+        assert server is not None
+        return server.host
+
+    def listens(self, name: str) -> bool:
+        """Whether a job's PS runs, and has said that it listens since it was started last."""
+        if name not in self._running:
+            return False
+        with self.log(name).open("rb") as log:
+            log.seek(self._log_from[name])
+            return b"ready\n" in log.read()
+
+    def kill(self, name: str) -> None:
+        """End a job's PS as a power cut would (SIGKILL); `ended` does not name it."""
+        server = self._running.pop(name, None)
+        if server is not None:
+            server.kill()
+            server.wait()
 
     def ended(self) -> Iterator[tuple[str, int]]:
         """Jobs whose PS has ended, and its status; named once, unless it is started again."""
@@ -103,13 +133,19 @@ def tell(word: str, workers: Iterable[Worker]) -> None:
 
 
 def listen(workers: Sequence[Worker], turn_s: float) -> Iterator[tuple[list[Said], list[Worker]]]:
-    """What workers say, a turn after the other; and those whose pipes are closed: they have ended, or are about to."""
+    """What workers say, a turn after the other; and those whose pipes are closed: they have ended, or are about to.
+
+    workers: who comes to them later is heard, too.
+    """
     closed: list[Worker] = []
+    heard: list[Worker] = []
     with selectors.DefaultSelector() as selector:
-        for worker in workers:
-            if worker.process.stdout is not None and not worker.process.stdout.closed:
-                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
         while True:
+            for worker in workers:
+                if not any(worker is other for other in heard):
+                    heard.append(worker)
+                    if worker.process.stdout is not None and not worker.process.stdout.closed:
+                        selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
             said: list[Said] = []
             for key, _ in selector.select(timeout=turn_s):
                 worker = key.data

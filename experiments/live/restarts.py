@@ -1,4 +1,4 @@
-"""What somebody killed (SIGKILL) is started again: the switches and the PSs of a live run."""
+"""What was killed (SIGKILL) is started again: the switches and the PSs of a live run."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ class Restarts:
         self._records = records
         self._say = say
         self._count = 0
+        self._held: list[P4Switch] = []
 
     def check(self) -> None:
         """Start again what was killed.
@@ -38,8 +39,19 @@ class Restarts:
         there is no end to it.
         """
         for switch in self._switches:
-            self._check_switch(switch)
+            if switch not in self._held:
+                self._check_switch(switch)
         self._check_servers()
+
+    def hold(self, switch: P4Switch) -> None:
+        """Kill a switch, and leave it so until `release`."""
+        self._held.append(switch)
+        switch.kill()
+
+    def release(self, switch: P4Switch) -> None:
+        """Start a switch again that `hold` killed, without waiting for it."""
+        self._held.remove(switch)
+        switch.start_again()
 
     def _check_switch(self, switch: P4Switch) -> None:
         while switch.killed:

@@ -6,8 +6,9 @@ Whatever ends the run, every process and namespace is gone afterwards and what w
 folder; a run that did not end as it should says so in its summary.
 
 This file says what happens, in order. Its parts: `processes.py` workers and PSs, `control_plane.py` who tells the
-switches, `counters.py` what these count, `restarts.py` what somebody killed, `failures.py` jobs that fail alone,
-`flows.py` traffic of no job, `measured.py` what is kept of it all.
+switches, `counters.py` what these count, `restarts.py` what somebody killed, `outages.py` what the scenario lets die,
+`stopped.py` the jobs that this stops, `failures.py` jobs that fail alone, `flows.py` traffic of no job, `measured.py`
+what is kept of it all.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from controller import BadInput, SwitchError
-from esa.report.records import RECORDS, Summary
+from esa.report.records import RECORDS, FailureSummary, Summary
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.live.control_plane import ControlPlane, control_plane, deepen_queues
@@ -34,10 +35,13 @@ from experiments.live.faults import injected, write_port_faults
 from experiments.live.flows import Traffic
 from experiments.live.links import dropped, network_graph, queue_bytes, switch_queue_packets
 from experiments.live.measured import Measured, Records, Worker, summarise
+from experiments.live.outages import Outages
 from experiments.live.plan import DIGITS, JobPlan, plan
 from experiments.live.processes import Servers, close_pipes, import_ahead, listen, start_workers, tell
 from experiments.live.progress import RunProgress
 from experiments.live.restarts import Restarts
+from experiments.live.stopped import StoppedJobs
+from experiments.specs.failures import HOST
 from experiments.specs.scenario import Scenario
 from topologies.network import Network, require_root
 from topologies.single_rack import SingleRack
@@ -53,7 +57,7 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
     require_root()
     folder = new_folder(results, f"{scenario.name}-{scenario.method}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
-    measured = Measured()
+    measured = Measured(outages=[FailureSummary(what=one.what, name=one.name) for one in scenario.failures])
     problem: str | None = "ended early"
     try:
         with (
@@ -96,6 +100,8 @@ class _Run:
         self.servers: Servers
         self.failures: Failures
         self.restarts: Restarts
+        self.stopped: StoppedJobs
+        self.outages: Outages
 
     def execute(self) -> None:
         scenario, say = self.scenario, self.progress.say
@@ -107,8 +113,10 @@ class _Run:
             workers = self.measured.workers
             stack.callback(close_pipes, workers)  # once the network, and with it every worker, is gone
             self.net = stack.enter_context(self._network())
-            meeting = f"unix:{stack.enter_context(tempfile.TemporaryDirectory(prefix='esa-run-'))}/runs"
-            jobs = plan(scenario, self.net, self.folder / "jobs", meeting)
+            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="esa-run-")))
+            meeting = f"unix:{scratch}/runs"
+            stops = any(failure.what == HOST for failure in scenario.failures)
+            jobs = plan(scenario, self.net, self.folder / "jobs", meeting, scratch if stops else None)
             for job in jobs:
                 # They get ready as far as they can, and wait for a network that forwards.
                 workers.extend(start_workers(self.net, job, self.folder))
@@ -117,6 +125,8 @@ class _Run:
             stack.callback(self.traffic.end)
             self._start_control_plane(stack, jobs, meeting)
             self._start_servers(jobs, meeting)
+            self._prepare_outages(scratch)
+            stack.callback(close_pipes, self.stopped.former)
             say(f"  workers: {len(workers)} start and warm up")
             tell("join", workers)
             self._until_all_ready()
@@ -186,6 +196,22 @@ class _Run:
             if job.job is not None:
                 self.servers.start(job)
 
+    def _prepare_outages(self, snapshots: Path) -> None:
+        say, graph = self.progress.say, self.net.graph
+        self.stopped = StoppedJobs(self.net, self.folder, snapshots, self.measured, self.counters, say)
+        names = [graph.nodes[switch].name for switch in graph.switches]
+        self.outages = Outages(
+            self.scenario,
+            dict(zip(names, self.net.switches, strict=True)),
+            self.servers,
+            self.restarts,
+            self.stopped,
+            self.failures,
+            self.measured,
+            self.records.now,
+            say,
+        )
+
     # Run
 
     def _until_all_ready(self) -> None:
@@ -208,13 +234,14 @@ class _Run:
         last_sample = 0.0
         last_sign = start
         self.traffic.go(start)
+        self.outages.begin(start)
         for heard in self._turns():
             now = time.monotonic()
             last_sign = max(last_sign, min(now, self.traffic.last_start))
             while to_submit and now >= start + to_submit[0].spec.submit_s:
                 self._submit(to_submit.pop(0))
                 last_sign = now
-            if heard:
+            if heard or self.outages.one_ends:
                 last_sign = now
             elif now - last_sign > SILENCE_LIMIT_S + self.scenario.timers.give_up_s and not to_submit:
                 unfinished = [worker.name for worker in self.measured.workers if worker.end is None]
@@ -235,14 +262,19 @@ class _Run:
                 self._on_record(worker, record)
             for worker in closed:
                 self.failures.check(worker)
+            self.outages.look()
             self.restarts.check()
             for name in self.counters.restored():
+                switch = next(node for node in self.net.switches if node.name == name)
                 self.records.now("restored", switch=name)
-                deepen_queues(next(node for node in self.net.switches if node.name == name), self._say_of_switches)
+                self.outages.switch_restored(switch)
+                deepen_queues(switch, self._say_of_switches)
             yield self.traffic.look() or bool(said)
 
     def _on_record(self, worker: Worker, record: dict[str, Any]) -> None:
         self.records.write(record)
+        if worker.stopped:  # its last words: another has come in its place
+            return
         event = record["event"]
         if event == "ready":
             worker.ready = True
@@ -252,13 +284,14 @@ class _Run:
                 self.progress.iteration(worker.plan.name, worker.iterations, record["loss"])
         elif event == "end":
             worker.end = record
-        elif event == "error":
+        elif event == "error" and not self.stopped.is_refused(worker, time.monotonic()):
             self.failures.said(worker, record["message"])
 
     def _submit(self, job: JobPlan) -> None:
         self.measured.go[job.name] = time.monotonic()
         self.records.now("submit", job=job.name)
-        tell("go", [worker for worker in self.measured.workers if worker.plan is job])
+        if job.name not in self.stopped:  # else once its workers are there again
+            tell("go", [worker for worker in self.measured.workers if worker.plan is job])
 
     def _sample(self) -> None:
         rows = self.counters.count()

@@ -25,4 +25,5 @@ class TrainingTask(Frozen):
     controller: str  # where runs are started
     aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo
     timers: Timers
+    snapshots: Path | None = None  # the folder of what ranks know after each iteration; None: nothing is written
     faults: tuple[LinkFaults | None, ...] = ()  # by rank: what its link does to packets on purpose

@@ -30,6 +30,7 @@ from torch.nn.parallel import DistributedDataParallel
 from esa.job import Job
 from esa.torch import EsaState, Statistics, Timeline, esa_hook
 from experiments.live.models import MODELS, batches, load_data
+from experiments.live.snapshots import KEPT, snapshot
 from experiments.live.task import TrainingTask
 
 torch.use_deterministic_algorithms(True)  # imports as much again: here, so that ranks are forked after it
@@ -43,8 +44,10 @@ NETWORK_COUNTS = ("fragments", "resends", "via_ps", "ecn", "duplicates", "querie
 class Aggregation:
     """Sums the gradients of DDP models: over the switch, or with gloo's ordinary all-reduce. Measures both alike."""
 
-    def __init__(self, task: TrainingTask, rank: int, wait_for: Callable[[str], None]) -> None:
-        self._iterations = task.iterations
+    def __init__(
+        self, task: TrainingTask, rank: int, wait_for: Callable[[str], None], iterations_done: int = 0
+    ) -> None:
+        self._iterations = task.iterations - iterations_done
         self._job = self._worker = None
         if task.aggregation is not None:
             from esa.hosts import join  # gloo alone does without its compiler
@@ -101,12 +104,71 @@ def timed_allreduce(timeline: Timeline, bucket: dist.GradBucket) -> torch.future
     return future
 
 
-def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: Callable[[str], None]) -> None:
-    """Train one rank from rendezvous to the last weights."""
+@dataclasses.dataclass
+class Counted:
+    """Of a rank's iterations, also those before its job was stopped."""
+
+    statistics: dict[str, float]
+    network: dict[str, float]
+
+    def plus(self, statistics: Statistics, network: dict[str, float]) -> "Counted":
+        return Counted(_added(self.statistics, dataclasses.asdict(statistics)), _added(self.network, network))
+
+
+def _added(before: dict[str, float], now: dict[str, float]) -> dict[str, float]:
+    return {name: before.get(name, 0) + value for name, value in now.items()}
+
+
+class Snapshots:
+    """A rank's, of its last iterations; none are written where the task names no folder."""
+
+    def __init__(self, task: TrainingTask, rank: int, model: nn.Module, optimiser: torch.optim.Optimizer) -> None:
+        self._task, self._rank = task, rank
+        self._model, self._optimiser = model, optimiser
+
+    def load(self, iterations: int) -> Counted:
+        """Take model and optimiser to where they were after so many iterations; 0: leave them as they are."""
+        if iterations == 0:
+            return Counted({}, {})
+        kept = torch.load(self._path(iterations), weights_only=True)
+        self._model.load_state_dict(kept["model"])
+        self._optimiser.load_state_dict(kept["optimiser"])
+        return Counted(**kept["counted"])
+
+    def save(self, iterations: int, counted: Callable[[], Counted]) -> None:
+        if self._task.snapshots is None:
+            return
+        path = self._path(iterations)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = {
+            "model": self._model.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "counted": dataclasses.asdict(counted()),
+        }
+        torch.save(kept, path.with_suffix(".part"))
+        path.with_suffix(".part").replace(path)  # whoever dies while it writes leaves no half of one
+        self._path(iterations - KEPT).unlink(missing_ok=True)
+
+    def _path(self, iterations: int) -> Path:
+        assert self._task.snapshots is not None
+        return snapshot(self._task.snapshots, self._task.job, self._rank, iterations)
+
+
+def train(
+    task: TrainingTask,
+    rank: int,
+    record: Callable[..., None],
+    wait_for: Callable[[str], None],
+    iterations_done: int = 0,
+) -> None:
+    """Train one rank from rendezvous to the last weights; iterations_done: of those, before its job was stopped."""
     torch.set_num_threads(1)
     torch.manual_seed(task.seed)
     model = MODELS[task.model]()  # the same seed gives every rank the same weights
-    aggregation = Aggregation(task, rank, wait_for)
+    optimiser = torch.optim.SGD(model.parameters(), lr=task.learning_rate, momentum=MOMENTUM)
+    snapshots = Snapshots(task, rank, model, optimiser)
+    earlier = snapshots.load(iterations_done)
+    aggregation = Aggregation(task, rank, wait_for, iterations_done)
     data = load_data(task.data)  # there before anybody is told to join
     samples = batches(len(data.train_labels), task.batch_size, rank, task.workers, task.seed, task.iterations)
     dist.init_process_group(
@@ -127,21 +189,26 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: 
     del warm
 
     ddp = DistributedDataParallel(model, bucket_cap_mb=cap)
-    optimiser = torch.optim.SGD(ddp.parameters(), lr=task.learning_rate, momentum=MOMENTUM)
     with aggregation.of(ddp) as totals:
         before = aggregation.network_statistics()
+
+        def network() -> dict[str, float]:
+            now = aggregation.network_statistics()
+            return {name: now[name] - before[name] for name in NETWORK_COUNTS if name in now}
+
         record("ready")
         wait_for("go")
-        for iteration, chosen in enumerate(samples):
+        for iteration, chosen in enumerate(samples[iterations_done:], iterations_done):
             start = time.monotonic()
             optimiser.zero_grad()
             loss = gradients(ddp, chosen)
             optimiser.step()
-            record("iteration", iteration=iteration, loss=loss, seconds=time.monotonic() - start)
+            seconds = time.monotonic() - start
+            snapshots.save(iteration + 1, lambda: earlier.plus(totals(), network()))
+            record("iteration", iteration=iteration, loss=loss, seconds=seconds)
         end = time.monotonic()
-        after = aggregation.network_statistics()
-        network = {name: after[name] - before[name] for name in NETWORK_COUNTS if name in after}
-    statistics = totals()
+        sent = network()
+    counted = earlier.plus(totals(), sent)
     loss, accuracy = evaluate(model, data.test_images, data.test_labels)
     record(
         "end",
@@ -149,8 +216,8 @@ def train(task: TrainingTask, rank: int, record: Callable[..., None], wait_for: 
         loss=loss,
         accuracy=accuracy,
         weights_sha256=digest(model),
-        statistics=dataclasses.asdict(statistics),
-        network=network,
+        statistics=counted.statistics,
+        network=counted.network,
         faults=aggregation.faults(),
     )
     aggregation.close()
@@ -174,8 +241,8 @@ def digest(model: nn.Module) -> str:
     return total.hexdigest()
 
 
-def begin(path: Path, rank: int) -> NoReturn:
-    """Be rank `rank` of the job whose task file this is."""
+def begin(path: Path, rank: int, iterations_done: int) -> NoReturn:
+    """Be rank `rank` of the job whose task file this is, which has so many iterations behind it."""
     task = TrainingTask.model_validate_json(path.read_text())
     records = _take_stdout()
 
@@ -189,7 +256,7 @@ def begin(path: Path, rank: int) -> NoReturn:
             raise EOFError("the run ended before the training was started")
 
     try:
-        train(task, rank, record, wait_for)
+        train(task, rank, record, wait_for, iterations_done)
     except BaseException as error:
         traceback.print_exc()
         record("error", message=f"{type(error).__name__}: {error}")

@@ -60,10 +60,12 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     (
         "[[failures]]",
         FailureSpec,
-        "What is down already stays so until the last of its failures is over. In virtual time the coordinator hears "
-        "of it at once, a host is one without flows, and its jobs sum by `ina`; `summary.json` has under `failures` "
-        "when each died, when it was back and which jobs it stopped. A live run starts a switch or a PS again that "
-        "somebody kills, but takes no such table.",
+        "What is down already stays so until the last of its failures is over. A host is one without flows. In virtual "
+        "time the coordinator hears of it at once, and its jobs sum by `ina`. Live, processes are killed (SIGKILL) and "
+        "started again, which takes seconds; the workers of a job that a host stops are ended on all its hosts, as a "
+        "launcher does it, and its next run has a new epoch. `summary.json` has under `failures` when each died, when "
+        "it was back, when it did its work again and which jobs it stopped. Besides, a live run starts a switch or a "
+        "PS again that somebody kills.",
     ),
     ("[timers]", TimerSpec, ""),
     ("[live]", Live, ""),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from esa.program import program
-from esa.sim.failure import HOST, SWITCH
 from esa.sim.plan import Fabric
+from experiments.specs.failures import HOST, check_flows, check_switches
 from experiments.specs.jobs import INA, JobSpec
 from experiments.specs.keys import MAX_PORTS
 from experiments.specs.scenario import Scenario
@@ -47,23 +47,18 @@ def check_virtual(scenario: Scenario) -> None:
 
 def _check_failures(scenario: Scenario, fabric: Fabric) -> None:
     graph = fabric.graph
-    switches = [graph.nodes[switch].name for switch in graph.switches]
+    check_switches(scenario.failures, [graph.nodes[switch].name for switch in graph.switches])
+    check_flows(scenario.failures, scenario.flows)
     for i, failure in enumerate(scenario.failures):
         where = f"failures[{i}]"
         if failure.at_s >= scenario.virtual.limit_s:
             limit_s = f"virtual.limit_s, {scenario.virtual.limit_s:g}"
             raise ValueError(f"{where}.at_s: {failure.at_s:g}; allowed: less than {limit_s}")
-        if failure.what == SWITCH and failure.name not in switches:
-            allowed = ", ".join(switches[:8]) + (", ..." if len(switches) > 8 else "")
-            raise ValueError(f"{where}.name: no switch '{failure.name}'; allowed: {allowed}")
         if failure.what == HOST:
             for job in scenario.job_specs:
                 if not scenario.has_server(job):
                     by = f"messages of job {job.name}, by '{scenario.transport_of(job)}', cannot be taken back"
                     raise ValueError(f"{where}.what: 'host': {by}; allowed: with transport '{INA}'")
-            for flow in scenario.flows:
-                if failure.name in (flow.source, flow.target):
-                    raise ValueError(f"{where}.name: {failure.name} has the flow '{flow.name}'; allowed: without flows")
 
 
 def _check_links(scenario: Scenario) -> None:

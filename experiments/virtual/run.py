@@ -30,6 +30,7 @@ from esa.report.records import (
 )
 from esa.signals import ending_asks
 from esa.sim import simulate
+from esa.sim.failure import HOST
 from esa.sim.plan import JobOutcome, Outcome
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
@@ -145,7 +146,12 @@ def _flow_summaries(scenario: Scenario, outcome: Outcome) -> list[FlowSummary]:
 def _failure_summaries(scenario: Scenario, outcome: Outcome) -> list[FailureSummary]:
     return [
         FailureSummary(
-            what=spec.what, name=spec.name, died_s=came.died_s, back_s=came.back_s, stopped=list(came.stopped)
+            what=spec.what,
+            name=spec.name,
+            died_s=came.died_s,
+            back_s=came.back_s,
+            restored_s=came.back_s if spec.what != HOST else None,
+            stopped=list(came.stopped),
         )
         for spec, came in zip(scenario.failures, outcome.failures, strict=True)
     ]

@@ -49,13 +49,6 @@ REFUSED = [
     (BOTH, "window = 16", "priority = 0", "jobs[1].priority", "1 to 255"),
     (BOTH, "window = 16", "priority = true", "jobs[1].priority", "1 to 255"),
     (
-        LIVE,
-        "[network]",
-        '[[failures]]\nwhat = "switch"\nname = "switch-0"\nat_s = 1.0\n[network]',
-        "failures",
-        "virtual time",
-    ),
-    (
         BOTH,
         "[network]",
         '[[failures]]\nwhat = "ps"\nname = "z"\nat_s = 1.0\n[network]',
@@ -84,7 +77,7 @@ REFUSED = [
         "0",
     ),
     (
-        VIRTUAL,
+        BOTH,
         "[network]",
         '[[failures]]\nwhat = "switch"\nname = "rack-0"\nat_s = 1.0\n[network]',
         "failures[0].name",

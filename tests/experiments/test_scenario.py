@@ -38,7 +38,7 @@ def test_the_scenarios_here_are_good() -> None:
         for policy in ("esa", "atp", "switchml", "ps"):
             Scenario.load(file, check_live, policy=policy)
             plan_of(Scenario.load(file, check_virtual, policy=policy))
-        if file.stem != "contended":  # delayed links are not gloo's
+        if file.stem not in ("contended", "failures"):  # delayed links are not gloo's, and it has no PS that could die
             Scenario.load(file, check_live, **sums_by("gloo"))
 
 

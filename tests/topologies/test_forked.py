@@ -32,7 +32,7 @@ def host(root: None) -> Iterator[int]:
 @contextlib.contextmanager
 def forked(host: int, name: str, *arguments: Any, log: Path) -> Iterator[Forked]:
     process = Forked(
-        f"{CALLS}:{name}", arguments, namespaces_of=host, environment={"GREETING": "hello"}, stderr=log / "log"
+        f"{CALLS}:{name}", arguments, namespaces_of=host, environment={"GREETING": "hello"}, log=log / "log"
     )
     with process.stdin, process.stdout:
         yield process
@@ -77,7 +77,7 @@ def test_it_does_not_outlive_who_started_it(host: int, tmp_path: Path) -> None:
     program = f"""
 from pathlib import Path
 from topologies.forked import Forked
-process = Forked("{CALLS}:stay", (), namespaces_of={host}, environment={{}}, stderr=Path("{tmp_path}/log"))
+process = Forked("{CALLS}:stay", (), namespaces_of={host}, environment={{}}, log=Path("{tmp_path}/log"))
 print(process.pid, flush=True)
 process.wait()
 """
