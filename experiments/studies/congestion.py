@@ -1,11 +1,13 @@
 """Congestion control held against its limits: sixteen workers into one PS, and two jobs beside TCP over one bottleneck.
 
 Both are scenarios that `esa run` takes as they are (`scenarios/incast.toml`, `fairness.toml`). Each is run twice: as it
-is, and with windows that no mark changes, in the same queues. Rates are those of frames.
+is, and with windows that no mark changes, in the same queues. Rates are those of frames. Live, how busy the machine was
+while the jobs trained stands beside each: where more tasks want a core than there are, it is cores that bound goodput.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,15 +17,18 @@ from rich.console import Console
 from rich.table import Table
 
 from esa.errors import EsaError
+from esa.report import load_run
 from esa.report.records import Summary
 from esa.wire import packet_bytes
+from experiments.common.machine_load import MachineLoad
 from experiments.specs.scenario import Check, Scenario
 
 SCENARIOS = Path(__file__).resolve().parents[1] / "scenarios"
 MOST_LOSS, LEAST_GOODPUT, LEAST_JAIN = 0.001, 0.9, 0.95
 _TCP_FRAME, _TCP_PAYLOAD = 1514, 1448  # of a full packet with time stamps, as Linux sends it
 
-Run = Callable[[Scenario], Summary]
+Run = Callable[[Scenario], tuple[Summary, float | None]]
+"""What a run has shown, and, of a live one, how many tasks ran or could, per core."""
 
 
 class FallsShort(EsaError, RuntimeError):  # noqa: N818
@@ -88,13 +93,31 @@ def figures(run: Run, check: Check, ways: Sequence[bool] = (True, False)) -> lis
         settings = {} if controlled else {"job_defaults": {"congestion": "none"}}
         how = "" if controlled else ", no window follows marks"
         incast = Scenario.load(SCENARIOS / "incast.toml", check, **settings)
-        summary = run(incast)
+        summary, load = run(incast)
         limits = (MOST_LOSS, LEAST_GOODPUT, LEAST_JAIN) if controlled else (None, None, None)
         found.append(Figure(f"incast: lost{how}", loss(summary), limits[0]))
         found.append(Figure(f"incast: goodput / link{how}", goodput(incast, summary), limits[1], True))
+        found += _load(f"incast: load per core{how}", load)
         shared = Scenario.load(SCENARIOS / "fairness.toml", check, **settings)
-        found.append(Figure(f"two jobs and TCP: Jain{how}", jain(shares_bps(shared, run(shared))), limits[2], True))
+        summary, load = run(shared)
+        found.append(Figure(f"two jobs and TCP: Jain{how}", jain(shares_bps(shared, summary)), limits[2], True))
+        found += _load(f"two jobs and TCP: load per core{how}", load)
     return found
+
+
+def _load(what: str, load: float | None) -> list[Figure]:
+    return [] if load is None else [Figure(what, load)]
+
+
+def _run_live(scenario: Scenario, results: Path, console: Console) -> tuple[Summary, float | None]:
+    from experiments.live.run import run
+
+    began = time.monotonic()
+    with MachineLoad() as load:
+        summary, folder = run(scenario, results, console)
+    records = load_run(folder).records  # times count from the run's start
+    trained = [record["t"] for record in records if record["event"] in ("submit", "iteration")]
+    return summary, load.mean(began + min(trained), began + max(trained)) if trained else None
 
 
 def congestion(live: bool, results: Path) -> None:
@@ -102,14 +125,13 @@ def congestion(live: bool, results: Path) -> None:
     console = Console(width=max(Console().width, 100))
     if live:
         from experiments.live.check import check_live as check
-        from experiments.live.run import run as run_live
 
-        found = figures(lambda scenario: run_live(scenario, results, console)[0], check)
+        found = figures(lambda scenario: _run_live(scenario, results, console), check)
     else:
         from experiments.virtual.check import check_virtual as check
         from experiments.virtual.run import run_virtual
 
-        found = figures(lambda scenario: run_virtual(scenario, results, console)[0], check)
+        found = figures(lambda scenario: (run_virtual(scenario, results, console)[0], None), check)
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     for name in ("what", "figure", "limit", ""):
         table.add_column(name)

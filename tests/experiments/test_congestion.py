@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
+from experiments.common.machine_load import MachineLoad, runnable_tasks
 from experiments.live.check import check_live
 from experiments.live.run import run
 from experiments.specs.scenario import Scenario
@@ -41,7 +43,7 @@ def test_a_flow_has_the_congestion_control_that_it_names() -> None:
 
 
 def test_both_scenarios_keep_their_limits_in_virtual_time() -> None:
-    found = figures(lambda scenario: evaluate(scenario)[0], check_virtual, ways=(True,))
+    found = figures(lambda scenario: (evaluate(scenario)[0], None), check_virtual, ways=(True,))
     assert len(found) == 3
     assert all(one.limit is not None and one.holds for one in found), found
 
@@ -50,6 +52,24 @@ def test_a_figure_on_the_wrong_side_of_its_limit_does_not_hold() -> None:
     assert not Figure("lost", 0.002, MOST_LOSS).holds
     assert not Figure("Jain", 0.9, 0.95, at_least=True).holds
     assert Figure("to compare", 0.9).holds
+
+
+def test_a_live_run_s_load_stands_beside_its_figures_and_has_no_limit() -> None:
+    found = figures(lambda scenario: (evaluate(scenario)[0], 1.5), check_virtual, ways=(True,))
+    loads = [one for one in found if "load" in one.what]
+    assert [(one.figure, one.limit) for one in loads] == [(1.5, None)] * 2
+
+
+def test_the_load_is_of_tasks_that_want_a_core() -> None:
+    assert runnable_tasks("cpu 1 2 3\nprocesses 12\nprocs_running 7\nprocs_blocked 1\n") == 7
+    began = time.monotonic()
+    with MachineLoad() as load:
+        while time.monotonic() < began + 0.5:
+            pass
+    mean = load.mean(began, time.monotonic())
+    assert mean is not None
+    assert mean > 0, "this thread"
+    assert load.mean(began - 2, began - 1) is None
 
 
 def test_jains_index() -> None:
