@@ -11,6 +11,9 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import grpc
+
+from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.switch.cli import arrays, profiles, program, replication, tables  # noqa: F401  # each registers its commands
@@ -44,15 +47,36 @@ def _main(arguments: Sequence[str]) -> int:
         "--grpc-server-addr", default="127.0.0.1:9559", metavar="HOST:PORT", help="the switch's (default %(default)s)"
     )
     parser.add_argument("--device-id", type=int, default=0, metavar="N", help="the switch's (default 0)")
+    parser.add_argument("--cacert", type=Path, metavar="FILE", help="TLS: the CA of the switch's certificate")
+    parser.add_argument("--cert", type=Path, metavar="FILE", help="TLS: a certificate of one's own, with --key")
+    parser.add_argument("--key", type=Path, metavar="FILE", help="TLS: its private key")
     options = parser.parse_args(arguments)
+    credentials = _credentials(options)
     terminal = options.files in ([], ["-"]) and sys.stdin.isatty()
     lines = [] if terminal else [line for name in options.files or ["-"] for line in _read(name)]
-    client = SwitchClient(options.grpc_server_addr, options.device_id)
+    client = SwitchClient(options.grpc_server_addr, options.device_id, credentials)
     try:
         session = Session(client, Names(client.config().p4info), print)
         return _converse(session) if terminal else run(session, lines)
     finally:
         client.close()
+
+
+def _credentials(options: argparse.Namespace) -> grpc.ChannelCredentials | None:
+    if options.cacert is None:
+        if options.cert is not None or options.key is not None:
+            raise BadInput("--cert and --key are allowed with --cacert only")
+        return None
+    if (options.cert is None) != (options.key is None):
+        raise BadInput("a certificate of one's own needs both --cert and --key")
+    try:
+        authority = read_authority(options.cacert)
+        if options.cert is None:
+            return grpc.ssl_channel_credentials(authority)
+        identity = read_identity(options.cert, options.key)
+    except CertificateError as error:
+        raise BadInput(str(error)) from None
+    return grpc.ssl_channel_credentials(authority, identity.key, identity.cert)
 
 
 def _read(name: str) -> Iterable[Line]:

@@ -29,13 +29,19 @@ class CommandError(BadInput):
 
 
 class SwitchClient:
-    """A switch at HOST:PORT or unix:PATH. Reads at any time, becomes primary of its role when it first writes."""
+    """A switch at HOST:PORT or unix:PATH. Reads at any time, becomes primary of its role when it first writes.
 
-    def __init__(self, address: str, device_id: int = 0) -> None:
+    `credentials`: of gRPC, for a switch that speaks TLS.
+    """
+
+    def __init__(self, address: str, device_id: int = 0, credentials: grpc.ChannelCredentials | None = None) -> None:
         self.address = address
         self._device_id = device_id
         sizes = [(f"grpc.max_{way}_message_length", _MAX_MESSAGE_BYTES) for way in ("receive", "send")]
-        self._channel = grpc.insecure_channel(address, sizes)
+        if credentials is None:
+            self._channel = grpc.insecure_channel(address, sizes)
+        else:
+            self._channel = grpc.secure_channel(address, credentials, sizes)
         self._stub = p4runtime_pb2_grpc.P4RuntimeStub(self._channel)
         self._requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._answers: Any = None
@@ -111,7 +117,8 @@ class SwitchClient:
 def _reason(error: Any, address: str) -> str:
     """What the switch says of a call that failed; of an update or a read the words about that alone."""
     if error.code() == grpc.StatusCode.UNAVAILABLE:
-        return f"no switch answers at {address}"
+        why = " ".join(str(error.details()).split()).rpartition("Failed to connect to remote host: ")[2]
+        return f"no switch answers at {address}: {why}"
     for key, value in error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
             for detail in status_pb2.Status.FromString(value).details:

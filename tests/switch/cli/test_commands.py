@@ -9,14 +9,19 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
 
 from esa.p4runtime import p4runtime_pb2 as p4
+from esa.switch import Pipeline
 from esa.switch.cli.client import CommandError
 from esa.switch.cli.names import Names
 from esa.switch.cli.registry import COMMANDS, REFUSED, prepare, words_of
+from esa.switch.p4runtime.service import P4RuntimeServicer
+from esa.switch.runtime.device import Device
 from tests.switch.cli.embedded import Switch, switch
-from tests.switch.control import Client, counter
+from tests.switch.control import PROGRAMS, Client, counter, serving
+from tests.switch.test_cli import CERTIFICATE
 
 KINDS = ("table", "action", "action profile", "counter", "meter", "register", "value set")
 ADD = "table_add exact_dst forward {dst} => {port}\n"
@@ -279,3 +284,28 @@ def test_files_and_standard_input_as_a_process(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+
+
+def test_over_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
+    subprocess.run(CERTIFICATE.format(d=tmp_path).split(), check=True, capture_output=True, timeout=30)
+    cert, key = (tmp_path / "cert.pem").read_bytes(), (tmp_path / "key.pem").read_bytes()
+    credentials = grpc.ssl_server_credentials([(key, cert)], root_certificates=cert, require_client_auth=True)
+    files = ["--cacert", f"{tmp_path}/cert.pem", "--cert", f"{tmp_path}/cert.pem", "--key", f"{tmp_path}/key.pem"]
+    servicer = P4RuntimeServicer(Device(0), lambda text: Pipeline.load(text, compiled=False))
+    servicer.begin((PROGRAMS / "control_plane.json").read_bytes())
+    with serving(servicer, credentials) as port:
+        address = ["--grpc-server-addr", f"localhost:{port}"]
+        done = cli(port, *address, *files, given="table_num_entries exact_dst")
+        assert (done.returncode, done.stdout) == (0, "0\n"), done.stderr
+        for some in ([], files[:2]):
+            done = cli(port, *address, *some, given="show_tables")
+            assert done.returncode == 2
+            assert f"no switch answers at localhost:{port}: " in done.stderr
+            assert len(done.stderr.splitlines()) == 1
+    for some, message in (
+        (files[2:], "--cacert only"),
+        (files[:4], "both --cert and --key"),
+        (["--cacert", "/no"], "/no"),
+    ):
+        done = cli(port, *some, given="help")
+        assert (done.returncode, message in done.stderr) == (2, True)
