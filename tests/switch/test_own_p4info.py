@@ -50,6 +50,7 @@ def test_names_and_widths_are_those_of_the_compiler() -> None:
         assert {each.preamble.name for each in getattr(compilers, kind)} <= names
 
 
+@pytest.mark.supports("P4Runtime: a program of the command line, without a P4Info of the compiler")
 def test_the_program_of_the_command_line_is_served_until_a_client_brings_one() -> None:
     device = Device(1)
     servicer = P4RuntimeServicer(device, load)
