@@ -22,6 +22,7 @@ from esa.switch.runtime.pipeline import PacketBatch, Pipeline
 from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
 from esa.switch.runtime.tables import Entry, KeyField, Table
+from esa.switch.runtime.trace import PacketTrace, Step
 from esa.switch.runtime.value_sets import ValueSet
 
 __all__ = [
@@ -44,8 +45,10 @@ __all__ = [
     "MulticastGroups",
     "NoSuchEntry",
     "PacketBatch",
+    "PacketTrace",
     "Pipeline",
     "Register",
+    "Step",
     "Table",
     "TableError",
     "TableFull",

@@ -56,12 +56,17 @@ def _main(arguments: Sequence[str]) -> int:
         _start_log(options)
         credentials = _credentials(options)
         faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
-        return _run(options, credentials, faults)
+        return _run(options, credentials, faults, _open_trace(options.trace))
     except OSError as error:
         raise BadInput(str(error)) from None
 
 
-def _run(options: Options, credentials: grpc.ServerCredentials | None, faults: PortFaults | None) -> int:
+def _run(
+    options: Options,
+    credentials: grpc.ServerCredentials | None,
+    faults: PortFaults | None,
+    trace: Callable[[str], object] | None,
+) -> int:
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     _tame_garbage_collection()
     stop = threading.Event()
@@ -72,7 +77,7 @@ def _run(options: Options, credentials: grpc.ServerCredentials | None, faults: P
         stop.set()
 
     device = Device(options.device_id, options.cpu_port, None, options.interfaces)
-    load = partial(_load, queues=bool(options.queues))
+    load = partial(_load, queues=bool(options.queues), trace=trace)
     servicer = P4RuntimeServicer(device, load)
     loop: PacketLoop | FileLoop
     if options.use_files is not None:
@@ -139,10 +144,26 @@ def _ready(options: Options, port: int) -> str:
     return f"esa-switch: device {options.device_id} ready, P4Runtime at {address}, ports {ports}"
 
 
-def _load(program: bytes, *, queues: bool) -> Pipeline:
+def _open_trace(path: Path | None) -> Callable[[str], object] | None:
+    """What writes lines of traces."""
+    if path is None:
+        return None
+    write: Callable[[str], object] = partial(print, end="", flush=True)
+    if path != Path("-"):
+        try:
+            write = path.open("w", buffering=1).write
+        except OSError as error:
+            raise UsageError(f"cannot write the trace {path}: {error.strerror}") from None
+    _tell("--trace: every packet goes the slow way, some hundred in a second")
+    return write
+
+
+def _load(program: bytes, *, queues: bool, trace: Callable[[str], object] | None) -> Pipeline:
     _log.info("loading a program of %d bytes", len(program))
-    pipeline = Pipeline.load(program, progress=_tell, queues=queues)
-    if queues:
+    pipeline = Pipeline.load(program, compiled=trace is None, progress=_tell, queues=queues)
+    if trace is not None:
+        pipeline.trace_to(trace)
+    elif queues:
         warm(pipeline, _tell)
     if _log.isEnabledFor(logging.INFO):
         pipeline.on_message(partial(_log.info, "%s"))

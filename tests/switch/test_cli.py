@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -52,6 +53,7 @@ def test_simple_switch_grpcs_arguments_are_understood() -> None:
         ssl_cert=None,
         ssl_key=None,
         ssl_client_auth=False,
+        trace=None,
         faults=None,
         queues={},
         port_counters=None,
@@ -73,6 +75,21 @@ def test_the_defaults() -> None:
 )
 def test_pcap_takes_a_directory_or_none(arguments: str, directory: str) -> None:
     assert parse(arguments.split()).pcap == Path(directory)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "file"),
+    [
+        ("--trace prog.json", "-"),
+        ("--trace - prog.json", "-"),
+        ("--trace f prog.json", "f"),
+        ("prog.json --trace -i 1@a", "-"),
+        ("--trace=f prog.json", "f"),
+    ],
+)
+def test_a_trace_goes_to_a_file_or_to_standard_output(arguments: str, file: str) -> None:
+    options = parse(arguments.split())
+    assert (options.trace, options.program) == (Path(file), Path("prog.json"))
 
 
 def test_ports_have_the_queues_that_they_are_given() -> None:
@@ -153,6 +170,7 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
         (["--no-p4", "-i", "1@esa-none0"], "port 1: no interface 'esa-none0'"),
         (["--no-p4", "--pcap=/nonexistent"], "/nonexistent"),
         (["--no-p4", "--log-file", "/nonexistent/log"], "/nonexistent/log"),
+        (["--no-p4", "--trace", "/nonexistent/trace"], "/nonexistent/trace"),
         (["--no-p4", "--", "--grpc-server-addr", "192.0.2.7:9559"], "192.0.2.7:9559"),
         (
             ["--no-p4", "--", "--grpc-server-ssl", "--grpc-server-cert", "/nonexistent.pem", "--grpc-server-key", "k"],
@@ -302,3 +320,22 @@ def test_a_switch_between_two_ports_and_a_controller(root: None, start: list[str
     log = (tmp_path / "log.txt").read_text()
     assert "--thrift-port is accepted" in log
     assert "port 1: rx_packets 1," in log
+
+
+def test_a_traced_switch_tells_each_packets_way(root: None, tmp_path: Path) -> None:
+    veth = Veth(2)
+    arguments = [str(PROGRAMS / "traced.json"), "-i", "4@b0", "-i", "2@b1", "--trace", str(tmp_path / "trace")]
+    address = f"unix:{tmp_path}/grpc"
+    try:
+        prefix = ("ip", "netns", "exec", veth.name)
+        with switch(*arguments, "--", "--grpc-server-addr", address, prefix=prefix), veth.socket("a0") as one:
+            batch = message_batch(1, 2048, peers=False)
+            batch.data[0, :60], batch.length[0] = 7, 60
+            assert send_batch(one.fileno(), batch, 0, 1) == 1
+            deadline = time.monotonic() + 20
+            while "dropped" not in (text := (tmp_path / "trace").read_text()):
+                assert time.monotonic() < deadline, text
+                time.sleep(0.05)
+    finally:
+        veth.close()
+    assert re.match(r"packet 1 at \d+\.\d{6} s: 60 bytes on port 4\n  07070707", text)

@@ -111,9 +111,16 @@ def _where(item: Json, fallback: str) -> str:
     return f"{info['filename']}({info['line']})" if info and "line" in info else fallback
 
 
+def _text(item: Json) -> str:
+    """The statement or expression in the source, if all of it stands on one line."""
+    text = str((item.get("source_info") or {}).get("source_fragment", ""))
+    statement, ended, _ = text.partition(";")
+    return "" if not ended and text.endswith("...") else statement.strip()
+
+
 def _primitive(item: Json, inside: str) -> Primitive:
     where = _where(item, inside)
-    return Primitive(item["op"], tuple(_arguments(item.get("parameters", ()), where)), where)
+    return Primitive(item["op"], tuple(_arguments(item.get("parameters", ()), where)), where, _text(item))
 
 
 def _arguments(parameters: Iterable[Json], where: str) -> Iterator[Expr]:
@@ -280,6 +287,7 @@ def _control(item: Json, headers: Mapping[str, Header], actions: Mapping[int, Ac
             condition["true_next"],
             condition["false_next"],
             where,
+            _text(condition),
         )
     for call in item.get("action_calls", ()):
         nodes[call["name"]] = CallNode(call["name"], call["action_id"], call["next_node"])

@@ -10,6 +10,7 @@ from esa.switch.compiler.lanes import Run, leaves_of
 from esa.switch.compiler.layout import identifier
 from esa.switch.compiler.primitives import emit, index_of, register_lines, register_of, written
 from esa.switch.compiler.program import Const, Field, Object, Param, Primitive
+from esa.switch.compiler.trace_gen import traced
 from esa.switch.compiler.values import TooWideError, Value, indented
 from esa.switch.errors import UnsupportedError
 
@@ -43,7 +44,8 @@ def _block(
         elif primitive.op == "_jump":
             raise UnsupportedError(f"{primitive.where}: a jump that is no if statement")
         else:
-            lines += emit(replace(scope, where=primitive.where or scope.where), primitive)
+            inner = replace(scope, where=primitive.where or scope.where)
+            lines += traced(inner, primitive, emit(inner, primitive))
             at += 1
     return lines
 
@@ -65,7 +67,7 @@ def _branch(
     """The if statement that p4c turned into jumps; where it ends."""
     condition, after = primitives[at].args[0], _target(primitives[at])
     scope = replace(scope, where=primitives[at].where or scope.where)
-    test = scope.truth(condition)
+    test = scope.told(primitives[at], scope.truth(condition))
     last = primitives[after - 1] if after - 1 > at else None
     if not at < after <= end:
         raise scope.refuse("a jump that is no if statement")

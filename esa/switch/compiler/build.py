@@ -8,7 +8,7 @@ import importlib.util
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import ModuleType
@@ -33,9 +33,10 @@ PLAIN = """def compiled(function):
 entry = compiled"""
 
 
-def plain_module(text: str) -> ModuleType:
-    """The module as plain Python."""
+def plain_module(text: str, hooks: Mapping[str, Callable[..., Any]] | None = None) -> ModuleType:
+    """The module as plain Python; `hooks` are functions that it calls besides its own."""
     module = ModuleType("esa_switch_program")
+    module.__dict__.update(hooks or {})
     exec(compile(text.replace("{decorators}", PLAIN, 1), "<generated P4 program>", "exec"), module.__dict__)
     return module
 

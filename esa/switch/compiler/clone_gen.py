@@ -3,7 +3,19 @@
 from __future__ import annotations
 
 from esa.switch.compiler.expressions import Scope
-from esa.switch.compiler.program import Field
+from esa.switch.compiler.program import ConditionNode, Control, Field, Node, Program, TableNode
+
+
+def makes_clones(program: Program, control: Control) -> bool:
+    """Whether a control makes clones; of which kind they are is said by where it is asked for, as in BMv2."""
+    ids = {number for node in control.nodes.values() for number in _action_ids(node)}
+    return any(p.op.startswith("clone_") for number in ids for p in program.actions[number].primitives)
+
+
+def _action_ids(node: Node) -> tuple[int, ...]:
+    if isinstance(node, ConditionNode):
+        return ()
+    return node.action_ids if isinstance(node, TableNode) else (node.action_id,)
 
 
 def limit_lines(scope: Scope, vector: str) -> list[str]:

@@ -19,6 +19,7 @@ from esa.switch.compiler.parser_gen import parser_functions
 from esa.switch.compiler.primitives import reads, written
 from esa.switch.compiler.program import Action, Field, Primitive, Program, TableNode
 from esa.switch.compiler.screen import screen
+from esa.switch.compiler.trace_gen import NAMES
 from esa.switch.compiler.values import indented
 
 MAX_INLINED = 24  # primitives of a compiler-made action that is written into its control
@@ -162,15 +163,19 @@ def _helper_text(wanted: set[str]) -> list[str]:
     return [f"@compiled\n{text.rstrip()}" for name, text in known.items() if name in needed]
 
 
-def generate(program: Program, title: str = "P4 program", *, queues: bool = False) -> tuple[str, Layout]:
+def generate(
+    program: Program, title: str = "P4 program", *, queues: bool = False, sites: list[object] | None = None
+) -> tuple[str, Layout]:
     """The module's text (without the definition of `compiled`, the decorator) and the layout it was made for.
 
-    The module defines `step`, or its two halves where ports have `queues`, both described in target.py.
+    The module defines `step`, or its two halves where ports have `queues`, both described in target.py. With `sites` it
+    is one that is traced: each of its steps calls a `trace_` function, whose first argument is the place in `sites`
+    (filled here) of what the step is one of. It has no loops over lanes.
     """
     actions = list(program.actions.values())
     layout = lay_out(program, families([a.primitives for a in actions], program))
     buffer = layout.n_cells
-    scope = Scope(program, layout, title)
+    scope = Scope(program, layout, title, sites=sites)
     layout.n_cells += buffer_bytes(scope)
     target.name_places(scope)
     names, unique = _unique_actions(program)
@@ -210,8 +215,8 @@ def _is_statement(program: Program, action: Action) -> bool:
 
 def _action_lines(scope: Scope, action: Action, counts: _Locals) -> list[str]:
     inner = Scope(scope.program, scope.layout, f"action {action.name}", action, helpers=scope.helpers,
-                  constants=scope.constants)  # fmt: skip
-    runs = find_runs(action.primitives, scope.program, scope.layout.position)
+                  constants=scope.constants, sites=scope.sites)  # fmt: skip
+    runs = [] if scope.sites is not None else find_runs(action.primitives, scope.program, scope.layout.position)
     return body(inner, action.primitives, runs, lambda run: counts.of(action, run))
 
 
@@ -233,5 +238,5 @@ def _module(scope: Scope, functions: Sequence[Sequence[str]], title: str, entrie
     # The entry points are compiled to disk; they contain all the others.
     text[-entries:] = [each.replace("@compiled", "@entry", 1) for each in text[-entries:]]
     parts = ["\n".join(constants), target.STATE, *_helper_text(scope.helpers), *text]
-    screen("\n\n".join((*parts[:1], *parts[2:])))
+    screen("\n\n".join((*parts[:1], *parts[2:])), frozenset() if scope.sites is None else NAMES)
     return HEADER.format(title=remark(title.replace("\\", "/"))) + "{decorators}\n\n" + "\n\n\n".join(parts) + "\n"

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.graph import END, joins
 from esa.switch.compiler.layout import METER_WORDS, TablePlace, identifier, remark
 from esa.switch.compiler.primitives import meter_call, store
 from esa.switch.compiler.profile_gen import action_numbers, member_lines
@@ -14,53 +15,20 @@ from esa.switch.compiler.program import (
     CallNode,
     ConditionNode,
     Control,
-    Node,
+    Object,
+    Primitive,
     Program,
     TableKey,
     TableNode,
     cells_of,
     words_of,
 )
+from esa.switch.compiler.trace_gen import traced
 from esa.switch.compiler.values import indented, literal
 from esa.switch.errors import UnsupportedError
 
-END = None
 MAX_NESTED = 16  # words of a key that are hashed in one expression
 MAX_COPIES = 2000  # nodes written out for one control; a graph that is no nest of if statements repeats some
-
-
-def successors(node: Node) -> list[str | None]:
-    """Where control can go after a node."""
-    if isinstance(node, ConditionNode):
-        return [node.next_true, node.next_false]
-    if isinstance(node, CallNode):
-        return [node.next]
-    if node.by_hit:
-        return [node.next_hit, node.next_miss]
-    out = [goal for _, goal in node.next_by_action]
-    if not node.next_by_action or node.default_action is None:
-        out.append(node.base_next)
-    return out
-
-
-def joins(control: Control) -> dict[str, str | None]:
-    """For each node, the first node that every path from it passes (None: the end of the control)."""
-    after: dict[str | None, frozenset[str | None]] = {END: frozenset({END})}
-
-    def visit(name: str | None) -> frozenset[str | None]:
-        if name not in after:
-            assert name is not None
-            after[name] = frozenset()  # a loop would show as an empty set
-            sets = [visit(goal) for goal in successors(control.nodes[name])]
-            after[name] = frozenset.intersection(*sets) | {name}
-        return after[name]
-
-    for name in control.nodes:
-        visit(name)
-    return {
-        name: max((other for other in after[name] if other != name), key=lambda other: len(after[other]))
-        for name in control.nodes
-    }
 
 
 def _may_exit(action: Action) -> bool:
@@ -136,8 +104,9 @@ class ControlWriter:
 
     def _condition(self, node: ConditionNode, join: str | None) -> list[str]:
         scope = replace(self.scope, where=node.where or self.scope.where)
-        test = scope.boolean(node.expression)
-        return self._if(test, self._walk(node.next_true, join), self._walk(node.next_false, join))
+        test = scope.told(node, scope.boolean(node.expression))
+        then, otherwise = self._walk(node.next_true, join), self._walk(node.next_false, join)
+        return self._if(test, then or ["pass"] * (scope.sites is not None), otherwise)
 
     def _if(self, test: str, then: list[str], otherwise: list[str]) -> list[str]:
         if not then and not otherwise:
@@ -155,9 +124,11 @@ class ControlWriter:
     def _call(self, action_id: int) -> list[str]:
         action = self.scope.program.actions[action_id]
         if not action.primitives:
-            return []
-        called = [f"{self.action_names[action_id]}(f, m32, m64, 0)"]
-        lines = self.inlined.get(action_id, called)
+            return self.scope.tell("call", action)
+        called = [*self.scope.tell("call", action), f"{self.action_names[action_id]}(f, m32, m64, 0)"]
+        lines = called
+        if action_id in self.inlined:
+            lines = [*self.scope.tell("statements", action), *self.inlined[action_id]]
         if _may_exit(action):
             lines = [*lines, f"if {self.scope.hidden('EXIT')} != 0:", "    return"]
         return lines
@@ -209,6 +180,8 @@ class ControlWriter:
             lines += self._longest_prefix(table, place)
         else:
             lines += self._linear(table, place)
+        words = [name for at, key in enumerate(table.key) for name in _names(at, key)]
+        lines += self.scope.tell("table", table, "m64", "entry", *words)
         if table.counters:
             lines += [
                 f"if entry != {place.size}:",
@@ -353,7 +326,9 @@ class ControlWriter:
         assert meter.target is not None
         offset = self.scope.constant(identifier(meter.name).upper(), self.scope.layout.meters[meter.name])
         color = meter_call(self.scope, meter, f"{offset} + {METER_WORDS} * entry")
-        return [f"if entry != {place.size}:", *indented(store(self.scope, meter.target, color))]
+        executed = Primitive("execute_meter", (Object("meter_array", meter.name), meter.target))
+        lines = traced(self.scope, executed, store(self.scope, meter.target, color), "entry")
+        return [f"if entry != {place.size}:", *indented(lines)]
 
     def _wide_test(self, at: int, key: TableKey, first: int) -> str:
         """Whether a field of the key matches what lies in a row from word `first` on: lows, then highs or masks."""
@@ -380,6 +355,7 @@ class ControlWriter:
         if table.profile is not None:
             lines = member_lines(self.scope, self.scope.program.profiles[table.profile], f"m64[{actions} + entry]")
             lines.append(f"m64[{place.chosen}] = action")
+            lines += self.scope.tell("member", table, "m64", "member", "action", "p")
         elif place.params:
             parameters = self.scope.constant(f"{name}_PARAMETERS", place.parameters)
             lines.append(

@@ -20,6 +20,7 @@ from esa.switch.compiler.program import (
     Primitive,
     words_of,
 )
+from esa.switch.compiler.trace_gen import traced
 from esa.switch.compiler.values import TooWideError, indented, literal
 from esa.switch.errors import UnsupportedError
 
@@ -297,15 +298,17 @@ def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) ->
 
 
 def _state(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
-    lines = []
+    lines = scope.tell("state", state)
     for op in state.ops:
         if not op.op.startswith("extract") and op.op not in ("set", "verify", "advance"):
-            lines += emit(scope, op)
+            lines += traced(scope, op, emit(scope, op))
         else:
-            lines += _operation(scope, op)
+            lines += traced(scope, op, _operation(scope, op))
     after: list[str] = []
     keys = _key(scope, state)
     lines += [f"k{at} = {code}" for at, (code, _) in enumerate(keys)]
+    if keys:
+        lines += scope.tell("select", (state, [bits for _, bits in keys]), "f", *(f"k{at}" for at in range(len(keys))))
     default = ACCEPT
     for transition in state.transitions:
         goal = ACCEPT if transition.next is None else numbers[transition.next]
@@ -345,4 +348,5 @@ def parser_functions(scope: Scope) -> list[list[str]]:
     for at, state in enumerate(states):
         lines.append(f"        {'if' if at == 0 else 'elif'} state == {at}:")
         lines.append(f"            state = state_{identifier(state.name)}(f, pkt, m32, m64)")
+    lines += indented(scope.tell("next", [state.name for state in states], "f", "state"), 2)
     return [*functions, lines]

@@ -23,10 +23,22 @@ class Places:
     locals: Mapping[Field, str] = field(default_factory=dict)  # fields that live in a local variable of the loop
     helpers: set[str] = field(default_factory=set)  # names of esa.switch.compiler.helpers functions the text calls
     constants: dict[str, int] = field(default_factory=dict)  # names of cells and offsets the text uses
+    sites: list[object] | None = None  # in a text that is traced: what its calls of the tracer speak of
 
     def refuse(self, what: str) -> UnsupportedError:
         """The error to raise for `what`."""
         return UnsupportedError(f"{self.where}: {what}")
+
+    def tell(self, hook: str, site: object, *args: str) -> list[str]:
+        """The line that tells the tracer what happens here, in a text that is traced (runtime/tracer.py)."""
+        if self.sites is None:
+            return []
+        self.sites.append(site)
+        return [f"trace_{hook}({', '.join((str(len(self.sites) - 1), *args))})"]
+
+    def told(self, site: object, test: str) -> str:
+        """The text of a test, which the tracer hears of."""
+        return "".join(self.tell("test", (site, self.action), "f", test)) or test
 
     def constant(self, name: str, value: int) -> str:
         """`name`, which the module will define as `value`."""

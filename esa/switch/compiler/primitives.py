@@ -8,8 +8,8 @@ from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.header_primitives import HEADER_PRIMITIVES, header_primitive
 from esa.switch.compiler.header_refs import header_ref
 from esa.switch.compiler.lanes import leaves_of
-from esa.switch.compiler.layout import LOG_HEAD, METER_WORDS, identifier
-from esa.switch.compiler.log_text import places
+from esa.switch.compiler.layout import METER_WORDS, identifier
+from esa.switch.compiler.log_gen import log_lines
 from esa.switch.compiler.program import (
     STANDARD,
     Const,
@@ -227,26 +227,6 @@ def _drop(scope: Scope, args: Sequence[Expr]) -> list[str]:
     return lines
 
 
-def _log(scope: Scope, args: Sequence[Expr]) -> list[str]:
-    """A message's number and its values, where somebody listens and there is room (runtime/messages.py)."""
-    text = args[0]
-    assert isinstance(text, Object)
-    values = [Value(f"(1 if {scope.boolean(arg)} else 0)", 0, 1) if scope.is_boolean(arg) else scope.exact(arg)
-              for arg in args[1:]]  # fmt: skip
-    if places(text.name) != len(values):
-        raise scope.refuse(f"log_msg({text.name!r}) has {places(text.name)} places for {len(values)} values")
-    number = scope.layout.note_message(text.name, [value.unsigned for value in values])
-    room, first = scope.constant("LOG", scope.layout.log), scope.constant("LOG_RECORDS", scope.layout.log + LOG_HEAD)
-    used, words = f"m64[{room} + 1]", 1 + len(values)
-    stores = [f"m64[index + {k}] = {value.code}" for k, value in enumerate(values, 1)]
-    return [
-        f"if {used} + {words} <= m64[{room}]:",
-        *indented([f"index = {first} + {used}", f"m64[index] = {number}", *stores, f"{used} += {words}"]),
-        "else:",
-        f"    m64[{room} + 2] += 1",
-    ]
-
-
 def _field_list(scope: Scope, expr: Expr) -> str:
     assert isinstance(expr, Const)
     if expr.value not in scope.program.field_lists and expr.value != 0:
@@ -293,7 +273,7 @@ def _emit(scope: Scope, primitive: Primitive, op: str, args: Sequence[Expr]) -> 
         test = scope.truth(args[0])
         return [f"if not {test}:", *indented([f"{scope.hidden('FAILED')} = 1"])]
     if op == "log_msg":
-        return _log(scope, args)
+        return log_lines(scope, args)
     if op == "no_op":
         return []
     if op == "truncate":

@@ -134,11 +134,12 @@ Expr = Const | Bool | Field | Param | LastField | Lookahead | Object | Op
 
 @dataclass(frozen=True)
 class Primitive:
-    """One primitive call; `where` is its place in the P4 source, for messages."""
+    """One primitive call; `where` is its place in the P4 source, for messages, `text` what stands there, if known."""
 
     op: str
     args: tuple[Expr, ...]
     where: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -227,6 +228,7 @@ class ConditionNode:
     next_true: str | None
     next_false: str | None
     where: str = ""
+    text: str = ""
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,11 @@ _BUILTINS = {"abs", "min", "max", "range"}
 _DECORATORS = {"compiled", "entry"}
 
 
-def screen(text: str) -> None:
-    """Raise UnsupportedError unless the constants and functions in `text` do no more than compute."""
+def screen(text: str, hooks: frozenset[str] = frozenset()) -> None:
+    """Raise UnsupportedError unless the constants and functions in `text` do no more than compute.
+
+    `hooks`: what they may call besides.
+    """
     tree = ast.parse(text)
     defined: set[str] = set()
     for statement in tree.body:
@@ -47,7 +50,7 @@ def screen(text: str) -> None:
     functions = {statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef)}
     for node in ast.walk(tree):
         if node is not tree:
-            _check(node, functions | _BUILTINS)
+            _check(node, functions | _BUILTINS | hooks)
 
 
 def _defined(statement: ast.stmt) -> str:

@@ -12,10 +12,12 @@ out_port)` runs the egress on the copies in some places, and frees these.
 
 from __future__ import annotations
 
-from esa.switch.compiler.clone_gen import copy_list, limit_lines
+from esa.switch.compiler.clone_gen import copy_list, limit_lines, makes_clones
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.primitives import DROP_PORT
-from esa.switch.compiler.program import ConditionNode, Control, Field, Node, Program, TableNode, standard_field
+from esa.switch.compiler.program import Field, Primitive, standard_field
+from esa.switch.compiler.queue_gen import egress_lines, hold_lines
+from esa.switch.compiler.trace_gen import leave, traced
 from esa.switch.compiler.values import indented
 from esa.switch.errors import UnsupportedError
 
@@ -29,6 +31,7 @@ ENQUEUED = ("enqueued", "depth_in", "depth_out")  # of a copy that waited: when 
 # BMv2 would recirculate for ever. A packet on the wire has so many passes here, its copies' included; what would go on
 # is given up, and counted in m64[GIVEN_UP].
 PASSES = 4096
+_FAILED = "dropped: an assert() or assume() does not hold"
 OUTPUT = "out_data, out_length, out_port"
 LATER_PLACES = "later, later_bytes, later_port"
 
@@ -40,18 +43,6 @@ FIELDS = ("ingress_port", "packet_length", "instance_type", "egress_spec", "egre
 def _primitives(scope: Scope) -> set[str]:
     program = scope.program
     return {p.op for action in program.actions.values() for p in action.primitives}
-
-
-def _clones(program: Program, control: Control) -> bool:
-    """Whether a control makes clones; of which kind they are is said by where it is asked for, as in BMv2."""
-    ids = {number for node in control.nodes.values() for number in _action_ids(node)}
-    return any(p.op.startswith("clone_") for number in ids for p in program.actions[number].primitives)
-
-
-def _action_ids(node: Node) -> tuple[int, ...]:
-    if isinstance(node, ConditionNode):
-        return ()
-    return node.action_ids if isinstance(node, TableNode) else (node.action_id,)
 
 
 def name_places(scope: Scope) -> None:
@@ -78,8 +69,8 @@ class _Target:
             else f"send({{}}, pkt, m32, m64, {LATER_PLACES}, {{}}, now, {OUTPUT}, produced)"
         )
         ops = _primitives(scope)
-        self.clone_ingress = _clones(scope.program, scope.program.ingress)
-        self.clone_egress = _clones(scope.program, scope.program.egress)
+        self.clone_ingress = makes_clones(scope.program, scope.program.ingress)
+        self.clone_egress = makes_clones(scope.program, scope.program.egress)
         self.resubmit = "resubmit" in ops
         self.recirculate = "recirculate" in ops
         self.truncate = "truncate" in ops
@@ -109,6 +100,9 @@ class _Target:
     def hidden(self, name: str) -> str:
         return self.scope.hidden(name)
 
+    def tell(self, hook: str, site: object, *args: str) -> list[str]:
+        return self.scope.tell(hook, site, *args)
+
     def clear_metadata(self) -> str:
         """Zero the metadata of a copy in g; the cells before it, the parser's cursor among them, stay."""
         first = min(self.scope.layout.cells.values())
@@ -134,7 +128,7 @@ class _Target:
         lines: list[str] = []
         if (priority := self.std("priority")) is not None:
             # simple_switch has one queue per port unless told otherwise, and drops what asks for another
-            lines += [f"if {priority} != 0:", "    return produced"]
+            lines += [f"if {priority} != 0:", *leave(self.scope, "dropped: no queue of its port has its priority")]
         depth = "m64[QUEUE_DEPTH + (port & 511)]"
         enqueued, depth_in, depth_out = ENQUEUED if self.queues else ("now", depth, depth)
         lines += self.set("enq_timestamp", enqueued) + self.set("enq_qdepth", depth_in)
@@ -142,13 +136,16 @@ class _Target:
         lines += self.set("deq_qdepth", depth_out)
         lines += self.set("egress_global_timestamp", "now") + self.set("egress_port", "port")
         lines += self.set("egress_spec", str(DROP_PORT + 1)) + self.set("packet_length", hidden("LENGTH"))
-        lines += ["egress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
+        lines += [*self.tell("egress", "", "f", "port"), "egress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
         if self.clone_egress:
             lines += self._clone_egress()
-        lines += [f"if {self.std('egress_spec')} == {DROP_PORT}:", "    return produced"]
+        lines += [
+            f"if {self.std('egress_spec')} == {DROP_PORT}:",
+            *leave(self.scope, "dropped at the end of the egress"),
+        ]
         if self.fails:
-            lines += [f"if {hidden('FAILED')} != 0:", "    m64[FAILED_ASSERTS] += 1", "    return produced"]
-        lines += ["update_checksums(f, pkt)"]
+            lines += [f"if {hidden('FAILED')} != 0:", "    m64[FAILED_ASSERTS] += 1", *leave(self.scope, _FAILED)]
+        lines += traced(self.scope, Primitive("update checksums", ()), ["update_checksums(f, pkt)"])
         if self.scope.program.deparse_primitives:
             lines.append("deparse_primitives(f, m32, m64)")
         lines += size
@@ -157,12 +154,14 @@ class _Target:
         lines += [
             "if produced >= out_length.shape[0] or size + payload > out_data.shape[1]:",
             "    m64[LOST] += 1",
-            "    return produced",
+            *leave(self.scope, "lost: no room in the output"),
             "out = out_data[produced]",
+            *self.tell("deparse", "", "f", "payload"),
             "deparse(f, out)",
             f"copy_bytes(out, size, pkt, {hidden('CURSOR')}, payload)",
             "out_length[produced] = min(size + payload, limit)",
             "out_port[produced] = port",
+            *self.tell("out", "", "port", "out", "out_length[produced]"),
             "return produced + 1",
         ]
         places = ", ".join(("port", *ENQUEUED)) if self.queues else "port"
@@ -182,6 +181,7 @@ class _Target:
             *indented(fill),
             "else:",
             "    m64[LOST] += 1",
+            *indented(self.tell("end", "lost: too many copies wait for another pass")),
         ]
 
     def _unasked(self, vector: str) -> list[str]:
@@ -208,8 +208,10 @@ class _Target:
             f"    session = {hidden('CLONE')} & 0x7fff",
             f"    which = {hidden('CLONE_LIST')}",
             f"    {hidden('CLONE')} = 0",
+            *indented(self.tell("clone", "egress", "session", "m64[CLONES + 2 * session + 1]")),
             "    for copy in range(m64[CLONES + 2 * session + 1]):",
             "        node = m64[CLONES + 2 * session] + 2 * copy",
+            *indented(self.tell("copy", "later", "m64[node]", "m64[node + 1]"), 2),
             *indented(self._enqueue(fill), 2),
         ]
 
@@ -223,6 +225,7 @@ class _Target:
             *self.set("instance_type", str(RECIRCULATED), "later[slot]"),
             *self.set("packet_length", "total", "later[slot]"),
             "later_port[slot] = -1",
+            *self.tell("end", "recirculated"),
         ]
         return [
             f"if {self.hidden('RECIRCULATE')} != 0 and size + payload <= {LATER_BYTES}:",
@@ -234,21 +237,26 @@ class _Target:
         """Parser, ingress, and what the ingress decided."""
         hidden, send = self.hidden, self.forward
         group = self.std("mcast_grp")
-        lines = ["parse(f, pkt, m32, m64)", "verify_checksums(f, pkt)"]
+        lines = [*self.tell("part", "parser"), "parse(f, pkt, m32, m64)", "verify_checksums(f, pkt)"]
+        if any(checksum.verify for checksum in self.scope.program.checksums):
+            lines += self.tell("checked", "", hidden("CHECKSUM_ERROR"))
         lines += self.set("parser_error", hidden("ERROR")) + self.set("checksum_error", hidden("CHECKSUM_ERROR"))
-        lines += ["ingress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
+        lines += [*self.tell("part", "ingress"), "ingress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
         if self.fails:
-            lines += [f"if {hidden('FAILED')} != 0:", "    m64[FAILED_ASSERTS] += 1", "    return produced"]
+            lines += [f"if {hidden('FAILED')} != 0:", "    m64[FAILED_ASSERTS] += 1", *leave(self.scope, _FAILED)]
         if self.clone_ingress:
             lines += [
                 f"if {hidden('CLONE')} != 0:",
                 f"    session = {hidden('CLONE')} & 0x7fff",
                 f"    {hidden('CLONE')} = 0",
+                *indented(self.tell("clone", "ingress", "session", "m64[CLONES + 2 * session + 1]")),
                 "    for copy in range(m64[CLONES + 2 * session + 1]):",
                 "        node = m64[CLONES + 2 * session] + 2 * copy",
+                *indented(self.tell("copy", "", "m64[node]", "m64[node + 1]"), 2),
                 f"        start(g, {hidden('INGRESS_LENGTH')})",
                 *indented(limit_lines(self.scope, "g"), 2),
                 f"        {self.std('ingress_port', 'g')} = {self.std('ingress_port')}",
+                *indented(self.tell("part", "parser, for the clone"), 2),
                 "        parse(g, pkt, m32, m64)",
                 f"        {self.clear_metadata()}",
                 f"        preserve(g, f, {hidden('CLONE_LIST')})",
@@ -257,7 +265,8 @@ class _Target:
                 f"        produced = {send.format('g', 'm64[node]')}",
             ]
         if self.scope.program.digests:
-            lines += [f"if {hidden('DIGEST')} != 0:", "    learn(f, m64)"]
+            asked = hidden("DIGEST")
+            lines += [f"if {asked} != 0:", *indented(self.tell("digest", "", "f", asked)), "    learn(f, m64)"]
         if self.resubmit:
             fill = [
                 "start(later[slot], size)",
@@ -266,6 +275,7 @@ class _Target:
                 *self.set("packet_length", "size", "later[slot]"),
                 "later_port[slot] = -1",
                 "copy_bytes(later_bytes[slot], 0, pkt, 0, size)",
+                *self.tell("end", "resubmitted"),
             ]
             lines += [
                 f"size = {hidden('INGRESS_LENGTH')}",
@@ -279,7 +289,9 @@ class _Target:
                 *indented([*self.set("instance_type", str(REPLICATED)), *self._unasked("f")]),
                 f"    node = m64[GROUPS + 2 * {group}]",
                 f"    copies = m64[GROUPS + 2 * {group} + 1]",
+                *indented(self.tell("group", "", group, "copies")),
                 "    for copy in range(copies):",
+                *indented(self.tell("copy", "", "m64[node]", "m64[node + 1]"), 2),
                 *indented(self.set("egress_rid", "m64[node + 1]"), 2),
                 "        if copy + 1 < copies:",
                 "            copy_cells(g, f, CELLS)",
@@ -292,7 +304,7 @@ class _Target:
         lines += [
             f"port = {self.std('egress_spec')}",
             f"if port == {DROP_PORT}:",
-            "    return produced",
+            *leave(self.scope, "dropped at the end of the ingress"),
             *self.set("instance_type", "0"),
             f"return {send.format('f', 'port')}",
         ]
@@ -317,6 +329,7 @@ class _Target:
             f"    at = 1 + later[0, 1] % {LATER}",
             "    pkt = later_bytes[at]",
             "    copy_cells(f, later[at], CELLS)",
+            *indented(self.tell("again", "", "later_port[at]", "pkt", self.hidden("INGRESS_LENGTH"))),
             "    if later_port[at] < 0:",
             f"        produced = one_pass(f, g, pkt, m32, m64, {LATER_PLACES}, now, {self.output}, produced)",
             "    else:",
@@ -342,6 +355,7 @@ class _Target:
             "    start(f, np.int64(length[k]))",
             *indented(self.set("ingress_port", "np.int64(port[k])")),
             *indented(self.set("ingress_global_timestamp", "now")),
+            *indented(self.tell("packet", "", "now", "port[k]", "data[k]", "length[k]")),
             f"    produced = one_pass(f, g, data[k], m32, m64, {LATER_PLACES}, now, {self.output}, produced)",
             *indented(self._later_passes()),
             "    k += 1",
@@ -352,46 +366,10 @@ class _Target:
         return [f"def {name}(state, {'held, ' * self.queues}data, length, port, first, count, now"
                 f"{'' if self.queues else ', ' + OUTPUT}):", f'    """{about}"""', *indented(lines)]  # fmt: skip
 
-    def hold(self) -> list[str]:
-        lines = [
-            "spare = held.fill[0] - 1",
-            f"length = {self.hidden('INGRESS_LENGTH')}",
-            "if spare < 0 or length > held.data.shape[1]:",
-            "    m64[LOST] += 1",
-            "    return produced",
-            "slot = held.free[spare]",
-            "held.fill[0] = spare",
-            "held.fresh[held.fill[1]] = slot",
-            "held.fill[1] += 1",
-            "copy_cells(held.cells[slot], f, CELLS)",
-            "copy_bytes(held.data[slot], 0, pkt, 0, length)",
-            "held.port[slot], held.length[slot] = port, length",
-            "return produced + 1",
-        ]
-        return ["def hold(f, pkt, m64, held, port, produced):",
-                '    """A copy waits for the egress, as the ingress has left it."""', *indented(lines)]  # fmt: skip
-
-    def egress_step(self) -> list[str]:
-        where = "held.port[slot], held.enqueued_us[slot], held.depth_in[slot], held.depth_out[slot]"
-        lines = [
-            *self._unpack(),
-            "sent = np.int64(0)",
-            "for k in range(count):",
-            "    slot = rows[k]",
-            "    copy_cells(f, held.cells[slot], CELLS)",
-            f"    sent = send(f, held.data[slot], m32, m64, {LATER_PLACES}, {where}, now, {OUTPUT}, sent)",
-            *indented(self._later_passes()),
-            "    held.free[held.fill[0]] = slot",
-            "    held.fill[0] += 1",
-            "return sent",
-        ]
-        return [f"def egress_step(state, held, rows, count, now, {OUTPUT}):",
-                '    """Run the egress on the copies in some places; returns how many packets left."""',
-                *indented(lines)]  # fmt: skip
-
     def functions(self) -> list[list[str]]:
         if self.queues:
-            out = [self.start(), self.hold(), self.send(), self.one_pass(), self.step(), self.egress_step()]
+            out = [self.start(), hold_lines(self.scope), self.send(), self.one_pass(), self.step()]
+            out.append(egress_lines(self.scope, [*self._unpack()], self._later_passes(), LATER_PLACES, OUTPUT))
         else:
             out = [self.start(), self.send(), self.one_pass(), self.step()]
         if self.later or self.clone_ingress:

@@ -21,6 +21,7 @@ _MOST_DUMPED = 1 << 16  # bytes of a packet
 _LONGEST_WAIT_S = 86_400
 _RATE_UNITS = {"pps": 1.0, "bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9}
 _UNITS_TEXT = "bps, kbps, Mbps, Gbps"
+_OPTIONAL = {"--pcap": ".", "--trace": "-"}  # options that may stand alone, and what they are then
 T = TypeVar("T")
 # BMv2's own, about parts that this switch does not have: (option, takes a value).
 _IGNORED = (
@@ -65,6 +66,7 @@ class Options:
     `program` None: wait for a client to push one. `log_file` ends in .txt, which BMv2 adds, so this does. `ignored`:
     options that were given and have no effect here. `queues`: of the ports that have a rate. `use_files`: seconds until
     the interfaces' files are read, None for real interfaces. `dump_packet_data`: bytes of each packet that are logged.
+    `trace` "-": to standard output.
     """
 
     program: Path | None
@@ -74,6 +76,7 @@ class Options:
     log_console: bool
     log_file: Path | None
     pcap: Path | None
+    trace: Path | None
     faults: Path | None
     queues: dict[int, QueueLimit]
     port_counters: Path | None
@@ -135,6 +138,13 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     general.add_argument("--log-console", action="store_true", help="log to standard output")
     general.add_argument("--log-file", metavar="FILE", help="log to FILE.txt")
     general.add_argument("--pcap", nargs="?", const=".", metavar="DIR", help="captures per interface (default: here)")
+    general.add_argument(
+        "--trace",
+        nargs="?",
+        const="-",
+        metavar="FILE",
+        help="what each packet meets, step by step, to FILE or (default, or -) standard output; slow: for debugging",
+    )
     general.add_argument("--faults", metavar="FILE.json", help="faults of the ports' links (not BMv2's)")
     general.add_argument(
         "--queue-rate",
@@ -175,15 +185,15 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     return general, target
 
 
-def _join_pcap(arguments: Sequence[str]) -> list[str]:
-    """Bind an optional directory to --pcap, so that it does not take the program's name for one."""
+def _join_optional(arguments: Sequence[str]) -> list[str]:
+    """Bind what may follow --pcap and --trace to them, so that they do not take the program's name for it."""
     joined: list[str] = []
     rest = list(arguments)
     while rest:
         argument = rest.pop(0)
-        if argument == "--pcap":
-            takes_next = bool(rest) and not rest[0].startswith("-") and not rest[0].endswith(".json")
-            argument = f"--pcap={rest.pop(0) if takes_next else '.'}"
+        if argument in _OPTIONAL:
+            takes_next = bool(rest) and not rest[0].endswith(".json") and (rest[0] == "-" or rest[0][:1] != "-")
+            argument = f"{argument}={rest.pop(0) if takes_next else _OPTIONAL[argument]}"
         joined.append(argument)
     return joined
 
@@ -192,7 +202,7 @@ def parse(arguments: Sequence[str]) -> Options:
     """Return the options in `arguments` (without the program's own name); raises UsageError."""
     split = list(arguments).index("--") if "--" in arguments else len(arguments)
     general_parser, target_parser = _parsers()
-    general = general_parser.parse_args(_join_pcap(arguments[:split]))
+    general = general_parser.parse_args(_join_optional(arguments[:split]))
     target = target_parser.parse_args(list(arguments[split + 1 :]))
     _refuse(general, _REFUSED)
     _refuse(target, _REFUSED_TARGET)
@@ -219,6 +229,7 @@ def parse(arguments: Sequence[str]) -> Options:
         log_console=general.log_console,
         log_file=_path(general.log_file and f"{general.log_file}.txt"),
         pcap=_path(general.pcap),
+        trace=_path(general.trace),
         faults=_path(general.faults),
         queues=_queues(general.queue_rate, general.queue_depth, interfaces),
         port_counters=_path(general.port_counters),

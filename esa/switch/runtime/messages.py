@@ -27,6 +27,11 @@ class Messages:
         self._words[:LOG_HEAD] = 0
         self._words[_LIMIT] = 0 if listener is None else LOG_WORDS
 
+    def say(self, message: str) -> None:
+        """Pass on a message that is no number in words, but text already."""
+        if self._listener is not None:
+            self._listener(message)
+
     def tell(self) -> None:
         """Pass on what the last packets have said."""
         if self._listener is None or not (self._words[_USED] or self._words[_MISSED]):

@@ -29,6 +29,8 @@ from esa.switch.runtime.stateful import (
     groups_and_sessions,
 )
 from esa.switch.runtime.tables import Table
+from esa.switch.runtime.trace import PacketTrace, Step
+from esa.switch.runtime.traced import Traced
 from esa.switch.runtime.value_sets import ValueSet
 
 MTU = 10240
@@ -88,6 +90,7 @@ class Pipeline:
         self.state = state
         self.lock = threading.Lock()
         self.halves: tuple[Any, Any] | None = None  # in the place of `step`, where ports have queues
+        self.title = "P4 program"
         m64 = state.m64
         self.action_profiles = {
             name: ActionProfile(
@@ -132,7 +135,9 @@ class Pipeline:
         self.value_sets = {name: self._value_set(name) for name in layout.value_sets}
         # Packets waiting at each egress port, written by whoever owns the queues; read into enq_qdepth and deq_qdepth.
         self.queue_depth: npt.NDArray[np.int64] = m64[layout.queue_depth : layout.queue_depth + PORTS]
-        self._messages = Messages(layout, m64) if layout.messages else None
+        self.messages = Messages(layout, m64) if layout.messages else None
+        self._traced: dict[bool, Traced] = {}  # by whether it is in halves
+        self._untraced: tuple[Any, Any] | None = None  # step and halves, while every packet is traced
         self._one = PacketBatch(1, MTU)
         self._out = PacketBatch(COPIES, MTU)
         self.seed(1)
@@ -171,7 +176,8 @@ class Pipeline:
     ) -> Pipeline:
         root = json.loads(program) if isinstance(program, (str, bytes)) else program
         typed = load_program(root)
-        source, layout = generate(typed, str(root.get("program", "P4 program")), queues=queues)
+        title = str(root.get("program", "P4 program"))
+        source, layout = generate(typed, title, queues=queues)
         state_bytes = 4 * layout.words32 + 8 * layout.words64
         if state_bytes > MAX_STATE_BYTES:
             size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
@@ -188,6 +194,7 @@ class Pipeline:
             np.zeros(later, np.int64),
         )
         pipeline = cls(typed, source, layout, None if queues else module.step, state)
+        pipeline.title = title
         if queues:
             pipeline.halves = (module.ingress_step, module.egress_step)
         elif compiled:
@@ -255,8 +262,8 @@ class Pipeline:
         return sent
 
     def _check(self, before: int) -> None:
-        if self._messages is not None:
-            self._messages.tell()
+        if self.messages is not None:
+            self.messages.tell()
         if self.state.m64[self.layout.lost + 2] != before:
             raise AssertionFailed("an assert() or assume() of the P4 program does not hold; the packet was dropped")
 
@@ -272,8 +279,39 @@ class Pipeline:
 
     def on_message(self, listener: Callable[[str], None] | None) -> None:
         """Call `listener` with each text of the program's log_msg, after the batch it came from; None: with none."""
-        if self._messages is not None:
-            self._messages.listen(listener)
+        if self.messages is not None:
+            self.messages.listen(listener)
+
+    def trace(self, port: int, packet: bytes, timestamp_us: int = 0) -> PacketTrace:
+        """Run one packet as `process` does, state and all, and tell each step: what it is, and what it changes.
+
+        The same generator writes the text that runs, with calls of a tracer between its lines, as plain Python: it is
+        thousands of times slower. No queue holds the packet up. A failed assert() is a step, and raises nothing.
+        """
+        self._one.count = 0
+        self._one.append(port, packet)
+        arrays = (self._one.data, self._one.length, self._one.port, 0, 1, int(timestamp_us))
+        traced = self._traced_text(False)
+        steps: list[Step] = []
+        with traced.heard_by(steps.append):
+            count = traced.step(self.state, *arrays, self._out.data, self._out.length, self._out.port)
+        return PacketTrace(tuple(steps), tuple(self._out.packet(at) for at in range(count)))
+
+    def trace_to(self, write: Callable[[str], object] | None) -> None:
+        """Run every packet as `trace` does from now on, and give `write` each line of its steps; None: no longer."""
+        if self._untraced is not None:
+            self.step, self.halves = self._untraced
+            self._untraced = None
+        if write is not None:
+            self._untraced = self.step, self.halves
+            traced = self._traced_text(self.halves is not None)
+            traced.listen(lambda step: write(f"{step}\n"))
+            self.step, self.halves = None if traced.halves else traced.step, traced.halves
+
+    def _traced_text(self, halves: bool) -> Traced:
+        if halves not in self._traced:
+            self._traced[halves] = Traced(self, halves)
+        return self._traced[halves]
 
     def seed(self, seed: int) -> None:
         """Seed the program's random()."""

@@ -188,6 +188,10 @@ class Table:
         """The entry with this match. Raises NoSuchEntry."""
         return Entry(*self._entries[self._find(match, priority)][:4])
 
+    def entry(self, row: int) -> Entry:
+        """The entry in a row."""
+        return Entry(*self._entries[row][:4])
+
     def row(self, match: Sequence[Any], priority: int = 0) -> int:
         """The number of an entry, which indexes its direct counter. Raises NoSuchEntry."""
         return self._find(match, priority)

@@ -21,11 +21,12 @@ def _slim(node: object) -> object:
     return node
 
 
-def compile_program(source: Path, target: Path, p4info: Path | None = None, *options: str) -> None:
-    """Compile one program; line numbers and the folder it lies in are left out."""
+def compile_program(source: Path, target: Path, p4info: Path | None = None, *options: str, lines: bool = False) -> None:
+    """Compile one program; the folder it lies in is left out, and so are line numbers but where `lines` are wanted."""
     files = [] if p4info is None else ["--p4runtime-files", str(p4info)]
     subprocess.run(["p4c-bm2-ss", *options, *files, "-o", str(target), source.name], cwd=source.parent, check=True)
-    target.write_text(json.dumps(_slim(json.loads(target.read_text())), separators=(",", ":")) + "\n")
+    root = json.loads(target.read_text())
+    target.write_text(json.dumps(root if lines else _slim(root), separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":
@@ -34,6 +35,7 @@ if __name__ == "__main__":
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
     for name in ("ageing", "copies", "digests", "ipv6", "matches", "meters", "selectors", "value_sets", "wide"):
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json", HERE / f"{name}.p4info.txt")
+    compile_program(HERE / "traced.p4", HERE / "traced.json", lines=True)
     for lanes in (4, 64):
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder) / f"lanes-{lanes}.p4"
