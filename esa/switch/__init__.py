@@ -16,9 +16,10 @@ from esa.switch.errors import (
     TableFull,
     UnsupportedError,
 )
+from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.digests import DigestRecord, Digests
 from esa.switch.runtime.meters import Meter, MeterRates
-from esa.switch.runtime.pipeline import PacketBatch, Pipeline
+from esa.switch.runtime.pipeline import Pipeline
 from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
 from esa.switch.runtime.tables import Entry, KeyField, Table

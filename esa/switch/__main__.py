@@ -30,7 +30,8 @@ from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
 from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
-from esa.switch.runtime.queues import warm
+from esa.switch.runtime.queue_settings import QueueSettings
+from esa.switch.runtime.queues import split
 
 _log = logging.getLogger("esa.switch")
 _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
@@ -76,8 +77,10 @@ def _run(
         failures.append(error)
         stop.set()
 
-    device = Device(options.device_id, options.cpu_port, None, options.interfaces)
-    load = partial(_load, queues=bool(options.queues), trace=trace)
+    own = () if options.cpu_port is None else (options.cpu_port,)
+    queues = QueueSettings((*options.interfaces, *own), options.priority_queues, options.queues)
+    device = Device(options.device_id, options.cpu_port, None, options.interfaces, queues, _tell)
+    load = partial(_load, queues=queues, trace=trace)
     servicer = P4RuntimeServicer(device, load)
     loop: PacketLoop | FileLoop
     if options.use_files is not None:
@@ -94,7 +97,6 @@ def _run(
             options.interfaces,
             pcap=options.pcap,
             faults=faults,
-            queues=options.queues,
             dump_bytes=options.dump_packet_data,
             on_failure=on_failure,
         )
@@ -158,13 +160,13 @@ def _open_trace(path: Path | None) -> Callable[[str], object] | None:
     return write
 
 
-def _load(program: bytes, *, queues: bool, trace: Callable[[str], object] | None) -> Pipeline:
+def _load(program: bytes, *, queues: QueueSettings, trace: Callable[[str], object] | None) -> Pipeline:
     _log.info("loading a program of %d bytes", len(program))
-    pipeline = Pipeline.load(program, compiled=trace is None, progress=_tell, queues=queues)
+    pipeline = Pipeline.load(program, compiled=trace is None, progress=_tell, priorities=queues.priorities)
     if trace is not None:
         pipeline.trace_to(trace)
-    elif queues:
-        warm(pipeline, _tell)
+    if queues.used:
+        split(pipeline, _tell)
     if _log.isEnabledFor(logging.INFO):
         pipeline.on_message(partial(_log.info, "%s"))
     gc.collect()  # the only one of everything, see _tame_garbage_collection

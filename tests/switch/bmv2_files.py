@@ -29,8 +29,13 @@ def read_pcap(path: Path) -> list[bytes]:
     return packets
 
 
-def run(program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "") -> dict[int, list[bytes]]:
-    """Run packets (by ingress port) through simple_switch, after `commands` of simple_switch_CLI; packets by port."""
+def run(
+    program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "", target: Sequence[str] = ()
+) -> dict[int, list[bytes]]:
+    """Run packets (by ingress port) through simple_switch, after `commands` of simple_switch_CLI; packets by port.
+
+    `target`: options of its own target.
+    """
     with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
         probe.bind(("127.0.0.1", 0))
         thrift = probe.getsockname()[1]
@@ -39,9 +44,9 @@ def run(program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "
         for port in range(PORTS):
             write_pcap(home / f"p{port}_in.pcap", packets.get(port, []))
         interfaces = [word for port in range(PORTS) for word in ("-i", f"{port}@p{port}")]
-        wait = 2
+        wait, own = 2, ["--", *target] if target else []
         process = subprocess.Popen(
-            ["simple_switch", "--use-files", str(wait), "--thrift-port", str(thrift), *interfaces, str(program)],
+            ["simple_switch", "--use-files", str(wait), "--thrift-port", str(thrift), *interfaces, str(program), *own],
             cwd=home,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -16,6 +16,7 @@ from esa.net.impairment import Impairment, LinkFaults, PortFaults
 from esa.switch.process.ports import PacketLoop, PortError
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
+from esa.switch.runtime.queue_settings import QueueSettings
 from esa.switch.runtime.queues import QueueLimit
 from tests.net.veth import Veth
 from tests.switch.control import PROGRAMS
@@ -31,6 +32,7 @@ class Patch:
         self.lock = threading.Lock()
         self.queue_depth = np.zeros(512, np.int64)
         self.depths: list[int] = []
+        self.halves = None
 
     def process_batch(self, batch, timestamp_us: int, out, first: int = 0) -> int:
         self.depths.append(int(self.queue_depth[1]))
@@ -209,10 +211,10 @@ def test_faults_of_a_port_concern_its_own_direction_only(pairs: Veth) -> None:
 
 def test_a_port_with_a_rate_sends_at_it_and_drops_what_finds_its_queue_full(pairs: Veth) -> None:
     passes = (PROGRAMS / "passes.json").read_text()  # sends everything to port 1
-    queues = {1: QueueLimit(rate_pps=200, depth=10)}
+    queues = QueueSettings((0, 1), limits={1: QueueLimit(rate_pps=200, depth=10)})
     frames = [bytes(18) + number.to_bytes(4, "big") + bytes(60) for number in range(50)]
-    device = Device(0, None, Pipeline.load(passes, queues=True))
-    with pairs.socket("a1") as one, start(pairs, device, queues=queues) as loop:
+    device = Device(0, None, Pipeline.load(passes, queues=True), (0, 1), queues)
+    with pairs.socket("a1") as one, start(pairs, device) as loop:
         send(pairs, 0, frames[:1])
         assert len(receive(one, 1)) == 1  # compiled
         began = time.monotonic()
@@ -224,6 +226,25 @@ def test_a_port_with_a_rate_sends_at_it_and_drops_what_finds_its_queue_full(pair
         counters = loop.counters()
     assert (counters[1]["tx_packets"], counters[1]["queue_dropped"], counters[1]["tx_dropped"]) == (12, 38, 0)
     assert counters[0]["queue_dropped"] == 0
+
+
+def test_a_rate_that_comes_while_packets_run_holds_from_then_on(pairs: Veth) -> None:
+    device = Device(0, None, Pipeline.load((PROGRAMS / "passes.json").read_text()), (0, 1))
+    frames = [bytes(18) + number.to_bytes(4, "big") + bytes(60) for number in range(30)]
+    with pairs.socket("a1") as one, start(pairs, device) as loop:
+        send(pairs, 0, frames)
+        assert len(receive(one, 30)) == 30
+        device.set_queue(port=1, rate_pps=100, depth=5)
+        began = time.monotonic()
+        send(pairs, 0, frames)
+        assert [each[18:22] for each in receive(one, 6)] == [each[18:22] for each in frames[:6]]
+        assert time.monotonic() - began >= 4 / 100
+        device.set_queue(rate_pps=0)
+        while device.queues.version != loop.limits_version:
+            time.sleep(0.01)
+        send(pairs, 0, frames)
+        assert len(receive(one, 30)) == 30
+        assert loop.counters()[1]["queue_dropped"] == 24
 
 
 def test_the_control_plane_gets_its_turn_under_load(pairs: Veth) -> None:

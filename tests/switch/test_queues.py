@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from esa.errors import BadInput
 from esa.switch import PacketBatch, Pipeline
-from esa.switch.runtime.queues import NEVER, QueueLimit, Queues
+from esa.switch.runtime.queue_settings import MAX_DEPTH, QueueSettings
+from esa.switch.runtime.queues import NEVER, Limits, QueueLimit, Queues, split
 from tests.switch import bmv2_files
 from tests.switch.traffic import arithmetic_packets, feature_packets
 
@@ -32,8 +34,10 @@ def program(seen: str) -> str:
 class Switch:
     """A pipeline with queues, whose clock is set by hand."""
 
-    def __init__(self, text: str, limits: dict[int, QueueLimit], *, compiled: bool = False, batch: int = 64) -> None:
-        self.pipeline = Pipeline.load(text, compiled=compiled, queues=True)
+    def __init__(
+        self, text: str, limits: Limits, *, compiled: bool = False, batch: int = 64, priorities: int = 1
+    ) -> None:
+        self.pipeline = Pipeline.load(text, compiled=compiled, queues=True, priorities=priorities)
         self.queues = Queues(self.pipeline, limits, frame_bytes=2048, batch=batch)
         self.batch, self.out = PacketBatch(batch), PacketBatch(batch)
 
@@ -151,3 +155,129 @@ def test_bmv2_sees_the_same_depths(tmp_path: Path, field: str, last: int) -> Non
     ours = switch.turn(0, *[FRAME] * 10) + [each for _, each in switch.drain()]
     assert len(theirs) in (4, 5)
     assert seen([(1, packet) for packet in theirs])[-last:] == seen(ours)[-last:]
+
+
+QUEUES = (PROGRAMS / "queues.json").read_text()
+
+
+def asking(priority: int, number: int = 0, what: int = 0) -> bytes:
+    return bytes([priority, what, number, *bytes(9)]) + bytes(50)
+
+
+def numbers(packets: list[tuple[int, bytes]]) -> list[int]:
+    return [packet[2] for _, packet in packets]
+
+
+def depths(packets: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
+    """(enq_qdepth, deq_qdepth) of each."""
+    return [(int.from_bytes(packet[4:6], "big"), int.from_bytes(packet[6:8], "big")) for _, packet in packets]
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_the_highest_priority_that_may_leave_leaves_first(compiled: bool) -> None:
+    switch = Switch(QUEUES, {1: QueueLimit(rate_pps=1000)}, priorities=3, compiled=compiled)
+    burst = [asking(0, 1), asking(2, 2), asking(0, 3), asking(1, 4), asking(2, 5), asking(1, 6), asking(0, 7)]
+    assert numbers(switch.turn(0, *burst)) == [1, 2, 4]  # each queue has a rate of its own, and depths
+    left = [each for _, each in switch.drain()]
+    assert numbers(left) == [5, 6, 3, 7]
+    assert depths(left) == [(0, 0), (0, 0), (0, 1), (1, 0)]
+
+
+def test_what_asks_for_a_queue_that_is_none_is_dropped_and_counted() -> None:
+    for priorities in (1, 2):
+        switch = Switch(QUEUES, {1: QueueLimit(rate_pps=1000, depth=3)}, priorities=priorities)
+        assert numbers(switch.turn(0, asking(priorities, 1), asking(priorities - 1, 2), asking(7, 3))) == [2]
+        assert switch.queues.dropped(1) == 2
+        whole = Pipeline.load(QUEUES, compiled=False, priorities=priorities)
+        assert whole.process(0, asking(priorities)) == []
+        assert len(whole.process(0, asking(priorities - 1))) == 1
+
+
+def test_each_queue_of_a_port_has_its_own_depth() -> None:
+    limits = {(1, 0): QueueLimit(rate_pps=100, depth=1), (1, 1): QueueLimit(rate_pps=100, depth=4)}
+    switch = Switch(QUEUES, limits, priorities=2)
+    switch.turn(0, *[asking(0)] * 6, *[asking(1, 1)] * 6)
+    assert (switch.queues.waiting(1, 0), switch.queues.waiting(1, 1), switch.queues.dropped(1)) == (1, 4, 5)
+
+
+@pytest.mark.parametrize("what", [1, 2])  # of the ingress, of the egress
+def test_a_clone_waits_by_the_class_of_service_of_its_session(what: int) -> None:
+    switch = Switch(QUEUES, {2: QueueLimit(rate_pps=1000)}, priorities=4)
+    sessions = switch.pipeline.clone_sessions
+    assert sessions is not None
+    sessions.set(5, [(2, 0)])
+    sessions.serve(5, 3)
+    assert len(switch.turn(0, *[asking(0, at, what) for at in range(3)])) == 4  # and one clone
+    assert (switch.queues.waiting(2, 0), switch.queues.waiting(2, 3)) == (0, 2)
+    sessions.serve(5, 0)
+    switch.turn(0, asking(0, 3, what))
+    assert (switch.queues.waiting(2, 0), switch.queues.waiting(2, 3)) == (0, 2)  # it has left at once
+
+
+def test_rates_and_depths_change_while_packets_wait() -> None:
+    switch = Switch(QUEUES, {1: QueueLimit(rate_pps=1000, depth=2)}, batch=256)
+    switch.turn(0, *[asking(0, at) for at in range(9)])
+    assert (switch.queues.waiting(1), switch.queues.dropped(1)) == (2, 6)
+    switch.queues.set_limits({1: QueueLimit(rate_pps=10, depth=300)})
+    switch.turn(MS // 2, *[asking(0, 9)] * 200)
+    assert (switch.queues.waiting(1), switch.queues.dropped(1)) == (202, 6)
+    assert numbers(switch.turn(MS)) == [1]  # its time was over at the old rate
+    assert [at for at, _ in switch.drain()][:2] == [101 * MS, 201 * MS]
+    switch.turn(10**12, *[asking(0, at) for at in range(4)])
+    switch.queues.set_limits({})
+    assert numbers(switch.turn(10**12, asking(0, 8))) == [1, 2, 3, 8]
+    assert switch.queues.held.fill[0] == len(switch.queues.held.free)  # every place is free again
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_program_is_split_while_it_works(compiled: bool) -> None:
+    pipeline = Pipeline.load((PROGRAMS / "features.json").read_text(), compiled=compiled)
+    packets = feature_packets(random.Random(6), 30)
+    plain = Pipeline.load((PROGRAMS / "features.json").read_text(), compiled=False)
+    for one in packets[:15]:
+        assert pipeline.process(0, one) == plain.process(0, one)
+    split(pipeline)
+    queues = Queues(pipeline, {}, frame_bytes=2048, batch=64)
+    batch, out = PacketBatch(1), PacketBatch(64)
+    for at, one in enumerate(packets[15:]):
+        batch.count = 0
+        batch.append(0, one)
+        count = queues.turn(batch, 0, 1000 * at, out)
+        assert [out.packet(k) for k in range(count)] == plain.process(0, one, at)
+    assert pipeline.counters["I.by_port"].packets[0] == 30
+
+
+def test_settings_say_what_is_allowed() -> None:
+    settings = QueueSettings((1, 2), 2)
+    assert not QueueSettings((1,)).used
+    assert settings.used
+    for changes, message in (
+        ({"port": 3, "depth": 1}, "port 3: no such port; allowed: 1, 2"),
+        ({"priority": 2, "depth": 1}, "priority 2: 0 to 1"),
+        ({"rate_pps": -1}, "rate_pps -1: 0"),
+        ({"rate_pps": float("nan")}, "rate_pps nan: 0"),
+        ({"depth": 0}, "depth 0: from 1"),
+        ({"rate_pps": 5, "depth": MAX_DEPTH}, "together; 1000000 are allowed"),
+    ):
+        with pytest.raises(BadInput, match=message):
+            settings.change(**changes)
+    assert (settings.limits(), settings.version) == ({}, 0)
+    settings.change(port=2, priority=1, rate_pps=5, depth=9)
+    assert settings.limits() == {(2, 1): QueueLimit(rate_pps=5, depth=9)}
+    settings.change(rate_pps=0)
+    assert settings.limits() == {}
+
+
+@pytest.mark.bmv2
+def test_bmv2_serves_priorities_the_same(tmp_path: Path) -> None:
+    """From the second of each queue on: when the first ones leave, idle queues all, is for BMv2's threads to say."""
+    burst = [asking(0, 1), asking(0, 2), asking(0, 3), asking(1, 11), asking(1, 12), asking(1, 13), asking(2, 21)]
+    commands = "set_queue_rate 4 1 0\nset_queue_rate 20 1 1\nset_queue_depth 3 1\n"
+    theirs = bmv2_files.run(PROGRAMS / "queues.json", {0: burst}, commands, ["--priority-queues", "2"])[1]
+    limits = {(1, 0): QueueLimit(rate_pps=4, depth=3), (1, 1): QueueLimit(rate_pps=20, depth=3)}
+    switch = Switch(QUEUES, limits, priorities=2)
+    ours = switch.turn(0, *burst) + [each for _, each in switch.drain()]
+    others = [(1, packet) for packet in theirs]
+    assert numbers(ours[2:]) == numbers(others[2:]) == [12, 13, 2, 3]
+    assert [deq for _, deq in depths(ours[2:])] == [deq for _, deq in depths(others[2:])]
+    assert sorted(numbers(others)) == [1, 2, 3, 11, 12, 13]  # 21 asks for a queue that neither has

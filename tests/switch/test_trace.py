@@ -195,7 +195,9 @@ def test_a_failed_assertion_is_a_step() -> None:
 
 
 def test_both_halves_of_a_program_with_queues_are_traced() -> None:
-    plain, traced = (Switch((PROGRAMS / "passes.json").read_text(), {1: QueueLimit(rate_pps=1000)}) for _ in range(2))
+    plain, traced = (
+        Switch((PROGRAMS / "passes.json").read_text(), {1: QueueLimit(rate_pps=1000, depth=2)}) for _ in range(2)
+    )
     lines: list[str] = []
     traced.pipeline.trace_to(lines.append)
     first = bytes([2, 0, 0, 0, 0, 0, 0, 0]), bytes(8)
@@ -208,6 +210,8 @@ def test_both_halves_of_a_program_with_queues_are_traced() -> None:
         "packet 1 at 0.001000 s: waited 0 us, 0 before it",
         "packet 2 at 0.002000 s: waited 1000 us, 0 before it",
     ]
+    traced.turn(10_000_000, *[bytes(8)] * 4)
+    assert "packet 6: dropped, no queue of its port has its priority, or room\n" in lines
     assert len(traced.pipeline.trace(0, bytes(8)).packets) == 1  # no queue holds this one up
 
 

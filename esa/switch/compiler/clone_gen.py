@@ -24,6 +24,12 @@ def limit_lines(scope: Scope, vector: str) -> list[str]:
     return [f"if {limit} != 0:", f"    {vector}{scope.hidden('TRUNCATE')[1:]} = {limit}"]
 
 
+def class_lines(scope: Scope, priority: str) -> list[str]:
+    """Lines that give a clone the class of service of its session, if there is one, as its priority."""
+    given = f"m64[{scope.constant('CLONE_CLASSES', scope.layout.clone_classes)} + session]"
+    return [f"if {given} != 0:", f"    {priority} = {given}"]
+
+
 def copy_list(scope: Scope) -> list[str]:
     """`preserve`: the fields that a program keeps, by the number of their list."""
     lines = [

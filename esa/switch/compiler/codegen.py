@@ -164,11 +164,17 @@ def _helper_text(wanted: set[str]) -> list[str]:
 
 
 def generate(
-    program: Program, title: str = "P4 program", *, queues: bool = False, sites: list[object] | None = None
+    program: Program,
+    title: str = "P4 program",
+    *,
+    queues: bool = False,
+    priorities: int = 1,
+    sites: list[object] | None = None,
 ) -> tuple[str, Layout]:
     """The module's text (without the definition of `compiled`, the decorator) and the layout it was made for.
 
-    The module defines `step`, or its two halves where ports have `queues`, both described in target.py. With `sites` it
+    The module defines `step`, or its two halves where ports have `queues`, both described in target.py. `priorities`:
+    how many queues a port has; what asks for another is dropped. With `sites` it
     is one that is traced: each of its steps calls a `trace_` function, whose first argument is the place in `sites`
     (filled here) of what the step is one of. It has no loops over lanes.
     """
@@ -197,7 +203,7 @@ def generate(
         ["def deparse_primitives(f, m32, m64):", '    """Statements of the deparser."""', *indented(lines)]
     )
     functions += learn_functions(scope)
-    functions += target.functions(scope, queues)
+    functions += target.functions(scope, queues, priorities)
     return _module(scope, functions, title, len(target.ENTRIES[queues])), layout
 
 

@@ -126,6 +126,7 @@ class Layout:
     queue_depth: int = 0
     clones: int = 0
     clone_limits: int = 0  # by session: bytes that a clone has at most, 0 any
+    clone_classes: int = 0  # by session: the priority of clones, 0 what the program says
     random: int = 0
     lost: int = 0
     clock: int | None = None  # the time of the batch, where the program has meters
@@ -346,5 +347,6 @@ def lay_out(program: Program, families: Sequence[Sequence[Leaf]]) -> Layout:
     if program.digests:
         width = 1 + max(len(digest.fields) for digest in program.digests.values())
         layout.digests = DigestPlace(_take(layout, 1), _take(layout, 1), _take(layout, DIGEST_RECORDS * width), width)
+    layout.clone_classes = _take(layout, CLONE_SESSIONS * clones)
     layout.log = _take(layout, (LOG_HEAD + LOG_WORDS) * any(p.op == "log_msg" for p in primitives_of(program)))
     return layout

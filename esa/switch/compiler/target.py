@@ -12,7 +12,7 @@ out_port)` runs the egress on the copies in some places, and frees these.
 
 from __future__ import annotations
 
-from esa.switch.compiler.clone_gen import copy_list, limit_lines, makes_clones
+from esa.switch.compiler.clone_gen import class_lines, copy_list, limit_lines, makes_clones
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.primitives import DROP_PORT
 from esa.switch.compiler.program import Field, Primitive, standard_field
@@ -58,9 +58,10 @@ def name_places(scope: Scope) -> None:
 
 
 class _Target:
-    def __init__(self, scope: Scope, queues: bool) -> None:
+    def __init__(self, scope: Scope, queues: bool, priorities: int) -> None:
         self.scope = scope
         self.queues = queues
+        self.priorities = priorities
         # What a pass has to do with a copy that leaves the ingress, and where it goes.
         self.output = "held" if queues else OUTPUT
         self.forward = (
@@ -127,13 +128,19 @@ class _Target:
                 f"limit = {hidden('TRUNCATE')}"]  # fmt: skip
         lines: list[str] = []
         if (priority := self.std("priority")) is not None:
+            too_high = "!= 0" if self.priorities == 1 else f">= {self.priorities}"
             # simple_switch has one queue per port unless told otherwise, and drops what asks for another
-            lines += [f"if {priority} != 0:", *leave(self.scope, "dropped: no queue of its port has its priority")]
+            lines += [
+                f"if {priority} {too_high}:",
+                *leave(self.scope, "dropped: no queue of its port has its priority"),
+            ]
         depth = "m64[QUEUE_DEPTH + (port & 511)]"
         enqueued, depth_in, depth_out = ENQUEUED if self.queues else ("now", depth, depth)
         lines += self.set("enq_timestamp", enqueued) + self.set("enq_qdepth", depth_in)
         lines += self.set("deq_timedelta", f"now - {enqueued}" if self.queues else "0")
         lines += self.set("deq_qdepth", depth_out)
+        if priority is not None and (qid := Field("queueing_metadata", "qid")) in self.scope.layout.cells:
+            lines.append(f"{self.scope.place(qid)} = {priority}")
         lines += self.set("egress_global_timestamp", "now") + self.set("egress_port", "port")
         lines += self.set("egress_spec", str(DROP_PORT + 1)) + self.set("packet_length", hidden("LENGTH"))
         lines += [*self.tell("egress", "", "f", "port"), "egress(f, m32, m64)", f"{hidden('EXIT')} = 0"]
@@ -200,6 +207,7 @@ class _Target:
             "preserve(g, f, which)",
             *self.set("instance_type", str(EGRESS_CLONE), "g"),
             *self.set("egress_rid", "m64[node + 1]", "g"),
+            *self._class_of_service(),
             "later_port[slot] = m64[node]",
             f"copy_bytes(later_bytes[slot], 0, pkt, 0, {hidden('INGRESS_LENGTH')})",
         ]
@@ -214,6 +222,10 @@ class _Target:
             *indented(self.tell("copy", "later", "m64[node]", "m64[node + 1]"), 2),
             *indented(self._enqueue(fill), 2),
         ]
+
+    def _class_of_service(self) -> list[str]:
+        priority = self.std("priority", "g")
+        return [] if self.priorities == 1 or priority is None else class_lines(self.scope, priority)
 
     def _recirculate(self) -> list[str]:
         fill = [
@@ -262,6 +274,7 @@ class _Target:
                 f"        preserve(g, f, {hidden('CLONE_LIST')})",
                 *indented(self.set("instance_type", str(INGRESS_CLONE), "g"), 2),
                 *indented(self.set("egress_rid", "m64[node + 1]", "g"), 2),
+                *indented(self._class_of_service(), 2),
                 f"        produced = {send.format('g', 'm64[node]')}",
             ]
         if self.scope.program.digests:
@@ -380,6 +393,6 @@ class _Target:
 ENTRIES = {False: ("step",), True: ("ingress_step", "egress_step")}  # by whether ports have queues: the last functions
 
 
-def functions(scope: Scope, queues: bool) -> list[list[str]]:
+def functions(scope: Scope, queues: bool, priorities: int = 1) -> list[list[str]]:
     """The functions of the target for this program; the last are its `ENTRIES`."""
-    return _Target(scope, queues).functions()
+    return _Target(scope, queues, priorities).functions()

@@ -27,6 +27,7 @@ class ReplicationEngine:
         self._multicast = pipeline.multicast
         # None for a program that clones nothing: sessions are kept for the client then, and have no effect.
         self._clones = pipeline.clone_sessions
+        self._priorities = pipeline.priorities
         self._groups: dict[int, Any] = {}
         self._sessions: dict[int, Any] = {}
 
@@ -65,14 +66,16 @@ class ReplicationEngine:
                 self._clones.delete(id_)
             del self._sessions[id_]
             return
-        if entry.class_of_service:
-            raise P4RuntimeError(Code.UNIMPLEMENTED, f"{what}: class_of_service is not supported by this target")
+        if entry.class_of_service >= self._priorities:
+            allowed = f"ports have {self._priorities} queues (--priority-queues), so 0 to {self._priorities - 1}"
+            raise P4RuntimeError(Code.UNIMPLEMENTED, f"{what}: class_of_service {entry.class_of_service}: {allowed}")
         if entry.packet_length_bytes < 0:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: packet_length_bytes is negative")
         replicas = _replicas(entry.replicas, what)
         if self._clones is not None:
             _set(self._clones, id_, replicas)
             self._clones.truncate(id_, entry.packet_length_bytes)
+            self._clones.serve(id_, entry.class_of_service)
         self._sessions[id_] = deepcopy(entry)
 
     def read(self, entry: Any) -> Iterator[Any]:

@@ -23,6 +23,7 @@ from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.notifications import Notifier
 from esa.switch.p4runtime.own_p4info import p4info_of
 from esa.switch.p4runtime.packet_io import pack_packet_out, unpack_packet_in
+from esa.switch.p4runtime.queue_rpc import queue_handler
 from esa.switch.p4runtime.status import Code, P4RuntimeError, abort, abort_batch, code_number
 from esa.switch.runtime.device import Device
 
@@ -360,6 +361,7 @@ def start_server(
         ),
     )
     p4runtime_pb2_grpc.add_P4RuntimeServicer_to_server(servicer, server)
+    server.add_generic_rpc_handlers((queue_handler(servicer.device),))
     try:
         if credentials is None:
             port = server.add_insecure_port(address)

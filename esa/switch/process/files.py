@@ -14,8 +14,9 @@ from esa.switch.process.dump import PortDump
 from esa.switch.process.frames import COUNTER_NAMES
 from esa.switch.process.pcap import PcapWriter, read_pcap
 from esa.switch.process.ports import BATCH, OUT_BATCH
+from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.device import Device
-from esa.switch.runtime.pipeline import PacketBatch
+from esa.switch.runtime.queue_settings import QueueSettings
 
 _ROW_BYTES = 1 << 14
 _LOOK_S = 0.05
@@ -57,6 +58,7 @@ class FileLoop:
         self._start_ns = time.monotonic_ns()
         self._thread = threading.Thread(target=self._run, name="packet-files", daemon=True)
         device.on_packet_out = self._packet_outs.append
+        device.queues = QueueSettings(priorities=device.queues.priorities)  # files have none
 
     def counters(self) -> dict[int, dict[str, int]]:
         """Each port's counters since the start."""

@@ -10,13 +10,12 @@ from typing import NoReturn, TypeVar
 
 from esa import __version__
 from esa.errors import BadInput
+from esa.switch.runtime.queue_settings import MAX_DEPTH, MAX_PRIORITIES, MAX_RATE
 from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 DEFAULT_DROP_PORT = 511
 _PORTS = 512
-MAX_RATE = 1e12
-MAX_DEPTH = 1_000_000
 _MOST_DUMPED = 1 << 16  # bytes of a packet
 _LONGEST_WAIT_S = 86_400
 _RATE_UNITS = {"pps": 1.0, "bps": 1.0, "kbps": 1e3, "Mbps": 1e6, "Gbps": 1e9}
@@ -64,9 +63,9 @@ class Options:
     """A checked command line.
 
     `program` None: wait for a client to push one. `log_file` ends in .txt, which BMv2 adds, so this does. `ignored`:
-    options that were given and have no effect here. `queues`: of the ports that have a rate. `use_files`: seconds until
-    the interfaces' files are read, None for real interfaces. `dump_packet_data`: bytes of each packet that are logged.
-    `trace` "-": to standard output.
+    options that were given and have no effect here. `queues`: of the ports that have a rate; each port has
+    `priority_queues` such. `use_files`: seconds until the interfaces' files are read, None for real interfaces.
+    `dump_packet_data`: bytes of each packet that are logged. `trace` "-": to standard output.
     """
 
     program: Path | None
@@ -79,6 +78,7 @@ class Options:
     trace: Path | None
     faults: Path | None
     queues: dict[int, QueueLimit]
+    priority_queues: int
     port_counters: Path | None
     use_files: int | None
     dump_packet_data: int
@@ -127,6 +127,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
         description="A v1model switch: runs any BMv2 JSON program, speaks P4Runtime, and takes the options of "
         "simple_switch_grpc.",
         epilog="Target options, after --: --grpc-server-addr HOST:PORT, --cpu-port N, --drop-port N, "
+        "--priority-queues N, "
         "--grpc-server-ssl, --grpc-server-cacert FILE, --grpc-server-cert FILE, --grpc-server-key FILE, "
         "--grpc-server-with-client-auth.",
     )
@@ -171,6 +172,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     target.add_argument("--grpc-server-addr", default="127.0.0.1:9559")
     target.add_argument("--cpu-port")
     target.add_argument("--drop-port", default=str(DEFAULT_DROP_PORT))
+    target.add_argument("--priority-queues", default="1")
     target.add_argument("--grpc-server-ssl", action="store_true")
     target.add_argument("--grpc-server-cacert")
     target.add_argument("--grpc-server-cert")
@@ -232,6 +234,7 @@ def parse(arguments: Sequence[str]) -> Options:
         trace=_path(general.trace),
         faults=_path(general.faults),
         queues=_queues(general.queue_rate, general.queue_depth, interfaces),
+        priority_queues=_number("--priority-queues", 1, MAX_PRIORITIES, target.priority_queues),
         port_counters=_path(general.port_counters),
         use_files=_use_files(general),
         dump_packet_data=_number("--dump-packet-data", 0, _MOST_DUMPED, general.dump_packet_data),

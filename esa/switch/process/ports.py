@@ -37,9 +37,9 @@ from esa.net.impairment import LinkFaults, PortFaults
 from esa.switch.process.dump import PortDump
 from esa.switch.process.frames import COUNTER_NAMES, CPU, NOWHERE, RX_DROPPED, read_queues, receive, transmit
 from esa.switch.process.pcap import PortCapture
+from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.device import Device
-from esa.switch.runtime.pipeline import PacketBatch
-from esa.switch.runtime.queues import QueueLimit, Queues
+from esa.switch.runtime.queues import Queues
 
 PORTS = 512
 BATCH = 256
@@ -68,9 +68,9 @@ class PacketLoop:
     loop.counters()     # {1: {"rx_packets": ..., ...}, ...}
 
     pcap: a directory for captures per port, of what is on the wire: before faults on the way in, after them on the way
-    out. faults: what the ports' links do to frames on purpose. queues: of the ports that have a rate; programs of the
-    device are then loaded with queues. dump_bytes: of each packet, on the log. on_failure: called from the loop's
-    thread with the exception that ended it.
+    out. faults: what the ports' links do to frames on purpose. dump_bytes: of each packet, on the log. on_failure:
+    called from the loop's thread with the exception that ended it. Queues are what `device.queues` says, from the turn
+    on after the program is fit for them.
     """
 
     def __init__(
@@ -80,7 +80,6 @@ class PacketLoop:
         *,
         pcap: Path | None = None,
         faults: PortFaults | None = None,
-        queues: Mapping[int, QueueLimit] | None = None,
         dump_bytes: int = 0,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
@@ -117,12 +116,13 @@ class PacketLoop:
         self._queues = np.zeros((slots, 2), np.int64)
         self._arriving, self._leaving = _lines(faults, row)
         self._faulty_ports = [] if faults is None else list(faults.ports)
-        self._limits = dict(queues or {})
         self._waiting: Queues | None = None
-        self._tail_drops = dict.fromkeys(self._limits, 0)  # of queues that were of another program
+        self.limits_version = 0
+        self._tail_drops = dict.fromkeys(interfaces, 0)  # of queues that were of another program
         self._turns = 0
         self._on_failure = on_failure
         device.on_packet_out = self.packet_out
+        device.on_queues = self._stir
         # Compiled before the first packet waits for it.
         self.turn()
         self._send(0)
@@ -160,6 +160,10 @@ class PacketLoop:
     def packet_out(self, packet: bytes) -> None:
         """Let a packet enter at the CPU port; callable from any thread."""
         self._packet_outs.append(packet)
+        os.eventfd_write(self._wake, 1)
+
+    def _stir(self) -> None:
+        """Let the loop take another turn, so that it sees what has changed; callable from any thread."""
         os.eventfd_write(self._wake, 1)
 
     def __enter__(self) -> PacketLoop:
@@ -230,7 +234,7 @@ class PacketLoop:
             count = impair(self._arriving, self._in_messages, batch.port, count, monotonic_ns())
         batch.count = count
         pipeline = self._device.pipeline
-        if pipeline is not None and self._limits:
+        if pipeline is not None and pipeline.halves is not None:
             self._pass_queues(pipeline)
         elif pipeline is not None:
             first = 0
@@ -247,10 +251,15 @@ class PacketLoop:
 
     def _pass_queues(self, pipeline: Any) -> None:
         """Run the batch up to the ports' queues, and let out of them what is due."""
+        settings = self._device.queues
         if self._waiting is None or self._waiting.pipeline is not pipeline:
-            self._tail_drops = {port: self._queue_dropped(port) for port in self._limits}
-            row = self._in.data.shape[1]
-            self._waiting = Queues(pipeline, self._limits, frame_bytes=row, batch=len(self._out.length))
+            self._tail_drops = {port: self._queue_dropped(port) for port in self._tail_drops}
+            row, self.limits_version = self._in.data.shape[1], settings.version
+            self._waiting = Queues(pipeline, settings.limits(), frame_bytes=row, batch=len(self._out.length))
+        elif settings.version != self.limits_version:
+            self.limits_version = settings.version
+            with pipeline.lock:
+                self._waiting.set_limits(settings.limits())
         batch, first = self._in, 0
         while True:
             self._device.give_way()

@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from esa.switch.runtime.queue_settings import QueueSettings
+from esa.switch.runtime.queues import split
+
 
 @dataclass
 class Ports:
@@ -25,7 +28,8 @@ class Device:
 
     `pipeline` is the program in service, None before the first. Two hooks connect the CPU port: the packet loop calls
     `on_packet_in(bytes)`, the server calls `on_packet_out(bytes)`; either may be replaced. `set_port` calls a third.
-    `ports`: the numbers of its ports beside the CPU port, None where any may come to be.
+    `ports`: the numbers of its ports beside the CPU port, None where any may come to be. `queues`: what those of the
+    ports are to be, None: as fast as they can. `progress` is told when a change of them makes the program compile anew.
     """
 
     def __init__(
@@ -34,6 +38,8 @@ class Device:
         cpu_port: int | None = None,
         pipeline: Any = None,
         ports: Iterable[int] | None = None,
+        queues: QueueSettings | None = None,
+        progress: Callable[[str], None] | None = None,
     ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
@@ -43,10 +49,33 @@ class Device:
         own = () if cpu_port is None else (cpu_port,)
         self.ports = Ports(None if ports is None else frozenset((*ports, *own)))
         self.on_port: Callable[[int], None] = lambda port: None
+        self.on_queues: Callable[[], None] = lambda: None
+        self.queues = QueueSettings((*(ports or ()), *own)) if queues is None else queues
+        self._progress = progress
         # A lock is not fair: the packet loop, which takes the pipeline's lock again right after giving it up, would
         # starve the control plane. Whoever changes state holds the turnstile while it waits, and the loop passes
         # through it before every batch.
         self._turnstile = threading.Lock()
+        self._splitting = threading.Lock()
+
+    def set_queue(
+        self,
+        *,
+        port: int | None = None,
+        priority: int | None = None,
+        rate_pps: float | None = None,
+        depth: int | None = None,
+    ) -> None:
+        """Set the rate, the depth or both of queues, as `QueueSettings.change`. Raises BadInput.
+
+        The first rate takes as long as the program takes to compile; packets pass meanwhile.
+        """
+        self.queues.change(port=port, priority=priority, rate_pps=rate_pps, depth=depth)
+        pipeline = self.pipeline
+        if pipeline is not None and self.queues.used:
+            with self._splitting:
+                split(pipeline, self._progress)
+        self.on_queues()
 
     def set_port(self, port: int, up: bool) -> None:
         """Note that a port's link is up or down, which it is taken to be until then, and tell the server."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from esa.switch.compiler.codegen import generate
 from esa.switch.compiler.layout import METER_WORDS, PORTS, Layout
 from esa.switch.compiler.program import Program, TableNode
 from esa.switch.errors import AssertionFailed, UnsupportedError
+from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.digests import Digests
 from esa.switch.runtime.messages import Messages
 from esa.switch.runtime.meters import Meter
@@ -38,38 +40,6 @@ MAX_STATE_BYTES = 2 << 30
 COPIES = 4096  # room for the copies of one packet in process()
 
 
-class PacketBatch:
-    """Packets side by side: data uint8 (n, mtu), length int32 (n,), port int32 (n,), of which `count` are in use.
-
-    `done` is how many packets of an input batch the last process_batch took.
-    """
-
-    def __init__(self, capacity: int, mtu: int = 2048) -> None:
-        self.data: npt.NDArray[np.uint8] = np.zeros((capacity, mtu), np.uint8)
-        self.length: npt.NDArray[np.int32] = np.zeros(capacity, np.int32)
-        self.port: npt.NDArray[np.int32] = np.zeros(capacity, np.int32)
-        self.count = 0
-        self.done = 0
-
-    @property
-    def capacity(self) -> int:
-        """How many packets fit."""
-        return len(self.length)
-
-    def append(self, port: int, packet: bytes) -> None:
-        """Add a packet. Raises ValueError if it is longer than mtu or the batch is full."""
-        if self.count >= self.capacity or len(packet) > self.data.shape[1]:
-            raise ValueError(f"a packet of {len(packet)} bytes does not fit a batch of {self.data.shape}")
-        self.data[self.count, : len(packet)] = np.frombuffer(packet, np.uint8)
-        self.length[self.count] = len(packet)
-        self.port[self.count] = port
-        self.count += 1
-
-    def packet(self, at: int) -> tuple[int, bytes]:
-        """(port, bytes) of a packet."""
-        return int(self.port[at]), self.data[at, : self.length[at]].tobytes()
-
-
 class Pipeline:
     """One v1model switch in memory, as simple_switch runs it, without ports and threads.
 
@@ -90,7 +60,8 @@ class Pipeline:
         self.state = state
         self.lock = threading.Lock()
         self.halves: tuple[Any, Any] | None = None  # in the place of `step`, where ports have queues
-        self.title = "P4 program"
+        self.halves_state = state
+        self.title, self.compiled, self.priorities = "P4 program", False, 1
         m64 = state.m64
         self.action_profiles = {
             name: ActionProfile(
@@ -138,6 +109,7 @@ class Pipeline:
         self.messages = Messages(layout, m64) if layout.messages else None
         self._traced: dict[bool, Traced] = {}  # by whether it is in halves
         self._untraced: tuple[Any, Any] | None = None  # step and halves, while every packet is traced
+        self.trace_writer: Callable[[str], object] | None = None
         self._one = PacketBatch(1, MTU)
         self._out = PacketBatch(COPIES, MTU)
         self.seed(1)
@@ -150,14 +122,16 @@ class Pipeline:
         compiled: bool = True,
         progress: Callable[[str], None] | None = None,
         queues: bool = False,
+        priorities: int = 1,
     ) -> Pipeline:
         """Load BMv2 JSON (text or parsed). Raises UnsupportedError for what this target does not do, or cannot read.
 
         `compiled` False runs the same generated text as plain Python. `progress` is told when compiling takes time.
-        `queues`: for ports with queues (`queues.py`), which take `ingress` and `egress` in the place of `process`.
+        `queues`: for ports with queues (`queues.py`), which take `ingress` and `egress` in the place of `process`;
+        `priorities`: how many a port has.
         """
         try:
-            return cls._load(program, compiled, progress, queues)
+            return cls._load(program, compiled, progress, queues, priorities)
         except (UnsupportedError, OSError):
             raise
         except json.JSONDecodeError as error:
@@ -173,11 +147,12 @@ class Pipeline:
         compiled: bool,
         progress: Callable[[str], None] | None,
         queues: bool,
+        priorities: int,
     ) -> Pipeline:
         root = json.loads(program) if isinstance(program, (str, bytes)) else program
         typed = load_program(root)
         title = str(root.get("program", "P4 program"))
-        source, layout = generate(typed, title, queues=queues)
+        source, layout = generate(typed, title, queues=queues, priorities=priorities)
         state_bytes = 4 * layout.words32 + 8 * layout.words64
         if state_bytes > MAX_STATE_BYTES:
             size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
@@ -194,9 +169,9 @@ class Pipeline:
             np.zeros(later, np.int64),
         )
         pipeline = cls(typed, source, layout, None if queues else module.step, state)
-        pipeline.title = title
+        pipeline.title, pipeline.compiled, pipeline.priorities = title, compiled, priorities
         if queues:
-            pipeline.halves = (module.ingress_step, module.egress_step)
+            pipeline.use_halves(module)
         elif compiled:
             one, out = pipeline._one, pipeline._out
             arrays = (one.data, one.length, one.port, 0, 0, 0, out.data, out.length, out.port)
@@ -245,7 +220,7 @@ class Pipeline:
         assert self.halves is not None, "Pipeline.load(..., queues=True) has ingress and egress"
         before = self.state.m64[self.layout.lost + 2]
         arrays = (batch_in.data, batch_in.length, batch_in.port)
-        copies = int(self.halves[0](self.state, held, *arrays, first, batch_in.count, int(timestamp_us)))
+        copies = int(self.halves[0](self.halves_state, held, *arrays, first, batch_in.count, int(timestamp_us)))
         batch_in.done = int(self.state.m64[self.layout.lost + 3])
         self._check(before)
         return copies
@@ -257,9 +232,27 @@ class Pipeline:
         assert self.halves is not None, "Pipeline.load(..., queues=True) has ingress and egress"
         before = self.state.m64[self.layout.lost + 2]
         out = (batch_out.data, batch_out.length, batch_out.port)
-        sent = int(self.halves[1](self.state, held, rows, count, int(timestamp_us), *out))
+        sent = int(self.halves[1](self.halves_state, held, rows, count, int(timestamp_us), *out))
         self._check(before)
         return sent
+
+    def new_halves(self) -> ModuleType:
+        """The module of the program's two halves, for ports with queues; `use_halves` puts them to use."""
+        source, _ = generate(self.program, self.title, queues=True, priorities=self.priorities)
+        return build.compiled_module(source) if self.compiled else build.plain_module(source)
+
+    def use_halves(self, module: ModuleType) -> None:
+        """Let `ingress` and `egress` work, on the state that `process` has."""
+        write = self.trace_writer
+        self.trace_to(None)
+        self.halves_state = module.State(*self.state)
+        self.halves = (module.ingress_step, module.egress_step)
+        self.trace_to(write)
+
+    def dropped_from_queue(self, place: int) -> None:
+        """Tell a trace that the copy in a place of `queues.Held` found no queue, or a full one."""
+        if self.trace_writer is not None:
+            self._traced_text(True).tracer.queue_full(place)
 
     def _check(self, before: int) -> None:
         if self.messages is not None:
@@ -302,11 +295,18 @@ class Pipeline:
         if self._untraced is not None:
             self.step, self.halves = self._untraced
             self._untraced = None
+        self.trace_writer = write
         if write is not None:
             self._untraced = self.step, self.halves
-            traced = self._traced_text(self.halves is not None)
-            traced.listen(lambda step: write(f"{step}\n"))
-            self.step, self.halves = None if traced.halves else traced.step, traced.halves
+            if self.step is not None:
+                self.step = self._listened(False, write).step
+            if self.halves is not None:
+                self.halves = self._listened(True, write).halves
+
+    def _listened(self, halves: bool, write: Callable[[str], object]) -> Traced:
+        traced = self._traced_text(halves)
+        traced.listen(lambda step: write(f"{step}\n"))
+        return traced
 
     def _traced_text(self, halves: bool) -> Traced:
         if halves not in self._traced:

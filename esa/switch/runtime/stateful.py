@@ -166,16 +166,25 @@ class CloneSessions(MulticastGroups):
     def __init__(self, layout: Layout, m64: npt.NDArray[np.int64], index: int, limit: int, pool: _NodePool) -> None:
         super().__init__(layout, m64, index, limit, pool)
         self._lengths = m64[layout.clone_limits : layout.clone_limits + CLONE_SESSIONS]
+        self._classes = m64[layout.clone_classes : layout.clone_classes + CLONE_SESSIONS]
 
     def truncate(self, session_id: int, length: int) -> None:
         """Let the clones of a session have `length` bytes at most, 0: any. Raises KeyError if there is none."""
         self.get(session_id)
         self._lengths[session_id] = length
 
+    def serve(self, session_id: int, priority: int) -> None:
+        """Let the clones of a session wait in the queues of this priority, 0: in those that the program says.
+
+        Raises KeyError if there is none.
+        """
+        self.get(session_id)
+        self._classes[session_id] = priority
+
     def delete(self, group_id: int) -> None:
         """Remove a session. Raises KeyError if there is none."""
         super().delete(group_id)
-        self._lengths[group_id] = 0
+        self._lengths[group_id] = self._classes[group_id] = 0
 
 
 class _NodePool:

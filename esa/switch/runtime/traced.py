@@ -24,9 +24,11 @@ class Traced:
 
     def __init__(self, pipeline: Any, halves: bool) -> None:
         sites: list[object] = []
-        source, layout = generate(pipeline.program, pipeline.title, queues=halves, sites=sites)
+        source, layout = generate(
+            pipeline.program, pipeline.title, queues=halves, priorities=pipeline.priorities, sites=sites
+        )
         self._listener: Callable[[Step], object] = lambda step: None
-        tracer = Tracer(pipeline, layout, sites, lambda step: self._listener(step))
+        self.tracer = tracer = Tracer(pipeline, layout, sites, lambda step: self._listener(step))
         self.source = source
         module = build.plain_module(source, tracer.hooks())
         cells = layout.n_cells + layout.scratch

@@ -79,6 +79,10 @@ class Tracer:
         self._waiting[int(slot)] = self._number
         self._tell("queue", _PART, f"to the queue of port {port}")
 
+    def queue_full(self, slot: int) -> None:
+        number = self._waiting.pop(slot, 0)
+        self._tell("packet", 0, f"packet {number}: dropped, no queue of its port has its priority, or room")
+
     def leave(self, _: int, now: Any, slot: Any, depth: Any, enqueued_us: Any) -> None:
         number = self._waiting.pop(int(slot), 0)
         waited = f"waited {now - enqueued_us} us, {depth} before it"
