@@ -72,6 +72,7 @@ def _names(tree: ast.AST, file: Path) -> Iterator[str]:
                 yield node.module if _file(inner) is None else inner
 
 
+@cache
 def _file(module: str) -> Path | None:
     """The file of one of the project's modules."""
     if module.partition(".")[0] not in PACKAGES:

@@ -17,7 +17,6 @@ from pathlib import Path
 import grpc
 from pydantic import ValidationError
 
-from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.net.impairment import PortFaults, first_error
@@ -49,6 +48,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: it was stopped; 1: it failed while running; 2: bad input, which one line on standard error names.
     """
     return exit_status("esa-switch", _main, sys.argv[1:] if arguments is None else arguments)
+
+
+def command() -> int:
+    """The installed command: `main` in a process of its own."""
+    skip_scipy()
+    return main()
 
 
 def _main(arguments: Sequence[str]) -> int:
@@ -214,6 +219,8 @@ def _read_faults(path: Path, interfaces: dict[int, str]) -> PortFaults:
 def _credentials(options: Options) -> grpc.ServerCredentials | None:
     if options.ssl_cert is None or options.ssl_key is None:
         return None
+    from esa.certificates import CertificateError, read_authority, read_identity  # costs a start 40 ms
+
     option = "--grpc-server-cert and --grpc-server-key"
     try:
         identity = read_identity(options.ssl_cert, options.ssl_key)
@@ -247,5 +254,4 @@ def _start_log(options: Options) -> None:
 
 
 if __name__ == "__main__":
-    skip_scipy()
-    sys.exit(main())
+    sys.exit(command())
