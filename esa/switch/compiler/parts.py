@@ -9,24 +9,27 @@ Numba also asks anew, for each `a + b`, which of its dozens of rules for + fits;
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
-from numba.core.typing import Context
 
 
 class Part(CompilerBase):  # type: ignore[misc]
     """`njit(pipeline_class=Part)`: for functions without wrappers (no_cpython_wrapper, no_cfunc_wrapper)."""
 
     def define_pipelines(self) -> list[Any]:
-        """Numba's own passes, with a library and a typing context of ours."""
+        """Numba's own passes, with a library of ours."""
         state = self.state
         state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
-        state.typingctx = _RememberingContext.of(state.typingctx)
         return [DefaultPassBuilder.define_nopython_pipeline(state)]
+
+    def _compile_core(self) -> Any:
+        with _remembering(self.state.typingctx):
+            return super()._compile_core()
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
@@ -52,31 +55,30 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
         """An environment serves exceptions and Python objects, of which parts have none."""
 
 
-class _RememberingContext(Context):  # type: ignore[misc]
-    """The typing context, which remembers what it found for functions of Numba's own."""
+@contextmanager
+def _remembering(context: Any) -> Iterator[None]:
+    """Numba's own functions remember which signature fits which types, until the outermost block ends.
 
-    @classmethod
-    def of(cls, context: Context) -> _RememberingContext:
-        """This context with a memory, which lasts as long as the context does."""
-        known: _RememberingContext | None = vars(context).get("_esa_remembering")
-        if known is None:
-            known = copy.copy(context)  # all that it holds is shared
-            known.__class__ = cls
-            known.found = {}
-            context._esa_remembering = known
-        return known
+    Type inference and code generation ask the functions themselves, so it is these that remember.
+    """
+    functions: Any = types.Function
+    if "get_call_type" in vars(functions):
+        yield
+        return
+    ask = functions.get_call_type
+    found: dict[tuple[int, tuple[types.Type, ...]], tuple[types.Function, Any]] = {}
 
-    found: dict[tuple[int, tuple[types.Type, ...]], tuple[types.Function, Any]]
+    def get_call_type(self: types.Function, asking: Any, args: tuple[types.Type, ...], kws: dict[str, Any]) -> Any:
+        if kws or asking is not context:
+            return ask(self, asking, args, kws)
+        # By identity: the function itself keeps what belongs to a signature, and the memory keeps the function.
+        key = (id(self), tuple(args))
+        if key not in found:
+            found[key] = (self, ask(self, asking, args, kws))
+        return found[key][1]
 
-    def resolve_function_type(self, func: Any, args: tuple[types.Type, ...], kws: dict[str, types.Type]) -> Any:
-        """As the context, from memory where it can be."""
-        if type(func) is not types.Function or kws:
-            return super().resolve_function_type(func, args, kws)
-        # By identity: the object itself keeps what belongs to a signature, and the memory keeps the object.
-        key = (id(func), tuple(args))
-        if key not in self.found:
-            signature = super().resolve_function_type(func, args, kws)
-            if signature is None:
-                return None
-            self.found[key] = (func, signature)
-        return self.found[key][1]
+    functions.get_call_type = get_call_type
+    try:
+        yield
+    finally:
+        del functions.get_call_type
