@@ -173,6 +173,7 @@ def depths(packets: list[tuple[int, bytes]]) -> list[tuple[int, int]]:
     return [(int.from_bytes(packet[4:6], "big"), int.from_bytes(packet[6:8], "big")) for _, packet in packets]
 
 
+@pytest.mark.supports("queues: several of a port, by standard_metadata.priority")
 @pytest.mark.parametrize("compiled", [False, True])
 def test_the_highest_priority_that_may_leave_leaves_first(compiled: bool) -> None:
     switch = Switch(QUEUES, {1: QueueLimit(rate_pps=1000)}, priorities=3, compiled=compiled)
@@ -193,6 +194,7 @@ def test_what_asks_for_a_queue_that_is_none_is_dropped_and_counted() -> None:
         assert len(whole.process(0, asking(priorities - 1))) == 1
 
 
+@pytest.mark.supports("queues: several of a port, by standard_metadata.priority")
 def test_each_queue_of_a_port_has_its_own_depth() -> None:
     limits = {(1, 0): QueueLimit(rate_pps=100, depth=1), (1, 1): QueueLimit(rate_pps=100, depth=4)}
     switch = Switch(QUEUES, limits, priorities=2)
@@ -200,6 +202,7 @@ def test_each_queue_of_a_port_has_its_own_depth() -> None:
     assert (switch.queues.waiting(1, 0), switch.queues.waiting(1, 1), switch.queues.dropped(1)) == (1, 4, 5)
 
 
+@pytest.mark.supports("P4Runtime: a class of service of clones, where ports have several queues")
 @pytest.mark.parametrize("what", [1, 2])  # of the ingress, of the egress
 def test_a_clone_waits_by_the_class_of_service_of_its_session(what: int) -> None:
     switch = Switch(QUEUES, {2: QueueLimit(rate_pps=1000)}, priorities=4)
@@ -214,6 +217,7 @@ def test_a_clone_waits_by_the_class_of_service_of_its_session(what: int) -> None
     assert (switch.queues.waiting(2, 0), switch.queues.waiting(2, 3)) == (0, 2)  # it has left at once
 
 
+@pytest.mark.supports("queues: rates and depths that change while packets pass")
 def test_rates_and_depths_change_while_packets_wait() -> None:
     switch = Switch(QUEUES, {1: QueueLimit(rate_pps=1000, depth=2)}, batch=256)
     switch.turn(0, *[asking(0, at) for at in range(9)])
@@ -268,6 +272,7 @@ def test_settings_say_what_is_allowed() -> None:
     assert settings.limits() == {}
 
 
+@pytest.mark.supports("queues: several of a port, by standard_metadata.priority")
 @pytest.mark.bmv2
 def test_bmv2_serves_priorities_the_same(tmp_path: Path) -> None:
     """From the second of each queue on: when the first ones leave, idle queues all, is for BMv2's threads to say."""

@@ -153,6 +153,7 @@ def frame(kind: int, type_: int = 0x9001) -> bytes:
     return addresses + type_.to_bytes(2, "big") + bytes([kind, 0, 0, 0]) + b"payload"
 
 
+@pytest.mark.supports("programs: packet traces, step by step")
 def test_the_text_of_a_trace(request: pytest.FixtureRequest) -> None:
     """traced.txt is what a person has read: a miss, a clone, a digest and a group, another pass, errors of a parser."""
     pipeline = traced_program()

@@ -16,7 +16,7 @@ import grpc
 from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 from esa.exits import exit_status
-from esa.switch.cli import arrays, profiles, program, replication, tables  # noqa: F401  # each registers its commands
+from esa.switch.cli import arrays, profiles, program, queues, replication, tables  # noqa: F401  # each registers its commands
 from esa.switch.cli.client import CommandError, SwitchClient
 from esa.switch.cli.names import Names
 from esa.switch.cli.registry import prepare, words_of

@@ -12,6 +12,7 @@ from google.rpc import status_pb2
 
 from esa.errors import BadInput
 from esa.p4runtime import p4runtime_pb2, p4runtime_pb2_grpc
+from esa.switch.p4runtime.queue_rpc import set_queue
 
 # A role of its own: a controller that is primary stays so, as it does beside simple_switch_CLI.
 ROLE = "esa-switch-cli"
@@ -71,6 +72,10 @@ class SwitchClient:
         request = p4runtime_pb2.WriteRequest(device_id=self._device_id, role=ROLE)
         request.updates.add(type=kind, entity=entity)
         self._as_primary(request, lambda: self._stub.Write(request, timeout=_CALL_LIMIT_S))
+
+    def set_queue(self, **change: int) -> None:
+        """Set rate_pps or depth of queues; see `queue_rpc.set_queue`."""
+        self._call(lambda: set_queue(self._channel, **change))
 
     def reset(self) -> None:
         """Load the program that runs anew: whatever tables, registers and groups hold is gone."""

@@ -11,7 +11,6 @@ from esa.switch.cli.session import Prepared, Session
 Prepare = Callable[[Session, Sequence[str]], Prepared]
 _NO_THRIFT = "P4Runtime has no such thing"
 _PORTS = "ports are given when the switch starts: -i PORT@INTERFACE"
-_QUEUES = "given when the switch starts: --queue-rate, --queue-depth"
 _ONE_PROGRAM = "push a program over P4Runtime in its place"
 # simple_switch_CLI's other commands, and why they are not here.
 REFUSED = {
@@ -19,8 +18,6 @@ REFUSED = {
     "table_indirect_set_default": "P4Runtime gives a table with an action profile no other default",
     "table_indirect_set_default_with_group": "P4Runtime gives a table with an action profile no other default",
     "table_indirect_reset_default": "P4Runtime gives a table with an action profile no other default",
-    "set_queue_depth": _QUEUES,
-    "set_queue_rate": _QUEUES,
     "port_add": _PORTS,
     "port_remove": _PORTS,
     "show_ports": _PORTS,

@@ -52,8 +52,8 @@ class Switch:
 
 
 @contextmanager
-def switch(program: str) -> Iterator[Switch]:
-    device = Device(1)
+def switch(program: str, ports: Sequence[int] | None = None) -> Iterator[Switch]:
+    device = Device(1, ports=ports)
     servicer = P4RuntimeServicer(device, lambda text: Pipeline.load(text, compiled=False))
     servicer.begin((PROGRAMS / f"{program}.json").read_bytes())
     with serving(servicer) as port:

@@ -19,6 +19,7 @@ from esa.switch.cli.names import Names
 from esa.switch.cli.registry import COMMANDS, REFUSED, prepare, words_of
 from esa.switch.p4runtime.service import P4RuntimeServicer
 from esa.switch.runtime.device import Device
+from esa.switch.runtime.queues import QueueLimit
 from tests.switch.cli.embedded import Switch, switch
 from tests.switch.control import PROGRAMS, Client, counter, serving
 from tests.switch.test_cli import CERTIFICATE
@@ -49,6 +50,14 @@ def test_entries_keep_their_handles_for_the_next_run() -> None:
         assert ports(ours, 3) == [7]
         ours.run("table_clear exact_dst\ntable_reset_default exact_dst")
         assert (ports(ours, 1), ports(ours, 3), len(ours.pipeline.tables["MyIngress.exact_dst"])) == ([], [], 0)
+
+
+def test_queues_get_rates_and_depths() -> None:
+    with switch("control_plane", (1, 2)) as ours:
+        assert ours.run("set_queue_rate 50\nset_queue_depth 9 2\nset_queue_rate 0 1 0") == []
+        assert ours.device.queues.limits() == {(2, 0): QueueLimit(rate_pps=50, depth=9)}
+        with pytest.raises(CommandError, match="port 3: no such port; allowed: 1, 2"):
+            ours.run("set_queue_depth 5 3")
 
 
 def test_nodes_and_mirrors_follow_their_groups() -> None:
@@ -155,7 +164,9 @@ def test_a_controller_stays_primary() -> None:
         ("mc_node_create 0 1 | 2", "LAGs"),
         ("mc_node_create 0 1 1", "twice"),
         ("mirroring_add 0 1", "1 to 32767"),
-        ("set_queue_depth 5", "--queue-depth"),
+        ("set_queue_depth 0", "1 to 1000000"),
+        ("set_queue_rate 5 512", "egress_port 512: a number from 0 to 511"),
+        ("set_queue_rate 5 1 99", "priority 99: a number from 0 to 31"),
         ("port_add veth0 1", "-i PORT@INTERFACE"),
         ("frobnicate", "there is no command 'frobnicate'; `help` lists them"),
     ],
