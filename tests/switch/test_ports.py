@@ -213,7 +213,7 @@ def test_a_port_with_a_rate_sends_at_it_and_drops_what_finds_its_queue_full(pair
     passes = (PROGRAMS / "passes.json").read_text()  # sends everything to port 1
     queues = QueueSettings((0, 1), limits={1: QueueLimit(rate_pps=200, depth=10)})
     frames = [bytes(18) + number.to_bytes(4, "big") + bytes(60) for number in range(50)]
-    device = Device(0, None, Pipeline.load(passes, queues=True), (0, 1), queues)
+    device = Device(0, None, Pipeline.load(passes), (0, 1), queues)
     with pairs.socket("a1") as one, start(pairs, device) as loop:
         send(pairs, 0, frames[:1])
         assert len(receive(one, 1)) == 1  # compiled

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import random
 from functools import cache
@@ -10,13 +11,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from esa.switch import AssertionFailed, Group, Member, Pipeline, TableError
+from esa.switch import AssertionFailed, Group, Member, PacketBatch, Pipeline, TableError, UnsupportedError
 from esa.switch.runtime.profiles import IndirectTable
-from esa.switch.runtime.queues import QueueLimit
+from esa.switch.runtime.queues import QueueLimit, Queues, split
 from tests.switch.aggregation import fill, packet
+from tests.switch.mutation import mutate_json
 from tests.switch.test_queues import Switch
 from tests.switch.traffic import arithmetic_packets, feature_packets
 
@@ -220,3 +222,29 @@ def test_a_name_cannot_write_to_the_terminal() -> None:
     text = (PROGRAMS / "traced.json").read_text().replace("I.route", "I.ro\\u001b[31mute").replace("h.eth.dst", "\\n")
     lines = str(Pipeline.load(text, compiled=False).trace(0, frame(1))).split("\n")
     assert any("I.ro?[31mute" in line and "key ? = 0x20000000005" in line for line in lines)
+
+
+@settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(rng=st.randoms(use_true_random=False), name=st.sampled_from(["features", "idioms", "members", "traced", "wide"]))
+def test_any_program_that_takes_packets_is_traced(rng: random.Random, name: str) -> None:
+    root = json.loads((PROGRAMS / f"{name}.json").read_text())
+    for _ in range(rng.randint(1, 3)):
+        mutate_json(root, rng)
+    try:
+        plain, traced = (Pipeline.load(copy.deepcopy(root), compiled=False) for _ in range(2))
+    except UnsupportedError:
+        return
+    for at in range(4):
+        one = bytes([rng.randrange(14), rng.randrange(4)]) + bytes(rng.choices(range(6), k=rng.randrange(80)))
+        assert traced.trace(at, one, at).packets == run(plain, at, one, at)
+
+
+def test_a_traced_program_may_be_split_at_queues() -> None:
+    pipeline, lines = load("passes"), []
+    pipeline.trace_to(lines.append)
+    split(pipeline)
+    queues, batch, out = Queues(pipeline, {}, frame_bytes=64, batch=8), PacketBatch(1, 64), PacketBatch(8, 64)
+    batch.append(0, bytes(8))
+    assert queues.turn(batch, 0, 0, out) == 1
+    assert any("to the queue of port 1" in line for line in lines)
+    assert len(pipeline.process(0, bytes(8))) == 1

@@ -116,6 +116,7 @@ class PacketLoop:
         self._queues = np.zeros((slots, 2), np.int64)
         self._arriving, self._leaving = _lines(faults, row)
         self._faulty_ports = [] if faults is None else list(faults.ports)
+        self._met: Any = None
         self._waiting: Queues | None = None
         self.limits_version = 0
         self._tail_drops = dict.fromkeys(interfaces, 0)  # of queues that were of another program
@@ -234,6 +235,10 @@ class PacketLoop:
             count = impair(self._arriving, self._in_messages, batch.port, count, monotonic_ns())
         batch.count = count
         pipeline = self._device.pipeline
+        if pipeline is not self._met:
+            self._met = pipeline
+            if pipeline is not None:  # it may have been loaded before there were queues
+                self._device.fit_for_queues(pipeline)
         if pipeline is not None and pipeline.halves is not None:
             self._pass_queues(pipeline)
         elif pipeline is not None:

@@ -72,10 +72,15 @@ class Device:
         """
         self.queues.change(port=port, priority=priority, rate_pps=rate_pps, depth=depth)
         pipeline = self.pipeline
-        if pipeline is not None and self.queues.used:
+        if pipeline is not None:
+            self.fit_for_queues(pipeline)
+        self.on_queues()
+
+    def fit_for_queues(self, pipeline: Any) -> None:
+        """Make a program ready for queues, if there are any; it may be one that packets meet."""
+        if self.queues.used and pipeline.halves is None:
             with self._splitting:
                 split(pipeline, self._progress)
-        self.on_queues()
 
     def set_port(self, port: int, up: bool) -> None:
         """Note that a port's link is up or down, which it is taken to be until then, and tell the server."""
