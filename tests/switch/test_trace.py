@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import random
+import shutil
+import subprocess
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from esa.switch.runtime.profiles import IndirectTable
 from esa.switch.runtime.queues import QueueLimit, Queues, split
 from tests.switch.aggregation import fill, packet
 from tests.switch.mutation import mutate_json
+from tests.switch.random_programs import Program
 from tests.switch.test_queues import Switch
+from tests.switch.test_random_programs import COMPILER
 from tests.switch.traffic import arithmetic_packets, feature_packets
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -237,6 +241,20 @@ def test_any_program_that_takes_packets_is_traced(rng: random.Random, name: str)
     for at in range(4):
         one = bytes([rng.randrange(14), rng.randrange(4)]) + bytes(rng.choices(range(6), k=rng.randrange(80)))
         assert traced.trace(at, one, at).packets == run(plain, at, one, at)
+
+
+@pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"needs {COMPILER} on the PATH")
+@pytest.mark.parametrize("seed", [5, 29])
+def test_a_random_program_is_traced(seed: int, tmp_path: Path) -> None:
+    made = Program(seed)
+    source, compiled = tmp_path / "program.p4", tmp_path / "program.json"
+    source.write_text(made.text)
+    subprocess.run([COMPILER, "-o", str(compiled), str(source)], check=True, capture_output=True, timeout=60)
+    plain, traced = (Pipeline.load(compiled.read_text(), compiled=False) for _ in range(2))
+    for at in range(20):
+        one = made.packet()
+        assert traced.trace(0, one, at).packets == run(plain, 0, one, at)
+    same_state(plain, traced)
 
 
 def test_a_traced_program_may_be_split_at_queues() -> None:
