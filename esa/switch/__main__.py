@@ -30,7 +30,7 @@ from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
 from esa.switch.runtime.queue_settings import QueueSettings
-from esa.switch.runtime.queues import split
+from esa.switch.runtime.queues import warm
 
 _log = logging.getLogger("esa.switch")
 _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
@@ -83,7 +83,8 @@ def _run(
         stop.set()
 
     own = () if options.cpu_port is None else (options.cpu_port,)
-    queues = QueueSettings((*options.interfaces, *own), options.priority_queues, options.queues)
+    ports = (*options.interfaces, *own) if options.use_files is None else ()  # files have no queues
+    queues = QueueSettings(ports, options.priority_queues, options.queues)
     device = Device(options.device_id, options.cpu_port, None, options.interfaces, queues, _tell)
     load = partial(_load, queues=queues, trace=trace)
     servicer = P4RuntimeServicer(device, load)
@@ -167,11 +168,12 @@ def _open_trace(path: Path | None) -> Callable[[str], object] | None:
 
 def _load(program: bytes, *, queues: QueueSettings, trace: Callable[[str], object] | None) -> Pipeline:
     _log.info("loading a program of %d bytes", len(program))
-    pipeline = Pipeline.load(program, compiled=trace is None, progress=_tell, priorities=queues.priorities)
+    halves, priorities = queues.used, queues.priorities
+    pipeline = Pipeline.load(program, compiled=trace is None, progress=_tell, queues=halves, priorities=priorities)
     if trace is not None:
         pipeline.trace_to(trace)
-    if queues.used:
-        split(pipeline, _tell)
+    if pipeline.halves is not None:
+        warm(pipeline, pipeline.halves, type(pipeline.halves_state), _tell)
     if _log.isEnabledFor(logging.INFO):
         pipeline.on_message(partial(_log.info, "%s"))
     gc.collect()  # the only one of everything, see _tame_garbage_collection

@@ -35,7 +35,7 @@ class QueueSettings:
         }
         for (port, priority), limit in self._limits.items():
             self._limits[port, priority] = (limits or {}).get(port, limit)
-        self._used = priorities > 1 or bool(limits)
+        self._used = bool(self._limits) and (priorities > 1 or bool(limits))
 
     @property
     def used(self) -> bool:

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -84,17 +84,26 @@ def split(pipeline: Pipeline, progress: Callable[[str], None] | None = None) -> 
 
     Packets may be running meanwhile, as they did before.
     """
-    if pipeline.halves is not None:
+    if pipeline.halves is None:
+        module = pipeline.new_halves()
+        warm(pipeline, (module.ingress_step, module.egress_step), module.State, progress)
+        pipeline.use_halves(module)
+
+
+def warm(
+    pipeline: Pipeline,
+    halves: tuple[Any, Any],
+    state_type: Callable[..., Any],
+    progress: Callable[[str], None] | None = None,
+) -> None:
+    """Make the machine code of a pipeline's two halves ready."""
+    if not pipeline.compiled or pipeline.trace_writer is not None:
         return
-    module = pipeline.new_halves()
-    if pipeline.compiled and pipeline.trace_writer is None:
-        batch, out, places = PacketBatch(1, 64), PacketBatch(1, 64), _places(pipeline, 1, 64)
-        # Not the pipeline's own state: this writes the time, which packets that are running read.
-        blank = module.State(*(np.zeros(array.shape, array.dtype) for array in pipeline.state))
-        arrays = (batch.data, batch.length, batch.port, 0, 0, 0)
-        build.warm_up(module.ingress_step, (blank, places, *arrays), progress)
-        module.egress_step(blank, places, np.zeros(1, np.int64), 0, 0, out.data, out.length, out.port)
-    pipeline.use_halves(module)
+    batch, out, places = PacketBatch(1, 64), PacketBatch(1, 64), _places(pipeline, 1, 64)
+    # Not the pipeline's own state: this writes the time, which packets that are running read.
+    blank = state_type(*(np.zeros(array.shape, array.dtype) for array in pipeline.state))
+    build.warm_up(halves[0], (blank, places, batch.data, batch.length, batch.port, 0, 0, 0), progress)
+    halves[1](blank, places, np.zeros(1, np.int64), 0, 0, out.data, out.length, out.port)
 
 
 def _places(pipeline: Pipeline, count: int, frame_bytes: int) -> Held:
