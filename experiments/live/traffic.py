@@ -28,7 +28,7 @@ HEADER = struct.Struct("!QI")  # a packet's number, and how many bytes of payloa
 CHUNK_BYTES = 1 << 16
 NOT_SENT_BYTES = 1 << 17  # that may wait in a TCP sender's buffer, so that it can be cut off
 CATCH_UP_S = 0.05  # so late may a constant flow's packet be sent; what is later makes the flow slower
-LATE_S = 1.0  # for a constant flow's last packets
+LATE_S = 1.0  # for a constant flow's last packets, and between what the two ends of a flow are told
 SAY_S = 1.0
 CONNECT_S = 30.0
 _RESENDS_AT = 100  # tcpi_total_retrans in struct tcp_info
@@ -157,7 +157,9 @@ def send_stream(target: tuple[str, int], size: float, congestion: str | None, or
 
 def _unless_cut_off(orders: Orders) -> None:
     """The other end may have been cut off a little earlier, and the connection with it."""
-    orders.hear()
+    until = time.monotonic() + LATE_S
+    while not orders.cut_off and time.monotonic() < until:
+        orders.ready(until=until)
     if not orders.cut_off:
         raise
 
