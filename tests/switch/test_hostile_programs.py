@@ -199,6 +199,6 @@ def test_any_program_is_refused_or_takes_packets(rng: random.Random, name: str) 
 
 
 def test_what_the_generator_writes_passes() -> None:
-    names = "arithmetic control_plane copies features idioms lanes-4 matches meters passes selectors"
+    names = "arithmetic checksums control_plane copies features idioms lanes-4 matches meters passes selectors"
     for name in (*names.split(), *WIDE):
         generate(load_program(document(name)))

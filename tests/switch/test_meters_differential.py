@@ -56,3 +56,28 @@ def test_colours_are_bmv2s() -> None:
         for port, copy in pipeline.process(0, packet, 1000 * at):
             mine[port].append(copy)
     same(theirs, mine)
+
+
+@pytest.mark.bmv2
+@pytest.mark.parametrize("seed", [81, 82])
+def test_colours_of_random_rates_are_bmv2s(seed: int) -> None:
+    rng = random.Random(seed)
+    packets = {0: [bytes([rng.randrange(6), rng.randrange(4), 0, 0]) + bytes(rng.randrange(60)) for _ in range(300)]}
+    pipeline = Pipeline.load(PROGRAM.read_text(), compiled=False)
+    commands = []
+    for name, burst in (("I.by_packet", 20), ("I.by_byte", 1500)):
+        for index in range(pipeline.meters[name].size):
+            committed = rng.choice([0, 0, FAST])
+            peak = FAST if committed else rng.choice([0, 0, FAST])
+            bursts = sorted(rng.randrange(burst) for _ in range(2))
+            commands.append(f"meter_set_rates {name} {index} {committed}:{bursts[0]} {peak}:{bursts[1]}")
+            rates = MeterRates(committed * 10**6, bursts[0], peak * 10**6, bursts[1])
+            pipeline.meters[name].set(index, rates)
+    theirs = bmv2_files.run(PROGRAM, packets, "\n".join([*commands, ""]))
+    colours = {packet[at] >> shift & 15 for packet in theirs[1] for at in (2, 3) for shift in (0, 4)}
+    assert colours == {0, 1, 2}, f"seed {seed}"
+    mine: dict[int, list[bytes]] = {port: [] for port in range(bmv2_files.PORTS)}
+    for at, packet in enumerate(packets[0]):
+        for port, copy in pipeline.process(0, packet, 1000 * at):
+            mine[port].append(copy)
+    same(theirs, mine)

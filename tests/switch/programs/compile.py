@@ -30,7 +30,7 @@ def compile_program(source: Path, target: Path, p4info: Path | None = None, *opt
 
 
 if __name__ == "__main__":
-    plain = "arithmetic chosen features idioms indexed initial kept members passes queues unions varbit"
+    plain = "arithmetic checksums chosen features idioms indexed initial kept members passes queues unions varbit"
     for name in plain.split():
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
     for name in ("ageing", "copies", "digests", "ipv6", "matches", "meters", "selectors", "value_sets", "wide"):
