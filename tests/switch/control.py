@@ -122,11 +122,16 @@ class Client:
             request.election_id.low = self.election_id
         return request
 
-    def push(self, action=SetConfig.VERIFY_AND_COMMIT, message: p4.ForwardingPipelineConfig | None = None) -> None:
+    def push(
+        self,
+        action=SetConfig.VERIFY_AND_COMMIT,
+        message: p4.ForwardingPipelineConfig | None = None,
+        timeout_s: float = 100,
+    ) -> None:
         request = SetConfig(action=action)
         if action != SetConfig.COMMIT or message is not None:
             request.config.CopyFrom(config() if message is None else message)
-        self.stub.SetForwardingPipelineConfig(self._identify(request), timeout=100)
+        self.stub.SetForwardingPipelineConfig(self._identify(request), timeout=timeout_s)
 
     def write(self, *updates: p4.Update, atomicity=p4.WriteRequest.CONTINUE_ON_ERROR) -> None:
         request = p4.WriteRequest(updates=updates, atomicity=atomicity)

@@ -23,7 +23,7 @@ from tests.p4.stf.script import CheckCounter, Command, Expect, Packet
 from tests.p4.stf.verdict import ports
 from tests.switch.bmv2_files import read_pcap
 
-_PATIENCE_S = 20
+_PATIENCE_S = 60
 # How long packets may take through the switch, and how long it takes until one that nobody expects is out as well.
 _LINGER_S = 4.0
 _SETTLE_S = 0.4

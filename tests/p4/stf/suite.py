@@ -143,6 +143,8 @@ def run_bmv2(test: Test, kept: Path, *, veth: bool = False) -> Result:
         program = json.loads(path.read_text())
         run = wired.run_bmv2 if veth else bmv2.run
         result = _judge(test, lambda commands: run(path, program, commands))
+        if result.reason.startswith(subprocess.TimeoutExpired.__name__):  # the machine's, not the switch's
+            return result
         verdict.write_text(json.dumps([result.outcome, result.reason]))
     return Result(*json.loads(verdict.read_text()))
 
@@ -169,7 +171,7 @@ def _judge(test: Test, run: Any) -> Result:
         commands = parse(test.script.read_text())
         reason = difference(commands, run(commands))
     except Exception as error:  # whatever a switch trips over is the test's result
-        return Result(FAILED, f"{type(error).__name__}: {error}")
+        return Result(FAILED, f"{type(error).__name__}: {' '.join(str(error).split())}")
     return Result(PASSED) if reason is None else Result(FAILED, reason)
 
 

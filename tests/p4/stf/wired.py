@@ -26,8 +26,8 @@ from tests.p4.stf.wires import MIN_FRAME, Wires
 from tests.switch.control import Client, delete, group, insert, modify, session
 from tests.switches import free_port, running_switch
 
-_PATIENCE_S = 20.0
-_LOAD_S = 120.0  # with compiling
+_PATIENCE_S = 60.0
+_LOAD_S = 600.0  # with compiling
 
 
 def too_short(commands: Sequence[Command]) -> str | None:
@@ -91,7 +91,7 @@ def run_bmv2(path: Path, program: dict[str, Any], commands: Sequence[Command]) -
 def _await_bmv2(process: subprocess.Popen[bytes], within: Sequence[str], thrift: int) -> None:
     deadline = time.monotonic() + _PATIENCE_S
     while process.poll() is None and time.monotonic() < deadline:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
             cli(thrift, "show_ports\n", within=within)
             return
         time.sleep(0.1)
@@ -113,7 +113,8 @@ def run_embedded(
         client = Client(process.address)
         try:
             client.become_primary(1)
-            client.push(message=p4.ForwardingPipelineConfig(p4info=message, p4_device_config=path.read_bytes()))
+            pushed = p4.ForwardingPipelineConfig(p4info=message, p4_device_config=path.read_bytes())
+            client.push(message=pushed, timeout_s=_LOAD_S)
             switch = _Served(client, message, wires)
             play(switch, program, commands)
             sent = wires.finish(_wanted(commands))
