@@ -1,4 +1,4 @@
-"""Random P4 programs: numbers of any width, conditions, headers that come and go, stacks, registers, actions.
+"""Random P4 programs: numbers of any width, conditions, headers that come and go, stacks, registers, actions, tables.
 
 What BMv2 leaves open is left out: nothing reads a header that may be invalid, and no register beyond its cells.
 """
@@ -9,14 +9,20 @@ import random
 
 WIDTHS = (1, 3, 8, 9, 16, 31, 32, 33, 48, 63, 64, 65, 100, 128)
 SIGNED = (8, 16, 32, 64, 80)
+MAX_TABLES = 4
 TEMPLATE = """#include <core.p4>
 #include <v1model.p4>
+error {{ Odd }}
 header numbers_t {{ {fields} }}
 header item_t {{ bit<8> more; bit<24> value; }}
 struct H {{ numbers_t i; item_t[3] items; item_t spare; numbers_t o; }}
 struct M {{ {metadata} }}
 parser P(packet_in p, out H h, inout M m, inout standard_metadata_t s) {{
-    state start {{ p.extract(h.i); transition select(p.lookahead<bit<8>>()) {{ 1: items; default: accept; }} }}
+    state start {{
+        p.extract(h.i);
+        verify({checked}, error.Odd);
+        transition select(p.lookahead<bit<8>>()) {{ 1: items; default: accept; }}
+    }}
     state items {{
         p.extract(h.items.next);
         transition select(h.items.last.more, p.lookahead<bit<8>>()) {{ (1, 1): items; default: accept; }}
@@ -28,9 +34,11 @@ control I(inout H h, inout M m, inout standard_metadata_t s) {{
     register<bit<100>>(4) broad;
     bit<32> n; bit<100> w;
     {actions}
+    {tables}
     apply {{
         h.o = h.i;
         n = 0; w = 0;
+        if (s.parser_error == error.Odd) {{ h.o.u3 = 5; }}
         s.egress_spec = 1;
         {ingress}
     }}
@@ -58,10 +66,18 @@ class Program:
             fields.append(f"bit<{self.padding}> pad;")
         self._actions: list[tuple[str, int]] = []  # types of their parameters
         actions = "\n    ".join(self._action(at) for at in range(3))
+        self._tables: list[str] = []
         ingress = self._block(7, 3)
+        checked = " || ".join(f"h.i.{_name(*self.rng.choice(self.types))} != 0" for _ in range(2))
         egress = self._block(3, 2, inside=False)
         self.text = TEMPLATE.format(
-            fields=" ".join(fields), metadata=" ".join(fields), actions=actions, ingress=ingress, egress=egress
+            fields=" ".join(fields),
+            metadata=" ".join(fields),
+            actions=actions,
+            ingress=ingress,
+            egress=egress,
+            checked=checked,
+            tables="\n    ".join(self._tables),
         )
 
     def packet(self) -> bytes:
@@ -101,7 +117,11 @@ class Program:
         if how < 0.45 and inside:
             at = rng.randrange(len(self._actions))
             return f"a{at}({self._number(*self._actions[at], 2)});"
-        if how < 0.55 and inside:
+        if how < 0.52 and inside and len(self._tables) < MAX_TABLES:
+            return self._apply(depth)
+        if how < 0.53 and depth < 3:
+            return "exit;"
+        if how < 0.62 and inside:
             register, name, width = rng.choice([("narrow", "n", 32), ("broad", "w", 100)])
             cell = f"(bit<32>) ({self._number('u', 8, 1)} & 3)"
             written = self._number("u", width, 2)
@@ -110,6 +130,52 @@ class Program:
             )
         kind, width = rng.choice(self.types)
         return f"{self._place(kind, width)} = {self._number(kind, width, 3)};"
+
+    # --- tables -------------------------------------------------------------------------------------------------
+
+    def _apply(self, depth: int) -> str:
+        """A table of its own, with entries, and a statement that applies it."""
+        rng, name = self.rng, f"t{len(self._tables)}"
+        self._tables.append("")  # its place, before those that its branches make
+        at, (kind, width) = len(self._tables) - 1, rng.choice(self.types)
+        keys = [(rng.choice([8, 9, 32, 64, 128]), rng.choice(["exact", "ternary"])) for _ in range(rng.randint(1, 2))]
+        keys.append((rng.choice([16, 48]), rng.choice(["exact", "lpm", "ternary", "range"])))
+        calls = [f"{name}_set({self._leaf_constant(kind, width)})", f"{name}_none()"]
+        entries = {
+            ", ".join(self._match(bits, match) for bits, match in keys): rng.choice(calls)
+            for _ in range(rng.randint(1, 6))
+        }
+        self._tables[at] = (
+            f"action {name}_set({self._type(kind, width)} v) {{ {self._place(kind, width)} = v; }}"
+            f" action {name}_none() {{ }} table {name} {{ key = {{ {' '.join(f'h.i.u{bits}: {match};' for bits, match in keys)} }}"
+            f" actions = {{ {name}_set; {name}_none; }} const default_action = {rng.choice(calls)};"
+            f" const entries = {{ {' '.join(f'({match}): {call};' for match, call in entries.items())} }} }}"
+        )
+        then, other = (self._block(2, max(depth - 1, 0)) for _ in range(2))
+        return rng.choice(
+            [
+                f"{name}.apply();",
+                f"if ({name}.apply().hit) {{ {then} }} else {{ {other} }}",
+                f"switch ({name}.apply().action_run) {{ {name}_set: {{ {then} }} default: {{ {other} }} }}",
+            ]
+        )
+
+    def _match(self, bits: int, kind: str) -> str:
+        rng, full = self.rng, (1 << bits) - 1
+        value = rng.choice([0, 1, full, 1 << (bits - 1), (1 << (bits - 1)) - 1])
+        if kind == "lpm":
+            mask = full >> (shift := rng.choice([0, 1, bits // 2, bits - 1])) << shift
+            return f"{value & mask} &&& {mask}"
+        if kind == "ternary":
+            mask = rng.choice([0, 1, full, 1 << (bits - 1), rng.getrandbits(bits)])
+            return f"{value & mask} &&& {mask}"
+        if kind == "range":
+            low, high = sorted((value, rng.getrandbits(bits)))
+            return f"{low}..{high}"
+        return str(value)
+
+    def _leaf_constant(self, kind: str, width: int) -> str:
+        return f"{width}w{self.rng.getrandbits(width)}" if kind == "u" else f"{width}s{self.rng.getrandbits(width - 1)}"
 
     def _place(self, kind: str, width: int) -> str:
         return f"{self.rng.choice(['h.o', 'h.o', 'm'])}.{_name(kind, width)}"

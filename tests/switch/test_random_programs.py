@@ -37,7 +37,7 @@ def try_seed(seed: int, folder: Path) -> None:
 
 @pytest.mark.bmv2
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"needs {COMPILER} on the PATH")
-@pytest.mark.parametrize("seed", [3, 17, 23])
+@pytest.mark.parametrize("seed", [4, 9, 11])
 def test_random_programs_are_bmv2s(seed: int, tmp_path: Path) -> None:
     try_seed(seed, tmp_path)
 
