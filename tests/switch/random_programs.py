@@ -147,7 +147,8 @@ class Program:
         }
         self._tables[at] = (
             f"action {name}_set({self._type(kind, width)} v) {{ {self._place(kind, width)} = v; }}"
-            f" action {name}_none() {{ }} table {name} {{ key = {{ {' '.join(f'h.i.u{bits}: {match};' for bits, match in keys)} }}"
+            f" action {name}_none() {{ }} table {name} {{"
+            f" key = {{ {' '.join(f'h.i.u{bits}: {match};' for bits, match in keys)} }}"
             f" actions = {{ {name}_set; {name}_none; }} const default_action = {rng.choice(calls)};"
             f" const entries = {{ {' '.join(f'({match}): {call};' for match, call in entries.items())} }} }}"
         )
