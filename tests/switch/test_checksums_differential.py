@@ -44,6 +44,9 @@ def checksum_packets(rng: random.Random, count: int) -> list[bytes]:
 
 
 @pytest.mark.bmv2
+@pytest.mark.supports(
+    "externs: checksums, over the payload too", "externs: hashes crc16, crc32, csum16, xor16, identity"
+)
 @pytest.mark.parametrize("seed", [71, 72])
 def test_checksums_are_bmv2s(seed: int) -> None:
     packets = {0: checksum_packets(random.Random(seed), 500)}

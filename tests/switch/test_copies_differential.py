@@ -47,6 +47,11 @@ def ours(packets: Sequence[bytes], write: Callable[[Client], None]) -> dict[int,
 
 
 @pytest.mark.bmv2
+@pytest.mark.supports(
+    "copies: multicast",
+    "externs: truncate",
+    "copies: clones from ingress and egress, resubmit, recirculate, with the fields that are kept",
+)
 @pytest.mark.parametrize("seed", [61, 62])
 def test_copies_are_bmv2s(seed: int) -> None:
     packets = copy_packets(random.Random(seed), 300)
@@ -58,6 +63,7 @@ def test_copies_are_bmv2s(seed: int) -> None:
     assert {passes for _, passes in told} == {0, 1, 2}
 
 
+@pytest.mark.supports("copies: clones cut to their session's length")
 def test_clones_are_cut_as_their_sessions_say() -> None:
     """BMv2 has no such sessions: the same clones as without, cut."""
     packets = [packet for packet in copy_packets(random.Random(63), 300) if packet[5] == 0]

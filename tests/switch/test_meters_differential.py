@@ -59,6 +59,7 @@ def test_colours_are_bmv2s() -> None:
 
 
 @pytest.mark.bmv2
+@pytest.mark.supports("externs: meters, of packets and of bytes")
 @pytest.mark.parametrize("seed", [81, 82])
 def test_colours_of_random_rates_are_bmv2s(seed: int) -> None:
     rng = random.Random(seed)

@@ -63,6 +63,7 @@ def _edit(root: Root, what: str) -> None:
 
 
 @pytest.mark.bmv2
+@pytest.mark.supports("headers: stacks of unions, with next, push_front, pop_front")
 @pytest.mark.parametrize("what", ["nothing", "last", "assign_union", "assign_union_stack"])
 def test_stacks_of_unions_are_bmv2s(what: str, tmp_path: Path) -> None:
     root = json.loads(PROGRAM.read_text())
@@ -150,12 +151,20 @@ def negative(root: Root) -> None:
     root["actions"][0]["primitives"].append({"op": "push", "parameters": [stack, by]})
 
 
+def chosen(root: Root) -> None:
+    items, index = {"type": "header_union_stack", "value": "items"}, {"type": "field", "value": ["pick", "what"]}
+    union = {"type": "expression", "value": {"op": "dereference_union_stack", "left": items, "right": index}}
+    into = {"type": "field", "value": ["pick", "found"]}
+    root["actions"][0]["primitives"].append({"op": "assign", "parameters": [into, union]})
+
+
 def unlike(root: Root) -> None:
     root["header_union_stacks"][1]["header_union_ids"].pop()
     names = [{"type": "header_union_stack", "value": name} for name in ("items", "others")]
     root["actions"][0]["primitives"].append({"op": "assign_union_stack", "parameters": names})
 
 
+@pytest.mark.refuses("headers: an index from the packet into a stack of unions, as by p4c")
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -169,6 +178,7 @@ def unlike(root: Root) -> None:
         (no_union, "is no header union"),
         (no_stack, "is no stack of header unions"),
         (negative, "push by a number that may be negative"),
+        (chosen, "operation 'dereference_union_stack' is not supported"),
         (unlike, "stacks of header unions of different types are assigned"),
     ],
 )

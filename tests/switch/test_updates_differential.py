@@ -166,6 +166,10 @@ def text(entity: Entity) -> str:
 
 
 @pytest.mark.bmv2
+@pytest.mark.supports("P4Runtime: tables", "P4Runtime: counters, indirect and direct")
+@pytest.mark.supports(
+    "externs: counters, indirect and direct", "tables: optional keys, and keys of every kind together"
+)
 @pytest.mark.parametrize("seed", [51, 53])
 def test_random_updates_do_what_they_do_on_bmv2(seed: int) -> None:
     sequence = {0: packets(random.Random(seed), 500)}
