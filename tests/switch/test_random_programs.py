@@ -40,7 +40,7 @@ def try_seed(seed: int, folder: Path) -> None:
     "numbers: saturating addition and subtraction, up to 64 bits", "numbers: bit and int of up to 64 bits"
 )
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"needs {COMPILER} on the PATH")
-@pytest.mark.parametrize("seed", [4, 9, 11])
+@pytest.mark.parametrize("seed", [4, 9, 77])
 def test_random_programs_are_bmv2s(seed: int, tmp_path: Path) -> None:
     try_seed(seed, tmp_path)
 

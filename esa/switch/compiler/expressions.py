@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from esa.switch.compiler.program import Bool, Const, Expr, Field, LastField, Lookahead, Object, Op, Param
-from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, literal
+from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, literal, word
 from esa.switch.compiler.wide import WideNumbers
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
@@ -120,7 +120,8 @@ class Scope(WideNumbers):
             value = self.exact(expr.right)
             return fit(f"(~{value.code})", ~value.hi, ~value.lo)
         if op == "<<":
-            return self._shift_left(self.exact(expr.left), self.exact(expr.right))
+            left = self.exact(expr.left)
+            return self._shift_left(Value(word(expr.left, left.code), left.lo, left.hi), self.exact(expr.right))
         if op == ">>":
             return self._shift_right(expr)
         if op == "two_comp_mod":
@@ -300,7 +301,7 @@ class Scope(WideNumbers):
             except TooWideError:
                 return f"f[{self.modular(expr, 1).code}]"
             if by.lo == by.hi:
-                return "0" if by.lo > 63 else f"({self.low(expr.left)} << {by.lo})"
+                return "0" if by.lo > 63 else f"({word(expr.left, self.low(expr.left))} << {by.lo})"
             return self.call("shift_left", self.low(expr.left), by.code)
         if expr.op == "?":
             return f"({self.low(expr.left)} if {self.boolean(expr.condition)} else {self.low(expr.right)})"

@@ -68,6 +68,9 @@ def fit(code: str, lo: int, hi: int) -> Value:
     raise TooWideError
 
 
+_OF_NUMBERS = {"+", "-", "*", "&", "|", "^", "~", "<<", ">>"}
+
+
 def folded(expr: Expr | None) -> int | None:
     """The number that an expression of constants stands for; None where it is none, or names a field."""
     if isinstance(expr, Const):
@@ -83,6 +86,20 @@ def folded(expr: Expr | None) -> int | None:
         half = 1 << (right - 1)
         return (left + half) % (2 * half) - half if expr.op == "two_comp_mod" else max(-half, min(left, half - 1))
     return FOLDABLE[expr.op](left, right)
+
+
+def word(expr: Expr | None, code: str) -> str:
+    """`code` of 64 bits in plain Python too, whose numbers grow: one of several constants is no cell's."""
+    return f"np.int64({code})" if isinstance(expr, Op) and _of_constants(expr) else code
+
+
+def _of_constants(expr: Expr | None) -> bool:
+    if not isinstance(expr, Op):
+        return isinstance(expr, Const)
+    if expr.op == "?":
+        return _of_constants(expr.left) or _of_constants(expr.right)
+    sides = [side for side in (expr.left, expr.right) if side is not None]
+    return expr.op == "b2d" or (expr.op in _OF_NUMBERS and all(map(_of_constants, sides)))
 
 
 def indented(lines: Sequence[str], by: int = 1) -> list[str]:
