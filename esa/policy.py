@@ -17,10 +17,11 @@ class Preempt(IntEnum):
 
 
 class Aging(IntEnum):
-    """What a failed preemption does to the row's priority."""
+    """What a packet that collides does to the row of the other."""
 
     NONE = 0
-    HALVE = 1
+    HALVE = 1  # its priority
+    MARK = 2  # its sum says that somebody else wanted the row
 
 
 class Release(IntEnum):
@@ -104,7 +105,7 @@ POLICIES: dict[str, Policy] = {
     for policy in (
         _ESA,
         _ATP,
-        replace(_ATP, name="a2tp", passes_rows=True),
+        replace(_ATP, name="a2tp", aging=Aging.MARK, passes_rows=True),
         Policy("switchml", pool="slice", release=Release.ON_REUSE, windows_ahead=8, chains=True),
         Policy("ps", pool="none", windows_ahead=8),
         # ATP's release alone: rows by hash for ever, RESENDs pass them all by.

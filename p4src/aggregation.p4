@@ -81,9 +81,10 @@ control Aggregation(inout headers_t hdr, inout metadata_t meta, inout standard_m
             merge();  // for the packet
             meta.flushed = meta.next.bitmap;
             clear();
-        } else if (meta.verdict == Verdict.COLLIDE) {
+        } else if (meta.verdict == Verdict.COLLIDE && meta.policy.aging == Aging.HALVE && meta.row.priority != 0) {
+            age();
+        } else if (meta.verdict == Verdict.COLLIDE && meta.policy.aging == Aging.MARK) {
             contest();
-            if (meta.policy.aging == Aging.HALVE && meta.row.priority != 0) { age(); }
         }
         if (meta.next.bitmap == meta.policy.full &&
             (meta.verdict == Verdict.SEAT || meta.verdict == Verdict.RESEAT || meta.verdict == Verdict.RECLAIM ||

@@ -116,7 +116,7 @@ enum bit<8> Verdict {
 }
 
 enum bit<8> Preempt { NEVER = 0, HIGHER = 1, ALWAYS = 2, COIN = 3, NOT_LOWER = 4 }
-enum bit<8> Aging   { NONE = 0, HALVE = 1 }
+enum bit<8> Aging   { NONE = 0, HALVE = 1, MARK = 2 }
 enum bit<8> Release { ON_COMPLETION = 0, ON_ACK = 1, ON_REUSE = 2, KEPT = 3, ON_ACK_OR_RESEND = 4 }
 enum bit<8> Emit    { TO_WORKERS = 0, TO_SERVER = 1, TO_ROOT = 2 }
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from multiprocessing import forkserver, get_context, parent_process
+from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from typing import Any
 from setproctitle import setproctitle
 
 _CONTEXT = get_context("forkserver")
+_FROM_TERMINALS = {signal.SIGINT, signal.SIGHUP}
 
 
 def prepare(modules: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -31,7 +32,17 @@ def prepare(modules: Sequence[str], environment: Mapping[str, str]) -> None:
     """
     with _environment(environment):
         _CONTEXT.set_forkserver_preload(list(modules))
+        _start_server()
+
+
+def _start_server() -> None:
+    """Start it if there is none; while it imports, signals to the whole terminal are not for it."""
+    resource_tracker.ensure_running()  # which would unblock them
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _FROM_TERMINALS)
+    try:
         forkserver.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class Forked:
@@ -59,6 +70,7 @@ class Forked:
             args=(function, tuple(arguments), pipes, log, namespaces_of, dict(environment)),
             daemon=True,  # if nobody ends it, Python does
         )
+        _start_server()
         self._process.start()
         for pipe in pipes:
             pipe.close()
@@ -100,6 +112,7 @@ def _begin(
 ) -> None:
     """What the new process does first."""
     os.setsid()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FROM_TERMINALS)
     stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
     for fd, own in ((pipes[0].fileno(), 0), (pipes[1].fileno(), 1), (stderr, 2)):
         os.dup2(fd, own)

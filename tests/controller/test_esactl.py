@@ -212,7 +212,7 @@ def test_where_the_shell_is_missing_it_says_what_to_install(esactl: Esactl, monk
     [
         (["job", "add", "nosuch.json"], "nosuch.json: No such file"),
         (["job", "show", "zz"], "no job 'zz'"),
-        (["policy", "set", "alpha", "fifo"], "unknown policy 'fifo'; allowed: esa, atp, switchml, ps"),
+        (["policy", "set", "alpha", "fifo"], "unknown policy 'fifo'; allowed: esa, atp, a2tp, switchml, ps"),
         (["policy", "set", "alpha", "esa", "--pool", "0:3"], "pool: size 3 is not a power of two"),
         (["policy", "set", "alpha", "esa", "--pool", "3"], "pool: '3' is not BASE:SIZE"),
         (["policy", "set", "alpha", "esa", "--pool", "8192:64"], "rows 8192..8255 exceed the switch's 8192 rows"),

@@ -36,7 +36,7 @@ def test_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "parts"),
     [
-        ({"policy": "esaa"}, ["unknown policy 'esaa'", "allowed: esa, atp, switchml, ps"]),
+        ({"policy": "esaa"}, ["unknown policy 'esaa'", "allowed: esa, atp, a2tp, switchml, ps"]),
         ({"windw": 3}, ["windw: unknown key; allowed: name, job, policy", "window"]),
         ({"pool": {"base": 0, "rows": 3, "size": 4}}, ["pool.rows: unknown key; allowed: base, size"]),
         ({"pool": {"base": 0, "size": 3}}, ["pool.size: pool size 3 is not a power of two"]),

@@ -29,7 +29,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--policy", "best"], "policy: unknown policy 'best'; allowed: esa, atp, switchml, ps"),
+        (["--policy", "best"], "policy: unknown policy 'best'; allowed: esa, atp, a2tp, switchml, ps"),
         (["--policy", "esa,gloo,best"], "policy: unknown policy 'best'"),
         (["--virtual", "--pcap"], "pcap: virtual time has switches of its own; allowed: without --virtual"),
         (["--loss", "2"], "loss: 2; allowed: 0 to 1"),

@@ -244,7 +244,7 @@ def test_a_module_runs_as_with_python_m(rack: Up, tmp_path: Path) -> None:
         (["nosuch.py"], "launch: there is no script nosuch.py"),
         (["nosuch"], "launch: 'nosuch' is neither a Python script (NAME.py) nor a program"),
         (["--nproc", "0", "true"], "nproc: 0; allowed: 1 to 32"),
-        (["--policy", "best", "true"], "policy: unknown policy 'best'; allowed: esa, atp, switchml, ps"),
+        (["--policy", "best", "true"], "policy: unknown policy 'best'; allowed: esa, atp, a2tp, switchml, ps"),
         (["--lanes", "65", "true"], "lanes: no build with 65 lanes; allowed: 0, 64, 256"),
         (["--mbps", "25", "true"], "is up with 100.0, not 25.0; leave --mbps out"),
         (["--rack", "nosuch", "true"], "rack: no rack 'nosuch' is up; there are: "),

@@ -161,7 +161,8 @@ def rule(row: Row, packet: Header, knobs: Knobs, now_us: int, owner_known: bool,
     }[policy.preempt]
     if expired or preempts:
         return Rule("SWAP, expired" if expired else "SWAP", taken, partial)
-    row = row._replace(flags=row.flags | Flag.CONTESTED)
+    if policy.aging == Aging.MARK:
+        row = row._replace(flags=row.flags | Flag.CONTESTED)
     if policy.aging == Aging.HALVE:
         row = row._replace(priority=row.priority >> 1)
     return Rule("COLLIDE", row, (Kind.GRADIENT, 1))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from esa.switch import Pipeline, UnsupportedError
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.status import P4RuntimeError
-from esa.switch.runtime.device import Device
+from esa.switch.runtime.device import Device, Ports
 from tests.switch.control import (
     IDS,
     PROGRAMS,
@@ -383,7 +383,7 @@ def test_any_p4info_is_taken_or_refused_by_name(pipeline: Pipeline, rng: random.
     for _ in range(rng.randint(1, 3)):
         mutate_message(message.p4info, rng)
     pipeline.reset()
-    taken = refused(lambda: ForwardingConfig(message, lambda text: pipeline))
+    taken = refused(lambda: ForwardingConfig(message, lambda text: pipeline, Ports()))
     if isinstance(taken, P4RuntimeError):
         assert taken.code == INVALID
         return

@@ -1,11 +1,8 @@
 """Packet traces: what one packet met on its way, step by step.
 
->>> trace = pipeline.trace(1, bytes(60))
->>> print(trace)
-packet 1 at 0.000000 s: 60 bytes on port 1
-  parser
-  ...
->>> [step.text for step in trace.steps if step.kind == "table"]
+trace = pipeline.trace(1, bytes(60))
+print(trace)        # packet 1 at 0.000000 s: 60 bytes on port 1, its parser's states and so on, a line each
+[step.text for step in trace.steps if step.kind == "table"]
 """
 
 from __future__ import annotations
