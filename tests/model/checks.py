@@ -9,7 +9,6 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from esa.protocol import worker_waiting
 from tests.model import truth
 from tests.model.rows import KEPT, Header, Row, Switch, rule
 
@@ -83,25 +82,24 @@ def check_row(switch: Switch, slot: int, runs: Mapping[tuple[int, int], Run]) ->
         check_sum("exactly once", f"row {slot}", run, row.owner[2], row.bitmap or run.full, found, row.exponent)
 
 
-def check_end(run: Run, now_ns: int) -> None:
+def check_end(run: Run) -> None:
     """Every rank alive has every sum, or names who is dead; the PS has nothing open."""
     run.count()
     for worker in run.workers:
         if worker.alive and not worker.failed and worker.drained < run.fragments:
             raise RuleError("every all-reduce ends", f"{worker.name} lacks fragment {worker.drained} and is silent")
         if worker.failed:
-            _check_names_the_dead(worker, now_ns)
+            _check_names_the_dead(worker)
     run.server.check_all()
     if not run.crippled and not run.server.idle:
         raise RuleError("every all-reduce ends", f"{run.server.name} has open fragments and is silent")
 
 
-def _check_names_the_dead(worker: WorkerHost, now_ns: int) -> None:
+def _check_names_the_dead(worker: WorkerHost) -> None:
     run = worker.run
     dead = sum(1 << w.rank for w in run.workers if not w.alive)
     if not run.server.alive or not dead:
         return
-    waiting = worker_waiting(worker.state, now_ns)
-    named = waiting.silent[0] if waiting else 0
+    named = worker.error_names or 0
     if named & ~dead or not named:
         raise RuleError("an error names ranks", f"{worker.name} names {named:b}, dead are {dead:b}")

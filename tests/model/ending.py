@@ -39,7 +39,7 @@ def settle(world: World) -> None:
     _sweep(world)
     _quiesce(world)
     for run in world.runs.values():
-        check_end(run, world.now_ns)
+        check_end(run)
         if run.crippled:
             world.abandoned += len(run.sizes) - run.checked
     _, taken, _ = world.switch.occupancy()

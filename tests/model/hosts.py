@@ -25,6 +25,7 @@ from esa.protocol import (
     worker_feed,
     worker_receive,
     worker_send,
+    worker_waiting,
 )
 from esa.protocol.of_job import policy_settings, server_of_job, worker_of_job
 from esa.protocol.server_ring import EntryState
@@ -137,6 +138,7 @@ class WorkerHost(Host):
         self.rank = rank
         self.submitted = self.wanted = self.fed = self.drained = 0
         self.sent_before = 0  # seqs below were sent under another span
+        self.error_names: int | None = None  # the ranks that its error names, a bitmap, once it has failed
         self.state = worker_of_job(run.as_hosts_know_it, rank, TIMERS, first_seq=run.first_seq)
         self._sum = np.zeros(self.world.plan.lanes, np.int32)
         self._exponents = np.zeros(1, np.int8)
@@ -175,6 +177,9 @@ class WorkerHost(Host):
             for i in range(count):
                 self.world.emit(self, self.run.job.server, self.out[i].tobytes())
             more = self.wake_ns <= now_ns
+        if self.failed and self.error_names is None:  # what comes later changes nothing in what was said
+            waiting = worker_waiting(self.state, now_ns)
+            self.error_names = waiting.silent[0] if waiting else 0
         self._check_bounds()
 
     def _check_bounds(self) -> None:
