@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 PORTS = 4
+_WAIT_S = 2
 
 
 def write_pcap(path: Path, packets: Sequence[bytes]) -> None:
@@ -29,12 +31,13 @@ def read_pcap(path: Path) -> list[bytes]:
     return packets
 
 
-def run(
-    program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "", target: Sequence[str] = ()
-) -> dict[int, list[bytes]]:
-    """Run packets (by ingress port) through simple_switch, after `commands` of simple_switch_CLI; packets by port.
+@contextlib.contextmanager
+def simple_switch(
+    program: Path, packets: Mapping[int, Sequence[bytes]], wait_s: int, target: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[int, list[bytes]]]]:
+    """Run simple_switch over packets (by ingress port), `wait_s` after its start, while the block lasts.
 
-    `target`: options of its own target.
+    `target`: options of its own target. Yields its Thrift port, and a dict that has what left by each port afterwards.
     """
     with socket.socket() as probe, tempfile.TemporaryDirectory() as folder:
         probe.bind(("127.0.0.1", 0))
@@ -44,36 +47,45 @@ def run(
         for port in range(PORTS):
             write_pcap(home / f"p{port}_in.pcap", packets.get(port, []))
         interfaces = [word for port in range(PORTS) for word in ("-i", f"{port}@p{port}")]
-        wait, own = 2, ["--", *target] if target else []
+        files = ["--use-files", str(wait_s), "--thrift-port", str(thrift), *interfaces]
         process = subprocess.Popen(
-            ["simple_switch", "--use-files", str(wait), "--thrift-port", str(thrift), *interfaces, str(program), *own],
+            ["simple_switch", *files, str(program), *(["--", *target] if target else [])],
             cwd=home,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
+        left: dict[int, list[bytes]] = {}
         try:
-            # Its egress queues hold 64 packets unless told otherwise, and files are read as fast as they can be.
-            _command(thrift, "set_queue_depth 100000\n" + commands)
-            time.sleep(1.0 + wait)
+            yield thrift, left
         finally:
             process.terminate()
             process.wait(timeout=10)
-        return {port: read_pcap(home / f"p{port}_out.pcap") for port in range(PORTS)}
+        left.update((port, read_pcap(home / f"p{port}_out.pcap")) for port in range(PORTS))
 
 
-def _command(thrift: int, commands: str) -> None:
+def run(
+    program: Path, packets: Mapping[int, Sequence[bytes]], commands: str = "", target: Sequence[str] = ()
+) -> dict[int, list[bytes]]:
+    """Run packets (by ingress port) through simple_switch, after `commands` of simple_switch_CLI; packets by port.
+
+    `target`: options of its own target.
+    """
+    with simple_switch(program, packets, _WAIT_S, target) as (thrift, left):
+        # Its egress queues hold 64 packets unless told otherwise, and files are read as fast as they can be.
+        cli(thrift, "set_queue_depth 100000\n" + commands)
+        time.sleep(_WAIT_S + 1.0)
+    return left
+
+
+def cli(thrift: int, commands: str) -> str:
+    """Carry out commands, by simple_switch_CLI, on a simple_switch that may still start; what is printed."""
     deadline = time.monotonic() + 3
     while not _listens(thrift):
         if time.monotonic() > deadline:
             raise TimeoutError("simple_switch does not answer")
         time.sleep(0.05)
-    subprocess.run(
-        ["simple_switch_CLI", "--thrift-port", str(thrift)],
-        input=commands.encode(),
-        check=True,
-        timeout=20,
-        stdout=subprocess.DEVNULL,
-    )
+    command = ["simple_switch_CLI", "--thrift-port", str(thrift)]
+    return subprocess.run(command, input=commands, check=True, timeout=20, capture_output=True, text=True).stdout
 
 
 def _listens(port: int) -> bool:

@@ -75,18 +75,23 @@ def _selects(profile: Any) -> None:
         raise CommandError(f"action profile {profile.preamble.name} has no selector, and so no groups")
 
 
+def _creation(session: Session, profile: Any, kind: str, entity: Any, entry: Any) -> Prepared:
+    """Write a new member or group under the lowest free handle, and say which."""
+
+    def run() -> None:
+        handle = lowest_free(_read(session, profile, kind))
+        setattr(entry, f"{kind}_id", handle + 1)
+        session.client.write(INSERT, entity)
+        session.say(f"{kind.capitalize()} has been created with handle {handle}")
+
+    return run
+
+
 @_both("create_member", "<action> [<action parameters>]", 1, None)
 def _create_member(session: Session, profile: Any, words: Sequence[str]) -> Prepared:
     entity, member = _entity(profile, "member")
     fill_action(session.names.member_action(profile, words[0]), words[1:], member.action)
-
-    def run() -> None:
-        handle = lowest_free(_read(session, profile, "member"))
-        member.member_id = handle + 1
-        session.client.write(INSERT, entity)
-        session.say(f"Member has been created with handle {handle}")
-
-    return run
+    return _creation(session, profile, "member", entity, member)
 
 
 @_both("modify_member", "<action> <member handle> [<action parameters>]", 2, None)
@@ -107,14 +112,7 @@ def _delete_member(session: Session, profile: Any, words: Sequence[str]) -> Prep
 def _create_group(session: Session, profile: Any, words: Sequence[str]) -> Prepared:
     _selects(profile)
     entity, group = _entity(profile, "group")
-
-    def run() -> None:
-        handle = lowest_free(_read(session, profile, "group"))
-        group.group_id = handle + 1
-        session.client.write(INSERT, entity)
-        session.say(f"Group has been created with handle {handle}")
-
-    return run
+    return _creation(session, profile, "group", entity, group)
 
 
 @_both("delete_group", "<group handle>", 1)

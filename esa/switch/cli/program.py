@@ -74,32 +74,28 @@ def _show_pvs(session: Session, words: Sequence[str]) -> Prepared:
     return lambda: session.say("\n".join(f"{v.preamble.name:30} [compressed bitwidth:{_bits(v)}]" for v in sets))
 
 
-@command("pvs_add <value set> <value>", 2)
-def _pvs_add(session: Session, words: Sequence[str]) -> Prepared:
+def _holding(session: Session, words: Sequence[str], is_in: bool) -> Prepared:
+    """Make a value one of a set's, or none of them."""
     values = session.names.find("value set", words[0])
     member = _member(values, number(words[1], _bits(values), "value"))
 
     def run() -> None:
         entity, members = _members(session, values)
-        if member not in members:
-            members.append(member)
+        if (member in members) != is_in:
+            (members.append if is_in else members.remove)(member)
             session.client.write(MODIFY, entity)
 
     return run
+
+
+@command("pvs_add <value set> <value>", 2)
+def _pvs_add(session: Session, words: Sequence[str]) -> Prepared:
+    return _holding(session, words, is_in=True)
 
 
 @command("pvs_remove <value set> <value>", 2)
 def _pvs_remove(session: Session, words: Sequence[str]) -> Prepared:
-    values = session.names.find("value set", words[0])
-    member = _member(values, number(words[1], _bits(values), "value"))
-
-    def run() -> None:
-        entity, members = _members(session, values)
-        if member in members:
-            members.remove(member)
-            session.client.write(MODIFY, entity)
-
-    return run
+    return _holding(session, words, is_in=False)
 
 
 @command("pvs_clear <value set>", 1)

@@ -144,16 +144,8 @@ def _notes(cells: Cells) -> list[str]:
 
 
 def _draw(cells: Cells, canvas: Canvas) -> None:
-    axes = canvas.subplots()
-    for k, condition in enumerate(CONDITIONS):
-        ratios = [ratio(cells, name, condition) for name in _MECHANISMS]
-        draw.bars_across(axes, k, len(CONDITIONS), ratios, condition)
-    axes.set_yticks(range(len(_MECHANISMS)), _MECHANISMS)
-    axes.invert_yaxis()
-    axes.axvline(1, color=draw.GREY, linewidth=1)
-    axes.set_xlabel("mean JCT / ESA's")
-    draw.grid(axes, "x")
-    draw.legend(axes)
+    ratios = {condition: [ratio(cells, name, condition) for name in _MECHANISMS] for condition in CONDITIONS}
+    draw.ratios_across(canvas.subplots(), _MECHANISMS, ratios, "mean JCT / ESA's")
 
 
 FIGURE = Figure("ablations", "What each mechanism brings", _points, _show)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -91,7 +91,19 @@ def extent(intervals: Sequence[Interval]) -> tuple[float, float]:
 BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")  # where colours are no policies
 
 
-def bars_across(axes: Axes, which: int, of: int, ratios: Sequence[Interval], label: str) -> None:
+def ratios_across(axes: Axes, places: Sequence[str], groups: Mapping[str, Sequence[Interval]], label: str) -> None:
+    """Bars of ratios, a group per place on the y axis and a colour per name in `groups`; `label`: of the x axis."""
+    for k, (name, ratios) in enumerate(groups.items()):
+        _bars_across(axes, k, len(groups), ratios, name)
+    axes.set_yticks(range(len(places)), list(places))
+    axes.invert_yaxis()
+    axes.axvline(1, color=GREY, linewidth=1)
+    axes.set_xlabel(label)
+    grid(axes, "x")
+    legend(axes)
+
+
+def _bars_across(axes: Axes, which: int, of: int, ratios: Sequence[Interval], label: str) -> None:
     """Bars from 1 to each ratio, one group per place on the y axis, with error bars; what is not known is left out."""
     height = 0.8 / of
     places = [k + (which - (of - 1) / 2) * height for k in range(len(ratios))]

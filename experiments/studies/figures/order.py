@@ -79,16 +79,8 @@ def _show(cells: Cells) -> Shown:
 
 
 def _draw(cells: Cells, canvas: Canvas) -> None:
-    axes = canvas.subplots()
-    for k, sums in enumerate(SUMS):
-        gains = [ratio(cells, load, (sums, FRONT_FIRST), (sums, DDP)) for load in LOADS]
-        draw.bars_across(axes, k, len(SUMS), gains, sums)
-    axes.set_yticks(range(len(LOADS)), list(LOADS))
-    axes.invert_yaxis()
-    axes.axvline(1, color=draw.GREY, linewidth=1)
-    axes.set_xlabel("mean JCT, front-first / ddp")
-    draw.grid(axes, "x")
-    draw.legend(axes)
+    gains = {sums: [ratio(cells, load, (sums, FRONT_FIRST), (sums, DDP)) for load in LOADS] for sums in SUMS}
+    draw.ratios_across(canvas.subplots(), tuple(LOADS), gains, "mean JCT, front-first / ddp")
 
 
 FIGURE = Figure("order", "Front layers first, over ESA and a ring", _points, _show)
