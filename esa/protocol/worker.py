@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from esa.memory import prefetch
 from esa.native import native
 from esa.protocol import a2tp, aggregator_window, congestion
 from esa.protocol import packets as p
@@ -31,6 +32,8 @@ from esa.protocol.worker_loss import (
     reo_wnd_ns,
 )
 from esa.protocol.worker_ring import NOT_YET, WorkerState
+
+_SOON = 8  # so many fragments on is the next whose record will be wanted, and is asked for
 
 
 @native
@@ -85,6 +88,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
             on_spurious_retransmission(worker)
         return
     flags = p.flags_of(packets, i)
+    prefetch(state.fragment, (seq + _SOON) & mask)
     fragment["acked"] = 1
     fragment["exponent"] = p.exponent_of(packets, i)
     if worker["slots"]:
@@ -327,6 +331,7 @@ def _write_fragment(state: WorkerState, out: Words, i: int, seq: int, flags: int
     if worker["slots"] and fragment["transmissions"] == 0:
         row = next_row_of(state.fragment[(seq - worker["slots"]) & (len(state.fragment) - 1)]["index"])
         fragment["index"] = slot_index(row, row)
+    prefetch(state.fragment, (seq + _SOON) & (len(state.fragment) - 1))
     fragment["sent_ns"] = fragment["timer_start_ns"] = now_ns
     fragment["transmissions"] += 1
     if fragment["transmissions"] > 1:

@@ -122,6 +122,7 @@ _FRAGMENT = np.dtype(
         ("acked", np.uint8),  # its result is here
         ("priority", np.uint8),
         ("exponent", np.int8),  # the worker's own, then the result's
+        ("padding", np.uint8),  # to 32 bytes: a row is found by a shift
     ]
 )
 _COUNTERS = np.dtype(

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from esa.memory import copy_octets
 from esa.native import native_inlined
 from esa.native import native_uncounted as native
 from esa.net.faults import Faults, decide
@@ -262,8 +263,7 @@ def _apply_faults(sim: SimState, fault_line: int, buffer: int, now_ns: int) -> i
             mine = take_buffer(pool)
             pool.descriptor[mine]["next"] = fault_line
             pool.length[mine], pool.wire_bytes[mine] = pool.length[buffer], pool.wire_bytes[buffer]
-            for b in range(pool.length[buffer]):
-                pool.data[mine, b] = pool.data[buffer, b]
+            copy_octets(pool.data, mine, 0, pool.data, buffer, 0, pool.length[buffer])
         if due_ns > now_ns:
             push(sim.events, due_ns, sim.scalars[0]["first_fault_event"] + mine)
         else:
@@ -309,8 +309,7 @@ def _switch_forward(sim: SimState, switches: Switches, which: int, port: int, bu
         copy = take_buffer(pool)
         length = switches.out_length[k]
         pool.length[copy], pool.wire_bytes[copy] = length, length + not_kept
-        for b in range(length):
-            pool.data[copy, b] = switches.out_data[k, b]
+        copy_octets(pool.data, copy, 0, switches.out_data, k, 0, length)
         transmit(lines, pool, sim.events, number, copy, from_ps, sending_ps(lines, pool, number, copy))
         if scalars["ecn_threshold"] != NONE:
             at = switches.build.queue_depth + out
@@ -392,8 +391,7 @@ def _deliver(sim: SimState, endpoint: int, buffer: int, now_ns: int) -> int:
             flow_take_data(connections.flows, flow, connections.inbox, now_ns)
         return endpoint
     octets = sim.inbox.view(np.uint8)
-    for b in range(octets.shape[1]):
-        octets[0, b] = pool.data[buffer, ENCAPSULATION_BYTES + b]
+    copy_octets(octets, 0, 0, pool.data, buffer, ENCAPSULATION_BYTES, octets.shape[1])
     if endpoint < scalars["workers"]:
         worker_receive(worker(sim.workers, endpoint), sim.inbox, 1, now_ns)
         return endpoint
@@ -522,10 +520,8 @@ def _send(sim: SimState, host: int, template: npt.NDArray[np.uint8], t: int, i: 
     pool = sim.pool
     buffer = take_buffer(pool)
     octets = sim.outbox.view(np.uint8)
-    for b in range(ENCAPSULATION_BYTES):
-        pool.data[buffer, b] = template[t, b]
-    for b in range(octets.shape[1]):
-        pool.data[buffer, ENCAPSULATION_BYTES + b] = octets[i, b]
+    copy_octets(pool.data, buffer, 0, template, t, 0, ENCAPSULATION_BYTES)
+    copy_octets(pool.data, buffer, ENCAPSULATION_BYTES, octets, i, 0, octets.shape[1])
     pool.length[buffer], pool.wire_bytes[buffer] = pool.data.shape[1], sim.scalars[0]["wire_bytes"]
     if cost_ps > 0:
         processor = sim.lines[sim.scalars[0]["processor"] + host]

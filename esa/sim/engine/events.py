@@ -40,8 +40,9 @@ class Events(NamedTuple):
 
 
 def new_events(capacity: int, seed: int = 0) -> Events:
-    """Room for `capacity` events."""
-    return Events(np.full(capacity, EMPTY_KEY, np.int64), np.zeros(1, np.int64), np.full(1, seed, np.uint64))
+    """Room for `capacity` events; behind them there are always empty places for a node's other children."""
+    key = np.full(capacity + _ARITY - 1, EMPTY_KEY, np.int64)
+    return Events(key, np.zeros(1, np.int64), np.full(1, seed, np.uint64))
 
 
 @native
@@ -112,10 +113,10 @@ def _sift_down(events: Events, key: int) -> None:
         first = _ARITY * at + 1
         if first >= fill:
             break
-        least = first
-        for child in range(first + 1, min(first + _ARITY, fill)):
-            if events.key[child] < events.key[least]:
-                least = child
+        # All four, as what is behind the last event is EMPTY_KEY; no branch depends on which is the least.
+        left = first + (events.key[first + 1] < events.key[first])
+        right = first + 2 + (events.key[first + 3] < events.key[first + 2])
+        least = left + (right - left) * (events.key[right] < events.key[left])
         if key <= events.key[least]:
             break
         events.key[at] = events.key[least]

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from esa.memory import prefetch
 from esa.native import native_uncounted as native
 from esa.sim.engine.events import Events, push
 
@@ -134,8 +135,11 @@ def queue_length(lines: npt.NDArray[np.void], pool: PacketPool, number: int, now
     """Packets in the line that have not left it, the one on its way out included."""
     line = lines[number]
     while line["depth"] > 0 and pool.descriptor[line["depart_head"]]["leave_ps"] <= now_ns * PS_PER_NS:
-        line["depart_head"] = pool.descriptor[line["depart_head"]]["next"]
+        head = pool.descriptor[line["depart_head"]]["next"]
+        line["depart_head"] = head
         line["depth"] -= 1
+        if line["depth"] > 0:
+            prefetch(pool.descriptor, pool.descriptor[head]["next"])
     return int(line["depth"])
 
 
@@ -180,6 +184,14 @@ def take_first(lines: npt.NDArray[np.void], pool: PacketPool, number: int, now_n
     if line["depth"] > 0 and line["depart_head"] == buffer:
         line["depart_head"] = pool.descriptor[buffer]["next"]
         line["depth"] -= 1
-    line["head"] = pool.descriptor[buffer]["next"]
+    head = pool.descriptor[buffer]["next"]
+    line["head"] = head
     line["arrived"] += 1
+    if head != NONE:  # the next to arrive, and its successor in the list: read soon, and written long ago
+        prefetch(pool.data, head)
+        prefetch(pool.length, head)
+        prefetch(pool.wire_bytes, head)
+        behind = pool.descriptor[head]["next"]
+        if behind != NONE:
+            prefetch(pool.descriptor, behind)
     return int(buffer)
