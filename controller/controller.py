@@ -94,7 +94,7 @@ class Controller:
         """Return the job as it was added, if the file of jobs knows it."""
         saved = self._saved.jobs().get(job.job) if self._saved else None
         # Another controller may have given the id to another job since. (A damaged one cannot be compared.)
-        same = saved is not None and (job.problems or (saved.workers, saved.server) == (job.workers, job.server))
+        same = saved is not None and (job.problems or saved.members == job.members)
         return saved if same else None
 
     def find(self, job: str | int, installed: Sequence[InstalledJob] | None = None) -> InstalledJob:
@@ -182,7 +182,7 @@ class Controller:
     def put_back(self, job: InstalledJob) -> None:
         """Write a job that a switch held before, with its run, into one that holds nothing of it. All or nothing."""
         try:
-            self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
+            self.add_hosts({member.mac: member.switch_port for member in job.members})
             self.switch.insert([e.job_group(job)])
             *parts, policy_entry = e.job_entries(job)
             self.switch.insert(parts)
@@ -295,7 +295,7 @@ class Controller:
 
     def _check_ports(self, job: Job) -> None:
         hosts = self.hosts()
-        for member in (*job.workers, job.server):
+        for member in job.members:
             port = hosts.get(member.mac, member.switch_port)
             if port != member.switch_port:
                 raise BadInput(
@@ -345,7 +345,7 @@ class Controller:
 
     def _insert(self, job: InstalledJob) -> None:
         """Insert the entries of a new run, its policy last."""
-        self.add_hosts({member.mac: member.switch_port for member in (*job.workers, job.server)})
+        self.add_hosts({member.mac: member.switch_port for member in job.members})
         *parts, policy_entry = e.job_entries(job)
         self.switch.insert(parts)
         self.switch.insert([policy_entry])

@@ -261,8 +261,7 @@ class Coordinator:
             room.dismiss(f"job {room.job.name}: its number, {job.job}, is another job's on the switch now")
         if room is None or room.empty:
             known = saved or job
-            here = (tuple(known.workers), known.server)
-            if here != (installed.workers, installed.server):
+            if known.members != installed.members:
                 raise BadInput(f"job {job.name}: its members are not those of job {job.job} on the switch")
             room = self._rooms[job.job] = Room(known, lambda: self._begin(known), lambda: self._ended(known))
         return installed, room
@@ -354,8 +353,7 @@ class Coordinator:
 
 def _is_another(job: Job, installed: InstalledJob, saved: Job | None) -> bool:
     """Return whether what the switch has under the number of `job` is not that job."""
-    members = (tuple(job.workers), job.server) != (installed.workers, installed.server)
-    return members or (saved is not None and describe_difference(job, saved) != "")
+    return job.members != installed.members or (saved is not None and describe_difference(job, saved) != "")
 
 
 class _NotYet(BadInput):

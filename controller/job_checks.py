@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from esa.errors import BadInput
-from esa.job import Job
+from esa.job import Job, Member
+
+
+def members_by_name(job: Job) -> list[tuple[str, Member]]:
+    """A job's end hosts, and what errors call them."""
+    servers = [(f"PS {number}" if job.more_servers else "the PS", server) for number, server in enumerate(job.servers)]
+    return [(f"rank {rank}", member) for rank, member in enumerate(job.workers)] + servers
 
 
 def check_members(job: Job) -> None:
     """Raise BadInput for two members with one address, which could speak for each other, or one host on two ports."""
     seen: dict[tuple[int, int, int], str] = {}
     ports: dict[str, int] = {}
-    members = [(f"rank {rank}", member) for rank, member in enumerate(job.workers)] + [("the PS", job.server)]
-    for who, member in members:
+    for who, member in members_by_name(job):
         address = (member.switch_port, int(member.ip), member.udp_port)
         if address in seen:
             raise BadInput(

@@ -56,7 +56,12 @@ def problems_of(error: ValidationError) -> list[str]:
 
 def _allowed_keys(location: tuple[int | str, ...]) -> list[str]:
     owner = next((part for part in reversed(location[:-1]) if isinstance(part, str)), None)
-    models: dict[str | None, type[BaseModel]] = {"pool": Pool, "workers": Member, "server": Member}
+    models: dict[str | None, type[BaseModel]] = {
+        "pool": Pool,
+        "workers": Member,
+        "server": Member,
+        "more_servers": Member,
+    }
     model = models.get(owner, Job)
     return list(model.model_fields)
 

@@ -53,6 +53,7 @@ class _Added:
         bare = InstalledJob(
             job.job, self.epoch, self.index, policy("ps"), None, None, job.workers, job.server, job.switch_ip
         )
+        bare = replace(bare, more_servers=job.more_servers)
         return bare.under(policy(job.policy), job.pool, job.ttl_us)
 
     @property

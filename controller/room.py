@@ -1,8 +1,8 @@
 """A job's room: who waits in it for a run to start, who is in the run, and what is said to whom. No I/O.
 
 Workers come in any order and say which member of the job they are. Once all of them and the PS are there and alike, the
-control plane starts a run; the PS is told first, and when it listens, the workers. From then on a member whose
-connection closes has ended, and the others are told at once.
+control plane starts a run; the PS, or each that it has, is told first, and when all listen, the workers. From then on a
+member whose connection closes has ended, and the others are told at once.
 
 A worker that leaves in good order ("ok") has all the sums that it wants, but a peer may still need to ask it for one:
 it stays until every worker has left so. One that ends otherwise ends the run, for a sum needs everybody. The PS may
@@ -57,13 +57,14 @@ class Room:
         self._start = start
         self._end = end
         self._waiting: dict[int, tuple[Client, Hello]] = {}
-        self._server: Client | None = None
-        self._starting: Started | None = None  # the PS was told, the workers not yet
+        self._servers: dict[int, Client] = {}
+        self._ready: set[int] = set()  # of these, those that listen for the run that starts
+        self._starting: Started | None = None  # the PSs were told, the workers not yet
         self._run: _Run | None = None
 
     @property
     def empty(self) -> bool:
-        return not self._waiting and self._server is None and self._run is None
+        return not self._waiting and not self._servers and self._run is None
 
     @property
     def idle(self) -> bool:
@@ -85,7 +86,7 @@ class Room:
         if problem is not None:
             client.send(Refuse(why=problem))
         elif hello.member == PS:
-            self._enter_server(client)
+            self._enter_server(client, hello.server)
         elif hello.epoch is not None:
             self._come_back(client, hello.member, hello.epoch)
         else:
@@ -95,12 +96,14 @@ class Room:
     def adopt(self, epoch: int, policy: str) -> None:
         """Resume a run that the switch holds, and that a member knows. (Which rows it was told of nobody knows.)"""
         self._run = _Run(epoch, policy)
-        if self._server is not None:
-            self._server.send(Start(epoch=epoch, policy=policy))
+        self._tell_servers(Start(epoch=epoch, policy=policy))
 
     def server_ready(self, client: Client, epoch: int) -> None:
-        """Note that the PS listens."""
-        if client is not self._server or self._starting is None or epoch != self._starting.epoch:
+        """Note that a PS listens; workers are told once all do."""
+        if self._starting is None or epoch != self._starting.epoch:
+            return
+        self._ready |= {number for number, server in self._servers.items() if server is client}
+        if len(self._ready) < len(self.job.servers):
             return
         started, self._starting = self._starting, None
         self._run = _Run(*started)
@@ -112,8 +115,10 @@ class Room:
 
     def leave(self, client: Client, ok: bool, why: str) -> None:
         """End a member that leaves, or whose connection closed; of two calls the first counts."""
-        if client is self._server:
-            self._server = self._starting = None
+        servers = [number for number, server in self._servers.items() if server is client]
+        if servers:
+            del self._servers[servers[0]]
+            self._starting = None
             for worker in self._run.workers.values() if self._run else ():
                 worker.send(Left(member=PS, ok=ok, why=why))
             return
@@ -140,8 +145,7 @@ class Room:
         """Follow a policy that somebody set on the switch."""
         if self._run is not None and self._run.policy != policy:
             self._run.policy = policy
-            if self._server is not None:
-                self._server.send(PolicyIs(policy=policy))
+            self._tell_servers(PolicyIs(policy=policy))
 
     def close(self, why: str) -> None:
         """End the run and refuse all who wait, such as when the job is taken off the switch; the PS may stay."""
@@ -152,9 +156,8 @@ class Room:
     def dismiss(self, why: str) -> None:
         """Send the PS away, too."""
         self.close(why)
-        if self._server is not None:
-            self._server.send(Refuse(why=why))
-        self._server = None
+        self._tell_servers(Refuse(why=why))
+        self._servers.clear()
 
     def remind(self) -> None:
         """Tell those who wait for whom they do."""
@@ -166,8 +169,7 @@ class Room:
     def missing(self) -> list[str]:
         """Return who has not come, in words."""
         workers = [self._name(m) for m in range(self.job.fan_in) if m not in self._waiting]
-        server = [f"the PS ({self.job.server.ip})"] if self._server is None else []
-        return workers + server
+        return workers + [self._server_name(n) for n in range(len(self.job.servers)) if n not in self._servers]
 
     def _problem(self, hello: Hello) -> str | None:
         """Return why somebody may not come in."""
@@ -176,7 +178,7 @@ class Room:
         if difference:
             return f"job {job.name}: {difference}"
         if hello.member == PS:
-            return f"job {job.name}: a PS takes part already" if self._server is not None else None
+            return self._server_problem(hello.server)
         if hello.member >= job.fan_in:
             return f"job {job.name}: has workers 0..{job.fan_in - 1}, not {hello.member}"
         if hello.size is not None and hello.size != job.fan_in:
@@ -190,8 +192,16 @@ class Room:
                 return f"job {job.name}: {self._name(member)} and {self._name(hello.member)} are both rank {hello.rank}"
         return None
 
-    def _enter_server(self, client: Client) -> None:
-        self._server = client
+    def _server_problem(self, number: int) -> str | None:
+        job = self.job
+        if number >= len(job.servers):
+            return f"job {job.name}: has PSs 0..{len(job.servers) - 1}, not {number}"
+        if number not in self._servers:
+            return None
+        return f"job {job.name}: {self._server_name(number) if job.more_servers else 'a PS'} takes part already"
+
+    def _enter_server(self, client: Client, number: int) -> None:
+        self._servers[number] = client
         if self._run is not None:
             client.send(Start(epoch=self._run.epoch, policy=self._run.policy))
         else:
@@ -204,7 +214,7 @@ class Room:
             self._run.workers[member] = client
 
     def _start_if_whole(self) -> None:
-        if self._starting is not None or self._server is None or len(self._waiting) < self.job.fan_in:
+        if self._starting is not None or self.missing():
             return
         if self._run is not None:  # its members have all left, in good order or not
             self._over(self._run, Finished())
@@ -213,7 +223,8 @@ class Room:
         except Exception as error:
             self.refuse_waiting(str(error))
             return
-        self._server.send(Start(**self._starting._asdict()))
+        self._ready.clear()
+        self._tell_servers(Start(**self._starting._asdict()))
 
     def refuse_waiting(self, why: str) -> None:
         """Refuse those who wait: there will be no run."""
@@ -234,6 +245,14 @@ class Room:
         for other, worker in run.workers.items():
             if other != member:
                 worker.send(message)
+
+    def _tell_servers(self, message: ToMember) -> None:
+        for server in list(self._servers.values()):
+            server.send(message)
+
+    def _server_name(self, number: int) -> str:
+        name = f"PS {number}" if self.job.more_servers else "the PS"
+        return f"{name} ({self.job.servers[number].ip})"
 
     def _name(self, member: int) -> str:
         return f"worker {member} ({self.job.workers[member].ip})"

@@ -194,7 +194,7 @@ def _difference(wanted: Wanted, held: Held) -> Difference:
         if job is None:
             if wanted.exclusive or found.job in ids:
                 surplus.append(found)
-        elif found.problems or (found.workers, found.server) != (job.workers, job.server):
+        elif found.problems or found.members != job.members:
             surplus.append(found)
         else:
             del missing[found.job]

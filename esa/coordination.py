@@ -1,7 +1,7 @@
 """What members of a run and the coordinator say to each other: JSON objects, one a line, over a stream.
 
     member -> coordinator
-      Hello       who this is: a worker of a job, by its place, or the job's PS; `epoch` if it was told one before
+      Hello       who this is: a worker or a PS of a job, by its place; `epoch` if it was told one before
       Ready       the PS: listens for this run
       Leave       this member ends; `ok`: it has what it wanted, and stays to answer its peers until all have
       Why         why may nothing come back?
@@ -34,6 +34,7 @@ class Hello(Frozen):
     say: Literal["hello"] = "hello"
     job: Job
     member: int = Field(ge=PS)  # a worker's place in `job.workers`, or PS
+    server: int = Field(default=0, ge=0)  # a PS: its place in `job.servers`
     rank: int | None = None  # in the program's own numbering, if it has one
     size: int | None = None  # how many take part, as the program sees it
     process: str = ""  # for a person: host and process id

@@ -5,6 +5,7 @@ One JSON file per job; the controller turns it into table entries, workers and P
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Annotated, Literal
@@ -18,6 +19,7 @@ from esa.wire import ESA_PORT
 MAX_SPAN = 16384
 MAX_FAN_IN = 32  # bits of a bitmap
 MAX_EPOCH = 65535  # 16 bits
+SERVER_COUNTS = (1, 2, 4, 8)  # powers of two: a seq has the same PS when 32-bit numbers have come round
 
 Mac = Annotated[str, Field(pattern=r"^([0-9a-f]{2}:){5}[0-9a-f]{2}$")]
 
@@ -51,6 +53,18 @@ class Pool(Frozen):
         return size
 
 
+def check_servers(count: int, fragments: Mapping[str, int]) -> None:
+    """ValueError, its first word the key, unless a job can have so many PSs.
+
+    fragments: its window and span by name; fragments that follow each other in a row, or in a chain, have one PS.
+    """
+    if count not in SERVER_COUNTS:
+        raise ValueError(f"servers: {count}; allowed: {', '.join(map(str, SERVER_COUNTS))}")
+    for name, number in fragments.items():
+        if number % count:
+            raise ValueError(f"{name}: {number} fragments; allowed: a multiple of the job's {count} PSs")
+
+
 class Rack(Frozen):
     """The next `workers` ranks of a job over several racks: they sit behind one rack switch."""
 
@@ -75,7 +89,12 @@ class Job(Frozen):
     racks: tuple[Rack, ...] = Field(
         default=(), max_length=MAX_FAN_IN, description="over several racks: how `workers` are spread, in their order"
     )
-    server: Member = Field(description="the parameter server (PS)")
+    server: Member = Field(description="the parameter server (PS); of several, that of fragment 0")
+    more_servers: tuple[Member, ...] = Field(
+        default=(),
+        description="the others: fragment seq is that of PS (seq modulo their number, one of "
+        f"{', '.join(map(str, SERVER_COUNTS))})",
+    )
     switch_ip: IPv4Address = Field(description="the switch as a member of the job: where reminders go; no host has it")
     pool: Pool = Field(description="the rows that it may use")
     demand: float = Field(
@@ -137,9 +156,20 @@ class Job(Frozen):
                 f"{what}: {self.reuse_span} fragments need a slice of {2 * self.reuse_span} rows under {self.policy}, "
                 f"not {self.pool.size}"
             )
-        if self.server.udp_port != ESA_PORT:
-            raise ValueError(f"server.udp_port: a PS listens on {ESA_PORT}")
+        for key, server in (("server", self.server), *(("more_servers", other) for other in self.more_servers)):
+            if server.udp_port != ESA_PORT:
+                raise ValueError(f"{key}.udp_port: a PS listens on {ESA_PORT}")
+        if self.more_servers:
+            self._check_servers()
         return self
+
+    def _check_servers(self) -> None:
+        addresses = [server.ip for server in self.servers]
+        check_servers(len(addresses), {"window": self.window, "span": self.reach})
+        if len(set(addresses)) != len(addresses):
+            raise ValueError("more_servers: PSs need an address each")
+        if self.racks:
+            raise ValueError(f"more_servers: {len(self.racks)} racks; allowed: for a job behind one switch")
 
     def _check_racks(self) -> None:
         if len(self.racks) == 1:
@@ -153,6 +183,16 @@ class Job(Frozen):
     @property
     def fan_in(self) -> int:
         return len(self.workers)
+
+    @property
+    def servers(self) -> tuple[Member, ...]:
+        """Its PSs: fragment seq is that of the one at seq modulo their number."""
+        return self.server, *self.more_servers
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its end hosts: workers, then PSs."""
+        return *self.workers, *self.servers
 
     @property
     def reach(self) -> int:

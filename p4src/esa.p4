@@ -16,6 +16,7 @@
 #include <v1model.p4>
 
 #define MAX_JOBS 256
+#define MORE_SERVERS 7  // of a job's eight PSs all but the first
 #include "for_each_lane.p4"
 #include "types.p4"
 #include "headers.p4"

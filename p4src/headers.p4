@@ -157,6 +157,7 @@ struct owner_t {
     ipv4_address_t switch_ip;
     bit<1>         level1;     // its rows here hold sums of racks
     bitmap_t       bitmap1;
+    server_number_t server;    // whose fragment the row holds
 }
 
 struct metadata_t {

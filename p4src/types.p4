@@ -18,6 +18,7 @@ typedef bit<32> bitmap_t;            // workers of a rack, or racks of a job
 typedef bit<32> aggregator_index_t;
 typedef bit<16> job_index_t;         // of a job's counters
 typedef bit<32> counter_index_t;
+typedef bit<8>  server_number_t;     // of a job's PSs, from 0
 typedef bit<48> timestamp_us_t;      // microseconds, as v1model's ingress_global_timestamp
 typedef int<32> lane_t;
 typedef bit<32> lane_cell_t;         // a lane in a register, see lanes.p4

@@ -40,7 +40,7 @@ def job_list(context: typer.Context, as_json: JsonOption = False) -> None:
             job.policy.name,
             rows_text(job.pool).removeprefix("rows ") if job.pool else "-",
             str(job.fan_in),
-            str(job.server.ip),
+            " ".join(str(server.ip) for server in job.servers),
             "; ".join(job.problems),
         )
     if not any(job.problems for _, job in jobs):
@@ -63,6 +63,9 @@ def job_show(context: typer.Context, job: JobArgument, as_json: JsonOption = Fal
                 table.add_row(f"rank {rank}", _member_text(member))
         elif key == "server":
             table.add_row("PS", _member_text(value))
+        elif key == "more_servers":
+            for number, member in enumerate(value, start=1):
+                table.add_row(f"PS {number}", _member_text(member))
         elif key == "pool":
             table.add_row("pool", rows_text(found.pool) if found.pool else "-")
         elif key == "problems":
@@ -97,6 +100,7 @@ def _job_record(name: str, job: InstalledJob) -> dict[str, Any]:
         "ttl_us": job.ttl_us,
         "switch_ip": str(job.switch_ip),
         "server": job.server.model_dump(mode="json"),
+        "more_servers": [member.model_dump(mode="json") for member in job.more_servers],
         "workers": [member.model_dump(mode="json") for member in job.workers],
         "problems": list(job.problems),
     }

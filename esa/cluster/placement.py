@@ -2,7 +2,8 @@
 
 Where switches add, a rack has 32 workers of a job at most, and a job 32 racks; sums by messages know no such limit.
 The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why). On
-a network of more tiers such a job is in one rack, its PS too: nobody makes sums of sums of sums.
+a network of more tiers such a job is in one rack, its PS too: nobody makes sums of sums of sums. So is a job with
+several PSs, or with PSs on its workers' hosts.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | 
     whole = [rack for rack in racks if job.workers <= _most(job) and job.members <= len(rack)]
     if whole:
         return whole[0][: job.members]
-    if cluster.tiers > 2 and job.has_server:
+    if (cluster.tiers > 2 and job.has_server) or job.needs_one_rack:
         return None
     return _one_rack(racks, job) or _several_racks(racks, job)
 

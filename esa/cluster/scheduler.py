@@ -32,7 +32,9 @@ class JobInfo:
     iteration_ns: computing of an iteration on a rank, without waiting for sums
     aggregates:   switches add for it, so over several racks its PS needs a rack without its ranks
     has_server:   it has a PS
-    hosts:        its ranks', then its PS's, if it asks for certain ones; a host as often as it wants GPUs there
+    servers:      PSs that take a GPU each, where it has any; 0: they are on its ranks' hosts. Unless it is 1, ranks and
+                  PSs need one rack
+    hosts:        its ranks', then its PSs', if it asks for certain ones; a host as often as it wants GPUs there
     """
 
     number: int
@@ -44,6 +46,7 @@ class JobInfo:
     iteration_ns: int = 0
     aggregates: bool = True
     has_server: bool = True
+    servers: int = 1
     hosts: tuple[int, ...] | None = None
 
     @property
@@ -59,42 +62,64 @@ class JobInfo:
     @property
     def members(self) -> int:
         """GPUs that it takes."""
-        return self.workers + self.has_server
+        return self.workers + self.own_servers
+
+    @property
+    def own_servers(self) -> int:
+        """Of these, its PSs'."""
+        return self.servers if self.has_server else 0
+
+    @property
+    def needs_one_rack(self) -> bool:
+        """Whether its ranks and PSs must be in one rack."""
+        return self.has_server and self.servers != 1
 
     @property
     def who(self) -> str:
         """Whom it takes them for, for people."""
-        return f"{self.workers} workers and a PS" if self.has_server else f"{self.workers} workers"
+        return who(self.workers, self.own_servers)
+
+
+def who(workers: int, servers: int) -> str:
+    """So many, for people."""
+    return f"{workers} workers" + {0: "", 1: " and a PS"}.get(servers, f" and {servers} PSs")
 
 
 class Placed:
-    """What has a place: a GPU for each rank, in order, and the PS's, if it has one."""
+    """What has a place: a GPU for each rank, in order, and for each PS, if it has any."""
 
     workers: tuple[Gpu, ...]
     server: Gpu | None
+    more_servers: tuple[Gpu, ...]
+
+    @property
+    def servers(self) -> tuple[Gpu, ...]:
+        return self.more_servers if self.server is None else (self.server, *self.more_servers)
 
     @property
     def gpus(self) -> tuple[Gpu, ...]:
-        return self.workers if self.server is None else (*self.workers, self.server)
+        return *self.workers, *self.servers
 
 
 @dataclass(frozen=True)
 class Running(Placed):
-    """A job that runs, since when, and on which GPUs: its ranks' in order, and its PS's."""
+    """A job that runs, since when, and on which GPUs: its ranks' in order, and its PSs'."""
 
     job: JobInfo
     start_ns: int
     workers: tuple[Gpu, ...]
     server: Gpu | None
+    more_servers: tuple[Gpu, ...] = ()
 
 
 @dataclass(frozen=True)
 class Start(Placed):
-    """A waiting job gets GPUs: ranks rack by rack, and the PS."""
+    """A waiting job gets GPUs: ranks rack by rack, and the PS, or all of them."""
 
     job: int
     workers: tuple[Gpu, ...]
     server: Gpu | None
+    more_servers: tuple[Gpu, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -65,21 +65,24 @@ def _check_names(decision: Decision, queue: dict[int, JobInfo], at_work: dict[in
 
 
 def _check_server(job: JobInfo, start: Start) -> None:
-    if job.has_server and start.server is None:
+    if job.own_servers and start.server is None:
         raise BadInput(f"job {job.name}: no PS; allowed: a GPU for it, too")
-    if not job.has_server and start.server is not None:
+    if not job.own_servers and start.server is not None:
         raise BadInput(f"job {job.name}: its PS on host {start.server.host}; allowed: none, it has no PS")
+    if len(start.servers) != job.own_servers:
+        raise BadInput(f"job {job.name}: {len(start.servers)} PSs; allowed: {job.own_servers}, which it asked for")
 
 
 def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterable[Gpu]) -> None:
     """BadInput unless the job can have these GPUs, its workers' and then its PS's, where `free` ones are."""
     free = set(free)
-    workers, server = (gpus[:-1], gpus[-1]) if job.has_server else (gpus, None)
+    count = len(gpus) - job.own_servers
+    workers, servers = gpus[:count], gpus[count:]
     who = {gpu: f"rank {rank}" for rank, gpu in reversed([*enumerate(workers)])}
     if not workers:
         raise BadInput(f"job {job.name}: no rank; allowed: 1 or more")
     for k, gpu in enumerate(gpus):
-        me = "its PS" if k == len(workers) else f"rank {k}"
+        me = "its PS" if k >= count else f"rank {k}"
         if not 0 <= gpu.host < len(cluster.hosts):
             raise BadInput(f"job {job.name}: {me} on host {gpu.host}; allowed: 0 to {len(cluster.hosts) - 1}")
         if gpu.host in cluster.down:
@@ -94,11 +97,10 @@ def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterab
             left = ", ".join(str(other.gpu) for other in sorted(free) if other.host == gpu.host) or "none"
             where = f"GPU {gpu.gpu} of host {gpu.host}, which is another job's"
             raise BadInput(f"job {job.name}: {me} on {where}; allowed there: {left}")
-    _check_racks(cluster, job, workers, server)
+    _check_racks(cluster, job, workers, servers)
     hosts = [gpu.host for gpu in gpus]
-    count = len(workers)
     if job.hosts is not None and _in_any_order(hosts, count) != _in_any_order(job.hosts, count):
-        who_else = "ranks and PS" if job.has_server else "ranks"
+        who_else = "ranks and PS" if job.own_servers else "ranks"
         raise BadInput(
             f"job {job.name}: {who_else} on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
         )
@@ -109,14 +111,16 @@ def _in_any_order(hosts: Sequence[int], workers: int) -> list[int]:
     return [*sorted(hosts[:workers]), *hosts[workers:]]
 
 
-def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server: Gpu | None) -> None:
+def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], servers: Sequence[Gpu]) -> None:
     """What switches can add: rack by rack, and the PS of several racks by itself. Without a PS they add nothing."""
     if not job.has_server:
         return
     runs = [(rack, len([*ranks])) for rack, ranks in groupby(cluster.rack_of(gpu) for gpu in workers)]
     racks = [rack for rack, _ in runs]
-    of_server = racks[0] if server is None else cluster.rack_of(server)
-    if cluster.tiers > 2 and {*racks, of_server} != {racks[0]}:
+    of_servers = {cluster.rack_of(server) for server in servers}
+    if job.needs_one_rack and {*racks, *of_servers} != {racks[0]}:
+        raise BadInput(f"job {job.name}: hosts: {_no_one_server(job)}; allowed: in one rack, ranks and PSs")
+    if cluster.tiers > 2 and {*racks, *of_servers} != {racks[0]}:
         raise BadInput(_not_one_rack(cluster, job))
     if len(set(racks)) < len(racks):
         raise BadInput(f"job {job.name}: ranks in racks {_numbers(racks)}; allowed: rack by rack")
@@ -125,9 +129,9 @@ def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], server:
             raise BadInput(f"job {job.name}: {ranks} ranks in rack {rack}; allowed: {MAX_FAN_IN}")
     if len(racks) > MAX_FAN_IN:
         raise BadInput(f"job {job.name}: ranks in {len(racks)} racks; allowed: {MAX_FAN_IN}")
-    if len(racks) > 1 and job.aggregates and server is not None and of_server in racks:
+    if len(racks) > 1 and job.aggregates and of_servers & set(racks):
         raise BadInput(
-            f"job {job.name}: hosts: its PS, on host {server.host}, is in a rack with workers of it; over several "
+            f"job {job.name}: hosts: its PS, on host {servers[0].host}, is in a rack with workers of it; over several "
             f"racks it needs one without"
         )
 
@@ -142,11 +146,17 @@ def check_places(cluster: Cluster, jobs: Iterable[JobInfo]) -> None:
             most = max(host.gpus for host in cluster.hosts)
             each = f" of up to {most} GPUs" if most > 1 else ""
             rule = "over several racks the PS needs a rack without the job's workers"
+            if job.needs_one_rack:
+                rule = f"allowed: in one rack, with {_no_one_server(job)}"
             raise BadInput(
                 f"job {job.name}: no place for {job.who} on {len(cluster.hosts)} hosts{each} in racks of "
                 f"{_numbers(cluster.racks)}; {rule if job.has_server else f'allowed: {MAX_FAN_IN} in a rack'}"
             )
         check_gpus(cluster, job, gpus, cluster.gpus)
+
+
+def _no_one_server(job: JobInfo) -> str:
+    return f"{job.servers} PSs" if job.servers else "PSs on its workers' hosts"
 
 
 def _not_one_rack(cluster: Cluster, job: JobInfo) -> str:

@@ -23,9 +23,10 @@ DESTINATION = "EsaIngress.forwarding.destination"
 SENDER = "EsaIngress.admission.sender"
 POLICY = "EsaIngress.admission.policy"
 OWNER = "EsaIngress.aggregation.ownership.owner"
+MORE_SERVERS = "EsaIngress.aggregation.ownership.server"  # a job's PSs but the first, which `owner` has
 REPLICA = "EsaEgress.replication.replica"
 ECN = "EsaEgress.congestion.ecn"
-JOB_TABLES = (SENDER, POLICY, OWNER, REPLICA)  # their keys end with job and epoch
+JOB_TABLES = (SENDER, POLICY, OWNER, MORE_SERVERS, REPLICA)  # their keys end with job and epoch
 RUN = "EsaIngress.admission.run"  # the newest epoch of each job; stays when the job goes
 
 NO_ACTION = "NoAction"
@@ -38,6 +39,7 @@ SERVER = "EsaIngress.admission.server"
 AGGREGATE = "EsaIngress.admission.aggregate"
 PASS_THROUGH = "EsaIngress.admission.pass_through"
 OWNER_IS = "EsaIngress.aggregation.ownership.owner_is"
+SERVER_IS = "EsaIngress.aggregation.ownership.server_is"
 READDRESS = "EsaEgress.replication.readdress"
 MARK_ABOVE = "EsaEgress.congestion.mark_above"
 
@@ -122,6 +124,7 @@ class InstalledJob:
     problems: tuple[str, ...] = ()
     rack: int = 0
     level1: bool = False
+    more_servers: tuple[Member, ...] = ()
 
     @classmethod
     def of(cls, job: Run, index: int) -> InstalledJob:
@@ -129,7 +132,7 @@ class InstalledJob:
         if job.racks:
             raise BadInput(f"racks: job {job.name} has {len(job.racks)} racks, one switch cannot hold it")
         bare = cls(job.job, job.epoch, index, policy("ps"), None, None, job.workers, job.server, job.switch_ip)
-        return bare.under(policy(job.policy), job.pool, job.ttl_us)
+        return replace(bare, more_servers=job.more_servers).under(policy(job.policy), job.pool, job.ttl_us)
 
     def under(self, policy: Policy, pool: Pool | None, ttl_us: int | None) -> InstalledJob:
         """The same job under another policy."""
@@ -145,6 +148,16 @@ class InstalledJob:
     @property
     def fan_in(self) -> int:
         return len(self.workers)
+
+    @property
+    def servers(self) -> tuple[Member, ...]:
+        """Its PSs, as in `esa.job.Job`."""
+        return self.server, *self.more_servers
+
+    @property
+    def members(self) -> tuple[Member, ...]:
+        """Its end hosts: workers, then PSs."""
+        return *self.workers, *self.servers
 
     @property
     def group(self) -> int:
@@ -207,17 +220,17 @@ def job_group(job: InstalledJob) -> Group:
 
 def job_entries(job: InstalledJob) -> list[Entry]:
     """Every table entry of the job, the policy entry last. They refer to `job_group(job)`."""
-    return [*sender_entries(job), *replica_entries(job), owner_entry(job), policy_entry(job)]
+    return [*sender_entries(job), *replica_entries(job), *server_entries(job), owner_entry(job), policy_entry(job)]
 
 
 def sender_entries(job: InstalledJob) -> list[Entry]:
-    """Who may speak in the job's name: each worker for its own bit, and the PS."""
+    """Who may speak in the job's name: each worker for its own bit, and the PSs."""
     keys = [sender_key(job, member) for member in job.workers]
     if job.level1:
         workers = [Entry(SENDER, key, RACK, (1 << rank,)) for rank, key in enumerate(keys)]
     else:
         workers = [Entry(SENDER, key, WORKER, (1 << rank, job.bitmap1)) for rank, key in enumerate(keys)]
-    return [*workers, Entry(SENDER, sender_key(job, job.server), SERVER)]
+    return [*workers, *(Entry(SENDER, sender_key(job, server), SERVER) for server in job.servers)]
 
 
 def sender_key(job: InstalledJob | Run, member: Member) -> tuple[int, ...]:
@@ -236,7 +249,13 @@ def replica_entries(job: InstalledJob) -> list[Entry]:
 def owner_entry(job: InstalledJob) -> Entry:
     """Where the content of the job's rows goes when another job takes them."""
     where = (mac_number(job.server.mac), int(job.server.ip), int(job.switch_ip))
-    return Entry(OWNER, job.key, OWNER_IS, (job.index, *where, int(job.level1), job.bitmap1))
+    return Entry(OWNER, job.key, OWNER_IS, (job.index, *where, int(job.level1), job.bitmap1, len(job.more_servers)))
+
+
+def server_entries(job: InstalledJob) -> list[Entry]:
+    """The same for the fragments of its other PSs, of which most jobs have none."""
+    where = ((mac_number(server.mac), int(server.ip)) for server in job.more_servers)
+    return [Entry(MORE_SERVERS, (number, *job.key), SERVER_IS, at) for number, at in enumerate(where, start=1)]
 
 
 def policy_entry(job: InstalledJob) -> Entry:
@@ -304,15 +323,15 @@ _NOWHERE = Member(ip=IPv4Address(0), mac="00:00:00:00:00:00", udp_port=ESA_PORT,
 
 
 def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Group]) -> InstalledJob:
-    job, epoch = entry.match
+    job, epoch = key = entry.match
     problems: list[str] = []
     senders = [other for other in entries if other.table == SENDER and other.match[3:] == (job, epoch)]
     replicas = (other for other in entries if other.table == REPLICA and other.match[1:] == (job, epoch))
     macs = {other.match[0]: other.params[0] for other in replicas}
-    server_mac, server_ip, switch_ip, level1, rack = 0, 0, 0, 0, 0
+    server_mac, server_ip, switch_ip, level1, rack, last_server = 0, 0, 0, 0, 0, 0
     owner = next((other for other in entries if other.table == OWNER and other.match == (job, epoch)), None)
     if owner is not None and owner.action == OWNER_IS:
-        server_mac, server_ip, switch_ip, level1, bitmap1 = owner.params[1:6]
+        server_mac, server_ip, switch_ip, level1, bitmap1, last_server = owner.params[1:7]
         rack = max(bitmap1.bit_length() - 1, 0)
     else:
         problems.append("no owner entry")
@@ -328,10 +347,14 @@ def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Grou
         if rank + 1 not in macs:
             problems.append(f"no replica entry of rank {rank}")
         workers.append(_member(sender, macs.get(rank + 1, 0)))
-    server = next((_member(other, server_mac) for other in senders if other.action == SERVER), None)
-    if server is None:
-        problems.append("no sender entry of the PS")
-        server = _NOWHERE.model_copy(update={"mac": mac_text(server_mac), "ip": IPv4Address(server_ip)})
+    more = (other for other in entries if (other.table, other.match[1:]) == (MORE_SERVERS, key))
+    named = {0: (server_mac, server_ip)} | {other.match[0]: other.params for other in more}
+    servers = []
+    for number in range(last_server + 1):
+        if number not in named:
+            problems.append(f"no server entry of PS {number}")
+            break
+        servers.append(_server(senders, problems, *named[number]))
 
     knobs, pool, ttl_us, index = policy("ps"), None, None, entry.params[0] if entry.params else 0
     if entry.action == AGGREGATE:
@@ -343,12 +366,21 @@ def _installed(entry: Entry, entries: Sequence[Entry], groups: Mapping[int, Grou
     elif entry.action != PASS_THROUGH:
         problems.append("its policy entry does nothing")
 
-    found = InstalledJob(job, epoch, index, knobs, pool, ttl_us, tuple(workers), server, IPv4Address(switch_ip))
-    found = replace(found, rack=rack, level1=bool(level1))
+    found = InstalledJob(job, epoch, index, knobs, pool, ttl_us, tuple(workers), servers[0], IPv4Address(switch_ip))
+    found = replace(found, rack=rack, level1=bool(level1), more_servers=tuple(servers[1:]))
     group = groups.get(found.group)
     if group is None or set(group.replicas) != set(job_group(found).replicas):
         problems.append(f"multicast group {found.group} does not list its workers")
     return replace(found, problems=tuple(problems))
+
+
+def _server(senders: Sequence[Entry], problems: list[str], mac: int, ip: int) -> Member:
+    """A PS whose MAC and IP address an owner or server entry names, behind the port that admission knows."""
+    found = next((s for s in senders if s.action == SERVER and ip in (0, s.match[1])), None)
+    if found is None:
+        problems.append("no sender entry of the PS")
+        return _NOWHERE.model_copy(update={"mac": mac_text(mac), "ip": IPv4Address(ip)})
+    return _member(found, mac)
 
 
 def _member(sender: Entry, mac: int) -> Member:

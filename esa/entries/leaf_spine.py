@@ -115,10 +115,10 @@ class Spread(NamedTuple):
     switch_ip: IPv4Address
 
 
-def spread(network: LeafSpine, macs: Sequence[str]) -> Spread:
-    """A job whose workers, rack by rack, and then its PS are the hosts with these MAC addresses."""
+def spread(network: LeafSpine, macs: Sequence[str], servers: int = 1) -> Spread:
+    """A job whose workers, rack by rack, and then its PSs, so many, are the hosts with these MAC addresses."""
     places = [network.host[mac] for mac in macs]
-    of_workers = [place.rack for place in places[:-1]]
+    of_workers = [place.rack for place in places[:-servers]]
     several = sorted(set(of_workers), key=of_workers.index) if len(set(of_workers)) > 1 else []
     switch = network.spines[places[-1].spine] if several else network.racks[of_workers[0]]
     racks = (Rack(workers=of_workers.count(rack), switch_ip=network.racks[rack].ip) for rack in several)

@@ -45,7 +45,8 @@ PS. The price is that such a job does not outlive its root's memory: if the root
 Rows that are kept (`esa`) are not, over several racks: their RESENDs meet no row, for they are forwarded. A rack that
 answered one with its sum would keep the PS from hearing of it, and the root might have nothing left to answer with.
 
-A job of one rack whose PS is elsewhere needs no root: its rack switch does everything, the others let pass.
+A job of one rack whose PS is elsewhere needs no root: its rack switch does everything, the others let pass. Where it
+has several PSs all of them are behind that switch, too.
 """
 
 from __future__ import annotations
@@ -141,10 +142,10 @@ class _Way:
         racks = tuple(at[ip] for ip in addresses)
         for rank, member in enumerate(job.workers):
             _check_place(network, job, f"rank {rank}", member, racks[job.place(rank)[0]])
-        _check_place(network, job, "the PS", job.server, None)
-        check_distinct(
-            f"workers: job {job.name}: address", [f"{m.ip}:{m.udp_port}" for m in (*job.workers, job.server)]
-        )
+        home = racks[0] if job.more_servers else None  # there is no way for several from elsewhere
+        for server in job.servers:
+            _check_place(network, job, "the PS", server, home)
+        check_distinct(f"workers: job {job.name}: address", [f"{m.ip}:{m.udp_port}" for m in job.members])
         host = network.host[job.server.mac]
         way = cls(network, job, index, racks, host.rack, host.spine)
         if job.racks and job.switch_ip != network.spines[way.root].ip:
@@ -214,6 +215,7 @@ class _Way:
             knobs = replace(knobs, release=Release.ON_COMPLETION)
         server = _behind(job.server, server_port)
         bare = InstalledJob(job.job, job.epoch, self.index, knobs, None, None, tuple(workers), server, switch.ip)
+        bare = replace(bare, more_servers=job.more_servers)  # which are behind this switch
         return bare.under(knobs, job.pool, job.ttl_us)
 
 

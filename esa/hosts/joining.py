@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 import socket
-from contextlib import suppress
+from contextlib import closing, suppress
 
 from esa.coordination import Cannot, Hello
 from esa.errors import JoinError
 from esa.hosts.membership import JOIN_TIMEOUT_S, Membership, coordinator_address, tell
 from esa.hosts.warm import say_compiling, warm
-from esa.hosts.worker import WorkerEndpoint
+from esa.hosts.worker import WorkerEndpoint, open_worker_socket
 from esa.job import Job
 from esa.net import open_udp_socket
 from esa.net.impairment import LinkFaults
@@ -71,7 +71,7 @@ def own_place(job: Job, rank: int | None = None) -> tuple[int, socket.socket]:
     for place in here:
         worker = job.workers[place]
         try:
-            return place, open_udp_socket((str(worker.ip), worker.udp_port), (str(job.server.ip), job.server.udp_port))
+            return place, open_worker_socket(job, place)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
@@ -83,6 +83,21 @@ def own_place(job: Job, rank: int | None = None) -> tuple[int, socket.socket]:
         )
     addresses = ", ".join(dict.fromkeys(str(worker.ip) for worker in job.workers))
     raise JoinError(f"job {job.name}: none of its workers' addresses ({addresses}) is this host's")
+
+
+def own_server(job: Job) -> int:
+    """Return which PS of the job this process is: of several the first whose address is this host's and is free.
+
+    JoinError if none is.
+    """
+    if not job.more_servers:
+        return 0
+    for number, server in enumerate(job.servers):
+        if _is_local(str(server.ip)):
+            with suppress(OSError), closing(open_udp_socket((str(server.ip), server.udp_port))):
+                return number
+    addresses = ", ".join(str(server.ip) for server in job.servers)
+    raise JoinError(f"job {job.name}: none of its PSs' addresses ({addresses}) is this host's, and free")
 
 
 def _is_local(ip: str) -> bool:

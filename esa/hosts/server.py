@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from contextlib import closing
 from types import TracebackType
@@ -24,7 +25,7 @@ from esa.hosts.channel import (
     wait,
 )
 from esa.hosts.waiting import OtherRuns, Watch
-from esa.job import Run
+from esa.job import Job, Run
 from esa.native import native
 from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
@@ -94,17 +95,23 @@ def _run(
             wait(channel, until_ns)
 
 
+def open_server_socket(job: Job, number: int) -> socket.socket:
+    """A PS's socket; OSError if its address cannot be opened."""
+    me = job.servers[number]
+    return open_udp_socket((str(me.ip), me.udp_port))
+
+
 class ServerEndpoint:
     """A run's PS, in a thread of its own. OSError if its address cannot be opened.
 
-    timers: when it asks again. faults: what its link does to packets on purpose.
+    number: of several PSs which it is. timers: when it asks again. faults: what its link does to packets on purpose.
     """
 
-    def __init__(self, job: Run, *, timers: Timers | None = None, faults: LinkFaults | None = None):
+    def __init__(self, job: Run, *, number: int = 0, timers: Timers | None = None, faults: LinkFaults | None = None):
         self.job = job
         self._timers = timers or Timers()
         self._policy = job.policy
-        self._state = server_of_job(job, self._timers)
+        self._state = server_of_job(job, self._timers, number=number)
         # Switches are members whatever the policy is now: it may change to one under which they hold rows.
         switches = [job.switch_ip, *(rack.switch_ip for rack in job.racks)]
         self._addresses = [*((m.ip, m.udp_port) for m in job.workers), *((ip, ESA_PORT) for ip in switches)]
@@ -116,7 +123,7 @@ class ServerEndpoint:
         self._told = np.array([1, 0], np.uint8)  # _CLOSE, _POLICY
         self._error = 0
         self.compile()
-        self._socket = open_udp_socket((str(job.server.ip), job.server.udp_port))
+        self._socket = open_server_socket(job, number)
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
         self._told[_CLOSE] = 0

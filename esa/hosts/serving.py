@@ -9,17 +9,19 @@ from typing import Any
 
 from esa.coordination import PS, Hello, PolicyIs, Refuse, Start, ToMember
 from esa.errors import JoinError
+from esa.hosts.joining import own_server
 from esa.hosts.membership import Membership, coordinator_address, say
-from esa.hosts.server import ServerEndpoint
+from esa.hosts.server import ServerEndpoint, open_server_socket
 from esa.hosts.warm import say_compiling, warm
 from esa.job import Job
-from esa.net import open_udp_socket
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
 
 
 class JobServer:
-    """Serves a job's runs until it is closed. OSError if its address cannot be opened.
+    """Serves a job's runs until it is closed, of several PSs as the one whose address this host has.
+
+    OSError if that cannot be opened.
 
     A new run takes the place of the one before, whose packets are refused from then on. `problem` is why it
     cannot go on, such as that the coordinator refuses it.
@@ -37,9 +39,10 @@ class JobServer:
         self._refused: str | None = None
         self.problem: BaseException | None = None
         address = coordinator_address(controller)
-        open_udp_socket((str(job.server.ip), job.server.udp_port)).close()  # rather now than when all wait for it
+        self._number = own_server(job)
+        open_server_socket(job, self._number).close()  # rather now than when all wait for it
         warm(say_compiling)
-        self._membership = Membership(address, Hello(job=job, member=PS), self._heed)
+        self._membership = Membership(address, Hello(job=job, member=PS, server=self._number), self._heed)
 
     @property
     def alive(self) -> bool:
@@ -99,5 +102,5 @@ class JobServer:
                     self._endpoint.close()
                     self._endpoint = None
                 run = self.job.model_copy(update={"policy": start.policy}).run(start.epoch)
-                self._endpoint = ServerEndpoint(run, timers=self._timers, faults=self._faults)
+                self._endpoint = ServerEndpoint(run, number=self._number, timers=self._timers, faults=self._faults)
         self._membership.ready(start.epoch)

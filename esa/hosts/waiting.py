@@ -72,7 +72,8 @@ def ranks_of(job: Job, bitmaps: tuple[int, int]) -> tuple[int, ...]:
 
 def what_is_waited_for(job: Job, waiting: Waiting, reason: str | None = None) -> str:
     """Return `rank 1 (10.0.0.2) computes`, or who is silent and what to look at. reason: what else is known."""
-    server = f"the PS ({job.server.ip})"
+    number = waiting.seq % len(job.servers)
+    server = f"{f'PS {number}' if job.more_servers else 'the PS'} ({job.servers[number].ip})"
     parts = []
     if waiting.server_silent:
         parts.append(f"{server} is silent: look whether it runs and can be reached")

@@ -32,11 +32,20 @@ from esa.hosts.errors import no_sum
 from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
 from esa.hosts.waiting import Occasion, OtherRuns, Watch, ranks_of, what_is_waited_for
-from esa.job import Run
+from esa.job import Job, Run
 from esa.native import native
-from esa.net import monotonic_ns, open_udp_socket
+from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
-from esa.protocol import Timers, Waiting, WorkerState, worker_receive, worker_send, worker_state, worker_waiting
+from esa.protocol import (
+    Timers,
+    Waiting,
+    WorkerState,
+    server_number,
+    worker_receive,
+    worker_send,
+    worker_state,
+    worker_waiting,
+)
 from esa.protocol.of_job import worker_of_job
 from esa.protocol.rtt import NS_PER_S
 from esa.transport import Reduced, fragments_of
@@ -55,10 +64,34 @@ class _Submission(NamedTuple):
 
 
 @native
-def _run(channel: Channel, operations: Operations, state: WorkerState, failed: int) -> int:
+def _void_strangers(channel: Channel, servers: MessageBatch, count: int) -> None:
+    """Give messages that are of none of several PSs a version that does not exist, so that the protocol drops them."""
+    for i in range(count):
+        known = False
+        for server in range(len(servers.peer)):
+            known = known or (
+                channel.inbox.peer[i, 1] == servers.peer[server, 1]
+                and channel.inbox.peer[i, 0] == servers.peer[server, 0]
+            )
+        if not known:
+            channel.inbox.data[i, 0] = 0
+
+
+@native
+def _address(channel: Channel, servers: MessageBatch, count: int) -> None:
+    """Send packets 0..count-1 each to the PS of its seq."""
+    for i in range(count):
+        number = server_number(channel.packets_out, i, len(servers.peer))
+        channel.outbox.peer[i, 0] = servers.peer[number, 0]
+        channel.outbox.peer[i, 1] = servers.peer[number, 1]
+
+
+@native
+def _run(channel: Channel, servers: MessageBatch, operations: Operations, state: WorkerState, failed: int) -> int:
     """Move packets until an operation completes, the worker fails or closes; return 0 or a negative errno.
 
-    failed: whether the caller knows already that it has failed; it may fail between two calls.
+    servers: the addresses of the job's PSs. failed: whether the caller knows already that it has failed; it may fail
+    between two calls.
     """
     progress = operations.progress[0]
     completed = progress["completed"]
@@ -71,11 +104,15 @@ def _run(channel: Channel, operations: Operations, state: WorkerState, failed: i
         now_ns = monotonic_ns()
         if received:
             void_wrong_lengths(channel, received)
+            if len(servers.peer) > 1:
+                _void_strangers(channel, servers, received)
             worker_receive(state, channel.packets_in, received, now_ns)
         if not failed:  # else the arrays are their owners' again
             drain(operations, state)
             feed(operations, state)
         sending, until_ns = worker_send(state, channel.packets_out, now_ns)
+        if len(servers.peer) > 1:
+            _address(channel, servers, sending)
         error = send_all(channel, sending)
         if error:
             return error
@@ -83,6 +120,15 @@ def _run(channel: Channel, operations: Operations, state: WorkerState, failed: i
             return 0
         if received < BATCH and until_ns > now_ns:
             wait(channel, until_ns)
+
+
+def open_worker_socket(job: Job, rank: int) -> socket.socket:
+    """A worker's socket; OSError if its address cannot be opened.
+
+    With one PS the kernel sees to it that it hears nobody else.
+    """
+    me, peer = job.workers[rank], (str(job.server.ip), job.server.udp_port)
+    return open_udp_socket((str(me.ip), me.udp_port), None if job.more_servers else peer)
 
 
 class WorkerEndpoint:
@@ -122,10 +168,10 @@ class WorkerEndpoint:
         self._error: BaseException | None = None
         self._aborted: BaseException | None = None  # why somebody else wants this worker to fail
         self.compile()
-        member = job.workers[rank]
-        self._socket = sock or open_udp_socket(
-            (str(member.ip), member.udp_port), (str(job.server.ip), job.server.udp_port)
-        )
+        self._socket = sock or open_worker_socket(job, rank)
+        self._servers = message_batch(len(job.servers), 1)
+        for number, server in enumerate(job.servers):
+            set_peer(self._servers, number, int(server.ip), server.udp_port)
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
         self._thread = threading.Thread(target=self._engine, name=f"{job.name}-worker-{rank}", daemon=True)
@@ -143,7 +189,7 @@ class WorkerEndpoint:
             ended = operations()
             ended.progress[0]["closing"] = 1
             state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
-            _run(open_channel(sock, waker, 64), ended, state, 0)
+            _run(open_channel(sock, waker, 64), message_batch(1, 1), ended, state, 0)
 
     def all_reduce(
         self, lanes: Lanes, priority: int = 128, exponents: Exponents | None = None, *, out: Lanes | None = None
@@ -204,7 +250,7 @@ class WorkerEndpoint:
         progress = self._operations.progress[0]
         done = 0
         while not progress["closing"]:
-            error = _run(self._channel, self._operations, self._state, int(self._error is not None))
+            error = _run(self._channel, self._servers, self._operations, self._state, int(self._error is not None))
             while done < progress["completed"]:
                 with self._lock:
                     submission = self._running.popleft()

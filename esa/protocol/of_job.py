@@ -37,9 +37,16 @@ def worker_of_job(
     return worker_state(**worker_settings(job, rank, timers), window_increase=increase, first_seq=first_seq)
 
 
-def server_of_job(job: Run, timers: Timers = _TIMERS, *, held_resends: int | None = None) -> ServerState:
-    """The PS of a run, which has heard nothing. held_resends: as in `server_state`."""
-    return server_state(**server_settings(job, timers), held_resends=held_resends)
+def server_of_job(
+    job: Run, timers: Timers = _TIMERS, *, number: int = 0, held_resends: int | None = None
+) -> ServerState:
+    """The PS of a run, of several the one with this number, which has heard nothing.
+
+    held_resends: as in `server_state`. IndexError: the job has no such PS.
+    """
+    if not 0 <= number < len(job.servers):
+        raise IndexError(f"number: job {job.name} has PSs 0..{len(job.servers) - 1}")
+    return server_state(**server_settings(job, timers), number=number, held_resends=held_resends)
 
 
 def worker_settings(job: Run, rank: int, timers: Timers = _TIMERS) -> dict[str, Any]:
@@ -97,6 +104,7 @@ def _both(job: Run) -> dict[str, Any]:
     return {
         "job": job.job,
         "epoch": job.epoch,
+        "servers": len(job.servers),
         "window": job.window,
         "max_span": job.max_reach,
         "lanes": job.lanes,

@@ -96,6 +96,12 @@ def seq_of(packets: Words, i: int) -> int:
 
 
 @native
+def server_number(packets: Words, i: int, servers: int) -> int:
+    """Return which of a job's PSs, so many, packet i of a worker is for: that of its seq."""
+    return _word(packets, i, 2) & (servers - 1)
+
+
+@native
 def index_of(packets: Words, i: int) -> int:
     return _word(packets, i, 3)
 

@@ -13,7 +13,7 @@ from esa.native import native
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.timers import Timers
-from esa.protocol.worker_ring import ring_slots
+from esa.protocol.worker_ring import check_servers, ring_slots
 from esa.wire import index_parameters
 
 _IDLE_RESET_NS = 60 * NS_PER_S
@@ -44,6 +44,8 @@ _SERVER = np.dtype(
         ("job", np.int64),
         ("epoch", np.int64),
         ("workers", np.int64),
+        ("servers", np.int64),  # PSs of the job; this one's fragments are those whose seq, modulo these, is `number`
+        ("number", np.int64),
         # Configuration: written by `server_state` and `server_change_policy` alone
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
@@ -63,7 +65,7 @@ _SERVER = np.dtype(
         ("synchronized", np.int64),  # whether any valid packet came: `max_seq` and `last_packet_ns` mean something
         ("last_packet_ns", np.int64),
         ("max_seq", np.int64),  # highest seen
-        ("rows_drawn", np.int64),  # of the job's rows, in their order, those that slots were given
+        ("next_row", np.int64),  # which of the job's rows, in their order, a slot is given next
         ("low_watermark", np.int64),  # highest that every worker is known to have sent
         # RTT estimates (RFC 6298)
         ("completion", np.dtype(ESTIMATE_FIELDS)),  # of the time from first sight of a fragment to its completion
@@ -175,6 +177,8 @@ def server_state(
     job: int,
     epoch: int,
     workers_per_rack: Sequence[int],
+    servers: int = 1,
+    number: int = 0,
     window: int,
     max_span: int | None = None,
     lanes: int,
@@ -193,14 +197,17 @@ def server_state(
 ) -> ServerState:
     """A PS that has heard nothing.
 
-    workers_per_rack: at most 32 racks of 1..32 workers. window, max_span: the workers', as largest. switches: how many
-    are reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`). give_up_s: for
-    members that are silent, seconds. wait_limit_s: for those that live, seconds. held_resends: how many RESENDs are
-    held apart at a time; what does not fit is added at once. slots: as in `worker_state`; rows: of the job's pool.
+    workers_per_rack: at most 32 racks of 1..32 workers. servers: PSs of the job, a power of two; number: which of them
+    this is: it hears of seqs that are `number` modulo `servers` alone. window, max_span: the workers', as largest.
+    switches: how many are reminded (0: policy `ps`, then the PS sends each worker its own RESULT: `unicast`).
+    give_up_s: for members that are silent; wait_limit_s: for those that live, seconds. held_resends: how many RESENDs
+    are held apart at a time; what does not fit is added at once. slots: as in `worker_state`; rows: of the pool.
     """
     racks = len(workers_per_rack)
     if not 1 <= racks <= 32 or not all(1 <= n <= 32 for n in workers_per_rack):
         raise ValueError(f"workers_per_rack: {list(workers_per_rack)}; 1..32 racks of 1..32 workers")
+    if not 0 <= number < servers:
+        raise ValueError(f"number: {number}; allowed: 0 to {servers - 1}")
     max_span = window if max_span is None else max_span
     ring = ring_slots(max_span)
     held_resends = max(2 * window, 16) if held_resends is None else held_resends
@@ -226,6 +233,7 @@ def server_state(
     server["job"], server["epoch"] = job, epoch
     server["multiplier"], server["salt"] = index_parameters(job, epoch)
     server["workers"] = sum(workers_per_rack)
+    server["servers"], server["number"] = servers, number
     server["retention_seqs"] = 2 * max_span
     server["give_up_ns"], server["wait_limit_ns"] = int(give_up_s * NS_PER_S), int(wait_limit_s * NS_PER_S)
     server["next_deadline_ns"] = NEVER
@@ -273,7 +281,8 @@ def server_change_policy(
     server["asks_peer"] = asks_peer and timers.ask_peer
     server["resends_first"], server["passes_rows"] = resends_first, passes_rows
     server["slots"], server["rows"] = slots, rows
-    server["rows_drawn"] = max(server["rows_drawn"], slots)
+    check_servers(int(server["servers"]), slots, 0)
+    server["next_row"] = max(server["next_row"], slots + server["number"])
     server["early_query_limit"] = timers.ask_ahead
     completion = server["completion"]
     completion["initial_rto_ns"], completion["min_rto_ns"] = timers.patience_initial_ns, timers.patience_floor_ns

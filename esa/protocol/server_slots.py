@@ -35,7 +35,7 @@ def choose_next_row(server: Any, entry: Any) -> None:
     if server["slots"] == 0:
         return
     row = next_row = row_of(entry["index"])
-    if entry["flags"] & p.COLLISION and server["rows_drawn"] < server["rows"]:
-        next_row = nth_row(server, server["rows_drawn"])
-        server["rows_drawn"] += 1
+    if entry["flags"] & p.COLLISION and server["next_row"] < server["rows"]:
+        next_row = nth_row(server, server["next_row"])
+        server["next_row"] += server["servers"]  # those between are the other PSs'
     entry["index"] = slot_index(row, next_row)

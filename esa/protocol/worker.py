@@ -170,9 +170,10 @@ def _on_query(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int)
 
 @native
 def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
-    """Fill `out` with what is to be sent now, all of it to the PS: answers, resends, new fragments, in this order.
+    """Fill `out` with what is to be sent now: answers, resends, new fragments, in this order.
 
-    Return (packets, the time to call again at the latest: `now_ns` if there was more than `out` holds).
+    All of it is for the PS; of several for the one that its seq, modulo their number, says (`server_number`). Return
+    (packets, the time to call again at the latest: `now_ns` if there was more than `out` holds).
     """
     worker = state.worker[0]
     count = _answer_queries(state, out, now_ns)
@@ -258,8 +259,10 @@ def _answer_queries(state: WorkerState, out: Words, now_ns: int) -> int:
         worker["query_head"] += 1
         not_yet = seq >= worker["snd_una"] and not _was_sent(state, seq)
         if seq < worker["write_seq"] - len(state.fragment) or not_yet:
-            # Gone from the ring, so every worker has it; or not sent yet. The last result tells the PS how far this is.
-            seq = worker["snd_una"] - 1
+            # Gone from the ring, so every worker has it; or not sent yet. The last result of those that are the same
+            # PS's tells it how far this is.
+            last = worker["snd_una"] - 1
+            seq = last - ((last - seq) & (worker["servers"] - 1))
         if not_yet:
             if not worker["failed"]:  # else it will never be sent
                 _write(state, out, count, p.RESULT, p.ANSWER, seq, NOT_YET)

@@ -37,6 +37,7 @@ _WORKER = np.dtype(
         ("bitmap0", np.int64),  # this worker's bit, its rack's bit
         ("bitmap1", np.int64),
         ("workers", np.int64),  # of the job
+        ("servers", np.int64),  # its PSs: fragment seq is that of PS (seq modulo these)
         # Configuration: never written later
         ("multiplier", np.int64),  # of the index that a seq has, as `salt`
         ("salt", np.int64),
@@ -161,6 +162,14 @@ def ring_slots(span: int) -> int:
     return 1 << (4 * span - 1).bit_length()
 
 
+def check_servers(servers: int, slots: int, chain: int) -> None:
+    """ValueError unless what follows a fragment in its slot, or in its chain, has the same one of so many PSs."""
+    if servers < 1 or servers & (servers - 1):
+        raise ValueError(f"servers: {servers}; allowed: powers of two")
+    if slots % servers or chain % servers:
+        raise ValueError(f"servers: {servers}; allowed: what divides slots, {slots}, and chain, {chain}")
+
+
 def worker_state(
     *,
     job: int,
@@ -173,6 +182,7 @@ def worker_state(
     slots: int = 0,
     chain: int = 0,
     workers: int = 1,
+    servers: int = 1,
     lanes: int,
     give_up_s: float = 30.0,
     wait_limit_s: float = 1800.0,
@@ -186,7 +196,7 @@ def worker_state(
 ) -> WorkerState:
     """Make a worker that has sent nothing. `rank` is its bit in bitmap0 (within its rack), `rack` that in bitmap1.
 
-    workers: of the job.
+    workers, servers: of the job; servers, its PSs, a power of two that divides slots and chain.
     window: fragments in flight, at most. span: by how many it is ahead of the oldest without a result, at most; the
     window if left out. max_span: the largest span of any worker of the job; this one's if left out.
     slots: rows are those of so many slots (`esa.protocol.slots`), the span; 0: by hash of the seq.
@@ -207,6 +217,7 @@ def worker_state(
         raise ValueError(f"slots: {slots}; allowed: 0, or the span's {span}")
     if 0 < chain < window:
         raise ValueError(f"chain: {chain} fragments; allowed: 0, or the window's {window} and more")
+    check_servers(servers, slots, chain)
     max_span = span if max_span is None else max_span
     ring = ring_slots(max_span)
     state = WorkerState(
@@ -221,7 +232,7 @@ def worker_state(
     worker = state.worker[0]
     worker["job"], worker["epoch"], worker["bitmap0"], worker["bitmap1"] = job, epoch, 1 << rank, 1 << rack
     worker["multiplier"], worker["salt"] = index_parameters(job, epoch)
-    worker["workers"] = workers
+    worker["workers"], worker["servers"] = workers, servers
     worker["slots"], worker["chain"] = slots, chain
     for seq in range(first_seq - slots, first_seq):
         row = nth_row(worker, seq % slots)

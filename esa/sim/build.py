@@ -38,6 +38,7 @@ class Built(NamedTuple):
     switches: Switches
     pipelines: list[Pipeline]  # by switch, in the order of the graph
     first_worker: list[int]  # by job
+    first_server: list[int]
 
 
 def wire_bytes(plan: Plan) -> int:
@@ -51,12 +52,13 @@ def build(plan: Plan) -> Built:
     graph, hosts, racks = fabric.graph, fabric.hosts, len(fabric.racks)
     switches, pipelines = new_switches(len(graph.switches), plan.lanes, packet_bytes(plan.lanes))
     first_worker = [0, *np.cumsum([job.workers for job in plan.jobs]).tolist()]
-    workers, jobs = first_worker[-1], len(plan.jobs)
+    first_server = [0, *np.cumsum([job.servers for job in plan.jobs]).tolist()]
+    workers, servers, jobs = first_worker[-1], first_server[-1], len(plan.jobs)
 
     ranks, exchanges, pairs = _ranks(plan)
     processor = 2 * len(graph.cables)
     first_timer_event = processor + hosts
-    first_compute_event = first_timer_event + workers + jobs + 2 * len(pairs)
+    first_compute_event = first_timer_event + workers + servers + 2 * len(pairs)
     first_fault_event = first_compute_event + workers
     if first_fault_event + _POOL >= MAX_SOURCES:
         raise ValueError(f"network: {hosts} hosts and {workers} workers are more than {MAX_SOURCES} sources of events")
@@ -65,7 +67,7 @@ def build(plan: Plan) -> Built:
     scalars = np.zeros(1, SCALARS)
     n = scalars[0]
     n["seed"], n["hosts"], n["workers"] = plan.seed, hosts, workers
-    n["first_end"] = workers + jobs
+    n["first_end"] = workers + servers
     n["first_timer_event"], n["first_compute_event"], n["first_fault_event"] = (
         first_timer_event,
         first_compute_event,
@@ -78,15 +80,20 @@ def build(plan: Plan) -> Built:
     n["ecn_threshold"] = NONE if fabric.ecn_packets is None else fabric.ecn_packets
     n["faulty"], n["finished_job"], n["unfinished"] = bool(fabric.faults), NONE, NONE
 
+    server_jobs = [k for k, job in enumerate(plan.jobs) for _ in range(job.servers)]
     sim = SimState(
         scalars=scalars,
         events=new_events(_EVENTS, plan.seed),
         lines=wire(graph, switches.line, hosts, usual_bytes),
         pool=new_packet_pool(_POOL, packet_bytes(plan.lanes)),
         congested_ports=np.zeros(len(graph.switches), np.int64),
-        workers=join_workers([worker_room(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)]),
+        workers=join_workers(
+            [worker_room(plan, k) for k, job in enumerate(plan.jobs) for _ in range(job.workers)],
+            [job.servers for job in plan.jobs for _ in range(job.workers)],
+        ),
         servers=join_servers(
-            [server_room(plan, k, _any_racks(job, racks)) for k, job in enumerate(plan.jobs)],
+            [server_room(plan, k, _any_racks(plan.jobs[k], racks)) for k in server_jobs],
+            server_jobs,
             racks + 1,
             fabric.addresses,
         ),
@@ -94,8 +101,8 @@ def build(plan: Plan) -> Built:
         exchanges=exchanges,
         connections=new_connections(pairs, plan.flow),
         faults=_faults(plan),
-        timer_ns=np.full(workers + jobs + 2 * len(pairs), NEVER, np.int64),
-        host_of=np.full(workers + jobs + 2 * len(pairs), NONE, np.int64),
+        timer_ns=np.full(workers + servers + 2 * len(pairs), NEVER, np.int64),
+        host_of=np.full(workers + servers + 2 * len(pairs), NONE, np.int64),
         endpoint_at=np.full((fabric.addresses, min(jobs, MAX_JOB_INDEX) + 1), NONE, np.int64),
         cpu_busy_until_ps=np.zeros(hosts, np.int64),
         inbox=words(1, plan.lanes),
@@ -105,7 +112,7 @@ def build(plan: Plan) -> Built:
         exponents=np.zeros(0, np.int8),
         plain=new_plain_sums(plan.lanes),
     )
-    return Built(sim, switches, pipelines, first_worker)
+    return Built(sim, switches, pipelines, first_worker, first_server)
 
 
 def _any_racks(job: SimulatedJob, racks: int) -> list[int]:

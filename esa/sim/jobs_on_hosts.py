@@ -18,7 +18,7 @@ from esa.policy import policy
 from esa.protocol import NEVER
 from esa.protocol.of_job import server_of_job, worker_of_job
 from esa.sim.engine.lines import NONE
-from esa.sim.fabric.addresses import encapsulation
+from esa.sim.fabric.addresses import addresses_of, encapsulation
 from esa.sim.fabric.wiring import Control, rack_of
 from esa.sim.loop import SimState, begin
 from esa.sim.plan import Fabric, Plan, SimulatedJob
@@ -55,6 +55,7 @@ def job_info(number: int, job: SimulatedJob, done: int = 0) -> JobInfo:
         iteration_ns=iteration_ns,
         aggregates=job.sums_in_network and policy(job.policy).pool != "none",
         has_server=job.sums_in_network,
+        servers=job.servers if job.servers_on == "hosts" else 0,
         hosts=job.hosts,
     )
 
@@ -67,12 +68,13 @@ def check_plan(plan: Plan) -> None:
 class JobsOnHosts:
     """The jobs of a simulation, from submission to their end. Times are kept by job, None until they come."""
 
-    def __init__(self, plan: Plan, control: Control, first_worker: list[int]) -> None:
+    def __init__(self, plan: Plan, control: Control, first_worker: list[int], first_server: list[int]) -> None:
         check_plan(plan)
         self._plan = plan
         self._cluster = cluster_of(plan.fabric)
         self._control = control
         self._first_worker = first_worker
+        self._first_server = [first_worker[-1] + server for server in first_server]  # as endpoints
         self._to_come = sorted(range(len(plan.jobs)), key=lambda k: plan.jobs[k].submit_ns)
         self._waiting: list[int] = []
         self._running: dict[int, Running] = {}
@@ -81,7 +83,7 @@ class JobsOnHosts:
         self._news = False  # that the scheduler has not been told
         self.next_look_ns = NEVER
         self.start_ns: list[int | None] = [None] * len(plan.jobs)  # for the first time
-        self.hosts: list[tuple[int, ...] | None] = [None] * len(plan.jobs)  # then: of the workers, and of the PS
+        self.hosts: list[tuple[int, ...] | None] = [None] * len(plan.jobs)  # then: of the workers, and of own PSs
         self._waited_ns = [0] * len(plan.jobs)
         self._queued_ns = [job.submit_ns for job in plan.jobs]  # since when it waits, if it does
         self.end_ns: list[int | None] = [None] * len(plan.jobs)
@@ -126,15 +128,15 @@ class JobsOnHosts:
         self._news = True
 
     def lose_server(self, sim: SimState, number: int) -> None:
-        """The PS of a job hears nothing and says nothing."""
+        """The PS of a job, or all that it has, hear nothing and say nothing."""
         self._servers_down[number] += 1
-        self._silence_server(sim, number)
+        self._silence_servers(sim, number)
 
     def new_server(self, sim: SimState, number: int) -> None:
         """One of a PS's failures is over; after the last there is one that knows its job and no fragment."""
         self._servers_down[number] -= 1
         if self._servers_down[number] == 0 and number in self._running:
-            self._put_server(sim, number)
+            self._put_servers(sim, number)
 
     def stranded(self, failing: bool) -> str | None:
         """What keeps the jobs that wait from ever running, if that is so. failing: failures are to come, or to end."""
@@ -156,9 +158,7 @@ class JobsOnHosts:
             return
         self._news = False
         waiting = [self._info(sim, number) for number in self._waiting]
-        running = [
-            Running(self._info(sim, number), at.start_ns, at.workers, at.server) for number, at in self._running.items()
-        ]
+        running = [replace(at, job=self._info(sim, number)) for number, at in self._running.items()]
         decision = self._plan.decide(now_ns, self._cluster, waiting, running)
         check_decision(decision, self._cluster, waiting, running)
         if decision.resizes:
@@ -199,20 +199,26 @@ class JobsOnHosts:
         return job_info(number, self._plan.jobs[number], rounds_done(sim.ranks, number))
 
     def _endpoints(self, number: int) -> list[int]:
-        """Its workers, then its PS."""
+        """Its workers, then its PSs."""
         first, end = self._first_worker[number : number + 2]
-        return [*range(first, end), self._first_worker[-1] + number]
+        return [*range(first, end), *self._servers(number)]
 
-    def _places(self, gpus: Sequence[Gpu]) -> list[int]:
-        return [self._plan.fabric.address_of(*gpu) for gpu in gpus]
+    def _servers(self, number: int) -> range:
+        """Of these, its PSs."""
+        return range(*self._first_server[number : number + 2])
+
+    def _places(self, number: int) -> list[tuple[int, int]]:
+        """(host, address) of a running job's workers, then PSs."""
+        return addresses_of(self._plan.fabric, self._plan.jobs[number], self._running[number].gpus)
 
     def _leave(self, sim: SimState, number: int) -> None:
         """A job's members hear nothing any more, say nothing, and the switches do not know it."""
         sim.ranks.job[number]["open"] = 0
-        places = self._places(self._running.pop(number).gpus)
+        addresses = [address for _, address in self._places(number)]
+        del self._running[number]
         sim.connections.record["open"][self._flows(sim, number)] = 0
         if self._plan.jobs[number].sums_in_network:
-            sim.endpoint_at[places, self._control.run_of(number).job] = NONE
+            sim.endpoint_at[addresses, self._control.run_of(number).job] = NONE
             self._control.remove(number)
 
     def _stop(self, sim: SimState, number: int, now_ns: int) -> None:
@@ -228,51 +234,53 @@ class JobsOnHosts:
         self._waited_ns[number] = self.waited_ns(number, now_ns)
         self._waiting.remove(number)
         info = self._info(sim, number)
-        self._running[number] = Running(info, now_ns, start.workers, start.server)
+        self._running[number] = Running(info, now_ns, start.workers, start.server, start.more_servers)
         if self.start_ns[number] is None:
             self.start_ns[number] = now_ns
             self.hosts[number] = tuple(gpu.host for gpu in start.gpus)
-        places = self._places(start.gpus)
         self._connect(sim, number, start.workers)
         if self._plan.jobs[number].sums_in_network:
             job = self._control.add(number, start.gpus)
-            for endpoint, place, gpu in zip(self._endpoints(number), places, start.gpus, strict=True):
-                sim.host_of[endpoint] = gpu.host
-                sim.endpoint_at[place, job.job] = endpoint
+            for endpoint, (host, address) in zip(self._endpoints(number), self._places(number), strict=True):
+                sim.host_of[endpoint] = host
+                sim.endpoint_at[address, job.job] = endpoint
             if self._servers_down[number]:
-                self._silence_server(sim, number)
+                self._silence_servers(sim, number)
             self._put_states(sim, number)
         go_on(sim.ranks, number)
         sim.ranks.job[number]["open"] = 1
-        for worker in self._endpoints(number)[:-1]:
+        for worker in range(*self._first_worker[number : number + 2]):
             begin(sim, worker, now_ns)
 
     def _put_states(self, sim: SimState, number: int) -> None:
         """Workers and PS as at the beginning of a run; they go on counting."""
-        job, (*workers, _) = self._control.run_of(number), self._endpoints(number)
+        job, workers = self._control.run_of(number), range(*self._first_worker[number : number + 2])
         counted = np.copy(sim.workers.state.counter[workers])
         frame_bytes = packet_bytes(self._plan.lanes or self._plan.wire_lanes)
         for rank, member in enumerate(job.workers):
             worker = worker_of_job(job, rank, self._plan.timers, frame_bytes=frame_bytes)
-            put_worker(sim.workers, workers[rank], worker, encapsulation(member, job.server, job.lanes))
+            templates = [encapsulation(member, server, job.lanes) for server in job.servers]
+            put_worker(sim.workers, workers[rank], worker, templates, stay=not job.switches)
         sim.workers.state.counter[workers] = counted
         if not self._servers_down[number]:
-            self._put_server(sim, number)
+            self._put_servers(sim, number)
 
-    def _put_server(self, sim: SimState, number: int) -> None:
-        """A PS as at the beginning of a run."""
-        job, places = self._control.run_of(number), self._places(self._running[number].gpus)
-        members = [*places[:-1], *self._control.switch_nodes(number)]
-        server = server_of_job(job, self._plan.timers)
-        put_server(sim.servers, number, server, self._control.server_templates(number), members)
-        sim.endpoint_at[places[-1], job.job] = self._endpoints(number)[-1]
+    def _put_servers(self, sim: SimState, number: int) -> None:
+        """PSs as at the beginning of a run."""
+        job, addresses = self._control.run_of(number), [address for _, address in self._places(number)]
+        members = [*addresses[: job.fan_in], *self._control.switch_nodes(number)]
+        for which, endpoint in enumerate(self._servers(number)):
+            server = server_of_job(job, self._plan.timers, number=which)
+            templates = self._control.server_templates(number, which)
+            put_server(sim.servers, endpoint - self._first_server[0], server, templates, members, stay=not job.switches)
+            sim.endpoint_at[addresses[job.fan_in + which], job.job] = endpoint
 
-    def _silence_server(self, sim: SimState, number: int) -> None:
-        endpoint = self._endpoints(number)[-1]
-        sim.endpoint_at[sim.endpoint_at == endpoint] = NONE
-        sim.timer_ns[endpoint] = NEVER
-        if sim.scalars["unfinished"][0] == endpoint:
-            sim.scalars["unfinished"] = NONE
+    def _silence_servers(self, sim: SimState, number: int) -> None:
+        for endpoint in self._servers(number):
+            sim.endpoint_at[sim.endpoint_at == endpoint] = NONE
+            sim.timer_ns[endpoint] = NEVER
+            if sim.scalars["unfinished"][0] == endpoint:
+                sim.scalars["unfinished"] = NONE
 
     def resent_by_flows(self, sim: SimState, number: int) -> int:
         """Packets of the flows between a job's workers, sent again."""

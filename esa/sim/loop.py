@@ -26,6 +26,7 @@ from esa.net.faults import Faults, decide
 from esa.protocol import (
     MULTICAST,
     WorkerState,
+    server_number,
     server_receive,
     server_send,
     worker_drain,
@@ -419,8 +420,11 @@ def _poll_worker(sim: SimState, w: int, now_ns: int) -> None:
             _take_sums(sim, state, w, ready, now_ns)
         _feed(sim, state, w)
         count, wake_ns = worker_send(state, sim.outbox, now_ns)
+        first = sim.workers.templates[w]
         for i in range(count):
-            _send(sim, sim.host_of[w], sim.workers.template, w, i, scalars["send_ps"], now_ns)
+            t = first + server_number(sim.outbox, i, sim.workers.templates[w + 1] - first)
+            stays = sim.workers.stays[t]
+            _send(sim, sim.host_of[w], sim.workers.template, t, i, scalars["send_ps"], stays, now_ns)
     if wake_ns <= now_ns:
         scalars["unfinished"] = w
     else:
@@ -488,7 +492,7 @@ def _feed(sim: SimState, state: WorkerState, w: int) -> None:
 def _poll_server(sim: SimState, k: int, now_ns: int) -> None:
     """A PS sends what it has to say; and its timer is set."""
     servers, scalars = sim.servers, sim.scalars[0]
-    if not sim.ranks.job[k]["open"]:
+    if not sim.ranks.job[servers.job[k]]["open"]:
         return
     endpoint = scalars["workers"] + k
     state = server(servers, k)
@@ -498,8 +502,10 @@ def _poll_server(sim: SimState, k: int, now_ns: int) -> None:
         for i in range(count):
             to = sim.member[i]
             template = servers.templates[k] + (0 if to == MULTICAST else to)
-            _send(sim, sim.host_of[endpoint], servers.template, template, i, scalars["server_ps"], now_ns)
-            scalars["server_bytes"] += scalars["wire_bytes"]
+            stays = servers.stays[template]
+            _send(sim, sim.host_of[endpoint], servers.template, template, i, scalars["server_ps"], stays, now_ns)
+            if not stays:
+                scalars["server_bytes"] += scalars["wire_bytes"]
     if wake_ns <= now_ns:
         scalars["unfinished"] = endpoint
     else:
@@ -515,8 +521,20 @@ def _set_timer(sim: SimState, endpoint: int, wake_ns: int) -> None:
 
 
 @native_inlined
-def _send(sim: SimState, host: int, template: npt.NDArray[np.uint8], t: int, i: int, cost_ps: int, now_ns: int) -> None:
-    """Packet i of the outbox, behind the addresses of template t, leaves a host: processor, faults, cable."""
+def _send(
+    sim: SimState,
+    host: int,
+    template: npt.NDArray[np.uint8],
+    t: int,
+    i: int,
+    cost_ps: int,
+    stays: bool,
+    now_ns: int,
+) -> None:
+    """Packet i of the outbox, behind the addresses of template t, leaves a host: processor, faults, cable.
+
+    What stays on the host has the processor alone to pass.
+    """
     pool = sim.pool
     buffer = take_buffer(pool)
     octets = sim.outbox.view(np.uint8)
@@ -530,7 +548,13 @@ def _send(sim: SimState, host: int, template: npt.NDArray[np.uint8], t: int, i: 
         sim.cpu_busy_until_ps[host] = max(busy_ps, now_ns * PS_PER_NS) + cost_ps
         if one:
             processor["idle_from_ps"] = sim.cpu_busy_until_ps[host]
-    if sim.scalars[0]["faulty"] and sim.faults.line[2 * host]["on"]:
+    if stays:
+        is_server = _receiver(sim, buffer) >= sim.scalars[0]["workers"]
+        number = sim.scalars[0]["processor"] + host
+        from_ps = max(sim.cpu_busy_until_ps[host], now_ns * PS_PER_NS)
+        receive_ps = sim.scalars[0]["server_ps"] if is_server else sim.scalars[0]["receive_ps"]
+        transmit(sim.lines, pool, sim.events, number, buffer, from_ps, receive_ps)
+    elif sim.scalars[0]["faulty"] and sim.faults.line[2 * host]["on"]:
         _apply_faults(sim, 2 * host, buffer, now_ns)
     else:
         _transmit(sim, host, buffer, now_ns)

@@ -18,7 +18,7 @@ from esa.cluster.policies import fifo
 from esa.cluster.scheduler import Decide
 from esa.entries.tiers import SentUp
 from esa.fabric import Graph, Link
-from esa.job import MAX_SPAN, Pool
+from esa.job import MAX_SPAN, Pool, check_servers
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.protocol.congestion import RULES as CONGESTION_RULES
@@ -120,12 +120,16 @@ class Fabric:
 
     @property
     def addresses(self) -> int:
-        """Those of the nodes, and behind them one for every GPU of a host but the first, which has the host's."""
-        return len(self.graph.nodes) + (self.gpus - 1) * self.hosts
+        """Those of nodes, one for each GPU of a host but the first, which has the host's, and for a PS beside each."""
+        return len(self.graph.nodes) + (2 * self.gpus - 1) * self.hosts
 
     def address_of(self, host: int, gpu: int) -> int:
         """Which of the addresses a GPU has."""
         return host if gpu == 0 else len(self.graph.nodes) + (gpu - 1) * self.hosts + host
+
+    def address_beside(self, host: int, gpu: int) -> int:
+        """Which of them a PS has that is on the host of a worker, beside it."""
+        return len(self.graph.nodes) + (self.gpus - 1 + gpu) * self.hosts + host
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,8 @@ class SimulatedJob:
                 forward pass starts with their sums. See `esa.workloads.program.training`
     jitter:     each computation takes 1 - jitter to 1 + jitter times as long, by worker and iteration
     straggle:   the part of (worker, iteration) pairs in which computing takes `slowdown` times as long
-    hosts:      the workers' hosts, then the PS's; None: where the scheduler puts them
+    hosts:      the workers' hosts, then its PSs', where these have their own; None: where the scheduler puts them
+    servers, servers_on: PSs, 1, 2, 4 or 8; "hosts": each has a GPU; "workers": PS p shares host and link of worker p
     transport:  how sums are made: "ina", in the network, by the policy; "ring", "halving-doubling": by messages between
                 the workers, without a PS (`esa/sim/transport/steps.py`); policy, pool and ttl_us then say nothing
     pool:       the rows that it uses; None: those that the control plane gives it when it starts, as its policy asks
@@ -166,6 +171,8 @@ class SimulatedJob:
     slowdown: float = 1.0
     ttl_us: int = 2_000_000
     hosts: tuple[int, ...] | None = None
+    servers: int = 1
+    servers_on: Literal["hosts", "workers"] = "hosts"
     transport: str = "ina"
     span: int | None = None
     least_window: int | None = None
@@ -184,6 +191,11 @@ class SimulatedJob:
     def sums_in_network(self) -> bool:
         """Whether switches have something to do, and a PS is there."""
         return self.transport == "ina"
+
+    @property
+    def own_servers(self) -> int:
+        """How many PSs have a GPU."""
+        return self.servers if self.sums_in_network and self.servers_on == "hosts" else 0
 
 
 @dataclass(frozen=True)
@@ -274,12 +286,15 @@ def _check_job(job: SimulatedJob, gpus: int) -> None:
         _at_least(name, getattr(job, name), least)
     if job.programs is None:
         _check_training(job)
+    check_servers(job.servers, {"window": job.window, "span": job.reach} if job.sums_in_network else {})
+    if job.servers_on == "workers" and job.servers > job.workers:
+        raise ValueError(f"servers: {job.servers} on workers' hosts; allowed: up to the {job.workers} workers")
     if job.hosts is None:
         return
-    members = job.workers + job.sums_in_network
+    members = job.workers + job.own_servers
     if len(job.hosts) != members or max(Counter(job.hosts).values()) > gpus:
         each = "each once" if gpus == 1 else f"each at most {gpus} times"
-        last = ", the last for the PS" if job.sums_in_network else ""
+        last = {0: "", 1: ", the last for the PS"}.get(job.own_servers, f", the last {job.own_servers} for PSs")
         raise ValueError(f"hosts: {list(job.hosts)}; allowed: {members}, {each}{last}")
 
 
@@ -308,9 +323,9 @@ class JobOutcome:
     """A job's figures; times in virtual seconds, None where the job did not get that far.
 
     jct_s: from submission to the last worker's last result; start_s: when it got its hosts, since the simulation's
-    start; hosts: its workers', then its PS's, when it started first; wait_s: in which it had none; bound_s: the least
-    that a training needs (`esa.sim.bound`); compute_s, comm_s: as in a real run, means over the workers: time spent
-    computing; time in which at least one bucket was on its way. failed: it gave up.
+    start; hosts: its workers', then its PSs' where these have their own, when it started first; wait_s: in which it had
+    none; bound_s: the least that a training needs (`esa.sim.bound`); compute_s, comm_s: as in a real run, means over
+    the workers: time spent computing; time in which at least one bucket was on its way. failed: it gave up.
     """
 
     name: str

@@ -40,7 +40,7 @@ def simulate(
     built = build(plan)
     sim = built.sim
     control = Control(plan, built.pipelines)
-    jobs = JobsOnHosts(plan, control, built.first_worker)
+    jobs = JobsOnHosts(plan, control, built.first_worker, built.first_server)
     failures = Failures(plan, control, jobs, sim)
     sampler = Sampler(plan, control, built.pipelines)
     rounds = rounds_of(sim.ranks)

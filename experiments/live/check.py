@@ -19,7 +19,7 @@ MAX_HOSTS = 253  # of a network; `topologies.network`, which root alone can use,
 MAX_BPS = 1e9  # of a link that Mininet shapes
 LIVE_TRANSPORTS = (INA, GLOO)
 _KERNEL_HAS = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
-_WHOLE_MODELS = ("scale", "time_scale", "order", "priority")  # what a live run has one of
+_WHOLE_MODELS = ("scale", "time_scale", "order", "priority", "servers_on")  # what a live run has one of
 
 
 def check_live(scenario: Scenario) -> None:

@@ -91,7 +91,8 @@ def injected(scenario: Scenario, ends: Iterable[dict[str, Any]], folder: Path) -
     for end in ends:
         count(hosts[of_job[end["job"]][end["rank"]]], end.get("faults", {}))
     for job in filter(scenario.has_server, scenario.job_specs):
-        count(hosts[of_job[job.name][-1]], _read(folder / f"{job.name}.ps.json").get("faults", {}))
+        for host, name in zip(of_job[job.name][job.workers :], job.server_names, strict=True):
+            count(hosts[host], _read(stats_file(folder, f"{job.name}-{name}")).get("faults", {}))
     graph = network_graph(scenario)
     for switch, links in links_of_ports(scenario, graph).items():
         at_switch = _read(folder / _report(graph, switch))
@@ -99,6 +100,11 @@ def injected(scenario: Scenario, ends: Iterable[dict[str, Any]], folder: Path) -
             count(link, at_switch.get(str(port), {}))
     between = (link for links in links_of_ports(scenario, graph).values() for link in links.values())
     return {link: counted[link] for link in dict.fromkeys([*hosts, *between]) if counted.get(link)}
+
+
+def stats_file(folder: Path, name: str) -> Path:
+    """What a PS of that name counted."""
+    return folder / f"{name}.json"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -48,7 +48,8 @@ def link_rates_mbps(scenario: Scenario) -> list[float]:
     """By host, Mb/s."""
     network = scenario.network
     of_job = places(scenario)
-    servers = {of_job[job.name][-1] for job in scenario.job_specs if scenario.has_server(job)}
+    with_servers = filter(scenario.has_server, scenario.job_specs)
+    servers = {host for job in with_servers for host in of_job[job.name][job.workers :]}
     rates = [
         network.rates.get(host, (network.server_rate or network.rate) if number in servers else network.rate)
         for number, host in enumerate(scenario.host_names())

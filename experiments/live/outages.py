@@ -144,7 +144,7 @@ class Outages:
     def _host_dies(self, one: Outage, told: FailureSummary) -> None:
         host = self._hosts[one.name]
         for job in self._servers.on_host(host):
-            self._servers.kill(job)
+            self._servers.kill(job, host)
         told.stopped = self._jobs.stop(host, time.monotonic())
         one.awaited = set(told.stopped)
         if one.until_s == math.inf:
@@ -165,7 +165,8 @@ class Outages:
     def _start_server(self, job: str) -> None:
         """Unless something else keeps it down, or nobody needs it any more."""
         down = any(other.is_down and (other.what, other.name) == (PS, job) for other in self._outages)
-        if not down and self._is_up(self._servers.host(job)) and job not in self._measured.failures:
+        up = all(map(self._is_up, self._servers.hosts(job)))
+        if not down and up and job not in self._measured.failures:
             self._servers.restart(job)
 
     def _is_up(self, host: int) -> bool:

@@ -15,7 +15,7 @@ from experiments.specs.scenario import Scenario
 
 
 def places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
-    """By job, its workers' hosts by rank, then its PS's if it has one.
+    """By job, its workers' hosts by rank, then its PSs' if it has any.
 
     Jobs that name none take the lowest that nobody names, in order, or those that are called after their members; over
     several racks they go where virtual time would put them. A host may be named by several jobs, whose members share
@@ -27,16 +27,16 @@ def places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
     hosts = len(scenario.host_names())
     named: set[int] = set()
     of_servers: set[int] = set()
-    members = {job.name: job.workers + scenario.has_server(job) for job in scenario.job_specs}
+    members = {job.name: job.workers + (job.servers if scenario.has_server(job) else 0) for job in scenario.job_specs}
     for i, job in enumerate(scenario.job_specs):
         wrong = [host for host in job.hosts or () if host >= hosts]
         if wrong:
             raise ValueError(f"jobs[{i}].hosts: {wrong[0]}; allowed: 0 to {hosts - 1}")
         mine = (job.hosts or ())[: members[job.name]]
-        if mine and scenario.has_server(job):
-            if mine[-1] in of_servers:
-                raise ValueError(f"jobs[{i}].hosts: {mine[-1]} has another job's PS; allowed: live, one of its own")
-            of_servers.add(mine[-1])
+        for host in mine[job.workers :]:
+            if host in of_servers:
+                raise ValueError(f"jobs[{i}].hosts: {host} has another job's PS; allowed: live, one of its own")
+            of_servers.add(host)
         named.update(mine)
     left = [host for host in range(hosts) if host not in named]
     needed = sum(members[job.name] for job in scenario.job_specs if job.hosts is None)
@@ -51,7 +51,7 @@ def places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
     free = iter(left)
     found = {}
     for job in scenario.job_specs:
-        count = job.workers + 1 if scenario.own_hosts else members[job.name]
+        count = job.workers + job.own_servers if scenario.own_hosts else members[job.name]
         found[job.name] = (job.hosts or tuple(next(free) for _ in range(count)))[: members[job.name]]
     return found
 
@@ -68,7 +68,7 @@ def _over_racks(scenario: Scenario, named: Collection[int]) -> dict[str, tuple[i
         info = _info(scenario, i, job)
         free = {Gpu(host, 0) for host in info.hosts} if info.hosts is not None else left
         try:
-            if job.hosts is not None:
+            if job.hosts is not None and not info.needs_one_rack:
                 check_racks([racks[host] for host in job.hosts], scenario.policy_of(job), info.has_server)
             gpus = place(cluster, info, free)
             if gpus is None:
@@ -89,8 +89,16 @@ def _over_racks(scenario: Scenario, named: Collection[int]) -> dict[str, tuple[i
 
 def _info(scenario: Scenario, number: int, job: JobSpec) -> JobInfo:
     has_server = scenario.has_server(job)
-    hosts = job.hosts if has_server or job.hosts is None else job.hosts[:-1]
+    hosts = job.hosts if has_server or job.hosts is None else job.hosts[: job.workers]
     adds = aggregates(scenario.policy_of(job), has_server)
     return JobInfo(
-        number, job.name, job.workers, 0, job.iterations, aggregates=adds, has_server=has_server, hosts=hosts
+        number,
+        job.name,
+        job.workers,
+        0,
+        job.iterations,
+        aggregates=adds,
+        has_server=has_server,
+        servers=job.own_servers,
+        hosts=hosts,
     )

@@ -24,20 +24,21 @@ FIRST_RENDEZVOUS_PORT = 29500  # torch's own default, likewise
 
 @dataclass(frozen=True)
 class ServerPlan:
-    """A job's PS: its host, and its files."""
+    """A PS of a job: its host, what its files are called, and those."""
 
     host: int
+    name: str
     faults: Path | None  # what its link does to packets on purpose
     timers: Path
 
 
 @dataclass(frozen=True)
 class JobPlan:
-    """One job in its place: workers' hosts by rank, its PS and what it is to the switch (both None under gloo)."""
+    """One job in its place: workers' hosts by rank, its PSs and what it is to the switch (none under gloo)."""
 
     spec: JobSpec
     workers: tuple[int, ...]
-    server: ServerPlan | None
+    servers: tuple[ServerPlan, ...]
     job: Job | None
     task: TrainingTask
 
@@ -47,8 +48,8 @@ class JobPlan:
 
     @property
     def hosts(self) -> tuple[int, ...]:
-        """Every one that it needs, its PS's last."""
-        return self.workers if self.server is None else (*self.workers, self.server.host)
+        """Every one that it needs, its PSs' last."""
+        return *self.workers, *(server.host for server in self.servers)
 
 
 def plan(
@@ -78,7 +79,8 @@ def _place(
     job = None
     aggregation = None
     if scenario.has_server(spec):
-        there = spread(LeafSpine(net.graph), [net.mac(host) for host in hosts])
+        there = spread(LeafSpine(net.graph), [net.mac(host) for host in hosts], spec.servers)
+        server, *more_servers = (_member(net, host, ESA_PORT) for host in hosts[spec.workers :])
         job = Job(
             name=spec.name,
             job=i + 1,
@@ -86,7 +88,8 @@ def _place(
             lanes=scenario.lanes,
             workers=tuple(_member(net, host, FIRST_WORKER_PORT + i) for host in workers),
             racks=there.racks,
-            server=_member(net, hosts[-1], ESA_PORT),
+            server=server,
+            more_servers=tuple(more_servers),
             switch_ip=there.switch_ip,
             pool=scenario.pools[spec.name],
             window=scenario.window(spec),
@@ -119,19 +122,20 @@ def _place(
         timers=worker_timers(scenario.timers),
     )
     (folder / f"{spec.name}.task.json").write_text(task.model_dump_json(indent=2) + "\n")
-    server = None if job is None else _server(scenario, spec, hosts[-1], folder)
-    return JobPlan(spec, workers, server, job, task)
+    of_servers = zip(hosts[spec.workers :], spec.server_names, strict=True) if job else ()
+    servers = tuple(_server(scenario, f"{spec.name}-{name}", host, folder) for host, name in of_servers)
+    return JobPlan(spec, workers, servers, job, task)
 
 
-def _server(scenario: Scenario, spec: JobSpec, host: int, folder: Path) -> ServerPlan:
+def _server(scenario: Scenario, name: str, host: int, folder: Path) -> ServerPlan:
     path = None
     faults = host_faults(scenario, scenario.host_names()[host])
     if faults is not None:
-        path = folder / f"{spec.name}-ps.faults.json"
+        path = folder / f"{name}.faults.json"
         path.write_text(faults.model_dump_json(indent=2) + "\n")
-    timers = folder / f"{spec.name}-ps.timers.json"
+    timers = folder / f"{name}.timers.json"
     timers.write_text(json.dumps(asdict(server_timers(scenario.timers)), indent=2) + "\n")
-    return ServerPlan(host, path, timers)
+    return ServerPlan(host, name, path, timers)
 
 
 def _member(net: Network, host: int, udp_port: int) -> Member:

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.live.faults import stats_file
 from experiments.live.measured import Worker
-from experiments.live.plan import JobPlan
+from experiments.live.plan import JobPlan, ServerPlan
 from topologies.forked import prepare
 from topologies.network import Network
 
@@ -51,10 +52,10 @@ def start_workers(net: Network, job: JobPlan, folder: Path, iterations: int = 0)
 
 
 class Servers:
-    """The jobs' PSs; those that run, by job.
+    """The jobs' PSs; those that run, by job and its PS's number.
 
     servers.start(job)
-    for name, status in servers.ended(): ...
+    for name, status, log in servers.ended(): ...
     servers.end()
     """
 
@@ -63,66 +64,73 @@ class Servers:
         self._folder = folder
         self._meeting = meeting
         self._plans: dict[str, JobPlan] = {}
-        self._running: dict[str, subprocess.Popen[bytes]] = {}
-        self._log_from: dict[str, int] = {}  # where in its log each began
+        self._running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self._log_from: dict[tuple[str, int], int] = {}  # where in its log each began
 
     def start(self, job: JobPlan) -> None:
+        """Start those of a job's PSs that do not run."""
         assert job.task.aggregation is not None
-        assert job.server is not None
-        faults = () if job.server.faults is None else ("--faults", job.server.faults)
-        stats = self._folder.resolve() / "jobs" / f"{job.name}.ps.json"
-        command = [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation]
-        command += ["--controller", self._meeting, "--stats", stats, "--timers", job.server.timers, *faults]
-        with self.log(job.name).open("ab") as log:
-            self._log_from[job.name] = log.tell()
-            self._running[job.name] = self._net.popen(
-                job.server.host, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
-            )
         self._plans[job.name] = job
+        for number, server in enumerate(job.servers):
+            if (job.name, number) in self._running:
+                continue
+            faults = () if server.faults is None else ("--faults", server.faults)
+            stats = stats_file(self._folder.resolve() / "jobs", server.name)
+            command = [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation]
+            command += ["--controller", self._meeting, "--stats", stats, "--timers", server.timers, *faults]
+            with self._log(server).open("ab") as log:
+                self._log_from[job.name, number] = log.tell()
+                self._running[job.name, number] = self._net.popen(
+                    server.host, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
+                )
 
     def restart(self, name: str) -> None:
         self.start(self._plans[name])
 
     def on_host(self, host: int) -> list[str]:
-        """Jobs whose PS has its place there."""
-        return [name for name in self._plans if self.host(name) == host]
+        """Jobs that have a PS there."""
+        return [name for name in self._plans if host in self.hosts(name)]
 
-    def host(self, name: str) -> int:
-        """Of a job's PS."""
-        server = self._plans[name].server
-        assert server is not None
-        return server.host
+    def hosts(self, name: str) -> list[int]:
+        """Of a job's PSs."""
+        return [server.host for server in self._plans[name].servers]
 
     def listens(self, name: str) -> bool:
-        """Whether a job's PS runs, and has said that it listens since it was started last."""
-        if name not in self._running:
+        """Whether all of a job's PSs run, and have said that they listen since they were started last."""
+        return all(self._has_said_so(name, number) for number in range(len(self._plans[name].servers)))
+
+    def _has_said_so(self, name: str, number: int) -> bool:
+        if (name, number) not in self._running:
             return False
-        with self.log(name).open("rb") as log:
-            log.seek(self._log_from[name])
+        with self._log(self._plans[name].servers[number]).open("rb") as log:
+            log.seek(self._log_from[name, number])
             return b"ready\n" in log.read()
 
-    def kill(self, name: str) -> None:
-        """End a job's PS as a power cut would (SIGKILL); `ended` does not name it."""
-        server = self._running.pop(name, None)
-        if server is not None:
-            server.kill()
-            server.wait()
+    def kill(self, name: str, host: int | None = None) -> None:
+        """End a job's PSs, or that on a host, as a power cut would (SIGKILL); `ended` does not name it."""
+        for number, plan in enumerate(self._plans[name].servers):
+            if host not in (None, plan.host):
+                continue
+            server = self._running.pop((name, number), None)
+            if server is not None:
+                server.kill()
+                server.wait()
 
-    def ended(self) -> Iterator[tuple[str, int]]:
-        """Jobs whose PS has ended, and its status; named once, unless it is started again."""
-        for name, server in list(self._running.items()):
+    def ended(self) -> Iterator[tuple[str, int, Path]]:
+        """Jobs of which a PS has ended, its status and log; named once, unless it is started again."""
+        for (name, number), server in list(self._running.items()):
             status = server.poll()
             if status is not None:
-                del self._running[name]
-                yield name, status
+                del self._running[name, number]
+                yield name, status, self._log(self._plans[name].servers[number])
 
     def end(self, name: str | None = None) -> None:
-        """End one job's PS, or all; they then write what they counted."""
-        chosen = list(self._running) if name is None else [name] if name in self._running else []
+        """End one job's PSs, or all; they then write what they counted."""
+        chosen = [key for key in self._running if name in (None, key[0])]
         self._net.kill([self._running.pop(one) for one in chosen], grace_s=5.0)
 
-    def log(self, name: str) -> Path:
-        return self._folder / "logs" / f"{name}-ps.log"
+    def _log(self, server: ServerPlan) -> Path:
+        return self._folder / "logs" / f"{server.name}.log"
 
 
 def tell(word: str, workers: Iterable[Worker]) -> None:

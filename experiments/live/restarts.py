@@ -64,12 +64,12 @@ class Restarts:
         switch.check()
 
     def _check_servers(self) -> None:
-        for name, status in self._servers.ended():
+        for name, status, log in self._servers.ended():
             if status == -signal.SIGKILL:
                 self._restarting(f"the PS of job {name}")
                 self._servers.restart(name)
                 continue
-            problem = f"job {name}: its PS ended (status {status}); {tail(self._servers.log(name))}"
+            problem = f"job {name}: its PS ended (status {status}); {tail(log)}"
             if not self._measured.training:
                 raise RunError(problem)
             self._say(f"  {problem}\n  its workers go on as far as the switch does all the work")

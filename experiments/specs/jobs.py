@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from esa.job import MAX_FAN_IN, Pool
+from esa.job import MAX_FAN_IN, SERVER_COUNTS, Pool
 from esa.policy import POLICIES
 from experiments.specs.keys import MAX_RACKS, MAX_TIME_S, Finite, Name, key
 from experiments.specs.models import KNOWN_MODELS, MS_PER_SAMPLE
@@ -56,6 +56,18 @@ class JobSettings(Finite):
     )
     policy: str | None = key(
         "how its rows are scheduled, in place of the scenario's", None, absent="the scenario's", allowed=_POLICIES
+    )
+    servers: int = key(
+        "its PSs: fragment number n is that of PS n modulo these; the window is a multiple of them, and ranks and PSs "
+        "of several are in one rack",
+        1,
+        allowed=", ".join(map(str, SERVER_COUNTS)),
+    )
+    servers_on: Literal["hosts", "workers"] = key(
+        "hosts: each PS has a host of its own; workers: PS n is on the host of worker n, and shares its link and "
+        "processor",
+        "hosts",
+        backend="virtual",
     )
     window: int = key("fragments in flight per worker, at most", 256, unit="fragments", ge=1, le=16384)
     span: int | None = key(
@@ -142,6 +154,23 @@ class JobSettings(Finite):
     def _known_transport(cls, name: str | None) -> str | None:
         return None if name is None else known_transport(name)
 
+    @field_validator("servers")
+    @classmethod
+    def _known_servers(cls, number: int) -> int:
+        if number not in SERVER_COUNTS:
+            raise ValueError(f"{number}; allowed: {', '.join(map(str, SERVER_COUNTS))}")
+        return number
+
+    @property
+    def own_servers(self) -> int:
+        """PSs with a host of their own."""
+        return self.servers if self.servers_on == "hosts" else 0
+
+    @property
+    def server_names(self) -> tuple[str, ...]:
+        """What their hosts are called, behind the job's name."""
+        return ("ps",) if self.own_servers == 1 else tuple(f"ps-{number}" for number in range(self.own_servers))
+
     @field_validator("priority", mode="before")
     @classmethod
     def _known_priority(cls, value: Any) -> Any:
@@ -164,7 +193,7 @@ class JobSpec(JobSettings):
         absent="as the policy takes them",
     )
     hosts: tuple[Annotated[int, Field(ge=0)], ...] | None = key(
-        "its workers' and then its PS's, by number; with network.hosts or network.racks. gloo has no PS, and others "
+        "its workers' and then its PSs', by number; with network.hosts or network.racks. gloo has no PS, and others "
         "may have that host",
         None,
         absent="whichever are free when its turn comes",
@@ -172,10 +201,12 @@ class JobSpec(JobSettings):
 
     @model_validator(mode="after")
     def _hosts_for_all(self) -> JobSpec:
-        if self.hosts is not None and len(self.hosts) != self.workers + 1:
-            raise ValueError(
-                f"hosts: {len(self.hosts)} hosts; allowed: {self.workers + 1}, for {self.workers} workers and the PS"
-            )
+        members = self.workers + self.own_servers
+        if self.hosts is not None and len(self.hosts) != members:
+            servers = {0: "", 1: " and the PS"}.get(self.own_servers, f" and {self.own_servers} PSs")
+            raise ValueError(f"hosts: {len(self.hosts)} hosts; allowed: {members}, for {self.workers} workers{servers}")
+        if self.servers_on == "workers" and self.servers > self.workers:
+            raise ValueError(f"servers: {self.servers} on workers' hosts; allowed: up to the {self.workers} workers")
         if self.hosts is not None and len(set(self.hosts)) != len(self.hosts):
             raise ValueError("hosts: one host twice; a worker or PS needs a host of its own")
         return self

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from esa.job import Pool
+from esa.job import MAX_SPAN, Pool, check_servers
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
@@ -180,6 +180,12 @@ class Scenario(Finite):
                 raise ValueError(f"jobs[{i}].least_window: {job.least_window}; allowed: up to the window, {job.window}")
             if job.span is not None and job.span < window:
                 raise ValueError(f"jobs[{i}].span: {job.span}; allowed: from the window, {window}")
+            if self.has_server(job):
+                span = min(policy(self.policy_of(job)).span(window), MAX_SPAN) if job.span is None else job.span
+                try:
+                    check_servers(job.servers, {"window": window, "span": span})
+                except ValueError as error:
+                    raise ValueError(f"jobs[{i}].{error}") from None
 
     @property
     def topology(self) -> str:
@@ -273,7 +279,11 @@ class Scenario(Finite):
         sizes = self.network.rack_sizes
         if sizes is not None:
             return [f"host-{number}" for number in range(sum(sizes))]
-        return [f"{job.name}-{member}" for job in self.job_specs for member in (*map(str, range(job.workers)), "ps")]
+        return [
+            f"{job.name}-{member}"
+            for job in self.job_specs
+            for member in (*map(str, range(job.workers)), *job.server_names)
+        ]
 
     def link_faults(self, link: str, where: str = "hosts") -> LinkFaults | None:
         """What a host's link does to packets on purpose, at its end or at the switch's; or a cable between switches.

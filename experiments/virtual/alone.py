@@ -67,7 +67,7 @@ def _only(scenario: Scenario, spec: JobSpec) -> Scenario:
     """The scenario with one job, called as any other would be, and whatever is said of its own hosts."""
     network, faults = scenario.network, scenario.faults
     if scenario.own_hosts:
-        members = (*map(str, range(spec.workers)), "ps")
+        members = (*map(str, range(spec.workers)), *spec.server_names)
         called = {f"{spec.name}-{member}": f"{_NAME}-{member}" for member in members} | {"all": "all"}
         named = {name: getattr(network, name) for name in ("rates", "delays_us")}
         network = network.model_copy(

@@ -103,23 +103,23 @@ def _with_own_links(scenario: Scenario, graph: Graph) -> Graph:
 
 def server_hosts(scenario: Scenario) -> list[int]:
     """The hosts that are PSs'; ValueError, its first word the key, where the scheduler decides that."""
-    if scenario.own_hosts:
-        places = own_places(scenario)
-        return [places[job.name][-1] for job in scenario.job_specs if scenario.has_server(job)]
-    hosts = [job.hosts for job in scenario.job_specs if scenario.has_server(job)]
-    if None in hosts and scenario.network.server_rate is not None:
+    jobs = [job for job in scenario.job_specs if scenario.has_server(job)]
+    places = own_places(scenario) or {job.name: job.hosts for job in jobs}
+    if None in places.values() and scenario.network.server_rate is not None:
         raise ValueError(
             "network.server_rate: the scheduler chooses PSs' hosts; allowed: network.rates, or hosts in every job"
         )
-    return [own[-1] for own in hosts if own is not None]
+    if scenario.network.server_rate is not None and any(job.servers_on == "workers" for job in jobs):
+        raise ValueError("network.server_rate: PSs on workers' hosts have their links; allowed: servers_on = 'hosts'")
+    return [host for job in jobs for host in (places[job.name] or ())[job.workers :]]
 
 
 def own_places(scenario: Scenario) -> dict[str, tuple[int, ...]]:
-    """By job, the hosts that are its workers' and its PS's own; empty where jobs share the hosts there are."""
+    """By job, the hosts that are its workers' and its PSs' own; empty where jobs share the hosts there are."""
     if not scenario.own_hosts:
         return {}
     free = iter(range(len(scenario.host_names())))
-    return {job.name: tuple(next(free) for _ in range(job.workers + 1)) for job in scenario.job_specs}
+    return {job.name: tuple(next(free) for _ in range(job.workers + job.own_servers)) for job in scenario.job_specs}
 
 
 def _faults(scenario: Scenario) -> dict[int, LinkFaults]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from esa.cluster.scheduler import who
 from esa.cluster.validate import check_places
 from esa.job import MAX_FAN_IN, Pool
 from esa.sim.fabric.wiring import rack_of
@@ -16,12 +17,13 @@ from experiments.specs.racks import check_racks
 def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: bool = True) -> None:
     """ValueError, its first word the job's key, unless the job would find hosts if it were alone."""
     hosts, places = fabric.hosts, fabric.places
-    if job.workers + has_server > places:
-        who = f"{job.workers} workers{' and a PS' if has_server else ''}"
+    servers = job.own_servers if has_server else 0
+    if job.workers + servers > places:
+        members = who(job.workers, servers)
         where = f"{hosts} hosts" if fabric.gpus == 1 else f"{hosts} hosts of {fabric.gpus} GPUs"
         raise ValueError(
-            f"workers: {who} need a {'host' if fabric.gpus == 1 else 'GPU'} each; "
-            f"allowed: 1 to {places - has_server} on {where}"
+            f"workers: {members} need a {'host' if fabric.gpus == 1 else 'GPU'} each; "
+            f"allowed: 1 to {places - servers} on {where}"
         )
     largest = max(fabric.racks) * fabric.gpus
     if has_server and job.workers > MAX_FAN_IN and largest > MAX_FAN_IN:
@@ -39,6 +41,8 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: b
             1,
             Pool(base=0, size=1),
             transport="ina" if has_server else "ring",
+            servers=job.servers if has_server else 1,
+            servers_on=job.servers_on,
         )
         try:
             check_places(cluster_of(fabric), [job_info(0, shape)])
@@ -48,6 +52,12 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: b
     if max(job.hosts) >= hosts:
         raise ValueError(f"hosts: {max(job.hosts)}; allowed: 0 to {hosts - 1}")
     racks = [rack_of(fabric)[host] for host in job.hosts]
+    if has_server and (job.servers, job.servers_on) != (1, "hosts"):
+        if len(set(racks)) > 1:
+            raise ValueError(
+                f"hosts: in {len(set(racks))} racks; allowed: one, with several PSs or PSs on workers' hosts"
+            )
+        return
     if has_server:
         _check_fan_in(fabric, racks[:-1], racks)
     check_racks(racks, policy_name, has_server)

@@ -108,7 +108,9 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         straggle=job.straggle,
         slowdown=job.slowdown,
         ttl_us=job.ttl_us,
-        hosts=hosts if has_server or hosts is None else hosts[:-1],
+        hosts=hosts if has_server or hosts is None else hosts[: job.workers],
+        servers=job.servers if has_server else 1,
+        servers_on=job.servers_on,
     )
 
 

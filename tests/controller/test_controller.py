@@ -13,6 +13,7 @@ from controller.job_counters import Occupancy
 from esa.entries import job_entries as e
 from esa.job import Pool
 from esa.policy import POLICIES, policy
+from esa.wire import ESA_PORT
 from tests.controller.jobs import make_job, make_run, member
 from tests.switches import SwitchProcess
 
@@ -207,8 +208,8 @@ class Failing(Switch):
 @pytest.mark.parametrize("full", e.JOB_TABLES)
 def test_a_job_that_fails_half_way_is_rolled_back(controller: Controller, process: SwitchProcess, full: str) -> None:
     controller.add_job(make_job("alpha", 1))
-    job = make_job("beta", 2)
-    controller.add_hosts({m.mac: m.switch_port for m in (*job.workers, job.server)})
+    job = make_job("beta", 2, more_servers=[member(20, ESA_PORT)])
+    controller.add_hosts({m.mac: m.switch_port for m in job.members})
     before = contents(controller.switch)
     with Failing.connect(process.address) as failing:
         assert isinstance(failing, Failing)

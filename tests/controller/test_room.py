@@ -11,6 +11,7 @@ from controller.room import Room, Started
 from esa.coordination import PS, Finished, Hello, Left, Notice, PolicyIs, Refuse, Start, ToMember
 from esa.errors import Refused
 from esa.job import Job, Pool
+from esa.wire import ESA_PORT
 from tests.controller.jobs import make_job, member
 
 
@@ -60,6 +61,31 @@ def test_a_run_starts_when_all_are_there_the_ps_first() -> None:
     assert (a, b, server) == ([], [], [Start(epoch=1, policy="esa")])
     scene.room.server_ready(server, 1)
     assert a == b == [Start(epoch=1, policy="esa")]
+
+
+def test_of_several_pss_all_have_to_come_and_to_listen() -> None:
+    scene = Scene()
+    scene.job = make_job(more_servers=[member(12, ESA_PORT)])
+    scene.room = Room(scene.job, scene._start, scene._end)
+    a, b, first = scene.come(0), scene.come(1), scene.come(PS)
+    scene.room.remind()
+    assert a == [Notice(text="job alpha: waits for PS 1 (10.0.0.12) to join")]
+    (refused,) = scene.come(PS)
+    assert refused == Refuse(why="job alpha: PS 0 (10.0.0.11) takes part already")
+    (refused,) = scene.come(PS, server=2)
+    assert refused == Refuse(why="job alpha: has PSs 0..1, not 2")
+    second = scene.come(PS, server=1)
+    assert first == second == [Start(epoch=1, policy="esa")]
+    scene.room.server_ready(second, 1)
+    assert scene.room.epoch is None
+    scene.room.server_ready(first, 1)
+    assert scene.room.epoch == 1
+    assert b[-1] == Start(epoch=1, policy="esa")
+    scene.room.policy_changed("atp")
+    assert first[-1] == second[-1] == PolicyIs(policy="atp")
+    scene.room.leave(second, ok=False, why="died")
+    assert a[-1] == Left(member=PS, ok=False, why="died")
+    assert scene.come(PS, server=1) == [Start(epoch=1, policy="atp")]
 
 
 def test_who_waits_is_told_for_whom() -> None:

@@ -269,7 +269,7 @@ def test_rows_of_the_last_run_count_for_nobody(controller: Controller) -> None:
 
 @pytest.mark.parametrize("full", e.JOB_TABLES)
 def test_a_run_that_cannot_start_leaves_the_last_one(controller: Controller, process: SwitchProcess, full: str) -> None:
-    old = controller.add_job(make_job())
+    old = controller.add_job(make_job(more_servers=[member(20, wire.ESA_PORT)]))
     before = contents(controller.switch)
     with Failing.connect(process.address, process.device_id) as failing:
         assert isinstance(failing, Failing)

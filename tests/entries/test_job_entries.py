@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from esa.entries import job_entries as e
 from esa.entries.job_entries import InstalledJob
-from esa.job import Run
+from esa.job import SERVER_COUNTS, Run
 from esa.p4runtime import p4info_pb2
 from esa.policy import POLICIES, Aging, Emit, Policy, Preempt, Release
 from esa.program import program
@@ -28,14 +28,17 @@ def p4info() -> Any:
 @st.composite
 def runs(draw: st.DrawFn, job: int = 1) -> Run:
     fan_in = draw(st.integers(1, 32))
-    hosts = draw(st.lists(st.integers(1, 400), min_size=fan_in + 1, max_size=fan_in + 1, unique=True))
-    size = 1 << draw(st.integers(1, 12))
+    count = draw(st.sampled_from(SERVER_COUNTS))
+    hosts = draw(st.lists(st.integers(1, 400), min_size=fan_in + count, max_size=fan_in + count, unique=True))
+    size = 1 << draw(st.integers(4, 12))
+    server, *more_servers = (member(host, 31780) for host in hosts[fan_in:])
     return make_job(
         f"j{job}",
         job,
         draw(st.sampled_from(sorted(POLICIES))),
-        workers=[member(host, draw(st.integers(1, 65535))) for host in hosts[:-1]],
-        server=member(hosts[-1], 31780),
+        workers=[member(host, draw(st.integers(1, 65535))) for host in hosts[:fan_in]],
+        server=server,
+        more_servers=more_servers,
         pool={"base": draw(st.integers(0, 4096)), "size": size},
         window=size // 2,
         ttl_us=draw(st.integers(0, 2**48 - 1)),
@@ -121,7 +124,8 @@ def test_parameters_are_in_the_order_of_the_program() -> None:
     knobs = ["preempt", "aging", "release", "emit"]
     rows = ["job_index", "pool_base", "pool_mask"]
     assert params[e.AGGREGATE] == [*rows, *knobs, "full", "ttl_us", "group", *where]
-    assert params[e.OWNER_IS] == ["job_index", *where, "level1", "bitmap1"]
+    assert params[e.OWNER_IS] == ["job_index", *where, "level1", "bitmap1", "last_server"]
+    assert params[e.SERVER_IS] == ["mac", "ip"]
     assert params[e.READDRESS] == ["mac", "ip", "port"]
     assert params[e.WORKER] == ["bitmap0", "bitmap1"]
 
@@ -137,3 +141,15 @@ def test_counters_are_those_of_the_program() -> None:
 def test_knobs_have_the_values_of_the_program(enum: type[IntEnum]) -> None:
     members = p4info().type_info.serializable_enums[enum.__name__].members
     assert {m.name: int.from_bytes(m.value, "big") for m in members} == {m.name: m.value for m in enum}
+
+
+def test_one_ps_has_no_entry_of_its_own_and_of_several_all_but_the_first_have() -> None:
+    tables = [entry.table for entry in e.job_entries(InstalledJob.of(make_run(), 1))]
+    assert e.MORE_SERVERS not in tables
+    assert tables.count(e.OWNER) == 1
+    several = InstalledJob.of(make_run(more_servers=[member(host, 31780) for host in (12, 13, 14)]), 1)
+    entries = e.job_entries(several)
+    assert [entry.match for entry in entries if entry.table == e.MORE_SERVERS] == [(n, 1, 7) for n in (1, 2, 3)]
+    damaged = [entry for entry in entries if (entry.table, entry.match) != (e.MORE_SERVERS, (2, 1, 7))]
+    (found,) = e.installed_jobs(damaged, [e.job_group(several)])
+    assert found.problems == ("no server entry of PS 2",)

@@ -89,9 +89,11 @@ def test_a_run_on_bmv2(root: None, tmp_path: Path) -> None:
     assert summary.total("completed") > 0
 
 
+CONTENDED = SHORT.replace('name = "short"', 'name = "short"\naggregators = 16').replace("submit_s = 0.5", "")
+
+
 def contended(tmp_path: Path, policy: str) -> Summary:
-    text = SHORT.replace('name = "short"', 'name = "short"\naggregators = 16').replace("submit_s = 0.5", "")
-    return run_quietly(load(tmp_path, text, policy=policy), tmp_path)[0]
+    return run_quietly(load(tmp_path, CONTENDED, policy=policy), tmp_path)[0]
 
 
 def test_few_aggregators_make_esa_preempt_atp_collide_and_switchml_neither(root: None, tmp_path: Path) -> None:
@@ -102,6 +104,18 @@ def test_few_aggregators_make_esa_preempt_atp_collide_and_switchml_neither(root:
     assert switchml.total("collisions") == switchml.total("preemptions") == 0
     losses = [[job.final_loss for job in summary.jobs] for summary in (esa, atp, switchml)]
     assert losses[0] == losses[1] == losses[2], "sums are exact whatever the policy"
+
+
+def test_pss_share_their_jobs_fragments_and_sums_are_the_same(root: None, tmp_path: Path) -> None:
+    one = contended(tmp_path, "esa")
+    text = CONTENDED.replace("window = 64", "window = 64\nservers = 2")
+    two, folder = run_quietly(load(tmp_path, text, policy="esa"), tmp_path)
+    assert two.incomplete is None
+    assert [job.final_loss for job in two.jobs] == [job.final_loss for job in one.jobs]
+    assert two.total("evicted") > 0
+    for job in two.jobs:
+        counted = [json.loads((folder / "jobs" / f"{job.name}-ps-{number}.json").read_text()) for number in (0, 1)]
+        assert all(each["via_ps"] > 0 and each["partials"] > 0 and each["malformed"] == 0 for each in counted)
 
 
 COMMAND = [sys.executable, "-m", "experiments.cli", "run"]

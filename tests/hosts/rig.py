@@ -25,7 +25,7 @@ WAIT_S = 60
 _HOSTS = itertools.count(1)
 
 
-def make_loopback_job(workers: int = 2, lanes: int = 64, window: int = 32, **settings: Any) -> Job:
+def make_loopback_job(workers: int = 2, lanes: int = 64, window: int = 32, servers: int = 1, **settings: Any) -> Job:
     """A job on loopback addresses that no other test of this process uses."""
     number = next(_HOSTS)
     net = f"127.{os.getpid() % 199 + 1}.{number}"
@@ -42,6 +42,7 @@ def make_loopback_job(workers: int = 2, lanes: int = 64, window: int = 32, **set
             "lanes": lanes,
             "workers": [member(10 + rank, 20000) for rank in range(workers)],
             "server": member(9, ESA_PORT),
+            "more_servers": [member(9 - number, ESA_PORT) for number in range(1, servers)],
             "switch_ip": f"{net}.250",
             "pool": {"base": 0, "size": 64},
             "window": window,

@@ -24,7 +24,7 @@ from esa.net import open_udp_socket
 from esa.net.impairment import Impairment, LinkFaults
 from esa.protocol import worker_state
 from esa.transport import Transport
-from esa.wire import ESA_PORT
+from esa.wire import ESA_PORT, Kind, packet_dtype, version_kind
 from tests.hosts.rig import WAIT_S, make_loopback_job
 
 pytestmark = pytest.mark.timeout(120)
@@ -41,12 +41,18 @@ class Hosts(ExitStack):
     def __init__(self, job: Run):
         super().__init__()
         self.job = job
-        self.server = self.enter_context(ServerEndpoint(job))
+        self.servers = [self.enter_context(ServerEndpoint(job, number=n)) for n in range(len(job.servers))]
+        self.server = self.servers[0]
         self.workers = [self.enter_context(WorkerEndpoint(job, rank)) for rank in range(job.fan_in)]
 
     def all_reduce(self, arrays: np.ndarray, **settings) -> list:
         futures = [w.all_reduce(a, **settings) for w, a in zip(self.workers, arrays, strict=True)]
         return [future.result(WAIT_S) for future in futures]
+
+
+def counted(worker: WorkerEndpoint) -> tuple[float, float]:
+    stats = worker.stats()
+    return stats["malformed"], stats["queries"]
 
 
 def random_lanes(seed: int, *shape: int) -> np.ndarray:
@@ -61,6 +67,41 @@ def test_every_worker_gets_the_sum(lanes, n):
         for reduced in hosts.all_reduce(arrays):
             assert reduced.lanes.dtype == np.int32
             assert np.array_equal(reduced.lanes, arrays.sum(0, dtype=np.int32))
+
+
+@pytest.mark.parametrize("servers", [2, 4])
+def test_each_of_several_pss_sums_its_part_over_bad_links(servers):
+    bad = Impairment(loss=0.05, duplicate=0.05, reorder=0.05)
+    job = make_job(2, servers=servers)
+    arrays = random_lanes(7, 2, 64 * 900)
+    with ExitStack() as hosts:
+        faults = LinkFaults(seed=3, to_switch=bad, from_switch=bad)
+        several = [hosts.enter_context(ServerEndpoint(job, number=n, faults=faults)) for n in range(servers)]
+        workers = [hosts.enter_context(WorkerEndpoint(job, rank, faults=faults)) for rank in range(2)]
+        futures = [w.all_reduce(a) for w, a in zip(workers, arrays, strict=True)]
+        for future in futures:
+            assert np.array_equal(future.result(WAIT_S).lanes, arrays.sum(0, dtype=np.int32))
+        assert [server.stats()["via_ps"] for server in several] == [900 // servers] * servers
+        assert all(server.stats()["malformed"] == 0 for server in several)
+
+
+def test_a_worker_of_several_pss_hears_nobody_else():
+    job = make_job(2, servers=2)
+    with Hosts(job) as hosts:
+        query = np.zeros(1, packet_dtype(64))  # what a worker takes, of a PS
+        query["version_kind"], query["job"], query["epoch"] = version_kind(Kind.QUERY), job.job, job.epoch
+        heard = []
+        for source in (str(job.servers[1].ip + 100), str(job.servers[1].ip)):
+            with ExitStack() as sockets:
+                if source == str(job.servers[1].ip):
+                    hosts.servers[1].close()
+                sock = sockets.enter_context(closing(open_udp_socket((source, ESA_PORT))))
+                sock.sendto(query.tobytes(), (str(job.workers[0].ip), job.workers[0].udp_port))
+                deadline = time.monotonic() + WAIT_S
+                while time.monotonic() < deadline and sum(counted(hosts.workers[0])) == len(heard):
+                    time.sleep(0.01)
+            heard.append(counted(hosts.workers[0]))
+        assert heard == [(1, 0), (1, 1)]
 
 
 def test_exponents_are_merged_by_fragment_and_an_empty_array_carries_one():

@@ -90,15 +90,16 @@ def check_end(run: Run) -> None:
             raise RuleError("every all-reduce ends", f"{worker.name} lacks fragment {worker.drained} and is silent")
         if worker.failed:
             _check_names_the_dead(worker)
-    run.server.check_all()
-    if not run.crippled and not run.server.idle:
-        raise RuleError("every all-reduce ends", f"{run.server.name} has open fragments and is silent")
+    for server in run.servers:
+        server.check_all()
+        if not run.crippled and not server.idle:
+            raise RuleError("every all-reduce ends", f"{server.name} has open fragments and is silent")
 
 
 def _check_names_the_dead(worker: WorkerHost) -> None:
     run = worker.run
     dead = sum(1 << w.rank for w in run.workers if not w.alive)
-    if not run.server.alive or not dead:
+    if not all(server.alive for server in run.servers) or not dead:
         return
     named = worker.error_names or 0
     if named & ~dead or not named:

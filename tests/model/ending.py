@@ -85,7 +85,7 @@ def _sweep_rows(world: World, slots: list[int], number: int, ttl_us: int, tries:
                 break
         else:
             raise RuleError("rows drain", f"row {slot} outlives its TTL" if ttl_us else f"row {slot} does not age")
-        _sweep_row(world, run, run.server, Kind.REMINDER, slot)
+        _sweep_row(world, run, run.servers[0], Kind.REMINDER, slot)
     world.switch.remove(run.job)
 
 

@@ -18,6 +18,7 @@ from esa.protocol import (
     NEVER,
     UNKNOWN_SENDER,
     server_change_policy,
+    server_number,
     server_receive,
     server_send,
     words,
@@ -46,7 +47,8 @@ class Run:
     """One job in one epoch: its members and what they are to sum."""
 
     def __init__(self, world: World, number: int, epoch: int, plan: JobPlan, ttl_us: int = TTL_US):
-        made = traffic.job(number, plan.policy, workers=plan.workers, pool=SHARED, ports=32, ttl_us=ttl_us)
+        members = {"workers": plan.workers, "servers": plan.servers}
+        made = traffic.job(number, plan.policy, **members, pool=Pool(base=0, size=SLICE), ports=32, ttl_us=ttl_us)
         self.world, self.plan = world, plan
         self.placed = SHARED  # where the control plane has put it, unless it has a slice
         values = {**made.model_dump(), "epoch": epoch, "window": plan.window, "lanes": world.plan.lanes or 64}
@@ -64,7 +66,7 @@ class Run:
         self.sizes: list[int] = []  # fragments of each all-reduce, of those that any rank submitted
         self.checked = 0  # all-reduces that every live rank has, exact
         self.workers = [WorkerHost(self, rank) for rank in range(plan.workers)]
-        self.server = ServerHost(self)
+        self.servers = [ServerHost(self, which) for which in range(plan.servers)]
 
     @property
     def as_hosts_know_it(self) -> jobs.Run:
@@ -77,7 +79,7 @@ class Run:
 
     @property
     def hosts(self) -> list[WorkerHost | ServerHost]:
-        return [*self.workers, self.server]
+        return [*self.workers, *self.servers]
 
     @property
     def fragments(self) -> int:
@@ -162,8 +164,8 @@ class WorkerHost(Host):
             self.pump()
 
     def take(self, frame: bytes) -> None:
-        server = self.run.job.server
-        if frame[26:30] == server.ip.packed and int.from_bytes(frame[34:36], "big") == server.udp_port:
+        addresses = {(server.ip.packed, server.udp_port) for server in self.run.job.servers}
+        if (frame[26:30], int.from_bytes(frame[34:36], "big")) in addresses:
             worker_receive(self.state, payload(frame), 1, self.world.now_ns)
             self.pump()
 
@@ -175,7 +177,9 @@ class WorkerHost(Host):
             self._feed()
             count, self.wake_ns = worker_send(self.state, self.out, now_ns)
             for i in range(count):
-                self.world.emit(self, self.run.job.server, self.out[i].tobytes())
+                servers = self.run.job.servers
+                to = servers[server_number(self.out, i, len(servers))]
+                self.world.emit(self, to, self.out[i].tobytes())
             more = self.wake_ns <= now_ns
         if self.failed and self.error_names is None:  # what comes later changes nothing in what was said
             waiting = worker_waiting(self.state, now_ns)
@@ -224,10 +228,11 @@ class WorkerHost(Host):
 
 
 class ServerHost(Host):
-    """A job's PS."""
+    """A job's PS, or one of several."""
 
-    def __init__(self, run: Run):
-        super().__init__(run, "ps", run.job.server)
+    def __init__(self, run: Run, which: int):
+        super().__init__(run, f"ps{which or ''}", run.job.servers[which])
+        self.which = which
         self.destination = np.zeros(OUT_PACKETS, np.int32)
         job = run.job
         self.members = {(w.ip.packed, w.udp_port): n for n, w in enumerate(job.workers)}
@@ -237,7 +242,8 @@ class ServerHost(Host):
     def restart(self) -> None:
         """As after a crash: a new process that knows the job and nothing else."""
         # The job's file; what the controller changed since is not in it.
-        self.state = server_of_job(self.run.as_hosts_know_it, TIMERS, held_resends=self.world.plan.held_resends)
+        held = self.world.plan.held_resends
+        self.state = server_of_job(self.run.as_hosts_know_it, TIMERS, number=self.which, held_resends=held)
         self.wake_ns = NEVER
 
     def tell(self, policy: str) -> None:
@@ -249,8 +255,12 @@ class ServerHost(Host):
     def take(self, frame: bytes) -> None:
         sender = frame[26:30], int.from_bytes(frame[34:36], "big")
         source = np.array([self.members.get(sender, UNKNOWN_SENDER)], np.int32)
+        header = Header.of(frame)
+        ours = (header.job, header.epoch) == self.run.key
+        if ours and header.seq % len(self.run.job.servers) != self.which:
+            raise RuleError("every fragment has its PS", f"{self.name} gets seq {self.run.relative(header.seq)}")
         server_receive(self.state, payload(frame), source, 1, self.world.now_ns)
-        self.check_entry(Header.of(frame).seq)
+        self.check_entry(header.seq)
         self.pump()
 
     def pump(self) -> None:
@@ -262,7 +272,7 @@ class ServerHost(Host):
             for i in range(count):
                 to = int(self.destination[i])
                 if to == job.fan_in:
-                    self.world.emit(self, job.server, self.out[i].tobytes(), job.switch_ip.packed)
+                    self.world.emit(self, self.member, self.out[i].tobytes(), job.switch_ip.packed)
                 else:
                     self.world.emit(self, job.workers[0 if to == MULTICAST else to], self.out[i].tobytes())
             more = self.wake_ns <= now_ns

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import note
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
@@ -16,7 +18,9 @@ policies = st.sampled_from(["esa", "atp", "switchml", *sorted(POLICIES)])
 first_seqs = st.sampled_from([0, 2**32 - 2, 2**31 - 3])
 windows = st.sampled_from([2, 1, 4])
 fan_ins = st.integers(1, 4)
-plans = st.builds(JobPlan, policy=policies, workers=fan_ins, window=windows, first_seq=first_seqs)
+plans = st.builds(
+    JobPlan, policy=policies, workers=fan_ins, window=windows, first_seq=first_seqs, servers=st.sampled_from([1, 2, 4])
+).map(lambda plan: replace(plan, servers=min(plan.servers, plan.window)))
 which = st.integers(0, 63)  # of the packets in flight, or of the hosts
 
 
@@ -114,7 +118,7 @@ class Cluster(RuleBasedStateMachine):
     def add_again(self, job: int, plan: JobPlan) -> None:
         number = self.job(job)
         self.do("remove", number)
-        self.do("add", number, plan.policy, plan.workers, plan.window, plan.first_seq)
+        self.do("add", number, plan.policy, plan.workers, plan.window, plan.first_seq, plan.servers)
 
     @rule(job=which, server_lives=st.booleans())
     def run_again(self, job: int, server_lives: bool) -> None:

@@ -131,10 +131,12 @@ def place(world: World, number: int, base: int, size: int) -> bool:
 def tell_server(world: World, number: int, name: str) -> bool:
     """A PS hears of a policy, that of the switch or one that was."""
     run = world.runs.get(number)
-    if run is None or not run.server.alive:
+    if run is None or not any(server.alive for server in run.servers):
         return False
-    run.server.tell(name)
-    world.say(run.server.name, f"is told that the policy is {name}")
+    for server in run.servers:
+        if server.alive:
+            server.tell(name)
+            world.say(server.name, f"is told that the policy is {name}")
     return True
 
 
@@ -151,11 +153,11 @@ def remove(world: World, number: int) -> bool:
 
 
 @move
-def add(world: World, number: int, policy: str, workers: int, window: int, first_seq: int) -> bool:
+def add(world: World, number: int, policy: str, workers: int, window: int, first_seq: int, servers: int = 1) -> bool:
     """Add a job under an id that was used before, with the next epoch."""
     if number in world.runs or world.down:
         return False
-    run = Run(world, number, _draw_epoch(world, number), JobPlan(policy, workers, window, first_seq))
+    run = Run(world, number, _draw_epoch(world, number), JobPlan(policy, workers, window, first_seq, servers))
     world.start(run)
     world.say(f"job {run.name}", f"added under {policy}, {workers} workers, window {window}")
     return True
@@ -169,13 +171,14 @@ def run_again(world: World, number: int, server_lives: bool) -> bool:
         return False
     new = Run(world, number, _draw_epoch(world, number), old.plan)
     new.policy, new.placed = old.policy, old.placed
-    lives = server_lives and old.server.alive and number not in world.late
+    first = old.servers[0]  # of several, the others are new
+    lives = server_lives and first.alive and number not in world.late
     world.end(old)
     world.switch.start_run(old.job, new.job)
     world.take_up(new)
     if lives:
-        old.server.alive = True
-        world.late[number] = world.hosts[old.server.address] = old.server
+        first.alive = True
+        world.late[number] = world.hosts[first.address] = first
     world.say(f"job {new.name}", f"run again, {'its PS has not heard of it' if lives else 'with a new PS'}")
     return True
 
@@ -187,8 +190,8 @@ def tell(world: World, number: int) -> bool:
     if old is None or run is None:
         return False
     old.alive = False
-    world.hosts[old.address] = run.server
-    world.say(run.server.name, "hears of the new run")
+    world.hosts[old.address] = run.servers[0]
+    world.say(run.servers[0].name, "hears of the new run")
     return True
 
 
@@ -216,12 +219,12 @@ def reload(world: World) -> bool:
 
 
 @move
-def restart_server(world: World, number: int) -> bool:
+def restart_server(world: World, number: int, which: int = 0) -> bool:
     run = world.runs.get(number)
-    if run is None or not run.server.alive:
+    if run is None or which >= len(run.servers) or not run.servers[which].alive:
         return False
-    run.server.restart()
-    world.say(run.server.name, "restarted empty")
+    run.servers[which].restart()
+    world.say(run.servers[which].name, "restarted empty")
     return True
 
 

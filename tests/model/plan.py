@@ -36,6 +36,7 @@ class JobPlan:
     workers: int
     window: int
     first_seq: int
+    servers: int = 1
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ class Plan:
             JobPlan(
                 policy=str(rng.choice(names if rng.random() < 0.5 else favourites)),
                 workers=int(rng.integers(1, 5)),
-                window=int(rng.choice([1, 2, 4, 8])),
+                window=(window := int(rng.choice([1, 2, 4, 8]))),
                 first_seq=int(rng.choice([0, 2**32 - 2, 2**32 - 7, 2**31 - 3])),
+                servers=min(window, int(rng.choice([1, 1, 2, 4]))),
             )
             for _ in range(rng.integers(1, 4))
         )

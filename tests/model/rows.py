@@ -215,7 +215,7 @@ class Switch:
         self.pipeline.multicast.set(installed.group, [tuple(r) for r in entries.job_group(installed).replicas])
         table = self.pipeline.tables[entries.DESTINATION]
         there = {entry.match for entry in table.entries()}
-        hosts = [entries.host_entry(m.mac, m.switch_port) for m in (*job.workers, job.server)]
+        hosts = [entries.host_entry(m.mac, m.switch_port) for m in job.members]
         apply([*(h for h in hosts if h.match not in there), *entries.job_entries(installed)], self.pipeline)
         self.jobs[job.job, job.epoch] = index, Knobs(policy, pool, job.fan_in, job.ttl_us)
 

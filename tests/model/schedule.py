@@ -134,7 +134,7 @@ class Drawn:
             return ("reload",)
         if number not in world.runs:
             plan = Plan.draw(rng).jobs[0]
-            return ("add", number, plan.policy, plan.workers, plan.window, plan.first_seq)
+            return ("add", number, plan.policy, plan.workers, plan.window, plan.first_seq, plan.servers)
         if number in world.late and rng.random() < 0.5:
             return ("tell", number)
         if rng.random() < 0.35:
@@ -150,7 +150,7 @@ class Drawn:
             return ("run-again", number, bool(rng.random() < 0.5))
         if draw < 0.85:
             return ("restart",)
-        return ("restart-server", number)
+        return ("restart-server", number, int(rng.integers(len(world.runs[number].servers))))
 
     def _place(self, number: int) -> Move:
         return ("place", number, *PLACES[self.rng.integers(len(PLACES))])

@@ -58,8 +58,8 @@ def test_schedules_that_hypothesis_chooses(machine, examples):
     )
 
 
-def one_job(policy: str, workers: int = 2, window: int = 2, first_seq: int = 0) -> Plan:
-    return Plan((JobPlan(policy, workers, window, first_seq),))
+def one_job(policy: str, workers: int = 2, window: int = 2, first_seq: int = 0, servers: int = 1) -> Plan:
+    return Plan((JobPlan(policy, workers, window, first_seq, servers),))
 
 
 def all_of(plan: Plan, moves: list[tuple]) -> World:
@@ -81,13 +81,21 @@ def one_has_its_result(seq: str = "0") -> list[tuple]:
     ]
 
 
-LOSSES = [("restart",), ("restart-server", 1), *(("policy", 1, name) for name in ("esa", "atp", "switchml", "ps"))]
+LOSSES = [
+    ("restart",),
+    ("restart-server", 1),
+    ("restart-server", 1, 1),
+    *(("policy", 1, name) for name in ("esa", "atp", "switchml", "ps")),
+]
 
 
 @pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
-@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss[-1] if loss[0] == "policy" else loss[0])
-def test_what_only_one_worker_has_reaches_the_other_whatever_is_lost(policy, loss):
-    plan = one_job(policy)
+@pytest.mark.parametrize("servers", [1, 2])
+@pytest.mark.parametrize("loss", LOSSES, ids=lambda loss: loss[-1] if loss[0] == "policy" else "-".join(map(str, loss)))
+def test_what_only_one_worker_has_reaches_the_other_whatever_is_lost(policy, loss, servers):
+    if loss == ("restart-server", 1, 1) and servers == 1:
+        pytest.skip("there is no second PS")
+    plan = one_job(policy, servers=servers)
     world, wrong = replay(plan, [*one_has_its_result(), loss])
     assert wrong is None, explain(plan, world.moves, wrong)
     assert world.numbers()["all-reduces"] == 1

@@ -122,7 +122,8 @@ class World:
         run = self.truths.get((header.job, header.epoch))
         if run is None:
             raise RuleError("exact", f"{source} sends a packet of job {header.job}.{header.epoch}, which never was")
-        nothing_yet = header.kind == Kind.RESULT and header.priority == NOT_YET and run.relative(header.seq) == -1
+        before_all = -run.plan.servers <= run.relative(header.seq) < 0
+        nothing_yet = header.kind == Kind.RESULT and header.priority == NOT_YET and before_all
         if header.kind in (Kind.GRADIENT, Kind.PARTIAL, Kind.RESULT) and not nothing_yet:
             check_sum(
                 "exact" if header.kind == Kind.RESULT else "exactly once",

@@ -70,7 +70,7 @@ def loaded(lanes: int, compiled: bool) -> Pipeline:
 
 def items_of(jobs: list[Run]) -> list[entries.Entry | entries.Group]:
     """Everything that a switch with these jobs holds: groups first, because entries refer to them."""
-    hosts = {m.mac: m.switch_port for j in jobs for m in (*j.workers, j.server)}
+    hosts = {m.mac: m.switch_port for j in jobs for m in j.members}
     installed = [entries.InstalledJob.of(j, index=n + 1) for n, j in enumerate(jobs)]
     groups = [entries.flood_group(hosts.values()), *(entries.job_group(j) for j in installed)]
     forwarding = [entries.broadcast_entry(), *(entries.host_entry(mac, port) for mac, port in hosts.items())]
@@ -85,7 +85,7 @@ class Rack:
         self.pipeline = loaded(lanes, compiled)
         self.pipeline.reset()
         self.jobs = list(jobs)
-        self.ports = sorted({m.switch_port for j in jobs for m in (*j.workers, j.server)})
+        self.ports = sorted({m.switch_port for j in jobs for m in j.members})
         apply(items_of(jobs), self.pipeline)
         self.now_us = 0
 

@@ -22,6 +22,7 @@ from tests.p4.rack import Rack, items_of
 PORTS = 5  # the last one is the sentinel's
 PARTS = 3  # of a sequence; some jobs have a new run in each
 SEEDS = [int(seed) for seed in os.environ.get("ESA_SEEDS", "1,2").split(",")]
+SEVERAL_SERVERS = ((18, "esa", 2), (19, "atp", 4))  # job, policy and PSs
 CLOCK = "EsaIngress.aggregation.row_time_us"  # the one register that holds the switch's own clock
 
 
@@ -39,6 +40,7 @@ def jobs(lanes: int):
         traffic.job(20, "switchml", workers=3, pool=Pool(base=8, size=8), **common),
         traffic.job(21, "ps", workers=2, pool=Pool(base=0, size=1), **common),
         traffic.job(22, "esa", workers=1, pool=shared, **common),
+        *(traffic.job(n, name, workers=3, pool=shared, servers=k, **common) for n, name, k in SEVERAL_SERVERS),
     ]
 
 

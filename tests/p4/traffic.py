@@ -28,8 +28,21 @@ def member(host: int, port: int, udp_port: int) -> Member:
     return Member(ip=ip(host), mac=mac(host), udp_port=udp_port, switch_port=port)
 
 
-def job(number: int, policy: str, *, workers: int, pool: Pool, ports: int, ttl_us: int = 0, lanes: int = 64) -> Run:
-    """A run of job `number`, its members on hosts number * 10 + rank, spread over the switch's ports."""
+def job(
+    number: int,
+    policy: str,
+    *,
+    workers: int,
+    pool: Pool,
+    ports: int,
+    ttl_us: int = 0,
+    lanes: int = 64,
+    servers: int = 1,
+) -> Run:
+    """A run of job `number`, its members on hosts number * 10 + rank, spread over the switch's ports.
+
+    Its PSs are on the last of these ten, backwards.
+    """
     first = number * 10
     members = tuple(member(first + r, (first + r) % ports, 5000 + number) for r in range(workers))
     return Job(
@@ -39,9 +52,12 @@ def job(number: int, policy: str, *, workers: int, pool: Pool, ports: int, ttl_u
         lanes=lanes,
         workers=members,
         server=member(first + 9, (first + 9) % ports, wire.ESA_PORT),
+        more_servers=tuple(
+            member(host, host % ports, wire.ESA_PORT) for host in range(first + 8, first + 9 - servers, -1)
+        ),
         switch_ip=ip(250),
         pool=pool,
-        window=max(1, min(4, pool.size // 2)),
+        window=max(servers, min(4, pool.size // 2)),
         ttl_us=ttl_us,
     ).run(epoch=number * 3)
 
@@ -133,8 +149,9 @@ def esa_packet(rng: np.random.Generator, jobs: list[Run], seqs: int) -> Packet:
     ecn = int(Flag.ECN) if rng.random() < 0.1 else 0
     rank = int(rng.integers(j.fan_in))
     worker = j.workers[rank]
-    from_worker = {"source": worker, "destination": j.server, "source_port": worker.udp_port, "bitmap0": 1 << rank}
-    from_server = {"source": j.server, "destination": worker, "source_port": wire.ESA_PORT, "bitmap0": 0}
+    server = j.servers[seq % len(j.servers)]
+    from_worker = {"source": worker, "destination": server, "source_port": worker.udp_port, "bitmap0": 1 << rank}
+    from_server = {"source": server, "destination": worker, "source_port": wire.ESA_PORT, "bitmap0": 0}
     draw = rng.random()
     if draw < 0.70:
         return Packet(**from_worker, **common, kind=Kind.GRADIENT, flags=ecn)
@@ -195,7 +212,7 @@ def other_traffic(rng: np.random.Generator, hosts: list[Member]) -> bytes:
 def sequence(seed: int, jobs: list[Run], count: int, seqs: int = 24) -> Iterator[tuple[int, bytes]]:
     """`count` pairs (ingress port, frame) drawn from `seed`; 8 % are spoilt and 6 % are not ESA's."""
     rng = np.random.default_rng(seed)
-    hosts = [m for j in jobs for m in (*j.workers, j.server)]
+    hosts = [m for j in jobs for m in j.members]
     for _ in range(count):
         draw = rng.random()
         if draw < 0.06:

@@ -13,7 +13,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from controller import BadInput, Controller, SavedJobs, Switch, SwitchError, Tls
-from controller.job_checks import check_members
+from controller.job_checks import check_members, members_by_name
 from controller.job_files import explain, problems_of
 from esa.entries import pools
 from esa.exits import refusing
@@ -124,7 +124,7 @@ def check_job(file: Path, where: Where) -> tuple[list[str], list[str]]:
         check_members(job)
     except BadInput as error:
         wrong.append(str(error))
-    members = [(f"rank {rank}", member) for rank, member in enumerate(job.workers)] + [("the PS", job.server)]
+    members = members_by_name(job)
     own = own_addresses()
     mine = [who for who, member in members if member.ip in own]
     if mine:
@@ -173,7 +173,7 @@ def _against_switch(controller: Controller, job: Job, members: list[tuple[str, M
             pools.check(claim, others, loaded.aggregators, job.reuse_span)
         except BadInput as error:
             yield str(error)
-    elif (found.workers, found.server) != (job.workers, job.server):
+    elif found.members != job.members:
         yield f"job {job.job} on the switch is another one, {controller.name(found)}: its members differ"
     else:
         yield from (f"job {job.name} on the switch is damaged: {problem}" for problem in found.problems)

@@ -92,7 +92,7 @@ def _place(
     names = {controller.name(job) for job in jobs}
     if name is not None and name in names:
         raise BadInput(f"name: there is a job '{name}' on rack '{rack.name}' already")
-    used = {member.mac for job in jobs for member in (*job.workers, job.server)}
+    used = {member.mac for job in jobs for member in job.members}
     free = [host for host in rack.hosts if host.mac not in used]
     if len(free) < workers + 1:
         taken = f"; jobs there: {', '.join(sorted(names))}" if names else ""

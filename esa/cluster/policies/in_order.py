@@ -11,7 +11,8 @@ from esa.cluster.scheduler import JobInfo, Running, Start, free_gpus
 
 def start_of(job: JobInfo, gpus: Sequence[Gpu]) -> Start:
     """A job on what `place` found for it."""
-    return Start(job.number, tuple(gpus[: job.workers]), gpus[-1] if job.has_server else None)
+    servers = gpus[job.workers :]
+    return Start(job.number, tuple(gpus[: job.workers]), servers[0] if servers else None, tuple(servers[1:]))
 
 
 def starts_in_order(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from ipaddress import IPv4Address
 
+from esa.cluster.inventory import Gpu
 from esa.fabric import Node
 from esa.job import Member
+from esa.sim.plan import Fabric, SimulatedJob
 from esa.wire import ESA_PORT, packet_bytes
 
 _WORKER_PORT = 20000
@@ -16,6 +19,14 @@ def member(node: Node, switch_port: int, *, server: bool, ip: IPv4Address | None
     """A job's worker or PS on a host, behind a port of its rack's switch. ip: its own, if it has not the host's."""
     udp_port = ESA_PORT if server else _WORKER_PORT
     return Member(ip=ip or node.ip, mac=node.mac, udp_port=udp_port, switch_port=switch_port)
+
+
+def addresses_of(fabric: Fabric, job: SimulatedJob, gpus: Sequence[Gpu]) -> list[tuple[int, int]]:
+    """(host, address) of a job's workers, then of its PSs; gpus: of the workers, and of those PSs that have one."""
+    places = [(gpu.host, fabric.address_of(*gpu)) for gpu in gpus]
+    if job.servers_on == "workers":
+        places += [(gpu.host, fabric.address_beside(*gpu)) for gpu in gpus[: job.servers]]
+    return places
 
 
 def encapsulation(source: Member, destination: Member, lanes: int) -> bytes:

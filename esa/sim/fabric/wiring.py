@@ -21,7 +21,7 @@ from esa.job import Job, Pool, Run
 from esa.policy import policy
 from esa.program import program
 from esa.sim.engine.lines import byte_time, new_lines
-from esa.sim.fabric.addresses import encapsulation, member
+from esa.sim.fabric.addresses import addresses_of, encapsulation, member
 from esa.sim.plan import Fabric, Plan, SimulatedJob
 from esa.switch.runtime.pipeline import Pipeline
 
@@ -103,17 +103,19 @@ class Control:
                 apply([entries.ecn_entry(plan.fabric.ecn_packets)], pipeline)
 
     def add(self, number: int, gpus: Sequence[Gpu]) -> Run:
-        """Add a job whose workers, rack by rack, then PS, are on `gpus`; return it as the end hosts know it."""
-        spec, fabric = self._plan.jobs[number], self._plan.fabric
-        hosts = [gpu.host for gpu in gpus]
+        """Add a job whose workers, rack by rack, then own PSs, are on `gpus`; return it as the end hosts know it."""
+        spec = self._plan.jobs[number]
+        places = addresses_of(self._plan.fabric, spec, gpus)
+        hosts = [host for host, _ in places]
         switches = {self._graph.switch_of[host] for host in hosts}
         network = LeafSpine(self._graph if len(switches) > 1 else self._graph.under(switches.pop()))
         nodes = [self._graph.nodes[host] for host in hosts]
-        there = spread(network, [node.mac for node in nodes])
+        there = spread(network, [node.mac for node in nodes], spec.servers)
         members = [
-            member(node, port, server=k == len(hosts) - 1, ip=self._graph.nodes[0].ip + fabric.address_of(*gpu))
-            for k, (node, port, gpu) in enumerate(zip(nodes, there.ports, gpus, strict=True))
+            member(node, port, server=k >= spec.workers, ip=self._graph.nodes[0].ip + address)
+            for k, (node, port, (_, address)) in enumerate(zip(nodes, there.ports, places, strict=True))
         ]
+        workers, (server, *more_servers) = members[: spec.workers], members[spec.workers :]
         wanted = self._wanted(number)
         job_id, epoch = self._ids.take(number % entries.MAX_JOB_INDEX + 1)
         job = Job(
@@ -121,9 +123,10 @@ class Control:
             job=job_id,
             policy=spec.policy,
             lanes=self._plan.lanes,
-            workers=tuple(members[:-1]),
+            workers=tuple(workers),
             racks=there.racks,
-            server=members[-1],
+            server=server,
+            more_servers=tuple(more_servers),
             switch_ip=there.switch_ip,
             pool=wanted[spec.name] if spec.name in wanted else self._pool(spec),
             window=spec.window,
@@ -250,11 +253,14 @@ class Control:
         """A job's newest run, which was added."""
         return self._jobs[number]
 
-    def server_templates(self, number: int) -> list[bytes]:
-        """What precedes the ESA header in a PS's packets to each member: workers in order, then switches."""
+    def server_templates(self, number: int, which: int) -> list[bytes]:
+        """What precedes the ESA header in a PS's packets to each member: workers in order, then switches.
+
+        which: of the job's PSs.
+        """
         job = self._jobs[number]
         switches = [member(self._graph.nodes[node], 0, server=True) for node in self.switch_nodes(number)]
-        return [encapsulation(job.server, to, job.lanes) for to in (*job.workers, *switches)]
+        return [encapsulation(job.servers[which], to, job.lanes) for to in (*job.workers, *switches)]
 
     def switch_nodes(self, number: int) -> list[int]:
         """Nodes of the switches that are members of the job, in the order of the members."""

@@ -23,7 +23,9 @@ class Workers(NamedTuple):
 
     state: WorkerState
     rows: npt.NDArray[np.int64]  # (workers + 1,): worker w has rows rows[w] .. rows[w + 1]
-    template: npt.NDArray[np.uint8]  # (workers, 42): Ethernet, IPv4 and UDP of what it sends
+    template: npt.NDArray[np.uint8]  # (templates, 42): Ethernet, IPv4 and UDP of what it sends to each PS of its job
+    templates: npt.NDArray[np.int64]  # (workers + 1,)
+    stays: npt.NDArray[np.bool_]  # (templates,): what it sends there does not leave the host
 
 
 class Servers(NamedTuple):
@@ -38,6 +40,8 @@ class Servers(NamedTuple):
     items: npt.NDArray[np.int64]  # (servers + 1,): places in the outbox
     template: npt.NDArray[np.uint8]  # (templates, 42): for each PS the members in order, workers and switches
     templates: npt.NDArray[np.int64]  # (servers + 1,)
+    stays: npt.NDArray[np.bool_]  # (templates,): as a worker's
+    job: npt.NDArray[np.int64]  # (servers,)
     member_at: npt.NDArray[np.int32]  # (servers, nodes): which member a place or switch is, or UNKNOWN_SENDER
 
 
@@ -45,24 +49,37 @@ def _bounds(arrays: Sequence[npt.NDArray[np.generic]]) -> npt.NDArray[np.int64]:
     return np.cumsum([0, *(len(array) for array in arrays)], dtype=np.int64)
 
 
-def join_workers(states: Sequence[WorkerState]) -> Workers:
-    """Room for such states; `put_worker` puts one in its place."""
+def join_workers(states: Sequence[WorkerState], servers: Sequence[int]) -> Workers:
+    """Room for such states; `put_worker` puts one in its place. servers: by worker, PSs of its job."""
+    templates = np.cumsum([0, *servers], dtype=np.int64)
     return Workers(
         state=WorkerState(*(np.concatenate(arrays) for arrays in zip(*states, strict=True))),
         rows=_bounds([state.fragment for state in states]),
-        template=np.zeros((len(states), ENCAPSULATION_BYTES), np.uint8),
+        template=np.zeros((templates[-1], ENCAPSULATION_BYTES), np.uint8),
+        templates=templates,
+        stays=np.zeros(templates[-1], np.bool_),
     )
 
 
-def put_worker(workers: Workers, w: int, state: WorkerState, template: bytes) -> None:
-    """Worker w is in this state, which is as large as the one that there was room made for."""
+def put_worker(workers: Workers, w: int, state: WorkerState, templates: Sequence[bytes], stay: bool) -> None:
+    """Worker w is in this state, which is as large as the one that there was room made for.
+
+    stay: what it sends to its own host need not leave it.
+    """
     for mine, given in zip(worker.py_func(workers, w), state, strict=True):  # type: ignore[attr-defined]
         mine[:] = given
-    workers.template[w] = np.frombuffer(template, np.uint8)
+    for t, template in enumerate(templates, start=int(workers.templates[w])):
+        workers.template[t] = np.frombuffer(template, np.uint8)
+        workers.stays[t] = stay and _is_to_itself(template)
 
 
-def join_servers(states: Sequence[ServerState], switches: int, nodes: int) -> Servers:
-    """Room for such states. switches: the most that a PS has as members; nodes: places and switches that there are."""
+def _is_to_itself(template: bytes) -> bool:
+    """Whether the frame is for the host that it is from."""
+    return template[:6] == template[6:12]
+
+
+def join_servers(states: Sequence[ServerState], jobs: Sequence[int], switches: int, nodes: int) -> Servers:
+    """Room for such states. jobs: by PS; switches: the most that a PS has as members; nodes: places and switches."""
     racks = max(len(state.rack) for state in states)
 
     def joined(name: str) -> Any:
@@ -82,14 +99,19 @@ def join_servers(states: Sequence[ServerState], switches: int, nodes: int) -> Se
         items=_bounds([state.outbox for state in states]),
         template=np.zeros((templates[-1], ENCAPSULATION_BYTES), np.uint8),
         templates=templates,
+        stays=np.zeros(templates[-1], np.bool_),
+        job=np.array(jobs, np.int64),
         member_at=np.full((len(states), nodes), UNKNOWN_SENDER, np.int32),
     )
 
 
 def put_server(
-    servers: Servers, k: int, state: ServerState, templates: Sequence[bytes], members: Sequence[int]
+    servers: Servers, k: int, state: ServerState, templates: Sequence[bytes], members: Sequence[int], stay: bool
 ) -> None:
-    """PS k is in this state, which has no more racks than there was room made for. members: their nodes, in order."""
+    """PS k is in this state, which has no more racks than there was room made for. members: their nodes, in order.
+
+    stay: as in `put_worker`.
+    """
     servers.racks[k] = len(state.rack)
     views = server.py_func(servers, k)  # type: ignore[attr-defined]
     for name, mine, given in zip(ServerState._fields, views, state, strict=True):
@@ -99,6 +121,7 @@ def put_server(
             mine[:] = given
     for t, template in enumerate(templates, start=int(servers.templates[k])):
         servers.template[t] = np.frombuffer(template, np.uint8)
+        servers.stays[t] = stay and _is_to_itself(template)
     servers.member_at[k] = UNKNOWN_SENDER
     servers.member_at[k, list(members)] = range(len(members))
 
