@@ -12,7 +12,7 @@ import pytest
 
 from esa import job as jobs
 from esa.entries.direct import apply
-from esa.entries.job_entries import InstalledJob, owner_entry
+from esa.entries.job_entries import MORE_SERVERS, InstalledJob, owner_entry, server_entries
 from esa.job import Pool
 from esa.policy import Aging, Policy, Release
 from esa.program import program
@@ -123,6 +123,22 @@ def test_a_controller_that_forgets_owners():
     report = caught(ForgetsOwners)
     assert "the rule for a row" in report or "one row" in report
     assert "RECLAIM" in report
+
+
+class KnowsOneServer(World):
+    """Its controller writes the address of a job's first PS for all of them."""
+
+    def install(self, run: Run) -> None:
+        super().install(run)
+        first = run.job.model_copy(update={"more_servers": (run.job.server,) * len(run.job.more_servers)})
+        table = self.switch.pipeline.tables[MORE_SERVERS]
+        for entry in server_entries(InstalledJob.of(first, 1)):
+            table.modify(entry.match, entry.action, entry.params)
+
+
+def test_a_controller_that_knows_one_ps_of_several():
+    report = caught(KnowsOneServer)
+    assert "every fragment has its PS" in report
 
 
 class ForgetsTheBase(World):
