@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
@@ -38,6 +39,17 @@ from esa.switch.runtime.value_sets import ValueSet
 MTU = 10240
 MAX_STATE_BYTES = 2 << 30
 COPIES = 4096  # room for the copies of one packet in process()
+
+
+@lru_cache(maxsize=4)  # each controller that starts loads the program anew, a network loads it for every switch
+def _generated(
+    program: str | bytes | Mapping[str, Any], queues: bool, priorities: int
+) -> tuple[Program, str, str, Layout]:
+    """The program that BMv2 JSON has, its title, its text as a module and where that has its memory."""
+    root = json.loads(program) if isinstance(program, (str, bytes)) else program
+    typed = load_program(root)
+    title = str(root.get("program", "P4 program"))
+    return typed, title, *generate(typed, title, queues=queues, priorities=priorities)
 
 
 class Pipeline:
@@ -149,10 +161,8 @@ class Pipeline:
         queues: bool,
         priorities: int,
     ) -> Pipeline:
-        root = json.loads(program) if isinstance(program, (str, bytes)) else program
-        typed = load_program(root)
-        title = str(root.get("program", "P4 program"))
-        source, layout = generate(typed, title, queues=queues, priorities=priorities)
+        made = _generated if isinstance(program, (str, bytes)) else _generated.__wrapped__
+        typed, title, source, layout = made(program, queues, priorities)
         state_bytes = 4 * layout.words32 + 8 * layout.words64
         if state_bytes > MAX_STATE_BYTES:
             size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
