@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from esa.program import program
+from esa.sim.jobs_on_hosts import cluster_of
 from esa.sim.plan import Fabric
 from experiments.specs.failures import HOST, check_flows, check_switches
 from experiments.specs.jobs import INA, JobSpec
@@ -28,11 +29,12 @@ def check_virtual(scenario: Scenario) -> None:
             "that they share, network.hosts"
         )
     fabric = fabric_of(scenario)
+    cluster = cluster_of(fabric)
     for i, job in enumerate(scenario.job_specs):
         where = f"jobs[{i}]" if scenario.jobs else "arrivals"
         _check_job(scenario, job, where)
         try:
-            check_place(fabric, job, scenario.policy_of(job), has_server=scenario.has_server(job))
+            check_place(fabric, cluster, job, scenario.policy_of(job), has_server=scenario.has_server(job))
             job_buckets(job, scenario.models)
         except ValueError as error:
             raise ValueError(f"{where}.{error}") from None

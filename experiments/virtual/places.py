@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from esa.cluster.inventory import Cluster
 from esa.cluster.scheduler import who
 from esa.cluster.validate import check_places
 from esa.job import MAX_FAN_IN, Pool
 from esa.sim.fabric.wiring import rack_of
-from esa.sim.jobs_on_hosts import cluster_of, job_info
+from esa.sim.jobs_on_hosts import job_info
 from esa.sim.plan import Fabric, SimulatedJob
 from experiments.specs.jobs import JobSpec
 from experiments.specs.racks import check_racks
 
 
-def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: bool = True) -> None:
-    """ValueError, its first word the job's key, unless the job would find hosts if it were alone."""
+def check_place(fabric: Fabric, cluster: Cluster, job: JobSpec, policy_name: str, *, has_server: bool = True) -> None:
+    """ValueError, its first word the job's key, unless the job would find hosts if it were alone.
+
+    cluster: the fabric's hosts, `cluster_of`.
+    """
     hosts, places = fabric.hosts, fabric.places
     servers = job.own_servers if has_server else 0
     if job.workers + servers > places:
@@ -45,7 +49,7 @@ def check_place(fabric: Fabric, job: JobSpec, policy_name: str, *, has_server: b
             servers_on=job.servers_on,
         )
         try:
-            check_places(cluster_of(fabric), [job_info(0, shape)])
+            check_places(cluster, [job_info(0, shape)])
         except ValueError as error:
             raise ValueError(f"workers: {error}") from None
         return
