@@ -16,23 +16,33 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
 from pathlib import Path
 
+import numpy as np
+
 from esa.native import native_folder
 
 ROOT = Path(__file__).parents[1]
 
 
 def hosts() -> None:
+    from esa.float_sum import all_reduce_float
     from esa.hosts.warm import warm
+    from tests.local_transport import LocalNetwork
 
     warm(lambda done, parts: None)
+    for dtype in (np.float32, np.float64):
+        all_reduce_float(LocalNetwork(1).transports[0], np.ones(1, dtype))
 
 
 def switch() -> None:
     from esa.program import program
     from esa.switch import Pipeline
+    from esa.switch.process.ports import PacketLoop
+    from esa.switch.runtime.device import Device
 
     for lanes in (64, 0):
         Pipeline.load(program(lanes).json.read_text()).process(0, bytes(400), 0)
+    with contextlib.suppress(PermissionError), PacketLoop(Device(), {1: "lo"}):  # compiled where they are made
+        pass
 
 
 def simulator(lanes: int = 0) -> None:
