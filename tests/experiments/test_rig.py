@@ -95,7 +95,7 @@ def test_pools_that_are_moved_while_jobs_sum_cost_no_sum(root: None, tmp_path: P
 
 
 def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp_path: Path) -> None:
-    with Rig(jobs(workers=3, give_up_s=3.0)[:3], tmp_path, supervised=False) as rig:
+    with Rig(jobs(give_up_s=3.0)[:3], tmp_path, supervised=False) as rig:
         rig.start()
         go_on(rig, ("esa", "atp", "switchml"))
         rig.kill_worker("esa", 1)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.timeout(240)
 TOLD_WITHIN_S = 2.0  # of a member's end: the others
 
 
-@pytest.mark.parametrize("policy", again.POLICIES)
+@pytest.mark.parametrize("policy", ["esa", "switchml", "ps"])  # `atp` is what esa's jobs change to
 def test_runs_by_hand_one_after_the_other(hands: Callable[..., Hands], policy: str) -> None:
     hand = hands(policy)
     hand.add()

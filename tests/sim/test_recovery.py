@@ -13,7 +13,7 @@ from tests.sim.plans import bad_links, bucket, fragments, job, leaf_spine, ns, p
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
-SEEDS = 8
+SEEDS = [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 5))]
 MS = 1_000_000
 ROUGH = {"loss": 0.05, "duplicate": 0.05, "reorder": 0.1, "reorder_ms": 0.1}
 SMALL = {"rows": 8, "buckets": (bucket(40),)}
@@ -47,14 +47,14 @@ def moments(asked: Plan, seed: int, most: int = 3) -> list[tuple[int, int]]:
     return [(int(rng.integers(end_ns)), int(10 ** rng.uniform(4, 7.5))) for _ in range(1 + seed % most)]
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", ["esa", "atp", "switchml", "ps", "esa-ack"])
 def test_a_restarted_switch_costs_no_sum(name: str, seed: int) -> None:
     asked = jobs_on(rack(7), name, name, seed=seed, rough=bool(seed % 2))
     check(asked, *(Failure("switch", 0, *moment) for moment in moments(asked, seed)))
 
 
-@pytest.mark.parametrize("seed", range(SEEDS))
+@pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_restarted_ps_costs_no_sum(name: str, seed: int) -> None:
     asked = jobs_on(rack(7), name, "esa", seed=seed)
@@ -69,7 +69,7 @@ def test_both_at_once(name: str, seed: int) -> None:
     check(asked, Failure("switch", 0, at_ns, 5 * MS), Failure("ps", 0, at_ns, 8 * MS))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [SEEDS[0], *SEEDS[2:4]])
 @pytest.mark.parametrize("which", range(5), ids=["rack", "rack", "rack of the PS", "spine", "spine"])
 @pytest.mark.parametrize("name", ["esa", "atp", "ps", "esa-ack"])  # `switchml` does not outlive its root's memory
 def test_a_restarted_switch_of_two_tiers_costs_no_sum(name: str, which: int, seed: int) -> None:

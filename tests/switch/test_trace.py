@@ -106,7 +106,7 @@ SMALL = st.lists(st.integers(0, 8), max_size=60).map(bytes)
 
 @pytest.mark.parametrize("name", NAMES)
 @given(packets=st.lists(st.tuples(st.integers(0, 3), st.binary(max_size=90) | SMALL), min_size=1, max_size=3))
-@settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])
+@settings(max_examples=4, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_a_traced_packet_does_what_it_does_untraced(name: str, packets: list[tuple[int, bytes]]) -> None:
     plain, traced = pair(name)
     for at, (port, one) in enumerate(packets):
