@@ -17,6 +17,8 @@ from packaging.requirements import Requirement
 import esa
 from tests.switches import running_switch
 
+pytestmark = pytest.mark.slow  # it builds a wheel and installs it
+
 ROOT = Path(__file__).parents[1]
 PARTS = ("esa", "controller", "topologies", "experiments", "pyproject.toml", "README.md", "LICENSE")
 ENVIRONMENT = {name: os.environ[name] for name in ("HOME", "PATH", "XDG_CACHE_HOME") if name in os.environ}

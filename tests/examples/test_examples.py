@@ -54,7 +54,7 @@ def test_add_job() -> None:
         assert output(start("add_job.py", process.address)) == ["mnist: 2 workers, completed: 0"]
 
 
-@pytest.mark.parametrize("name", ["all_reduce.py", "train.py"])
+@pytest.mark.parametrize("name", ["all_reduce.py", pytest.param("train.py", marks=pytest.mark.slow)])
 def test_two_ranks(name: str, tmp_path: Path) -> None:
     with Meeting(tmp_path) as meeting:
         job = meeting.add(make_loopback_job(2))

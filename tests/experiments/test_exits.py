@@ -142,7 +142,7 @@ def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: flo
         time.sleep(0.05)
     time.sleep(more_s)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=300)  # a simulator that is being compiled ends afterwards
+    _, said = process.communicate(timeout=150)  # a simulator that is being compiled ends afterwards
     # Python ends by SIGINT itself where the interrupt came inside an exec of text (a dataclass's, say), although it was
     # caught; to a shell both are 130.
     assert process.returncode in (130, -signal.SIGINT), said
@@ -150,13 +150,23 @@ def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: flo
     return said
 
 
-@pytest.mark.timeout(600)  # on a cold machine it compiles the simulator
+@pytest.mark.timeout(300)  # on a cold machine it compiles the simulator
 @pytest.mark.parametrize(
     ("arguments", "folder", "kept"),
     [
         (["sim", "sim.toml"], "results/long-*", "what was simulated until then is kept"),
-        (["sweep", "sweep.toml"], "results/sweep-long", "finished points are kept, the same command goes on"),
-        (["figures", "claim", "--quick"], "results/figures/quick", "finished simulations are kept, the same command"),
+        pytest.param(
+            ["sweep", "sweep.toml"],
+            "results/sweep-long",
+            "finished points are kept, the same command goes on",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            ["figures", "claim", "--quick"],
+            "results/figures/quick",
+            "finished simulations are kept, the same command",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_an_interrupted_simulation_says_what_is_kept(arguments: list[str], folder: str, kept: str) -> None:
@@ -165,16 +175,16 @@ def test_an_interrupted_simulation_says_what_is_kept(arguments: list[str], folde
     assert said.count("\n") == 1
 
 
-@pytest.mark.parametrize("more_s", [0.5, 3.0])
+# Early or in the middle; a run at any time: tests/experiments/test_run.py.
 @pytest.mark.parametrize(
-    ("arguments", "folder", "kept"),
+    ("arguments", "folder", "kept", "more_s"),
     [
-        (["run", "live.toml"], "results/long-*", "everything is stopped, what was measured is kept"),
-        (["reality", "live.toml", "--policy", "esa"], "results/reality-*", "what was measured is kept"),
-        (["recovery"], "results", "the lines above are all that there is"),
-        (["soak", "--seed", "4"], "results/soak-*/4", "the table says what was seen until then"),
-        (["bench"], "results", "nothing is kept"),
-        (["again", "--policies", "esa"], "racks/again-*", "the rack is down, nothing is kept"),
+        (["run", "live.toml"], "results/long-*", "everything is stopped, what was measured is kept", 0.5),
+        (["reality", "live.toml", "--policy", "esa"], "results/reality-*", "what was measured is kept", 3.0),
+        (["recovery"], "results", "the lines above are all that there is", 3.0),
+        (["soak", "--seed", "4"], "results/soak-*/4", "the table says what was seen until then", 0.5),
+        (["bench"], "results", "nothing is kept", 0.5),
+        (["again", "--policies", "esa"], "racks/again-*", "the rack is down, nothing is kept", 3.0),
     ],
 )
 def test_an_interrupted_study_says_what_is_kept(

@@ -169,7 +169,7 @@ def test_seeds_as_text() -> None:
 # Points
 
 
-@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("quick", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_all_figures_can_be_simulated_in_the_time_there_is(quick: bool) -> None:
     hops = {}
     for figure in FIGURES.values():
@@ -221,6 +221,7 @@ def test_a_figure_from_simulations_to_files(tmp_path: Path) -> None:
     assert (tmp_path / "again" / names[1]).read_bytes() == (tmp_path / "0" / names[1]).read_bytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FIGURES)
 def test_every_figure_can_be_drawn_whatever_did_not_end(name: str, tmp_path: Path) -> None:
     made = make_figure(FIGURES[name], Effort(quick=True), Made(cut=7), tmp_path, tmp_path)
@@ -272,6 +273,7 @@ def test_a_documents_tables_are_those_of_the_figures(tmp_path: Path, monkeypatch
     assert "unknown figure 'mop'; allowed: claim, " in refused.stderr
 
 
+@pytest.mark.slow
 def test_claims_hold_or_fall_short_and_the_status_says_which(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(claims, "local_executor", lambda jobs: _executor(Made()))
     done = CliRunner().invoke(cli.app, ["claims", "--quick", "--results", str(tmp_path)])

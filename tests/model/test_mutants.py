@@ -63,11 +63,13 @@ def test_a_server_that_adds_what_it_has_already():
     assert "exactly once" in report
 
 
+@pytest.mark.slow
 def test_a_worker_that_answers_with_another_fragment():
     report = caught(partial(World, tamper=spoil_the_ring))
     assert "exact: the RESULT that" in report
 
 
+@pytest.mark.slow
 def test_a_server_that_takes_the_dead_for_alive():
     class Deadly(World):
         """Somebody dies in it early on."""
@@ -230,6 +232,7 @@ class WithoutFlushes(World):
             self.switch.jobs.update(told)
 
 
+@pytest.mark.slow
 def test_a_switch_that_does_not_flush():
     report = caught(WithoutFlushes)
     assert "the rule for a row" in report

@@ -128,6 +128,7 @@ def test_a_batch_refuses_arrays_that_do_not_fit() -> None:
         message_batch(4, 100, length=np.zeros(4, np.int64))
 
 
+@pytest.mark.slow
 def test_compiled_code_is_kept_on_disk_and_works_in_the_next_process(tmp_path) -> None:
     """Guards the choice in `libc.py`: a pointer baked into the code would crash, or not be cached at all."""
     program = (

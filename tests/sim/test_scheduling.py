@@ -76,6 +76,7 @@ def test_as_many_ranks_as_gpus_find_a_place() -> None:
 # Ids
 
 
+@pytest.mark.slow
 def test_three_hundred_jobs_in_a_lifetime() -> None:
     """Under `esa` and `atp`, which leave rows behind; counters are each job's own, whoever had its id before."""
     jobs = [

@@ -34,6 +34,7 @@ def test_no_program_is_loaded_before_a_simulation_asks_for_it() -> None:
     assert told(asks + runs + "print(loaded.cache_info().currsize)") == ["1"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lanes", [0, 64])
 def test_another_process_finds_the_machine_code_of_each_build(lanes: int) -> None:
     simulate(plan(job(), lanes=lanes))

@@ -91,6 +91,7 @@ def served() -> Iterator[tuple[Client, Device]]:
         yield pair
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", list(VALID))
 def test_any_update_is_done_or_refused_by_name_without_a_trace(served: tuple[Client, Device], name: str) -> None:
     client = served[0]

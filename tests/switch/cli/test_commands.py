@@ -275,6 +275,7 @@ def cli(port: int, *arguments: str, given: str = "") -> subprocess.CompletedProc
     )
 
 
+@pytest.mark.slow
 def test_files_and_standard_input_as_a_process(tmp_path: Path) -> None:
     good, bad = tmp_path / "s1-commands.txt", tmp_path / "bad.txt"
     good.write_text("# entries\n\n" + ADD.format(dst=1, port=1))
@@ -297,6 +298,7 @@ def test_files_and_standard_input_as_a_process(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_over_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
     subprocess.run(CERTIFICATE.format(d=tmp_path).split(), check=True, capture_output=True, timeout=30)
     cert, key = (tmp_path / "cert.pem").read_bytes(), (tmp_path / "key.pem").read_bytes()
