@@ -20,6 +20,8 @@ PYTHON   := /usr/bin/python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
+# Tests of live runs wait a third of their time: three processes of tests keep two processors busy.
+TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv
 
 .DEFAULT_GOAL := help
@@ -65,7 +67,7 @@ check: setup ## run the tests that need neither root nor BMv2 and are quick
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder -m 'not root and not bmv2 and not slow' $(TESTS)
 
 test: setup ## run every test (what a machine lacks is skipped by name)
-	@$(SUDO) $(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(TESTS)
+	@$(SUDO) $(BIN)/python -m pytest -n $(TESTING) --dist loadfile --no-loadscope-reorder $(TESTS)
 
 fuzz: setup ## fuzz switch, worker and PS; SECONDS=300 SEED=n; crashes go to results/fuzz
 	@$(BIN)/python -m tests.fuzz --seconds '$(SECONDS)' --seed '$(or $(SEED),1)' --results $(RESULTS)
