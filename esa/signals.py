@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
@@ -47,14 +48,22 @@ def ending_signals() -> Iterator[list[int]]:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[None]:
-    """They are ignored: a second Ctrl-C must not cut cleaning up short. (Other threads than the main one get none.)"""
-    main = threading.current_thread() is threading.main_thread()
-    with _handled_by(signal.SIG_IGN) if main else contextlib.nullcontext():
+    """They must not cut cleaning up short: where something ends already, they are ignored; else heard afterwards.
+
+    Other threads than the main one get none.
+    """
+    if threading.current_thread() is not threading.main_thread():
         yield
+        return
+    ends = sys.exc_info()[0] is not None
+    with ending_signals() as came:
+        yield
+    if came and not ends:
+        signal.raise_signal(came[0])
 
 
 @contextlib.contextmanager
-def _handled_by(handler: Callable[[int, FrameType | None], object] | signal.Handlers) -> Iterator[None]:
+def _handled_by(handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
     previous = {number: signal.signal(number, handler) for number in _ENDING}
     try:
         yield
