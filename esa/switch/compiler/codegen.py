@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 
 from esa.switch.compiler import helpers, target, wide_helpers
 from esa.switch.compiler.bodies import body
@@ -147,14 +148,20 @@ def _unique_actions(program: Program) -> tuple[dict[int, str], list[tuple[str, A
     return names, functions
 
 
-def _helper_text(wanted: set[str]) -> list[str]:
-    """The source of the helpers and of those they call, in the order of helpers.py."""
-    known = {
+@cache
+def _known_helpers() -> dict[str, str]:
+    """The source of every helper, by its name."""
+    return {
         name: inspect.getsource(function)
         for module in (helpers, wide_helpers)
         for name, function in vars(module).items()
         if inspect.isfunction(function) and function.__module__ == module.__name__
     }
+
+
+def _helper_text(wanted: set[str]) -> list[str]:
+    """The source of the helpers and of those they call, in the order of helpers.py."""
+    known = _known_helpers()
     needed, todo = set(), set(wanted)
     while todo:
         name = todo.pop()
