@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
+from bisect import bisect_left
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from esa.switch import Entry, Pipeline, Table
 from esa.switch.compiler import build, layout
 from esa.switch.compiler.program import Field
-from esa.switch.runtime.growing import Rows, Shards
+from esa.switch.runtime.growing import Ranks, Rows, Shards
 
 PROGRAM = Path(__file__).parent / "programs" / "control_plane.json"
 SIZE = 40
@@ -70,18 +71,16 @@ def _matches(kind: str, bits: int, item: Any, key: int) -> bool:
     return bool(first & mask == key & mask)
 
 
-def _best(table: Table, entries: list[Entry], keys: tuple[int, ...]) -> Entry | None:
-    """The entry that wins: by prefix length, or by priority, and of several the one that was added first."""
+def _best(table: Table, entries: dict[int, Entry], keys: tuple[int, ...]) -> int | None:
+    """The number of the entry that wins: by prefix length, or by priority, and of several the lowest number."""
 
     def fits(entry: Entry) -> bool:
         return all(_matches(k.match_type, k.bits, m, v) for k, m, v in zip(table.key, entry.match, keys, strict=True))
 
-    found = [entry for entry in entries if fits(entry)]
-    if not found:
-        return None
+    found = {number: entry for number, entry in entries.items() if fits(entry)}
     if table.needs_priority:
-        return max(found, key=lambda entry: entry.priority)
-    return max(found, key=lambda entry: sum(m[1] for m in entry.match if isinstance(m, tuple)))
+        return max(found, key=lambda number: (found[number].priority, -number), default=None)
+    return max(found, key=lambda n: sum(m[1] for m in found[n].match if isinstance(m, tuple)), default=None)
 
 
 def _match(name: str, rng: random.Random) -> tuple[Any, ...]:
@@ -119,23 +118,22 @@ def test_look_ups_are_those_of_a_list(name: str, block: int, monkeypatch: pytest
     def changes(seed: int) -> None:
         rng = random.Random(seed)
         table.clear()
-        entries: list[Entry] = []
+        entries: dict[int, Entry] = {}  # by number, in the order of adding
         for _ in range(rng.choice([10, 60, 150])):
             growing = rng.random() < 0.7
             if growing and len(entries) < SIZE:
                 new = Entry(_match(name, rng), action, (1,), rng.randrange(1, 4) if table.needs_priority else 0)
-                if all(_identity(table, new) != _identity(table, old) for old in entries):
+                if all(_identity(table, new) != _identity(table, old) for old in entries.values()):
                     table.add(new.match, new.action, new.params, new.priority)
-                    entries.append(new)
+                    entries[min({*range(SIZE)} - {*entries})] = new  # as BMv2 numbers them
             elif entries:
-                gone = entries.pop(rng.randrange(len(entries)))
+                gone = entries.pop(rng.choice(list(entries)))
                 table.delete(gone.match, gone.priority)
             for _ in range(3):
                 keys = _keys(name, rng)
                 best = _best(table, entries, keys)
-                row = table.size if best is None else table.row(best.match, best.priority)
-                assert switch.find(name, keys) == row, (seed, keys, best)
-        assert list(table.entries()) == entries
+                assert switch.find(name, keys) == (table.size if best is None else best), (seed, keys)
+        assert list(table.entries()) == list(entries.values())
         assert len(table) == len(entries)
 
     changes()
@@ -201,7 +199,7 @@ def test_a_change_takes_no_longer_in_a_large_table(name: str) -> None:
 
 
 def test_growing_containers_are_a_dict_and_a_list() -> None:
-    shards = Shards(1 << 20)
+    shards: Shards[int] = Shards(1 << 20)
     for number in range(5000):
         shards[number, str(number)] = number
     del shards[17, "17"]
@@ -220,3 +218,26 @@ def test_growing_containers_are_a_dict_and_a_list() -> None:
     assert (rows.count, len(there), there[5:7]) == (8999, 8999, ["six", "7"])
     with pytest.raises(KeyError):
         rows[5]
+
+
+def test_ranks_are_a_sorted_list() -> None:
+    rng = random.Random(1)
+    pool = [(-rng.randrange(50), number) for number in range(4000)]
+    for order in (pool, sorted(pool), sorted(pool, reverse=True)):
+        ranks, there = Ranks(), []
+        for rank in order:
+            near = ranks.add(rank)
+            position = bisect_left(there, rank)
+            there.insert(position, rank)
+            assert near == _beside(there, position)
+        assert (list(ranks), ranks.count) == (there, 4000)
+        for rank in rng.sample(order, 3990):
+            position = bisect_left(there, rank)
+            assert ranks.remove(rank) == _beside(there, position)
+            del there[position]
+            assert (ranks.first, ranks.count) == (there[0], len(there))
+        assert list(ranks) == there
+
+
+def _beside(ranks: list[tuple[int, int]], at: int) -> tuple[tuple[int, int] | None, tuple[int, int] | None]:
+    return ranks[at - 1] if at else None, ranks[at + 1] if at + 1 < len(ranks) else None

@@ -8,6 +8,7 @@ from dataclasses import replace
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.graph import END, joins
 from esa.switch.compiler.layout import METER_WORDS, TablePlace, identifier, remark
+from esa.switch.compiler.lookup_gen import key_names, look_up
 from esa.switch.compiler.primitives import meter_call, store
 from esa.switch.compiler.profile_gen import action_numbers, member_lines
 from esa.switch.compiler.program import (
@@ -20,14 +21,12 @@ from esa.switch.compiler.program import (
     Program,
     TableKey,
     TableNode,
-    cells_of,
     words_of,
 )
 from esa.switch.compiler.trace_gen import traced
 from esa.switch.compiler.values import indented, literal
 from esa.switch.errors import UnsupportedError
 
-MAX_NESTED = 16  # words of a key that are hashed in one expression
 MAX_COPIES = 2000  # nodes written out for one control; a graph that is no nest of if statements repeats some
 
 
@@ -40,12 +39,6 @@ def is_direct(table: TableNode, program: Program) -> bool:
     if table.key or not table.const_default or table.default_action is None:
         return False
     return not program.actions[table.default_action].params
-
-
-def _names(at: int, key: TableKey, prefix: str = "") -> list[str]:
-    """What the text calls the words of field `at` of a table's key."""
-    name = prefix or f"k{at}"
-    return [name] if key.bits <= 64 else [f"{name}_{k}" for k in range(cells_of(key.bits))]
 
 
 class ControlWriter:
@@ -172,15 +165,8 @@ class ControlWriter:
         place = self.scope.layout.tables[table.name]
         kinds = ", ".join(f"{key.name} ({key.match_type})" for key in table.key) or "no key"
         lines = self._keys(table)
-        if not table.key:
-            lines.append("entry = 0")
-        elif place.hash_mask and not any(key.match_type == "lpm" for key in table.key):
-            lines += self._exact(table, place)
-        elif place.hash_mask:
-            lines += self._longest_prefix(table, place)
-        else:
-            lines += self._linear(table, place)
-        words = [name for at, key in enumerate(table.key) for name in _names(at, key)]
+        lines += look_up(self.scope, table, place)
+        words = [name for at, key in enumerate(table.key) for name in key_names(at, key)]
         lines += self.scope.tell("table", table, "m64", "entry", *words)
         if table.counters:
             lines += [
@@ -223,101 +209,12 @@ class ControlWriter:
         full = (1 << key.bits) - 1
         masks = words_of(full if key.mask is None else key.mask, key.bits)
         lines = []
-        for k, (name, mask) in enumerate(zip(_names(at, key), masks, strict=True)):
+        for k, (name, mask) in enumerate(zip(key_names(at, key), masks, strict=True)):
             text = f"f[{cell} + {k}]{rest}" if k else code
             if mask != (1 << 64) - 1:
                 text = f"({text}) & {literal(mask)}"
             lines.append(f"{name} = {text}")
         return lines
-
-    def _probe(self, table: TableNode, place: TablePlace, keys: list[str], found: list[str]) -> list[str]:
-        """Lines that look `keys` up in the hash index and run `found` where they are."""
-        name = identifier(table.name).upper()
-        index = self.scope.constant(f"{name}_INDEX", place.index)
-        words = self.scope.constant(f"{name}_KEYS", place.keys)
-        value, before = self.scope.call("mix", keys[0]), []
-        for number, key in enumerate(keys[1:], 1):
-            if number % MAX_NESTED == 0:
-                before.append(f"mixed = {value}")
-                value = "mixed"
-            value = self.scope.call("mix", f"{value} ^ {key}")
-        base = f"{words} + {place.words} * (number - 1)" if place.words > 1 else f"{words} + number - 1"
-        same = " and ".join(f"m64[at + {k}] == {key}" if k else f"m64[at] == {key}" for k, key in enumerate(keys))
-        return [
-            *before,
-            f"slot = {value} & {hex(place.hash_mask)}",
-            f"number = m64[{index} + slot]",
-            "while number != 0:",
-            *indented([f"at = {base}", f"if {same}:", *indented(found)]),
-            f"    slot = (slot + 1) & {hex(place.hash_mask)}",
-            f"    number = m64[{index} + slot]",
-        ]
-
-    def _exact(self, table: TableNode, place: TablePlace) -> list[str]:
-        keys = [name for at, key in enumerate(table.key) for name in _names(at, key)]
-        return [f"entry = {place.size}", *self._probe(table, place, keys, ["entry = number - 1", "break"])]
-
-    def _longest_prefix(self, table: TableNode, place: TablePlace) -> list[str]:
-        at = next(k for k, key in enumerate(table.key) if key.match_type == "lpm")
-        keys = [name for k, key in enumerate(table.key) for name in _names(k, key, "prefix" if k == at else "")]
-        keys.append("length")
-        name = identifier(table.name).upper()
-        lengths = self.scope.constant(f"{name}_LENGTHS", place.order)
-        loop = [
-            f"length = m64[{lengths} + i]",
-            *self._prefix(at, table.key[at]),
-            *self._probe(table, place, keys, ["entry = number - 1", "break"]),
-            f"if entry != {place.size}:",
-            "    break",
-        ]
-        return [f"entry = {place.size}", f"for i in range(m64[{place.count}]):", *indented(loop)]
-
-    def _prefix(self, at: int, key: TableKey) -> list[str]:
-        bits = key.bits
-        if bits <= 64:
-            ones = self.scope.call("low_ones", f"{bits} - length")
-            return [f"prefix = k{at} & ({literal((1 << bits) - 1)} ^ {ones})"]
-        names = zip(_names(at, key, "prefix"), _names(at, key), strict=True)
-        return [
-            f"{to} = {name} & ~{self.scope.call('low_ones', f'max({bits - 64 * k} - length, 0)')}"
-            for k, (to, name) in enumerate(names)
-        ]
-
-    def _linear(self, table: TableNode, place: TablePlace) -> list[str]:
-        name = identifier(table.name).upper()
-        rows = self.scope.constant(f"{name}_ROWS", place.order)
-        tests, firsts = [], [1]
-        for key in table.key:
-            firsts.append(firsts[-1] + 2 * cells_of(key.bits))
-        # the widest first: it tells most entries apart
-        for at, key in sorted(enumerate(table.key), key=lambda each: -each[1].bits):
-            if key.bits > 64:
-                tests.append(self._wide_test(at, key, firsts[at]))
-                continue
-            low, high = f"m64[row + {firsts[at]}]", f"m64[row + {firsts[at] + 1}]"
-            if key.match_type != "range":
-                tests.append(f"k{at} & {high} == {low}")
-            elif key.bits == 64:
-                self.scope.helpers.add("unsigned")
-                tests.append(f"unsigned({low}) <= unsigned(k{at}) <= unsigned({high})")
-            else:
-                tests.append(f"{low} <= k{at} <= {high}")
-        found = [f"if {' and '.join(tests)}:", "    entry = m64[row]", "    break"]
-        width = place.words + 1
-        if not place.block:
-            loop = [f"row = {rows} + {width} * i", *found]
-        else:
-            blocks = self.scope.constant(f"{name}_BLOCKS", place.blocks)
-            # A row that cannot be below zero is read without a look at its sign: twice as fast.
-            loop = [
-                f"first = m64[{blocks} + 2 * i] & 0x7fffffff",
-                f"for j in range(m64[{blocks} + 2 * i + 1] & 0x7fffffff):",
-                f"    row = first + {width} * j",
-                *indented(found),
-                f"if entry != {place.size}:",
-                "    break",
-            ]
-        return [f"entry = {place.size}", f"for i in range(m64[{place.count}]):", *indented(loop)]
 
     def _meter(self, table: TableNode, place: TablePlace) -> list[str]:
         """The direct meter: of the entry that was hit, before its action."""
@@ -329,23 +226,6 @@ class ControlWriter:
         executed = Primitive("execute_meter", (Object("meter_array", meter.name), meter.target))
         lines = traced(self.scope, executed, store(self.scope, meter.target, color), "entry")
         return [f"if entry != {place.size}:", *indented(lines)]
-
-    def _wide_test(self, at: int, key: TableKey, first: int) -> str:
-        """Whether a field of the key matches what lies in a row from word `first` on: lows, then highs or masks."""
-        names = _names(at, key)
-        lows = [f"m64[row + {first + k}]" for k in range(len(names))]
-        highs = [f"m64[row + {first + len(names) + k}]" for k in range(len(names))]
-        if key.match_type == "range":
-            return f"{self._at_most(lows, names)} and {self._at_most(names, highs)}"
-        return " and ".join(f"{name} & {high} == {low}" for name, low, high in zip(names, lows, highs, strict=True))
-
-    def _at_most(self, lows: list[str], highs: list[str]) -> str:
-        """Whether one number of several words, the lowest first, is not above another."""
-        self.scope.helpers.add("unsigned")
-        text = f"unsigned({lows[0]}) <= unsigned({highs[0]})"
-        for low, high in zip(lows[1:], highs[1:], strict=True):
-            text = f"(unsigned({low}) < unsigned({high}) or {low} == {high} and {text})"
-        return text
 
     def _dispatch(self, table: TableNode, place: TablePlace) -> list[str]:
         name = identifier(table.name).upper()

@@ -29,6 +29,8 @@ SELECTOR_COPIES = 16384
 DIGEST_RECORDS = 4096  # that may wait for the control plane
 # Rows of a ternary or range table that an entry that comes or goes may move.
 BLOCK = 512
+# Entries with the same masks that are worth a hash of their own: trying one after another takes about as long.
+SAME_MASKS = 16
 # Messages of log_msg: words for those of a batch; before them how many there are, how many are used, and how many
 # messages found none.
 LOG_WORDS = 16384
@@ -58,6 +60,27 @@ class RegisterPlace:
 
 
 @dataclass(frozen=True)
+class TuplePlace:
+    """Word offsets of a large ternary or range table's tuples, which are what masks its entries have.
+
+    Each entry has a row: where its tuple's masks lie, the masked words of its key, its priority; with ranges also the
+    next entry with the same masks and masked words + 1, and low and high of each range.
+    """
+
+    limit: int  # how many tuples may have a hash
+    count: int  # one word: how many have one
+    order: int  # of those, by their highest priority: (that priority, where the masks lie)
+    masks: int  # of each tuple, `cells` words
+    cells: int  # words of key
+    hash_mask: int
+    index: int  # hash index: entry + 1, 0 empty
+    rows: int
+    width: int  # words of a row
+    priority: int  # which of them the priority is,
+    next: int  # and with ranges the next entry; the ranges follow
+
+
+@dataclass(frozen=True)
 class TablePlace:
     """Word offsets of a table in `m64`. Entries have rows 0 .. size - 1, the default action row `size`."""
 
@@ -76,6 +99,7 @@ class TablePlace:
     block: int = 0  # ternary, range, in a large table: rows in a block,
     n_blocks: int = 0  # how many blocks there may be,
     blocks: int = 0  # and in the order of trying, of those in use: (first word, rows in use)
+    tuples: TuplePlace | None = None  # of a table in blocks
     hits: int = 0  # with idle time-outs: how often each entry was hit
     chosen: int = 0  # with an action profile: one word, the action that the last packet got, -1 none
 
@@ -263,11 +287,7 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
     # with an action profile, the word of an entry's action is a member's row, or -2 - a group, or -1
     params = 0 if table.profile is not None else _most_params(program, table.action_ids)
     lengths = max((65, *(each.bits + 1 for each in table.key)))
-    hash_size = 0
-    if size and not linear:
-        hash_size = 4
-        while hash_size < 2 * size:
-            hash_size *= 2
+    hash_size = _hash_size(size) if size and not linear else 0
     block = BLOCK if linear and size > BLOCK else 0
     n_blocks = 2 * -(-size // block) + 2 if block else 0  # two neighbours have more rows than one can hold
     return TablePlace(
@@ -286,8 +306,36 @@ def _lay_table(layout: Layout, program: Program, table: TableNode) -> TablePlace
         block=block,
         n_blocks=n_blocks,
         blocks=_take(layout, 2 * n_blocks),
+        tuples=_lay_tuples(layout, table, size, key) if block else None,
         hits=_take(layout, size * table.ages),
         chosen=_take(layout, 1) if table.profile is not None else 0,
+    )
+
+
+def _hash_size(rows: int) -> int:
+    size = 4
+    while size < 2 * rows:
+        size *= 2
+    return size
+
+
+def _lay_tuples(layout: Layout, table: TableNode, size: int, cells: int) -> TuplePlace:
+    limit = 2 * size // SAME_MASKS + 1  # see tuple_space.py
+    ranges = sum(cells_of(key.bits) for key in table.key if key.match_type == "range")
+    width = 2 + cells + (1 + 2 * ranges if ranges else 0)
+    hash_size = _hash_size(size)
+    return TuplePlace(
+        limit=limit,
+        count=_take(layout, 1),
+        order=_take(layout, 2 * limit),
+        masks=_take(layout, limit * cells),
+        cells=cells,
+        hash_mask=hash_size - 1,
+        index=_take(layout, hash_size),
+        rows=_take(layout, size * width),
+        width=width,
+        priority=1 + cells,
+        next=2 + cells,
     )
 
 

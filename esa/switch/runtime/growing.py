@@ -1,42 +1,46 @@
-"""A dict and a list that grow in small steps: Python's own, with a hundred thousand in it, takes milliseconds."""
+"""Containers that grow in small steps: Python's own, with a hundred thousand in it, takes milliseconds now and then."""
 
 from __future__ import annotations
 
+import heapq
+from bisect import bisect_left, bisect_right
 from collections.abc import Hashable, Iterator
 from itertools import chain
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+Rank = tuple[int, int]  # -priority, entry: the lowest goes first
 _SHARDS = 256
 _SMALL = 4096  # up to this many one dict will do
 _CHUNK = 4096
+_RANKS = 512  # of a list; a list of twice as many is halved
 
 
-class Shards:
-    """Numbers by key, as a dict has them, in dicts of a share each; `size`: how many there may be."""
+class Shards(Generic[T]):
+    """What a dict has, in dicts of a share each; `size`: how many there may be."""
 
     def __init__(self, size: int) -> None:
-        self._dicts: list[dict[Hashable, int]] = [{} for _ in range(_SHARDS if size > _SMALL else 1)]
+        self._dicts: list[dict[Hashable, T]] = [{} for _ in range(_SHARDS if size > _SMALL else 1)]
         self._mask = len(self._dicts) - 1
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._dicts[hash(key) & self._mask]
 
-    def __getitem__(self, key: Hashable) -> int:
+    def __getitem__(self, key: Hashable) -> T:
         return self._dicts[hash(key) & self._mask][key]
 
-    def get(self, key: Hashable) -> int | None:
-        """The number of a key; None if it has none."""
+    def get(self, key: Hashable) -> T | None:
+        """The value of a key; None if it has none."""
         return self._dicts[hash(key) & self._mask].get(key)
 
-    def __setitem__(self, key: Hashable, value: int) -> None:
+    def __setitem__(self, key: Hashable, value: T) -> None:
         self._dicts[hash(key) & self._mask][key] = value
 
     def __delitem__(self, key: Hashable) -> None:
         del self._dicts[hash(key) & self._mask][key]
 
-    def __iter__(self) -> Iterator[int]:
-        """The numbers."""
+    def __iter__(self) -> Iterator[T]:
+        """The values."""
         return chain.from_iterable(part.values() for part in self._dicts)
 
     def clear(self) -> None:
@@ -82,3 +86,81 @@ class Rows(Generic[T]):
         """Empty every row."""
         self.count = 0
         self._chunks.clear()
+
+
+class Ranks:
+    """Ranks in order, in lists of some hundred."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._lists: list[list[Rank]] = [[]]  # none is empty, but for the only one
+
+    def __iter__(self) -> Iterator[Rank]:
+        return chain.from_iterable(self._lists)
+
+    @property
+    def first(self) -> Rank:
+        """The lowest. Raises IndexError where there is none."""
+        return self._lists[0][0]
+
+    def add(self, rank: Rank) -> tuple[Rank | None, Rank | None]:
+        """Put in a rank; returns the ones before and behind it."""
+        at = self._list_of(rank)
+        part = self._lists[at]
+        position = bisect_left(part, rank)
+        part.insert(position, rank)
+        self.count += 1
+        near = self._near(at, position)
+        if len(part) > 2 * _RANKS:
+            self._lists.insert(at + 1, part[_RANKS:])
+            del part[_RANKS:]
+        return near
+
+    def remove(self, rank: Rank) -> tuple[Rank | None, Rank | None]:
+        """Take out a rank; returns the ones that were before and behind it."""
+        at = self._list_of(rank)
+        part = self._lists[at]
+        position = bisect_left(part, rank)
+        near = self._near(at, position)
+        del part[position]
+        self.count -= 1
+        if not part and len(self._lists) > 1:
+            del self._lists[at]
+        return near
+
+    def _near(self, at: int, position: int) -> tuple[Rank | None, Rank | None]:
+        part, lists, following = self._lists[at], self._lists, position + 1
+        before = part[position - 1] if position else lists[at - 1][-1] if at else None
+        after = part[following] if following < len(part) else lists[at + 1][0] if at + 1 < len(lists) else None
+        return before, after
+
+    def _list_of(self, rank: Rank) -> int:
+        if len(self._lists) == 1:
+            return 0
+        return max(bisect_right(self._lists, rank, key=lambda part: part[0]) - 1, 0)
+
+
+class Numbers:
+    """Numbers below `limit`; the lowest that is free is given out."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._next = 0
+        self._freed: list[int] = []
+
+    def lowest(self) -> int | None:
+        """The number that the next `take` takes; None if all are taken."""
+        if self._freed:
+            return self._freed[0]
+        return self._next if self._next < self.limit else None
+
+    def take(self) -> None:
+        """Give out the lowest."""
+        if self._freed:
+            heapq.heappop(self._freed)
+        else:
+            self._next += 1
+
+    def free(self, number: int) -> None:
+        """Take one back."""
+        heapq.heappush(self._freed, number)

@@ -60,6 +60,14 @@ class HashIndex:
             slot = (slot + 1) & mask
         slots[hole] = 0
 
+    def replace(self, old: int, new: int) -> None:
+        """Let a row with the same key take another's place."""
+        mask, slots = self._mask, self._slots
+        slot = self._home[new] = int(self._home[old])
+        while slots[slot] != old + 1:
+            slot = (slot + 1) & mask
+        slots[slot] = new + 1
+
     def clear(self) -> None:
         """Let go of every row."""
         self._slots[:] = 0

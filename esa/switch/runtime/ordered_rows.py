@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.switch.compiler.layout import TablePlace
-
-Rank = tuple[int, int, int]  # -priority, number in the order of adding, entry
+from esa.switch.runtime.growing import Rank
+from esa.switch.runtime.hash_index import word
 
 
 class OrderedRows:
@@ -25,8 +25,6 @@ class OrderedRows:
         self._place = place
         self._width = place.words + 1
         self._block = place.block or place.size
-        self._number = np.zeros(place.size, np.int64)  # of an entry, in the order of adding
-        self._added = 0
         self.clear()
 
     def clear(self) -> None:
@@ -39,10 +37,8 @@ class OrderedRows:
         self._note_blocks(0)
 
     def add(self, entry: int, priority: int, words: Sequence[int]) -> None:
-        """Put in an entry's row, behind those of its priority that were there before."""
-        self._added += 1
-        self._number[entry] = self._added
-        rank = (-priority, self._added, entry)
+        """Put in an entry's row, behind those of its priority that have a lower number."""
+        rank = (-priority, entry)
         at = full = self._block_of(rank)
         splits = len(self._lists[at]) == self._block
         if splits:
@@ -54,7 +50,7 @@ class OrderedRows:
         here, end = first + position * width, first + len(ranks) * width
         self._m64[here + width : end + width] = self._m64[here:end]
         self._m64[here] = entry
-        self._m64[here + 1 : here + width] = words
+        self._m64[here + 1 : here + width] = [word(w) for w in words]
         ranks.insert(position, rank)
         self._note(at)
         if splits:  # not before: the two halves and the row are more than a block holds, and stay apart
@@ -63,7 +59,7 @@ class OrderedRows:
 
     def remove(self, entry: int, priority: int) -> None:
         """Take away an entry's row, which was added with this priority."""
-        rank = (-priority, int(self._number[entry]), entry)
+        rank = (-priority, entry)
         at = self._block_of(rank)
         ranks = self._lists[at]
         position = bisect_left(ranks, rank)

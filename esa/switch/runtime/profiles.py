@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
 from collections import Counter as Counts
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import numpy.typing as npt
 from esa.switch.compiler.layout import SELECTOR_GROUPS, SELECTOR_SLOTS, ProfilePlace, TablePlace
 from esa.switch.compiler.program import Action, TableNode, words_of
 from esa.switch.errors import BadEntry, EntryInUse, NoSuchEntry, TableFull
+from esa.switch.runtime.growing import Numbers
 from esa.switch.runtime.hash_index import word
 from esa.switch.runtime.tables import Table, checked_params
 
@@ -63,8 +63,8 @@ class ActionProfile:
         self._members: dict[int, tuple[str, tuple[int, ...]]] = {}
         self._groups: dict[int, _Group] = {}
         self._uses: Counts[Member | Group] = Counts()
-        self._member_numbers = _Numbers(place.rows)
-        self._group_numbers = _Numbers(SELECTOR_GROUPS)
+        self._member_numbers = Numbers(place.rows)
+        self._group_numbers = Numbers(SELECTOR_GROUPS)
         self._next_slot = 0
         self._slots_used = 0
 
@@ -233,30 +233,6 @@ class ActionProfile:
         self._m64[group.place : group.place + len(active)] = active
         at = self._place.groups + 2 * number
         self._m64[at : at + 2] = [group.place, len(active)]
-
-
-class _Numbers:
-    """Numbers below `limit`; the lowest that is free is given out."""
-
-    def __init__(self, limit: int) -> None:
-        self.limit = limit
-        self._next = 0
-        self._freed: list[int] = []
-
-    def lowest(self) -> int | None:
-        """The number that the next `take` takes; None if all are taken."""
-        if self._freed:
-            return self._freed[0]
-        return self._next if self._next < self.limit else None
-
-    def take(self) -> None:
-        if self._freed:
-            heapq.heappop(self._freed)
-        else:
-            self._next += 1
-
-    def free(self, number: int) -> None:
-        heapq.heappush(self._freed, number)
 
 
 class IndirectTable(Table):

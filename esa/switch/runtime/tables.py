@@ -14,9 +14,10 @@ import numpy.typing as npt
 from esa.switch.compiler.layout import TablePlace
 from esa.switch.compiler.program import Action, TableKey, TableNode, words_of
 from esa.switch.errors import BadEntry, DuplicateEntry, NoSuchEntry, TableFull
-from esa.switch.runtime.growing import Rows, Shards
+from esa.switch.runtime.growing import Numbers, Rows, Shards
 from esa.switch.runtime.hash_index import HashIndex, word
 from esa.switch.runtime.ordered_rows import OrderedRows
+from esa.switch.runtime.tuple_space import TupleSpace
 
 MAX_PRIORITY = (1 << 31) - 1
 Match = tuple[Any, ...]
@@ -86,15 +87,15 @@ class Table:
         if self._linear:
             self._lpm = None
         self.row_resets: list[Callable[[int], None]] = []  # called with a row that gets or has lost its entry
-        self._rows = Shards(place.size)
+        self._rows: Shards[int] = Shards(place.size)
         self._entries = Rows[Stored]()
         self._added = 0
         # Generated code finds entries by one of these; by the number of entries of each prefix length, which to try.
-        self._order = OrderedRows(place, m64) if self._linear else None
+        self._tuples = TupleSpace(node.key, place, m64) if place.tuples is not None else None
+        self._order = OrderedRows(place, m64) if self._linear and self._tuples is None else None
         self._hash = HashIndex(m64[place.index :][: place.hash_mask + 1], place.size) if place.hash_mask else None
         self._lengths: Counts[int] = Counts()
-        self._free: list[int] = list(range(place.size - 1, -1, -1)) if place.size < 1 << 16 else []
-        self._next_row = 0 if not self._free else place.size
+        self._free = Numbers(place.size)  # as BMv2 gives them out: of two with one priority the lower one wins
         self._program_default: tuple[str, tuple[int, ...]] | None = None
         if node.default_action is not None:
             name = next(a.name for a in actions if a.id == node.default_action)
@@ -164,13 +165,15 @@ class Table:
             raise BadEntry(f"table {self.name}: its entries are const")
         row, words, identity = self._search(match, priority)
         del self._rows[identity], self._entries[row]
-        if self._order is not None:
+        if self._tuples is not None:
+            self._tuples.remove(row, priority, words)
+        elif self._order is not None:
             self._order.remove(row, priority)
         elif self._hash is not None:
             self._hash.remove(row)
             if self._lpm is not None:
                 self._count_length(words[-1], -1)
-        self._free.append(row)
+        self._free.free(row)
         self._reset_counters(row)
 
     def entries(self) -> Iterator[Entry]:
@@ -202,9 +205,11 @@ class Table:
             return
         for row in self._rows:
             self._reset_counters(row)
-            self._free.append(row)
+        self._free = Numbers(self.size)
         self._rows.clear()
         self._entries.clear()
+        if self._tuples is not None:
+            self._tuples.clear()
         if self._order is not None:
             self._order.clear()
         if self._hash is not None:
@@ -300,19 +305,20 @@ class Table:
         values = self._check_action(action, params)
         if identity in self._rows:
             raise DuplicateEntry(f"table {self.name}: there is an entry {tuple(match)!r} already")
-        if self._free:
-            row = self._free.pop()
-        elif self._next_row < self.size:
-            row, self._next_row = self._next_row, self._next_row + 1
-        else:
+        row = self._free.lowest()
+        if row is None:
             raise TableFull(f"table {self.name}: all {self.size} entries are taken")
+        self._free.take()
         self._write_action(row, action, values)
         self._reset_counters(row)
         self._added += 1
         self._entries[row] = (tuple(match), action, values, priority, self._added)
         self._rows[identity] = row
+        if self._tuples is not None:
+            self._tuples.add(row, priority, words)
+            return
         if self._order is not None:
-            self._order.add(row, priority, [word(w) for w in words])
+            self._order.add(row, priority, words)
             return
         assert self._hash is not None
         keys = self._place.keys + row * self._place.words

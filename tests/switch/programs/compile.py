@@ -33,7 +33,18 @@ if __name__ == "__main__":
     plain = "arithmetic checksums chosen features idioms indexed initial kept members passes queues unions varbit"
     for name in plain.split():
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json")
-    for name in ("ageing", "copies", "digests", "ipv6", "matches", "meters", "selectors", "value_sets", "wide"):
+    for name in (
+        "ageing",
+        "copies",
+        "digests",
+        "ipv6",
+        "matches",
+        "meters",
+        "ranked",
+        "selectors",
+        "value_sets",
+        "wide",
+    ):
         compile_program(HERE / f"{name}.p4", HERE / f"{name}.json", HERE / f"{name}.p4info.txt")
     compile_program(HERE / "traced.p4", HERE / "traced.json", lines=True)
     for lanes in (4, 64):

@@ -1,0 +1,237 @@
+"""Entries of a large ternary, range or optional table, found by a hash for each tuple of masks that many of them have.
+
+Tuple space search (Srinivasan, Suri, Varghese, SIGCOMM 1999), with tuples by their highest priority and a stop where
+none can be better, as Open vSwitch's classifier has it (Pfaff et al., NSDI 2015, section 3.2). A range counts as the
+shortest prefix around it. Entries whose masks few others have lie in `OrderedRows`, which are tried one by one: with
+fewer than SAME_MASKS of them that is no slower than a hash.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from esa.switch.compiler.layout import SAME_MASKS, TablePlace
+from esa.switch.compiler.program import TableKey, cells_of
+from esa.switch.runtime.growing import Rank, Ranks, Shards
+from esa.switch.runtime.hash_index import MASK64, HashIndex, word
+from esa.switch.runtime.ordered_rows import OrderedRows
+
+Words = tuple[int, ...]
+
+
+class _Tuple:
+    """The entries with the same masks; `place` among those with a hash: (-highest priority, where the masks lie)."""
+
+    __slots__ = ("masks", "place", "ranks")
+
+    def __init__(self, masks: Words) -> None:
+        self.masks, self.ranks = masks, Ranks()
+        self.place: Rank | None = None
+
+
+def _around(lows: Sequence[int], highs: Sequence[int]) -> list[int]:
+    """The masks of the shortest prefix that has both numbers; words, the lowest first."""
+    masks, differ = [], False
+    for low, high in zip(reversed(lows), reversed(highs), strict=True):
+        masks.append(0 if differ else MASK64 ^ ((1 << (low ^ high).bit_length()) - 1))
+        differ = differ or low != high
+    return masks[::-1]
+
+
+class TupleSpace:
+    """The entries of one table in `m64`, at `place`. `words`: of key, as `Table` has them, none negative."""
+
+    def __init__(self, key: Sequence[TableKey], place: TablePlace, m64: npt.NDArray[np.int64]) -> None:
+        assert place.tuples is not None
+        self._place = tuples = place.tuples
+        self._m64 = m64
+        self._rest = OrderedRows(place, m64)
+        self._fields = [(k.match_type == "range", cells_of(k.bits)) for k in key]
+        self._plain = not any(ranges or cells > 1 for ranges, cells in self._fields)
+        self._ranges = any(ranges for ranges, _ in self._fields)
+        self._hash = HashIndex(m64[tuples.index :][: tuples.hash_mask + 1], place.size)
+        self._many = SAME_MASKS
+        self._few = SAME_MASKS // 2  # so `limit` tuples are enough
+        self._tuples: Shards[_Tuple] = Shards(place.size)  # by masks
+        self._same: Shards[Rank | Ranks] = Shards(place.size)  # by masks and masked words, of tuples with a hash
+        self._begin()
+
+    def _begin(self) -> None:
+        self._free = list(range(self._place.limit - 1, -1, -1))
+        self._order: list[Rank] = []  # tuples with a hash, by their highest priority: (-priority, where the masks lie)
+        self._m64[self._place.count] = 0
+
+    def clear(self) -> None:
+        """Take every entry away."""
+        self._rest.clear()
+        self._hash.clear()
+        self._tuples.clear()
+        self._same.clear()
+        self._begin()
+
+    def add(self, entry: int, priority: int, words: Sequence[int]) -> None:
+        """Put in an entry."""
+        masks, masked, ranges = self._split(words)
+        group = self._tuples.get(masks)
+        if group is None:
+            group = self._tuples[masks] = _Tuple(masks)
+        at = 0 if group.place is None else group.place[1]
+        row = [at, *masked, priority, *([0, *ranges] if self._ranges else ())]
+        first = self._row(entry)
+        self._m64[first : first + len(row)] = [word(w) for w in row]
+        rank = (-priority, entry)
+        group.ranks.add(rank)
+        if at:
+            self._put(rank, masks, masked, at)
+            self._move(group)
+        else:
+            self._rest.add(entry, priority, words)
+            if group.ranks.count >= self._many:
+                self._promote(group)
+
+    def remove(self, entry: int, priority: int, words: Sequence[int]) -> None:
+        """Take out an entry."""
+        masks, masked, _ = self._split(words)
+        group, rank = self._tuples[masks], (-priority, entry)
+        group.ranks.remove(rank)
+        if group.place is None:
+            self._rest.remove(entry, priority)
+        else:
+            self._take(rank, masks, masked)
+            if group.ranks.count < self._few:
+                self._demote(group, group.place)
+            else:
+                self._move(group)
+        if not group.ranks.count:
+            del self._tuples[masks]
+
+    # --- which tuples have a hash --------------------------------------------------------------------------------
+
+    def _promote(self, group: _Tuple) -> None:
+        """Give a tuple a hash; its entries lie in rows until now."""
+        at = self._place.masks + self._free.pop() * self._place.cells
+        self._m64[at : at + self._place.cells] = [word(mask) for mask in group.masks]
+        group.place = (group.ranks.first[0], at)
+        self._order_changes(None, group.place)
+        for rank in group.ranks:
+            self._rest.remove(rank[1], -rank[0])
+            self._m64[self._row(rank[1])] = at
+            self._put(rank, group.masks, self._masked(rank[1]), at)
+
+    def _demote(self, group: _Tuple, place: Rank) -> None:
+        """Take a tuple's hash away: there are few entries left, which go to rows."""
+        for rank in group.ranks:
+            masked = self._masked(rank[1])
+            self._take(rank, group.masks, masked)
+            self._rest.add(rank[1], -rank[0], self._words(rank[1], group.masks, masked))
+        self._order_changes(place, None)
+        self._free.append((place[1] - self._place.masks) // self._place.cells)
+        group.place = None
+
+    def _move(self, group: _Tuple) -> None:
+        """Let a tuple with a hash stand where its highest priority says."""
+        assert group.place is not None
+        now = (group.ranks.first[0], group.place[1])
+        if now != group.place:
+            self._order_changes(group.place, now)
+            group.place = now
+
+    def _order_changes(self, old: Rank | None, new: Rank | None) -> None:
+        """Tell generated code that a tuple comes, goes or stands elsewhere."""
+        order, first = self._order, self._place.order
+        if old is not None:
+            at = bisect_left(order, old)
+            del order[at]
+            here, end = first + 2 * at, first + 2 * len(order)
+            self._m64[here:end] = self._m64[here + 2 : end + 2]
+        if new is not None:
+            at = bisect_left(order, new)
+            here, end = first + 2 * at, first + 2 * len(order)
+            self._m64[here + 2 : end + 2] = self._m64[here:end]
+            self._m64[here : here + 2] = [-new[0], new[1]]
+            order.insert(at, new)
+        self._m64[self._place.count] = len(order)
+
+    # --- entries with the same masks and masked words: the best is in the hash, with ranges the others behind it ------
+
+    def _put(self, rank: Rank, masks: Words, masked: Words, at: int) -> None:
+        same = self._same.get((masks, masked))
+        if same is None:
+            self._same[masks, masked] = rank
+            self._hash.add(rank[1], [at, *masked])
+            return
+        if not isinstance(same, Ranks):
+            first, same = same, Ranks()
+            same.add(first)
+            self._same[masks, masked] = same
+        before, after = same.add(rank)
+        self._link(rank, after)
+        if before is not None:
+            self._link(before, rank)
+        elif after is not None:
+            self._hash.replace(after[1], rank[1])
+
+    def _take(self, rank: Rank, masks: Words, masked: Words) -> None:
+        same, before, after = self._same[masks, masked], None, None
+        if isinstance(same, Ranks):
+            before, after = same.remove(rank)
+        if before is not None:
+            self._link(before, after)
+        elif after is not None:
+            self._hash.replace(rank[1], after[1])
+        else:
+            del self._same[masks, masked]
+            self._hash.remove(rank[1])
+
+    def _link(self, rank: Rank, after: Rank | None) -> None:
+        if self._ranges:
+            self._m64[self._row(rank[1]) + self._place.next] = 0 if after is None else after[1] + 1
+
+    # --- words --------------------------------------------------------------------------------------------------------
+
+    def _row(self, entry: int) -> int:
+        return self._place.rows + entry * self._place.width
+
+    def _split(self, words: Sequence[int]) -> tuple[Words, Words, Words]:
+        """Masks, masked words, and lows and highs of ranges, of an entry's words."""
+        if self._plain:
+            return tuple(words[1::2]), tuple(words[::2]), ()
+        masks: list[int] = []
+        masked: list[int] = []
+        ranges: list[int] = []
+        at = 0
+        for is_range, cells in self._fields:
+            lows, highs = words[at : at + cells], words[at + cells : at + 2 * cells]
+            at += 2 * cells
+            if is_range:
+                ranges += [*lows, *highs]
+                highs = _around(lows, highs)
+                lows = [low & mask for low, mask in zip(lows, highs, strict=True)]
+            masked += lows
+            masks += highs
+        return tuple(masks), tuple(masked), tuple(ranges)
+
+    def _read(self, entry: int, first: int, count: int) -> list[int]:
+        at = self._row(entry) + first
+        return [number & MASK64 for number in self._m64[at : at + count].tolist()]
+
+    def _masked(self, entry: int) -> Words:
+        return tuple(self._read(entry, 1, self._place.cells))
+
+    def _words(self, entry: int, masks: Words, masked: Words) -> list[int]:
+        """An entry's words again."""
+        ranges = self._read(entry, self._place.next + 1, self._place.width - self._place.next - 1)
+        words: list[int] = []
+        at = at_range = 0
+        for is_range, cells in self._fields:
+            if is_range:
+                words += ranges[at_range : at_range + 2 * cells]
+                at_range += 2 * cells
+            else:
+                words += [*masked[at : at + cells], *masks[at : at + cells]]
+            at += cells
+        return words
