@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from experiments.studies.bench import router
+from experiments.studies.bench import interruption, router
 
 
 def test_frames_go_to_routes_and_no_rule_meets_them() -> None:
@@ -29,3 +29,12 @@ def test_packets_come_back_over_veth_also_from_a_switch_that_was_killed(root: No
     assert measured["packets_per_s"] > 100
     assert measured["cpu_us"] > 0
     assert 0 < router.restart("embedded", "filter", 10) < 60
+
+
+def test_packets_pass_while_entries_come_and_go(root: None) -> None:
+    program = router.PROGRAMS / "filter"
+    measured = interruption.interruptions("embedded", program, routes=300, rules=100, repeats=1)
+    assert 0 < measured["longest_ms"] < 1000
+    assert 0 < measured["quiet_ms"] < 1000
+    assert measured["updates_per_s"] > 100
+    assert measured["lost"] == 0

@@ -244,10 +244,12 @@ class PacketLoop:
         elif pipeline is not None:
             first = 0
             while first < count:
-                self._device.give_way()
-                with pipeline.lock:
+                self._device.take_turn(pipeline)
+                try:
                     read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                     produced = pipeline.process_batch(batch, self._now_ns() // 1000, self._out, first)
+                finally:
+                    pipeline.lock.release()
                 first = batch.done
                 self._leave(produced)
         if self._leaving is not None and next_due_ns(self._leaving.queue) < NEVER:
@@ -267,10 +269,12 @@ class PacketLoop:
                 self._waiting.set_limits(settings.limits())
         batch, first = self._in, 0
         while True:
-            self._device.give_way()
-            with pipeline.lock:
+            self._device.take_turn(pipeline)
+            try:
                 read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                 produced = self._waiting.turn(batch, first, self._now_ns(), self._out)
+            finally:
+                pipeline.lock.release()
             first = batch.done
             self._leave(produced)
             if first >= batch.count and self._waiting.next_due_ns() > self._now_ns():

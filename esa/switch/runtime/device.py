@@ -6,10 +6,13 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from time import monotonic_ns
 from typing import Any
 
 from esa.switch.runtime.queue_settings import QueueSettings
 from esa.switch.runtime.queues import split
+
+_PATIENCE_NS = 100_000  # of packets, while one change follows another
 
 
 @dataclass
@@ -52,10 +55,12 @@ class Device:
         self.on_queues: Callable[[], None] = lambda: None
         self.queues = QueueSettings((*(ports or ()), *own)) if queues is None else queues
         self._progress = progress
-        # A lock is not fair: the packet loop, which takes the pipeline's lock again right after giving it up, would
-        # starve the control plane. Whoever changes state holds the turnstile while it waits, and the loop passes
-        # through it before every batch.
+        # A lock is not fair: who takes it again right after giving it up starves the other. So whoever changes state
+        # holds the turnstile while it waits for the pipeline's lock, and the loop passes through that before every
+        # batch. Where changes follow one another, they let the loop go first once it has waited long.
         self._turnstile = threading.Lock()
+        self._asking = threading.Lock()
+        self._asked_ns = 0  # since when the loop has been waiting; 0: it is not
         self._splitting = threading.Lock()
 
     def set_queue(
@@ -89,11 +94,19 @@ class Device:
 
     @contextmanager
     def exclusive(self, pipeline: Any) -> Iterator[None]:
-        """Hold `pipeline` still, ahead of waiting packets."""
+        """Hold `pipeline` still, ahead of packets that have not waited for long."""
+        asked_ns = self._asked_ns
+        if asked_ns and monotonic_ns() - asked_ns > _PATIENCE_NS:
+            with self._asking:
+                pass
         with self._turnstile, pipeline.lock:
             yield
 
-    def give_way(self) -> None:
-        """Let a waiting control plane go first; the packet loop calls it before it takes the pipeline's lock."""
-        with self._turnstile:
-            pass
+    def take_turn(self, pipeline: Any) -> None:
+        """Take `pipeline.lock` for a batch of packets, behind a control plane that waits; release it after."""
+        with self._asking:
+            self._asked_ns = monotonic_ns()
+            with self._turnstile:
+                pass
+            pipeline.lock.acquire()
+            self._asked_ns = 0

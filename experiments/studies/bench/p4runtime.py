@@ -38,11 +38,18 @@ class Writer:
 
     def insert(self, entries: Iterable[p4runtime_pb2.TableEntry]) -> None:
         """Insert all of them, `AT_ONCE` at a time."""
+        self._write("INSERT", entries)
+
+    def delete(self, entries: Iterable[p4runtime_pb2.TableEntry]) -> None:
+        """Delete all of them, `AT_ONCE` at a time."""
+        self._write("DELETE", entries)
+
+    def _write(self, kind: str, entries: Iterable[p4runtime_pb2.TableEntry]) -> None:
         waiting = list(entries)
         for first in range(0, len(waiting), AT_ONCE):
             request = p4runtime_pb2.WriteRequest(device_id=self._device_id, election_id=self.election)
             for entry in waiting[first : first + AT_ONCE]:
-                request.updates.add(type="INSERT").entity.table_entry.CopyFrom(entry)
+                request.updates.add(type=kind).entity.table_entry.CopyFrom(entry)
             self._stub.Write(request, timeout=LIMIT_S)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from esa.p4runtime import p4runtime_pb2
 from esa.switch import PacketBatch, Pipeline
 from experiments import examples
 from experiments.studies.bench.cpu import cpu_s
@@ -65,22 +66,24 @@ def rule(number: int) -> tuple[tuple[int, int], ...]:
     return ((0xAC100000 + number, 0xFFFFFFFF), destination, (6 + number % 2, 0xFF), (3000 + number, 0xFFFF))
 
 
-def install(switch: Writer, routes: int, rules: int, port: int) -> None:
-    """Routes that all lead to `port`, and rules that no packet meets."""
-    entries = []
-    for number in range(routes):
+def route_entries(switch: Writer, count: int, port: int) -> Iterator[p4runtime_pb2.TableEntry]:
+    """Routes that all lead to `port`."""
+    for number in range(count):
         entry = switch.entry("routes", "forward", MAC, bytes([port]))
         entry.match.add(field_id=1, lpm={"value": prefix(number).to_bytes(4, "big"), "prefix_len": 24})
-        entries.append(entry)
-    for number in range(rules):
+        yield entry
+
+
+def rule_entries(switch: Writer, count: int) -> Iterator[p4runtime_pb2.TableEntry]:
+    """Rules that no packet meets."""
+    for number in range(count):
         entry = switch.entry("filter", "drop")
         entry.priority = number + 1
         for field, (value, mask) in enumerate(rule(number), 1):
             size = (4, 4, 1, 2)[field - 1]
             ternary = {"value": value.to_bytes(size, "big"), "mask": mask.to_bytes(size, "big")}
             entry.match.add(field_id=field, ternary=ternary)
-        entries.append(entry)
-    switch.insert(entries)
+        yield entry
 
 
 def over_veth(kind: str, name: str, rules: int, seconds: float = SECONDS) -> dict[str, float]:
@@ -113,7 +116,7 @@ def restart(kind: str, name: str, rules: int) -> float:
 def _controlled(net: SingleRack, name: str, rules: int) -> Iterator[None]:
     """The switch has the program and its entries, and a primary client."""
     with writer(net.switch.grpc_address, net.switch.device_id, PROGRAMS / name) as switch:
-        install(switch, ROUTES[name], rules, net.port(0))
+        switch.insert([*route_entries(switch, ROUTES[name], net.port(0)), *rule_entries(switch, rules)])
         yield
 
 
