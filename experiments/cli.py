@@ -11,6 +11,7 @@ from rich.console import Console
 
 from esa.errors import BadInput
 from esa.exits import commands, interruptible
+from experiments.reports import app as reports
 from experiments.studies.commands import app as studies
 from topologies.launcher.commands import app as way_in
 
@@ -28,6 +29,7 @@ app = typer.Typer(
 app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
 app.registered_commands += studies.registered_commands
+app.registered_commands += reports.registered_commands
 
 _SCENARIO = Annotated[Path, typer.Argument(metavar="SCENARIO.toml")]
 _POLICY = Annotated[
@@ -91,6 +93,7 @@ def _run_live(path: Path, policies: str | None, results: Path, pcap: bool, **ove
 
 
 def _run_virtual(path: Path, policies: str | None, results: Path, **overrides: Any) -> None:
+    from esa.report.versions import write_versions
     from experiments.common.folders import make_folder
     from experiments.virtual.check import check_virtual
     from experiments.virtual.run import INTERRUPTED, SimulationError, run_virtual
@@ -98,6 +101,7 @@ def _run_virtual(path: Path, policies: str | None, results: Path, **overrides: A
     def run(chosen: Scenario, console: Console) -> tuple[Summary, Path]:
         summary, folder = run_virtual(chosen, results, console)
         summaries.append(summary)
+        write_versions(folder)
         return summary, folder
 
     summaries: list[Summary] = []
@@ -122,14 +126,14 @@ def _run_all(
     scenarios: list[Scenario], run: Callable[[Scenario, Console], tuple[Summary, Path]], until: str | None = None
 ) -> None:
     """Run one after the other, print tables, compare. until: that a summary calls a run that was asked to end."""
-    from esa.report import comparison_table
+    from esa.report import comparison_table, run_tables
 
     console = Console()
     summaries = []
     for chosen in scenarios:
         summary, folder = run(chosen, console)
         summaries.append(summary)
-        _print_tables(console, summary)
+        console.print(*run_tables(summary), sep="\n")
         console.print(f"results: {folder}", highlight=False, soft_wrap=True)
         if until is not None and summary.incomplete == until:
             raise KeyboardInterrupt
@@ -146,6 +150,7 @@ def sweep_command(
     results: Annotated[Path, typer.Option(help="folder for the sweeps' folders")] = Path("results"),
 ) -> None:
     """Simulate a grid of scenarios; finished points are kept, and not run again."""
+    from esa.report.versions import write_versions
     from experiments.common.folders import give_to_caller, make_folder
     from experiments.common.part_progress import PartProgress
     from experiments.specs.sweep_file import load_sweep
@@ -176,34 +181,13 @@ def sweep_command(
         raise
     finally:
         write_sweep(name, points, finished_points(scenarios, folder), folder, problem)
+        write_versions(folder)
         give_to_caller(folder)
     console.print(sweep_table(name, points, done))
     console.print(f"results: {folder}", highlight=False, soft_wrap=True)
     cut = [result.summary for result in done if "incomplete" in result.summary]
     if cut:
         raise SweepError(f"{len(cut)} of {len(done)} points did not end as they should: {cut[0]['incomplete']}")
-
-
-@app.command("report")
-def report_command(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN_DIR...")],
-    output: Annotated[Path, typer.Option(help="the picture")] = Path("report.png"),
-) -> None:
-    """Print the tables of finished runs and draw JCT and occupancy as a PNG."""
-    from esa.report import comparison_table, load_run
-    from esa.report.plots import plot_runs
-
-    console = Console()
-    loaded = [load_run(folder) for folder in runs]
-    for one in loaded:
-        _print_tables(console, one.summary)
-    if len(loaded) > 1:
-        console.print(comparison_table([one.summary for one in loaded]))
-    try:
-        plot_runs(loaded, output)
-    except OSError as error:
-        raise BadInput(f"output: cannot write {output}: {error.strerror}") from None
-    console.print(f"picture: {output}", highlight=False, soft_wrap=True)
 
 
 @app.command("stop")
@@ -224,31 +208,6 @@ def switch_command(context: typer.Context) -> None:
     from esa.switch.__main__ import main as switch_main
 
     raise typer.Exit(switch_main(context.args))
-
-
-def _print_tables(console: Console, summary: Summary) -> None:
-    from esa.report import (
-        counter_table,
-        failure_table,
-        fault_table,
-        flow_table,
-        fragment_table,
-        jct_table,
-        tier_table,
-    )
-
-    console.print(jct_table(summary))
-    console.print(fragment_table(summary))
-    if summary.switch_counters:
-        console.print(counter_table(summary))
-    if summary.tiers is not None:
-        console.print(tier_table(summary))
-    if summary.flows is not None:
-        console.print(flow_table(summary))
-    if summary.faults is not None:
-        console.print(fault_table(summary))
-    if summary.failures is not None:
-        console.print(failure_table(summary))
 
 
 def main() -> None:

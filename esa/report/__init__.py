@@ -18,6 +18,7 @@ from esa.report.tables import (
     flow_table,
     fragment_table,
     jct_table,
+    run_tables,
     tier_table,
 )
 
@@ -37,5 +38,6 @@ __all__ = [
     "fragment_table",
     "jct_table",
     "load_run",
+    "run_tables",
     "tier_table",
 ]

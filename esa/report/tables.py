@@ -1,13 +1,11 @@
-"""Summaries as tables for the terminal, 80 columns wide at most for two jobs and five runs."""
+"""Summaries as tables, 80 columns wide at most for two jobs and five runs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
-from rich import box
-from rich.table import Table
-
+from esa.report.grid import UNKNOWN, Grid
 from esa.report.records import VIRTUAL, FlowSummary, JobSummary, Summary
 
 # What the switch did, in the order of a packet's way.
@@ -28,16 +26,28 @@ COUNTERS = (
 )
 FAULTS = ("packets", "lost", "duplicated", "reordered", "delayed", "overflowed", "retried")
 COMPARED_COUNTERS = ("collisions", "preemptions", "evicted", "reminders")
-UNKNOWN = "-"
 MAX_COLUMNS = 6  # jobs side by side; of more, the sum
 MAX_COMPARED_JOBS = 12  # of more, means alone
 MAX_COMPARED_FLOWS = 12
 
 
-def jct_table(summary: Summary) -> Table:
+def run_tables(summary: Summary) -> list[Grid]:
+    """All that have something to say of a run."""
+    return [
+        jct_table(summary),
+        fragment_table(summary),
+        *([counter_table(summary)] if summary.switch_counters else []),
+        *([tier_table(summary)] if summary.tiers is not None else []),
+        *([flow_table(summary)] if summary.flows is not None else []),
+        *([fault_table(summary)] if summary.faults is not None else []),
+        *([failure_table(summary)] if summary.failures is not None else []),
+    ]
+
+
+def jct_table(summary: Summary) -> Grid:
     """Times, one row per job; of what no job knows there is no column."""
     title = f"{summary.scenario}: {summary.policy} on {summary.switch}, seed {summary.seed}"
-    table = _table(title if summary.incomplete is None else f"{title} (incomplete)")
+    table = Grid(title if summary.incomplete is None else f"{title} (incomplete)")
     digits = _digits(summary)
     columns = {
         "JCT s": [_number(job.jct_s, digits) for job in summary.jobs],
@@ -51,10 +61,9 @@ def jct_table(summary: Summary) -> Table:
         "accuracy": [_number(job.accuracy, 3) for job in summary.jobs],
     }
     known = {name: cells for name, cells in columns.items() if name == "JCT s" or set(cells) != {UNKNOWN}}
-    for name in known:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.head += known
     for job, *cells in zip(summary.jobs, *known.values(), strict=True):
-        table.add_row(job.name, *cells)
+        table.add(job.name, *cells)
     table.caption = (
         f"mean JCT {_number(summary.mean_jct_s, digits)} s, makespan {_number(summary.makespan_s, digits)} s, "
         f"mean occupancy {_part(summary.occupancy_mean)}"
@@ -62,61 +71,51 @@ def jct_table(summary: Summary) -> Table:
     return table
 
 
-def fragment_table(summary: Summary) -> Table:
+def fragment_table(summary: Summary) -> Grid:
     """What each job sent, one row per job."""
-    table = _table("fragments")
-    for name in ("sent", "resends", "via PS"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Grid("fragments", ["", "sent", "resends", "via PS"])
     for job in summary.jobs:
-        table.add_row(job.name, str(job.fragments), str(job.resends), str(job.via_ps))
+        table.add(job.name, str(job.fragments), str(job.resends), str(job.via_ps))
     return table
 
 
-def counter_table(summary: Summary) -> Table:
+def counter_table(summary: Summary) -> Grid:
     """What the switch counted, one column per job; of many jobs, the sum."""
-    table = _table("switch counters")
+    table = Grid("switch counters")
     columns = summary.switch_counters
     if len(columns) > MAX_COLUMNS:
         columns = {f"{len(columns)} jobs": {name: summary.total(name) for name in COUNTERS}}
-    for job in columns:
-        table.add_column(job, justify="right")
+    table.head += columns
     for name in COUNTERS:
-        table.add_row(name, *(str(counters.get(name, 0)) for counters in columns.values()))
+        table.add(name, *(str(counters.get(name, 0)) for counters in columns.values()))
     return table
 
 
-def tier_table(summary: Summary) -> Table:
+def tier_table(summary: Summary) -> Grid:
     """Jobs over several racks, one row each: packets to the racks' switches, and from there to the root."""
-    table = _table("over racks")
-    for name in ("from workers", "to the root", "ratio"):
-        table.add_column(name, justify="right")
+    table = Grid("over racks", ["", "from workers", "to the root", "ratio"])
     for job, tier in (summary.tiers or {}).items():
-        table.add_row(job, str(tier.from_workers), str(tier.to_root), _number(tier.reduction, 2))
+        table.add(job, str(tier.from_workers), str(tier.to_root), _number(tier.reduction, 2))
     return table
 
 
-def fault_table(summary: Summary) -> Table:
+def fault_table(summary: Summary) -> Grid:
     """What was done to packets on purpose, one row per link and direction, and their sum."""
-    table = _table("faults injected")
+    table = Grid("faults injected", ["", *FAULTS])
     total: Counter[str] = Counter()
-    for name in FAULTS:
-        table.add_column(name, justify="right")
     for link, directions in (summary.faults or {}).items():
         for direction, counters in directions.items():
             total.update(counters)
-            table.add_row(f"{link} {direction.replace('_', ' ')}", *(str(counters.get(name, 0)) for name in FAULTS))
-    table.add_row("all", *(str(total[name]) for name in FAULTS))
+            table.add(f"{link} {direction.replace('_', ' ')}", *(str(counters.get(name, 0)) for name in FAULTS))
+    table.add("all", *(str(total[name]) for name in FAULTS))
     return table
 
 
-def flow_table(summary: Summary) -> Table:
+def flow_table(summary: Summary) -> Grid:
     """Traffic of no job, one row per flow."""
-    table = _table("flows")
-    table.add_column("kind")
-    for name in ("seconds", "MB", "Mb/s", "lost", "resends"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = Grid("flows", ["", "kind", "seconds", "MB", "Mb/s", "lost", "resends"], left=frozenset({0, 1}))
     for flow in summary.flows or ():
-        table.add_row(
+        table.add(
             flow.name,
             flow.kind,
             _number(flow.seconds, _digits(summary)),
@@ -128,14 +127,11 @@ def flow_table(summary: Summary) -> Table:
     return table
 
 
-def failure_table(summary: Summary) -> Table:
+def failure_table(summary: Summary) -> Grid:
     """What died, one row each."""
-    table = _table("failures")
-    for name in ("died s", "back s", "works again s"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("stopped")
+    table = Grid("failures", ["", "died s", "back s", "works again s", "stopped"], left=frozenset({0, 4}))
     for failure in summary.failures or ():
-        table.add_row(
+        table.add(
             f"{failure.what} {failure.name}",
             _number(failure.died_s, _digits(summary)),
             _number(failure.back_s, _digits(summary)),
@@ -145,50 +141,34 @@ def failure_table(summary: Summary) -> Table:
     return table
 
 
-def comparison_table(summaries: Sequence[Summary]) -> Table:
+def comparison_table(summaries: Sequence[Summary]) -> Grid:
     """One column per run, the first being what the others are compared with."""
     first = summaries[0]
-    table = _table(f"{first.scenario}: {', '.join(summary.policy for summary in summaries)}")
+    table = Grid(f"{first.scenario}: {', '.join(summary.policy for summary in summaries)}")
     for summary in summaries:
-        table.add_column(summary.policy if summary.incomplete is None else f"{summary.policy} (cut)", justify="right")
+        table.head.append(summary.policy if summary.incomplete is None else f"{summary.policy} (cut)")
     digits = _digits(first)
-    table.add_row("mean JCT s", *(_number(summary.mean_jct_s, digits) for summary in summaries))
-    table.add_row(
-        f"mean JCT / {first.policy}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries)
-    )
-    _add_known(table, "mean JCT / bound", [_number(summary.mean_per_bound, 2) for summary in summaries])
-    _add_known(table, "mean JCT / alone", [_number(summary.mean_inflation, 2) for summary in summaries])
-    _add_known(table, "mean wait s", [_number(summary.mean_wait_s, digits) for summary in summaries])
-    _add_known(table, "mean bound s", [_number(summary.mean_bound_s, digits) for summary in summaries])
+    table.add("mean JCT s", *(_number(summary.mean_jct_s, digits) for summary in summaries))
+    table.add(f"mean JCT / {first.policy}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries))
+    table.add_known("mean JCT / bound", [_number(summary.mean_per_bound, 2) for summary in summaries])
+    table.add_known("mean JCT / alone", [_number(summary.mean_inflation, 2) for summary in summaries])
+    table.add_known("mean wait s", [_number(summary.mean_wait_s, digits) for summary in summaries])
+    table.add_known("mean bound s", [_number(summary.mean_bound_s, digits) for summary in summaries])
     names = [job.name for job in first.jobs]
     for name in names if len(names) <= MAX_COMPARED_JOBS else ():
         jobs = [_job(summary, name) for summary in summaries]
-        _add_known(table, f"{name}: JCT s", [_number(job.jct_s if job else None, digits) for job in jobs])
-        _add_known(table, f"{name}: accuracy", [_number(job.accuracy if job else None, 3) for job in jobs])
-        _add_known(table, f"{name}: loss", [_number(job.final_loss if job else None, 4) for job in jobs])
+        table.add_known(f"{name}: JCT s", [_number(job.jct_s if job else None, digits) for job in jobs])
+        table.add_known(f"{name}: accuracy", [_number(job.accuracy if job else None, 3) for job in jobs])
+        table.add_known(f"{name}: loss", [_number(job.final_loss if job else None, 4) for job in jobs])
     for flow in [flow.name for flow in first.flows or ()][:MAX_COMPARED_FLOWS]:
-        _add_known(table, f"{flow}: Mb/s", [_mbps(_flow(summary, flow)) for summary in summaries])
+        table.add_known(f"{flow}: Mb/s", [_mbps(_flow(summary, flow)) for summary in summaries])
     for counter in COMPARED_COUNTERS:
-        table.add_row(counter, *(str(summary.total(counter)) for summary in summaries))
-    table.add_row("via PS", *(str(sum(job.via_ps for job in summary.jobs)) for summary in summaries))
-    table.add_row("resends", *(str(sum(job.resends for job in summary.jobs)) for summary in summaries))
-    table.add_row("mean occupancy", *(_part(summary.occupancy_mean) for summary in summaries))
-    _add_known(table, "mean useful", [_part(summary.useful_mean) for summary in summaries])
-    _add_known(table, "dropped", [_count(summary.dropped) for summary in summaries])
-    return table
-
-
-def _add_known(table: Table, name: str, cells: list[str]) -> None:
-    """A row that at least one of the runs has something to say in."""
-    if set(cells) != {UNKNOWN}:
-        table.add_row(name, *cells)
-
-
-def _table(title: str) -> Table:
-    table = Table(
-        title=title, box=box.SIMPLE_HEAD, padding=0, pad_edge=False, title_justify="left", caption_justify="left"
-    )
-    table.add_column("", no_wrap=True)
+        table.add(counter, *(str(summary.total(counter)) for summary in summaries))
+    table.add("via PS", *(str(sum(job.via_ps for job in summary.jobs)) for summary in summaries))
+    table.add("resends", *(str(sum(job.resends for job in summary.jobs)) for summary in summaries))
+    table.add("mean occupancy", *(_part(summary.occupancy_mean) for summary in summaries))
+    table.add_known("mean useful", [_part(summary.useful_mean) for summary in summaries])
+    table.add_known("dropped", [_count(summary.dropped) for summary in summaries])
     return table
 
 

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from controller import BadInput, SwitchError
 from esa.report.records import RECORDS, FailureSummary, Summary
+from esa.report.versions import write_versions
 from esa.signals import ending_interrupts
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.live.control_plane import ControlPlane, control_plane, deepen_queues
@@ -57,6 +58,7 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
     require_root()
     folder = new_folder(results, f"{scenario.name}-{scenario.method}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
+    write_versions(folder)
     measured = Measured(outages=[FailureSummary(what=one.what, name=one.name) for one in scenario.failures])
     problem: str | None = "ended early"
     try:

@@ -20,6 +20,7 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from esa.report.records import JobSummary, Summary
+from esa.report.statistics import Interval, mean_interval, ratio_interval, verdict
 from experiments import cli
 from experiments.specs.scenario import Scenario
 from experiments.studies.figures import claims
@@ -30,7 +31,6 @@ from experiments.studies.figures.cells import cell_of
 from experiments.studies.figures.figure import estimated_hops
 from experiments.studies.figures.report import seeds_text
 from experiments.studies.figures.run import make_figure
-from experiments.studies.figures.statistics import Interval, mean_interval, ratio_interval, verdict
 from experiments.virtual.fingerprint import code_fingerprint
 from experiments.virtual.sweep import Result, run_point
 

@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.studies.figures import draw
 from experiments.studies.figures.base import SUBMITTED_WITHIN_S, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
-from experiments.studies.figures.statistics import Interval, mean_interval, ratio_interval
 
 _ALL = ("ratio", "service", "layer")
 _HASHED = "rows by hash over all the memory"

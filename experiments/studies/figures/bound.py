@@ -13,11 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import mean_interval, ratio_interval
 from experiments.studies.figures import draw, jct_memory
 from experiments.studies.figures.base import POLICIES, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
-from experiments.studies.figures.statistics import mean_interval, ratio_interval
 
 UNLIMITED = 65536
 CANDIDATES = {

@@ -12,11 +12,11 @@ from typing import NamedTuple
 
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.studies.figures import draw
 from experiments.studies.figures.base import FULL_SCALE, ROWS, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
-from experiments.studies.figures.statistics import Interval, mean_interval, ratio_interval
 
 CLAIMED = 1.35  # "improves the average JCT by up to 1.35x", arXiv 2201.06398
 _POLICIES = ("esa", "atp")

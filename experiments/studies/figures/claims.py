@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from esa.exits import interruptible
+from esa.report.statistics import Interval, ratio_interval
 from experiments.common.folders import give_to_caller, make_folder
 from experiments.common.part_progress import PartProgress
 from experiments.studies.figures import ablations, bound, claim, jct_loss, memory_load_map, order
@@ -22,7 +23,6 @@ from experiments.studies.figures.base import JOBS, POLICIES, ROWS, WINDOW, Effor
 from experiments.studies.figures.cells import Cells
 from experiments.studies.figures.figure import Figure, ratio_text
 from experiments.studies.figures.run import make_figure
-from experiments.studies.figures.statistics import Interval, ratio_interval
 from experiments.virtual.sweep import SweepError, local_executor
 
 CLAIMED = 1.35  # the abstract of arXiv 2201.06398: "up to"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Canvas
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter, NullLocator
 from PIL import Image
 
-from experiments.studies.figures.statistics import Interval
+from esa.report.statistics import Interval
 
 # Okabe and Ito's palette.
 COLOURS = {"esa": "#0072B2", "atp": "#D55E00", "switchml": "#009E73", "ps": "#000000", "other": "#CC79A7"}

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import Interval
 from experiments.specs.scenario import Scenario
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.cells import Cells, Place, Point
-from experiments.studies.figures.statistics import Interval
 from experiments.virtual.translate import plan_of
 
 Row = dict[str, Place | Interval]  # of a CSV file; an interval is three columns

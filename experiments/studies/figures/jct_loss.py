@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from esa.report.statistics import ratio_interval
 from experiments.studies.figures.base import ROWS
 from experiments.studies.figures.cells import Cells
 from experiments.studies.figures.figure import Figure, ratio_text
 from experiments.studies.figures.lines import jct_against
-from experiments.studies.figures.statistics import ratio_interval
 
 AMPLE_ROWS = 4096
 

@@ -15,11 +15,11 @@ from matplotlib.colors import TwoSlopeNorm
 from matplotlib.figure import Figure as Canvas
 from matplotlib.image import AxesImage
 
+from esa.report.statistics import Interval, ratio_interval, verdict
 from experiments.studies.figures import draw
 from experiments.studies.figures.base import ROWS, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Place, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, ratio_text
-from experiments.studies.figures.statistics import Interval, ratio_interval, verdict
 
 OTHERS = ("atp", "switchml", "ps", "ring")
 _WINDOWS = {"esa": (WINDOW,), "atp": (WINDOW, 192), "switchml": (WINDOW,), "ps": (WINDOW,), "ring": (WINDOW,)}

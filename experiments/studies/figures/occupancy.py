@@ -9,11 +9,11 @@ from functools import partial
 
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import Interval, mean_interval
 from experiments.studies.figures import draw
 from experiments.studies.figures.base import ROWS, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point, samples
 from experiments.studies.figures.figure import Figure, Row, Shown
-from experiments.studies.figures.statistics import Interval, mean_interval
 
 POLICIES = ("esa", "atp", "switchml")  # `ps` takes no row
 SAMPLE_US = 5.0

@@ -6,11 +6,11 @@ from functools import partial
 
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import mean_interval
 from experiments.studies.figures import draw, jct_memory
 from experiments.studies.figures.base import POLICIES
 from experiments.studies.figures.cells import Cells
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text
-from experiments.studies.figures.statistics import mean_interval
 
 
 def _show(cells: Cells) -> Shown:

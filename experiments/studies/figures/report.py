@@ -12,11 +12,11 @@ from matplotlib.figure import Figure as Canvas
 from rich import box
 from rich.table import Table
 
+from esa.report.statistics import Interval
 from experiments.common.folders import write_whole
 from experiments.studies.figures import draw
 from experiments.studies.figures.cells import MEASURED, Cells
 from experiments.studies.figures.figure import Figure, Row, Shown
-from experiments.studies.figures.statistics import Interval
 
 
 def write_figure(figure: Figure, cells: Cells, shown: Shown, folder: Path) -> list[Path]:

@@ -6,11 +6,11 @@ from functools import partial
 
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import mean_interval, ratio_interval
 from experiments.studies.figures import draw
 from experiments.studies.figures.base import Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
-from experiments.studies.figures.statistics import mean_interval, ratio_interval
 
 OTHERS = ("atp", "switchml")
 

@@ -13,11 +13,11 @@ from typing import Any
 
 from matplotlib.figure import Figure as Canvas
 
+from esa.report.statistics import mean_interval, ratio_interval
 from experiments.studies.figures import draw
 from experiments.studies.figures.base import POLICIES, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
-from experiments.studies.figures.statistics import mean_interval, ratio_interval
 
 JOBS, PER_RACK = 8, 2  # workers of a job in each of its racks
 ONE_RACK = "one rack"
