@@ -150,7 +150,6 @@ def sweep_command(
     results: Annotated[Path, typer.Option(help="folder for the sweeps' folders")] = Path("results"),
 ) -> None:
     """Simulate a grid of scenarios; finished points are kept, and not run again."""
-    from esa.report.versions import write_versions
     from experiments.common.folders import give_to_caller, make_folder
     from experiments.common.part_progress import PartProgress
     from experiments.specs.sweep_file import load_sweep
@@ -181,7 +180,6 @@ def sweep_command(
         raise
     finally:
         write_sweep(name, points, finished_points(scenarios, folder), folder, problem)
-        write_versions(folder)
         give_to_caller(folder)
     console.print(sweep_table(name, points, done))
     console.print(f"results: {folder}", highlight=False, soft_wrap=True)

@@ -1,4 +1,9 @@
-"""Runs as they lie on disk, as tables and as plots."""
+"""Runs as they lie on disk, as tables, plots, pages and data frames."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
 
 from esa.report.records import (
     FailureSummary,
@@ -22,6 +27,24 @@ from esa.report.tables import (
     tier_table,
 )
 
+if TYPE_CHECKING:
+    from esa.report.frames import Frames
+
+
+def load(*paths: str | os.PathLike[str]) -> Frames:
+    """Runs, sweeps and figures as pandas data frames, see `esa.report.frames`; needs the extra `report`.
+
+    ReportError, one line, if there is none at any of the paths.
+    """
+    try:
+        from esa.report.frames import load as load_frames
+    except ModuleNotFoundError as error:
+        if error.name != "pandas":
+            raise
+        raise ReportError("data frames need pandas: pip install 'esa[report]'") from None
+    return load_frames(*paths)
+
+
 __all__ = [
     "FailureSummary",
     "FlowSummary",
@@ -37,6 +60,7 @@ __all__ = [
     "flow_table",
     "fragment_table",
     "jct_table",
+    "load",
     "load_run",
     "run_tables",
     "tier_table",

@@ -14,6 +14,7 @@ from rich.table import Table
 
 from esa.report.records import RECORDS, Summary
 from esa.report.tables import COMPARED_COUNTERS, UNKNOWN
+from esa.report.versions import write_versions
 from experiments.common.folders import write_whole
 from experiments.specs.sweep_file import Point, value_text
 from experiments.virtual.sweep import Result
@@ -44,7 +45,7 @@ FIGURES = (
 def write_sweep(
     name: str, points: Sequence[Point], results: Sequence[Result | None], folder: Path, incomplete: str | None = None
 ) -> None:
-    """Write records.jsonl, table.csv and sweep.json, which says whether the sweep is whole. None: not run."""
+    """Write records.jsonl, table.csv, versions.json, and sweep.json, which says whether it is whole. None: not run."""
     write_whole(folder / RECORDS, "".join(_records(points, results)))
     write_whole(folder / TABLE, table_text(points, results))
     finished = sum(result is not None for result in results)
@@ -52,6 +53,7 @@ def write_sweep(
     if incomplete is not None:
         state["incomplete"] = incomplete
     write_whole(folder / STATE, json.dumps(state, indent=2) + "\n")
+    write_versions(folder)
 
 
 def _records(points: Sequence[Point], results: Sequence[Result | None]) -> Iterator[str]:
