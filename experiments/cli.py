@@ -11,6 +11,7 @@ from rich.console import Console
 
 from esa.errors import BadInput
 from esa.exits import commands, interruptible
+from experiments.doors import app as doors
 from experiments.reports import app as reports
 from experiments.studies.commands import app as studies
 from topologies.launcher.commands import app as way_in
@@ -30,6 +31,7 @@ app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
 app.registered_commands += studies.registered_commands
 app.registered_commands += reports.registered_commands
+app.registered_commands += doors.registered_commands
 
 _SCENARIO = Annotated[Path, typer.Argument(metavar="SCENARIO.toml")]
 _POLICY = Annotated[

@@ -1,6 +1,9 @@
-"""What interfaces of hosts and of the switch have in common, whatever network they are part of."""
+"""What interfaces of hosts and of the switch have in common, whatever network they are part of; who may make them."""
 
 from __future__ import annotations
+
+import os
+import subprocess
 
 from esa.errors import EsaError
 
@@ -13,3 +16,18 @@ class NotRootError(EsaError, PermissionError):
     """Network namespaces and interfaces need root."""
 
     status = 2
+
+
+def require_root() -> None:
+    """Raise NotRootError, one line, unless this process may make network namespaces."""
+    if os.geteuid() != 0:
+        raise NotRootError(
+            "Mininet makes network namespaces, veth pairs and raw sockets, which needs root: run with sudo"
+        )
+    # Mininet waits for ever where its helper fails, as in a container without privileges or in a chroot.
+    trial = subprocess.run(["mnexec", "-n", "true"], capture_output=True, text=True, timeout=10, check=False)
+    if trial.returncode != 0:
+        why = (trial.stderr or trial.stdout).strip().splitlines()
+        raise NotRootError(
+            f"Mininet's mnexec cannot make a network namespace here: {why[-1] if why else 'no reason given'}"
+        )

@@ -9,12 +9,13 @@ import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from topologies import names, record
+from topologies.interfaces import require_root
 from topologies.record import RackRecord
-from topologies.single_rack import require_root
 
 INTERFACE = re.compile(r"esa(\d+)p\d+")  # esa<process id>p<port>, see `single_rack`
 GRACE_S = 15.0  # for a run to end by itself
@@ -37,6 +38,21 @@ def stop_runs() -> Iterator[str]:
             yield from remove_rack(dead)
 
 
+def found() -> Iterator[str]:
+    """What `stop_runs` would remove, in words; runs and racks that live are none of it."""
+    racks = {rack.name: rack for rack in record.records()}
+    for match in _interfaces():
+        if not _is_run(int(match[1])) and int(match[1]) != os.getpid():
+            yield f"interface {match[0]}"
+    for rack in racks.values():
+        if not rack.owner.alive:
+            yield f"the record of rack {rack.name}, whose process {rack.owner.pid} is gone"
+    for launch, count in sorted(_launched().items()):
+        name = launch.partition("/")[0]
+        if name in racks and not racks[name].owner.alive:
+            yield f"{count} processes of rack {name}"
+
+
 def remove_rack(dead: RackRecord) -> Iterator[str]:
     """Remove what is left of a rack whose process is gone; yields what was removed, in words."""
     ended = end_launched(f"{dead.name}/")
@@ -52,17 +68,30 @@ def remove_rack(dead: RackRecord) -> Iterator[str]:
 
 def end_launched(launch: str) -> int:
     """SIGKILL every process that a launch (RACK/JOB, or all of RACK/) started, whatever became of its parents."""
-    wanted = f"{LAUNCH}={launch}".encode()
     ended = 0
+    for pid, started_by in _processes_of_launches():
+        if started_by == launch or (launch.endswith("/") and started_by.startswith(launch)):
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                os.kill(pid, signal.SIGKILL)
+                ended += 1
+    return ended
+
+
+def _launched() -> Counter[str]:
+    """How many processes each launch has."""
+    return Counter(launch for _, launch in _processes_of_launches())
+
+
+def _processes_of_launches() -> Iterator[tuple[int, str]]:
+    """(process id, RACK/JOB) of every other process that a launch started."""
+    key = f"{LAUNCH}=".encode()
     for path in Path("/proc").iterdir():
         if not path.name.isdigit() or int(path.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # it has ended meanwhile
-            words = (path / "environ").read_bytes().split(b"\0")
-            if any(word == wanted or (launch.endswith("/") and word.startswith(wanted)) for word in words):
-                os.kill(int(path.name), signal.SIGKILL)
-                ended += 1
-    return ended
+            for word in (path / "environ").read_bytes().split(b"\0"):
+                if word.startswith(key):
+                    yield int(path.name), word[len(key) :].decode(errors="replace")
 
 
 def _delete_interfaces(interfaces: Iterable[re.Match[str]]) -> Iterator[str]:

@@ -21,7 +21,7 @@ from esa.errors import BadInput
 from esa.fabric import End, Graph, Link
 from esa.signals import uninterrupted
 from topologies.forked import Forked
-from topologies.interfaces import OFFLOADS, NotRootError
+from topologies.interfaces import OFFLOADS, require_root
 from topologies.p4switch import P4Switch
 
 with warnings.catch_warnings():
@@ -38,21 +38,6 @@ QUEUE_BYTES = 512 * 1024  # of each end of a shaped link: about 1,600 fragments 
 _OF_24 = 254  # addresses
 
 _Self = TypeVar("_Self", bound="Network")
-
-
-def require_root() -> None:
-    """Raise NotRootError, one line, unless this process may make network namespaces."""
-    if os.geteuid() != 0:
-        raise NotRootError(
-            "Mininet makes network namespaces, veth pairs and raw sockets, which needs root: run with sudo"
-        )
-    # Mininet waits for ever where its helper fails, as in a container without privileges or in a chroot.
-    trial = subprocess.run(["mnexec", "-n", "true"], capture_output=True, text=True, timeout=10, check=False)
-    if trial.returncode != 0:
-        why = (trial.stderr or trial.stdout).strip().splitlines()
-        raise NotRootError(
-            f"Mininet's mnexec cannot make a network namespace here: {why[-1] if why else 'no reason given'}"
-        )
 
 
 def _check(graph: Graph) -> None:

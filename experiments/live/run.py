@@ -44,6 +44,7 @@ from experiments.live.restarts import Restarts
 from experiments.live.stopped import StoppedJobs
 from experiments.specs.failures import HOST
 from experiments.specs.scenario import Scenario
+from topologies.doctor.early import examined
 from topologies.network import Network, require_root
 from topologies.single_rack import SingleRack
 
@@ -61,8 +62,13 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
     write_versions(folder)
     measured = Measured(outages=[FailureSummary(what=one.what, name=one.name) for one in scenario.failures])
     problem: str | None = "ended early"
+
+    def begun() -> bool:
+        return measured.training
+
     try:
         with (
+            examined(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), begun),
             ending_interrupts(),
             RunProgress(console, {j.name: j.iterations for j in scenario.job_specs}) as shown,
         ):

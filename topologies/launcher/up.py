@@ -15,6 +15,7 @@ from esa.exits import refusing
 from esa.program import program
 from esa.signals import ending_interrupts
 from topologies import leftovers, record
+from topologies.doctor.early import examined
 from topologies.launcher.control_plane import control_plane
 from topologies.rack import NamedRack
 from topologies.record import RackError, RackRecord, RackSwitch
@@ -40,7 +41,13 @@ def hold_rack(
     """
     with refusing():
         program(lanes)
+    up: list[str] = []
+
+    def to_stderr(line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
+
     with (
+        examined(to_stderr, begun=lambda: bool(up)),
         ending_interrupts(),
         NamedRack(name, hosts=hosts, mbps=mbps, switch=switch, lanes=lanes, private=private) as rack,
     ):
@@ -50,6 +57,7 @@ def hold_rack(
             if not rack.net.switch.deepen_queues():
                 say("simple_switch_CLI is missing: BMv2's queues stay at 64 packets and may lose some")
             rack.ready()
+            up.append(name)
             for line in how_to_use(rack.record, where):
                 say(line)
             while True:

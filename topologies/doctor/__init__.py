@@ -1,0 +1,28 @@
+"""What a live run needs of this machine, looked at: a line per check, and the command that mends what is wrong.
+
+    for finding in examine():
+        print(finding.line)
+
+A file per kind of check; each takes apart what is looked at (probing) and what that means (a rule on plain values).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from topologies.doctor import caches, interfaces, kernel, left, packages, ports
+from topologies.doctor.finding import Finding
+
+__all__ = ["Finding", "examine"]
+
+
+def examine() -> Iterator[Finding]:
+    """Every check, in the order in which one mends."""
+    with packages.TorchTrial() as torch:  # imports it meanwhile: seconds
+        yield from kernel.check()
+        yield from packages.check()
+        yield torch.finding()
+    yield from interfaces.check()
+    yield from ports.check()
+    yield from caches.check()
+    yield from left.check()
