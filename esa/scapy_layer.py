@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import struct
 from typing import Any
 
 from scapy.fields import (
@@ -40,13 +41,21 @@ def _field(field: wire.Field) -> Field[Any, Any]:
     return SignedByteField(field.name, 0) if field.signed else _BY_BITS[field.bits](field.name, 0)
 
 
+class _Lanes(FieldListField):  # type: ignore[misc]  # scapy is untyped
+    """As many as there are: scapy's own list ends with an error at 100."""
+
+    def getfield(self, packet: Packet, text: bytes) -> tuple[bytes, list[int]]:
+        count = self.length_from(packet) // 4
+        return text[4 * count :], list(struct.unpack_from(f">{count}i", text))
+
+
 class ESA(Packet):  # type: ignore[misc]  # scapy is untyped
     """The ESA header and its lanes, as the payload of a UDP datagram to or from `wire.ESA_PORT`."""
 
     name = "ESA"
     fields_desc = [  # noqa: RUF012  # scapy's own form
         *(_field(field) for field in wire.FIELDS),
-        FieldListField("lanes", [], SignedIntField("lane", 0), length_from=lambda packet: packet.lane_bytes()),
+        _Lanes("lanes", [], SignedIntField("lane", 0), length_from=lambda packet: packet.lane_bytes()),
     ]
 
     def lane_bytes(self) -> int:

@@ -1,12 +1,14 @@
-"""What looks at this machine, and opens what is here to others' tools, as commands: `esa doctor`."""
+"""What looks at this machine, and opens what is here to others' tools, as commands: `esa doctor|wireshark`."""
 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from esa.errors import BadInput
 from esa.exits import commands
 
 app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -36,3 +38,25 @@ def doctor_command(
             typer.echo(line)
     if any(finding.bad for finding in findings):
         raise typer.Exit(1)
+
+
+@app.command("wireshark")
+def wireshark_command(
+    install: Annotated[bool, typer.Option("--install", help="write it where Wireshark looks for it")] = False,
+    folder: Annotated[
+        Path | None, typer.Option("--to", metavar="DIR", help="with --install: where, by default for this user")
+    ] = None,
+) -> None:
+    """Print a dissector of ESA packets for Wireshark and tshark, in Lua, or install it."""
+    from esa import wireshark
+
+    if folder is not None and not install:
+        raise BadInput("to: is where --install writes; allowed: with --install")
+    if not install:
+        typer.echo(wireshark.dissector(), nl=False)
+        return
+    try:
+        path = wireshark.install(folder)
+    except OSError as error:
+        raise BadInput(f"install: cannot write {error.filename}: {error.strerror}") from None
+    typer.echo(f"wrote {path}: Wireshark and tshark know ESA packets from their next start")

@@ -49,6 +49,11 @@ def test_a_captured_frame_is_dissected():
     assert len(frame) == wire.packet_bytes(lanes=2)
 
 
+def test_a_frame_of_the_widest_build_is_dissected():
+    lanes = list(range(max(wire.LANE_COUNTS)))
+    assert Ether(bytes(Ether() / IP() / UDP(dport=wire.ESA_PORT) / ESA(lanes=lanes)))[ESA].lanes == lanes
+
+
 @given(job=u16, epoch=u16, first=u32, bits=st.integers(0, 10))
 def test_index_is_a_bijection_on_every_window_of_a_pool(job, epoch, first, bits):
     pool = 1 << bits

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from esa.report import Summary, load_run
 from experiments.live.check import check_live
 from experiments.live.run import run
 from experiments.specs.scenario import Scenario, sums_by
+from tests.dissecting import check_capture
 from tests.experiments.started import STARTED
 
 SHORT = """
@@ -77,7 +79,10 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
     assert len([r for r in again.of("iteration") if r["job"] == "cnn" and r["rank"] == 1]) == 8
     submitted = {record["job"]: record["t"] for record in again.of("submit")}
     assert submitted["cnn"] - submitted["mlp"] == pytest.approx(0.5, abs=0.3)
-    assert any(path.stat().st_size > 1000 for path in (folder / "pcaps").iterdir())
+    captures = sorted((folder / "pcaps").glob("*_in.pcap"))
+    assert any(capture.stat().st_size > 1000 for capture in captures)
+    if shutil.which("tshark"):  # where it is missing, tests/test_wireshark.py is skipped by name
+        assert sum(check_capture(capture, tmp_path, packets=200) for capture in captures) > 200
     assert leftovers(os.getpid(), tmp_path) == []
 
 
