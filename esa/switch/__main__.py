@@ -23,6 +23,7 @@ from esa.net.impairment import PortFaults, first_error
 from esa.startup import skip_scipy
 from esa.switch.compiler.target import PASSES
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
+from esa.switch.process.apart import compile_apart
 from esa.switch.process.files import FileLoop
 from esa.switch.process.link_state import LinkWatch
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
@@ -169,11 +170,14 @@ def _open_trace(path: Path | None) -> Callable[[str], object] | None:
 def _load(program: bytes, *, queues: QueueSettings, trace: Callable[[str], object] | None) -> Pipeline:
     _log.info("loading a program of %d bytes", len(program))
     halves, priorities = queues.used, queues.priorities
-    pipeline = Pipeline.load(program, compiled=trace is None, progress=_tell, queues=halves, priorities=priorities)
+    apart = partial(compile_apart, program, halves, priorities, _tell)
+    pipeline = Pipeline.load(
+        program, compiled=trace is None, progress=_tell, queues=halves, priorities=priorities, apart=apart
+    )
     if trace is not None:
         pipeline.trace_to(trace)
     if pipeline.halves is not None:
-        warm(pipeline, pipeline.halves, type(pipeline.halves_state), _tell)
+        warm(pipeline, pipeline.halves, type(pipeline.halves_state), _tell, apart)
     if _log.isEnabledFor(logging.INFO):
         pipeline.on_message(partial(_log.info, "%s"))
     gc.collect()  # the only one of everything, see _tame_garbage_collection

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.client import Switch
+from esa.native import cache_directory
 from esa.program import program
 from tests.switches import running_switch
 
@@ -34,10 +35,17 @@ def namespace(root: None) -> Iterator[str]:
 
 
 @pytest.mark.slow
-def test_511_ports_and_the_program_of_64_lanes_fit_in_256_mib(namespace: str) -> None:
+@pytest.mark.timeout(300)  # a thousand interfaces, and all of a program compiled
+def test_511_ports_and_the_program_of_64_lanes_fit_in_256_mib(
+    namespace: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """When the program is compiled, in a process of its own, and when its machine code is on the disk."""
+    (tmp_path / "esa-native").symlink_to(cache_directory("esa-native"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     interfaces = {port: f"s{port}" for port in range(PORTS)}
-    _most_mib(namespace, {0: "s0"})  # whoever compiles needs more: from now on machine code comes from the disk
-    assert 100 < _most_mib(namespace, interfaces) < ALLOWED_MIB
+    first, then = _most_mib(namespace, interfaces), _most_mib(namespace, interfaces)
+    assert 100 < first < ALLOWED_MIB
+    assert 100 < then < ALLOWED_MIB
 
 
 def _most_mib(namespace: str, interfaces: dict[int, str]) -> float:

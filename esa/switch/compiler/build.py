@@ -69,16 +69,24 @@ def _only_one(folder: Path) -> Iterator[None]:
         yield
 
 
-def warm_up(step: Any, arguments: tuple[Any, ...], progress: Callable[[str], None] | None) -> None:
+def warm_up(
+    step: Any,
+    arguments: tuple[Any, ...],
+    progress: Callable[[str], None] | None,
+    apart: Callable[[], None] | None = None,
+) -> None:
     """Make the compiled code ready, from disk or by compiling; says so if that takes a while.
 
-    Of processes that need the same code at once, one compiles it.
+    Of processes that need the same code at once, one compiles it. `apart` is called first where it is not on the disk,
+    to put it there.
     """
     folder = Path(step.py_func.__code__.co_filename).parent
     cached = any((folder / "__pycache__").glob("*.nbi"))
     if progress is not None and not cached:
         progress(f"compiling the P4 program for this processor (once; kept in {folder})")
     start = time.perf_counter()
+    if apart is not None and not cached:
+        apart()
     with nullcontext() if cached else _only_one(folder):
         step(*arguments)
     if progress is not None and not cached:

@@ -135,15 +135,16 @@ class Pipeline:
         progress: Callable[[str], None] | None = None,
         queues: bool = False,
         priorities: int = 1,
+        apart: Callable[[], None] | None = None,
     ) -> Pipeline:
         """Load BMv2 JSON (text or parsed). Raises UnsupportedError for what this target does not do, or cannot read.
 
         `compiled` False runs the same generated text as plain Python. `progress` is told when compiling takes time.
         `queues`: for ports with queues (`queues.py`), which take `ingress` and `egress` in the place of `process`;
-        `priorities`: how many a port has.
+        `priorities`: how many a port has. `apart` may put machine code on the disk, where there is none (`warm_up`).
         """
         try:
-            return cls._load(program, compiled, progress, queues, priorities)
+            return cls._load(program, compiled, progress, queues, priorities, apart)
         except (UnsupportedError, OSError):
             raise
         except json.JSONDecodeError as error:
@@ -160,6 +161,7 @@ class Pipeline:
         progress: Callable[[str], None] | None,
         queues: bool,
         priorities: int,
+        apart: Callable[[], None] | None,
     ) -> Pipeline:
         made = _generated if isinstance(program, (str, bytes)) else _generated.__wrapped__
         typed, title, source, layout = made(program, queues, priorities)
@@ -185,7 +187,7 @@ class Pipeline:
         elif compiled:
             one, out = pipeline._one, pipeline._out
             arrays = (one.data, one.length, one.port, 0, 0, 0, out.data, out.length, out.port)
-            build.warm_up(module.step, (state, *arrays), progress)
+            build.warm_up(module.step, (state, *arrays), progress, apart)
         return pipeline
 
     def process(self, port: int, packet: bytes, timestamp_us: int = 0) -> list[tuple[int, bytes]]:

@@ -95,14 +95,15 @@ def warm(
     halves: tuple[Any, Any],
     state_type: Callable[..., Any],
     progress: Callable[[str], None] | None = None,
+    apart: Callable[[], None] | None = None,
 ) -> None:
-    """Make the machine code of a pipeline's two halves ready."""
+    """Make the machine code of a pipeline's two halves ready; `apart`: as `build.warm_up` has it."""
     if not pipeline.compiled or pipeline.trace_writer is not None:
         return
     batch, out, places = PacketBatch(1, 64), PacketBatch(1, 64), _places(pipeline, 1, 64)
     # Not the pipeline's own state: this writes the time, which packets that are running read.
     blank = state_type(*(np.zeros(array.shape, array.dtype) for array in pipeline.state))
-    build.warm_up(halves[0], (blank, places, batch.data, batch.length, batch.port, 0, 0, 0), progress)
+    build.warm_up(halves[0], (blank, places, batch.data, batch.length, batch.port, 0, 0, 0), progress, apart)
     halves[1](blank, places, np.zeros(1, np.int64), 0, 0, out.data, out.length, out.port)
 
 
