@@ -81,6 +81,7 @@ def wrong(switches: list[SwitchProcess], *there: tuple[Job, int, int], runs: dic
     return found
 
 
+@pytest.mark.slow
 def test_every_switch_holds_its_part_of_a_job_run_after_run(
     network: NetworkController, switches: list[SwitchProcess]
 ) -> None:

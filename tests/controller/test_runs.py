@@ -208,6 +208,7 @@ def test_the_last_epoch_is_the_end(controller: Controller) -> None:
     controller.add_job(make_job(job=2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_epochs_go_on_when_the_switch_was_killed(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(supervisors, "COMPARE_S", 0.0)

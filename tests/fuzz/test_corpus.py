@@ -78,6 +78,7 @@ def test_inputs_repeat_for_a_seed():
     assert first == second
 
 
+@pytest.mark.slow
 def test_the_generated_switch_does_not_depend_on_the_hash_seed():
     """Else Numba would compile it again in every process."""
     code = (

@@ -78,6 +78,7 @@ def test_addresses_are_found_where_the_hosts_are(rack: Up, tmp_path: Path) -> No
     ]
 
 
+@pytest.mark.slow
 def test_without_a_rack_the_switch_at_the_address_is_asked(tmp_path: Path) -> None:
     file = tmp_path / "job.json"
     with running_switch("embedded") as process:

@@ -137,6 +137,7 @@ def pass_some_rows(host: WorkerHost | ServerHost, header: Header) -> None:
         me["next_rows_end"] = me["next_rows_start"] + 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "disagree", "flushes"), [("atp", take_any_row, 0), ("a2tp", pass_some_rows, 30)], ids=["atp", "a2tp"]
 )

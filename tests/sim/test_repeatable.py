@@ -43,6 +43,7 @@ def test_the_same_plan_gives_the_same_outcome(lanes: int) -> None:
     assert sum(result.resends for result in first.jobs) > 0
 
 
+@pytest.mark.slow
 def test_in_another_process_too() -> None:
     program = "from tests.sim.test_repeatable import *; print(fingerprint(simulate(busy_plan())))"
     done = subprocess.run(

@@ -94,6 +94,7 @@ def test_three_hundred_jobs_in_a_lifetime() -> None:
     assert outcome.useful_mean <= outcome.occupancy_mean
 
 
+@pytest.mark.slow
 def test_no_more_than_255_at_a_time() -> None:
     fabric = rack(260, gpus=2)
     jobs = [job(f"job-{k}", workers=1, buckets=[bucket(2 + k % 5)]) for k in range(257)]

@@ -27,6 +27,7 @@ def told(program: str) -> list[str]:
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_no_program_is_loaded_before_a_simulation_asks_for_it() -> None:
     asks = "import esa.sim; from esa.sim.fabric.switches import loaded; "
     assert told(asks + "print(loaded.cache_info().currsize)") == ["0"]

@@ -31,6 +31,8 @@ CERTIFICATE = (
     "-addext subjectAltName=DNS:localhost"
 )
 
+SLOW = pytest.mark.slow
+
 
 def test_simple_switch_grpcs_arguments_are_understood() -> None:
     line = (
@@ -170,17 +172,19 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
         (["/nonexistent.json"], "/nonexistent.json"),
         ([__file__], "test_cli.py"),
         (["--no-p4", "-i", "1@esa-none0"], "port 1: no interface 'esa-none0'"),
-        (["--no-p4", "--pcap=/nonexistent"], "/nonexistent"),
-        (["--no-p4", "--log-file", "/nonexistent/log"], "/nonexistent/log"),
-        (["--no-p4", "--trace", "/nonexistent/trace"], "/nonexistent/trace"),
+        pytest.param(["--no-p4", "--pcap=/nonexistent"], "/nonexistent", marks=SLOW),
+        pytest.param(["--no-p4", "--log-file", "/nonexistent/log"], "/nonexistent/log", marks=SLOW),
+        pytest.param(["--no-p4", "--trace", "/nonexistent/trace"], "/nonexistent/trace", marks=SLOW),
         (["--no-p4", "--", "--grpc-server-addr", "192.0.2.7:9559"], "192.0.2.7:9559"),
-        (
+        pytest.param(
             ["--no-p4", "--", "--grpc-server-ssl", "--grpc-server-cert", "/nonexistent.pem", "--grpc-server-key", "k"],
             "/nonexistent.pem",
+            marks=SLOW,
         ),
-        (
+        pytest.param(
             ["--no-p4", "--", "--grpc-server-ssl", "--grpc-server-cert", __file__, "--grpc-server-key", __file__],
             "no PEM file",
+            marks=SLOW,
         ),
         (["--nonsense"], "--nonsense"),
     ],

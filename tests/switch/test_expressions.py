@@ -56,7 +56,7 @@ GROW = grower(
 )
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=500, deadline=None)
 @given(st.recursive(LEAVES, GROW, max_leaves=6), VALUES)
 def test_exact_values_and_stores(expr: Expr, fields: dict[Field, int]) -> None:
     scope = Scope(PROGRAM, replace(LAYOUT), "test")

@@ -82,7 +82,9 @@ for _name in ("control_plane", "digests", "meters", "selectors", "value_sets"):
     CASES += [(_name, kind) for kind in names(document(_name)) if kind not in {known for _, known in CASES}]
 
 
-@pytest.mark.parametrize(("name", "kind"), CASES)
+@pytest.mark.parametrize(
+    ("name", "kind"), [*CASES[:3], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[3:])]
+)
 def test_a_name_is_never_code(name: str, kind: str, tmp_path: Path) -> None:
     root = document(name)
     packet = bytes(range(64))
