@@ -109,7 +109,7 @@ def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp
             if rank.job.name == "esa":
                 assert f"rank 1 ({rig.net.ip(rig.hosts['esa'][1])}) has ended" in message
             else:
-                assert f"the PS ({rig.net.ip(rig.hosts['atp'][3])}) is silent" in message
+                assert f"the PS ({rig.net.ip(rig.hosts['atp'][2])}) is silent" in message
         go_on(rig, ("switchml",))
         assert rig.stop(LIMIT_S, ["switchml"]) == []
         assert sweep(rig, ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
