@@ -1,4 +1,4 @@
-"""What is made of finished runs, as commands: `esa report`."""
+"""What is made of finished runs, as commands: `esa report|trace`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from esa.errors import BadInput
-from esa.exits import commands
+from esa.exits import commands, interruptible
 
 app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 
@@ -72,6 +72,50 @@ def report_command(
     if found.problems:
         sys.stdout.flush()
         raise BadInput(plain("; ".join(found.problems), 2000))
+
+
+@app.command("trace")
+def trace_command(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run, live or in virtual time.")],
+    output: Annotated[Path, typer.Option(metavar="FILE.json", help="The trace.")] = Path("trace.json"),
+    steps: Annotated[
+        int, typer.Option(min=10, max=1_000_000, help="Virtual time: looks over the run's length.")
+    ] = 2000,
+) -> None:
+    """Write a run over time as a trace for Perfetto (ui.perfetto.dev): workers, PSs, switches.
+
+    A run in virtual time is simulated once more for it, and looked at meanwhile.
+    """
+    from esa.report.live_trace import live_trace
+    from esa.report.plain import plain
+    from esa.report.reading import read
+    from esa.report.records import VIRTUAL
+
+    found = read([run])
+    if len(found.runs) != 1:
+        several = f"{run}: {len(found.runs)} runs; allowed: the folder of one"
+        raise BadInput(plain("; ".join(found.problems) or several, 2000))
+    (one,) = found.runs
+    told = Console(stderr=True)
+    for note in found.notes:
+        told.print(plain(note, 400), highlight=False, markup=False, soft_wrap=True)
+    if one.summary.switch == VIRTUAL:
+        from experiments.common.part_progress import PartProgress
+        from experiments.virtual.trace import scenario_of, virtual_trace
+
+        scenario = scenario_of(one)
+        with interruptible("nothing was written"), PartProgress(told, "trace") as shown:
+            trace, same = virtual_trace(one, scenario, steps, shown.part)
+        if not same:
+            told.print(
+                "the run does not come out as it is kept: this is the trace of its scenario as this version runs it",
+                highlight=False,
+                soft_wrap=True,
+            )
+    else:
+        trace = live_trace(one)
+    _write(output, trace.text(), "output")
+    Console().print(f"trace: {output}, {len(trace.events)} events", highlight=False, markup=False, soft_wrap=True)
 
 
 def _write(path: Path, text: str, option: str) -> None:
