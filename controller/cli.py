@@ -16,6 +16,7 @@ from controller.commands import cert, counters, hosts, jobs, policies, pools, su
 from controller.commands.common import Options
 from controller.job_files import SavedJobs
 from controller.tls import Tls
+from esa import log
 from esa.errors import BadInput
 from esa.exits import commands
 
@@ -59,6 +60,7 @@ def global_options(
         ),
     ] = None,
 ) -> None:
+    log.begin()
     secure = tls or any((cacert, cert, key))
     context.obj = Options(
         address,

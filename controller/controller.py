@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,9 +20,11 @@ from esa.entries import pools
 from esa.entries.job_entries import InstalledJob
 from esa.errors import AlreadyExists, BadInput, Refused, SwitchError
 from esa.job import Job, Pool
+from esa.log import area, event
 from esa.policy import MOST_AHEAD, Policy, policy
 from esa.program import program
 
+_log = area("controller")
 DEFAULT_TTL_US = Job.model_fields["ttl_us"].default
 
 
@@ -57,6 +60,7 @@ class Controller:
         except ValueError as error:
             raise BadInput(str(error)) from None
         self.switch.load(build)
+        event(_log, logging.INFO, "loaded the program", lanes=lanes, switch=self.address)
         if self._saved:
             self._saved.clear()
 
@@ -144,6 +148,7 @@ class Controller:
             raise
         if self._saved:
             self._saved.put(job)
+        self._log("added a job", new)
         return new
 
     def start_run(self, job: str | int) -> InstalledJob:
@@ -153,6 +158,7 @@ class Controller:
         """
         new = self.end_run(job)
         job_counters.retire(self.switch, new.index)
+        self._log("started a run", new)
         return new
 
     def end_run(self, job: str | int) -> InstalledJob:
@@ -207,6 +213,7 @@ class Controller:
         self._delete_runs(found.job, lambda other: other <= found.epoch)
         job_counters.retire(self.switch, found.index)
         self._delete_group(found.group)  # last: it is what keeps the index taken
+        self._log("removed a job", found)
         return found
 
     def set_policy(
@@ -238,6 +245,7 @@ class Controller:
         changed = found.under(knobs, pool, ttl_us)
         if e.policy_entry(changed) != e.policy_entry(found):
             self.switch.modify([e.policy_entry(changed)])
+        self._log("changed a job's policy", changed)
         return changed
 
     def reconcile(self, jobs: Sequence[Job] | None = None) -> list[str]:
@@ -376,6 +384,11 @@ class Controller:
 
     def _delete_group(self, group: int) -> None:
         self.switch.delete([other for other in self.switch.read_groups() if other.id == group])
+
+    def _log(self, text: str, job: InstalledJob) -> None:
+        rows = None if job.pool is None else f"{job.pool.base}+{job.pool.size}"
+        fields = {"job": self.name(job), "epoch": job.epoch, "policy": job.policy.name, "rows": rows}
+        event(_log, logging.INFO, text, **fields, switch=self.address)
 
     def _roll_back(self, job: InstalledJob) -> None:
         try:

@@ -13,6 +13,7 @@ loopback unless told otherwise.
 from __future__ import annotations
 
 import contextlib
+import logging
 import socket
 import stat
 import threading
@@ -25,6 +26,7 @@ from pydantic import ValidationError
 
 from controller.client import Switch
 from controller.controller import Controller
+from controller.job_counters import denied_in_words
 from controller.room import Room, Started, describe_difference
 from controller.run_control import RunControl
 from esa.coordination import (
@@ -42,11 +44,13 @@ from esa.coordination import (
     encode,
     from_member,
 )
-from esa.entries.job_entries import DENY_REASONS, InstalledJob
+from esa.entries.job_entries import InstalledJob
 from esa.errors import BadInput, EsaError, SwitchError
 from esa.job import Job
+from esa.log import area, event
 from esa.net.streams import keep_alive, listening_socket
 
+_log = area("controller")
 LOOK_S = 1.0
 REMIND_AFTER_S, REMIND_EVERY_S = 5.0, 60.0
 GONE_LOOKS = 5  # without a job on a switch that answers, until it is gone: a restarted switch gets its jobs back
@@ -272,6 +276,7 @@ class Coordinator:
         started = self._controller().start_run(job.job)
         self._denied[job.job] = self._controller().denied_by_reason()
         self._say(f"job {job.name}: a run begins, epoch {started.epoch}, {started.policy.name}")
+        event(_log, logging.INFO, "a run begins", job=job.name, epoch=started.epoch, policy=started.policy.name)
         return Started(started.epoch, started.policy.name, started.pool)
 
     def _ended(self, job: Job) -> None:
@@ -285,10 +290,7 @@ class Coordinator:
             now = self._controller().denied_by_reason()
         except SwitchError as error:
             return f"the switch does not answer: {error}"
-        before = self._denied.get(room.job.job, {})
-        denied = {reason: now[reason] - before.get(reason, 0) for reason in DENY_REASONS}
-        counted = ", ".join(f"{count} as {reason}" for reason, count in denied.items() if count > 0)
-        return f"since the run began the switch has denied {counted}" if counted else ""
+        return denied_in_words(self._denied.get(room.job.job, {}), now)
 
     # The switch
 

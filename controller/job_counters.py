@@ -8,6 +8,15 @@ from dataclasses import dataclass
 from controller.client import Switch
 from esa.entries import job_entries as e
 
+RULES = {  # of admission, by the reason that the switch counts
+    "malformed": "no ESA packet, or a wrong checksum, as offloads leave it: esa doctor",
+    "unknown sender": "no sender of the run has this port, address and UDP port: esactl job show",
+    "unknown job": "the run has no policy on the switch",
+    "bitmap": "it speaks for another worker than its address says",
+    "kind": "its sender may not say this",
+    "other run": "its run has ended, or never was on this switch",
+}
+
 
 @dataclass(frozen=True)
 class Occupancy:
@@ -33,6 +42,13 @@ def denied_by_reason(switch: Switch) -> dict[str, int]:
     """Read how many packets admission dropped, over all jobs and none."""
     counts = switch.read_counters([(e.DENIED_BY_REASON, index) for index in range(len(e.DENY_REASONS))])
     return dict(zip(e.DENY_REASONS, counts, strict=True))
+
+
+def denied_in_words(before: Mapping[str, int], now: Mapping[str, int]) -> str:
+    """Return what was denied since `before`, when a run began, with the rule of each reason; empty: nothing."""
+    denied = {reason: now[reason] - before.get(reason, 0) for reason in e.DENY_REASONS}
+    counted = ", ".join(f"{count} as {reason} ({RULES[reason]})" for reason, count in denied.items() if count > 0)
+    return f"since the run began the switch has denied {counted}" if counted else ""
 
 
 def retire(switch: Switch, index: int) -> None:

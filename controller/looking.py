@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from abc import ABC, abstractmethod
@@ -9,7 +10,9 @@ from collections.abc import Callable
 
 from controller.client import Switch
 from esa.errors import BadInput, SwitchError, Unreachable
+from esa.log import area, event
 
+_log = area("controller")
 LOOK_S = 0.1
 COMPARE_S = 1.0
 
@@ -47,10 +50,12 @@ class Looking(ABC):
             self._disconnect()
             if self._lost_at is None:
                 self._lost_at = time.monotonic()
+                event(_log, logging.WARNING, "the switch is lost", why=error)
                 self._say(f"{error}; waiting for it")
         except (SwitchError, BadInput) as error:
             if str(error) != self._problem:
                 self._problem = str(error)
+                event(_log, logging.WARNING, "a look at the switch failed", why=error)
                 self._say(self._problem)
 
     def run(self) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from esa import log
 from esa.errors import BadInput
 from esa.exits import commands, interruptible
 from experiments.doors import app as doors
@@ -43,6 +44,12 @@ _POLICY = Annotated[
 _SEED = Annotated[int | None, typer.Option(help="of weights, samples, arrivals, faults and whatever else is drawn")]
 _RESULTS = Annotated[Path, typer.Option(help="folder for the runs' folders")]
 _LOSS = Annotated[float | None, typer.Option(help="part of the packets lost on every link, each way")]
+
+
+@app.callback()
+def every_command() -> None:
+    """In-network aggregation with preemptive, priority-scheduled switch memory, from P4 to PyTorch."""
+    log.begin()
 
 
 @app.command("run")

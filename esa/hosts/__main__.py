@@ -14,6 +14,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from esa import log
 from esa.errors import BadInput, EsaError
 from esa.exits import exit_status
 from esa.hosts.serving import JobServer
@@ -70,6 +71,7 @@ def _serve(options: argparse.Namespace) -> None:
 
 
 def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> None:
+    log.begin()
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
         timers = None if options.timers is None else _TIMERS.validate_json(options.timers.read_text())

@@ -10,6 +10,7 @@ import errno
 import socket
 from contextlib import closing, suppress
 
+from esa import log
 from esa.coordination import Cannot, Hello
 from esa.errors import JoinError
 from esa.hosts.membership import JOIN_TIMEOUT_S, Membership, coordinator_address, tell
@@ -37,6 +38,7 @@ def join(
     process in the program's own numbering, such as PyTorch's; any order will do, but the size has to be the job's.
     JoinError says in one line what does not agree between the members, their PS and the switch, or who did not come.
     """
+    log.begin()
     address = coordinator_address(controller)
     try:
         member, sock = own_place(job, rank)

@@ -12,6 +12,7 @@ restarted while jobs run.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import sys
@@ -39,14 +40,16 @@ from esa.coordination import (
 )
 from esa.errors import BadInput, JoinError
 from esa.job import Job, Run
+from esa.log import area, event
 from esa.net.streams import connected_socket
 
+_log = area("hosts")
 ADDRESS_VARIABLE = "ESA_CONTROLLER"
 CONNECT_TIMEOUT_S = 5.0
 PATIENCE_S = 10.0  # for a coordinator that is just starting
 JOIN_TIMEOUT_S = 300.0
 AGAIN_S = 0.5  # between attempts to reach a coordinator that is gone
-WHY_TIMEOUT_S = 2.0
+WHY_TIMEOUT_S = 1.0
 
 
 def coordinator_address(given: str | None) -> str:
@@ -60,9 +63,10 @@ def coordinator_address(given: str | None) -> str:
     return address
 
 
-def say(text: str) -> None:
-    """Print a line for the person who looks at this process."""
+def say(text: str, **fields: object) -> None:
+    """Print a line for the person who looks at this process; `fields`: for the log, as job and epoch."""
     print(f"esa: {text}", file=sys.stderr, flush=True)
+    event(_log, logging.INFO, text, **fields)
 
 
 def tell(address: str, message: FromMember) -> None:
@@ -118,6 +122,10 @@ class Membership:
         return self._hello.job
 
     @property
+    def _name(self) -> int | str:
+        return "ps" if self._hello.member == PS else self._hello.member
+
+    @property
     def run(self) -> Run:
         """The run that was started, on the rows that it started with."""
         if not isinstance(self._answer, Start):
@@ -135,6 +143,17 @@ class Membership:
 
         Waits until the run is over, that is, until all have left, and returns whether it is.
         """
+        epoch = self._hello.epoch
+        event(
+            _log,
+            logging.INFO,
+            "leaves the run",
+            job=self.job.name,
+            epoch=epoch,
+            rank=self._name,
+            ok=ok,
+            why=why or None,
+        )
         self._send(Leave(ok=ok, why=why[:2000]))
         with self._news:
             return self._news.wait_for(lambda: self._end is not None, wait_s)
@@ -214,6 +233,8 @@ class Membership:
         with self._news:
             if isinstance(message, Start):
                 self._answer = message
+                fields = {"job": self.job.name, "epoch": message.epoch, "rank": self._name, "policy": message.policy}
+                event(_log, logging.INFO, "a run begins", **fields)
                 if self._hello.member != PS:  # the PS says it when it listens
                     self._hello = self._hello.model_copy(update={"epoch": message.epoch})
             elif isinstance(message, Refuse) and self._answer is None:
@@ -226,7 +247,7 @@ class Membership:
                 self._because = message.text
             self._news.notify_all()
         if isinstance(message, Notice):
-            say(message.text)
+            say(message.text, job=self.job.name)
         self._heed(message)
         if told is not None:
             told(message)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -24,8 +25,10 @@ from esa.hosts.channel import (
     void_wrong_lengths,
     wait,
 )
+from esa.hosts.counted import CountLog
 from esa.hosts.waiting import OtherRuns, Watch
 from esa.job import Job, Run
+from esa.log import area, event
 from esa.native import native
 from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
@@ -43,6 +46,7 @@ from esa.protocol import (
 from esa.protocol.of_job import policy_settings, server_of_job
 from esa.wire import ESA_PORT
 
+_log = area("hosts")
 _CLOSE, _POLICY = 0, 1  # what an engine is told
 
 
@@ -130,6 +134,8 @@ class ServerEndpoint:
         self._thread = threading.Thread(target=self._serve, name=f"{job.name}-server", daemon=True)
         self._thread.start()
         self._other_runs = OtherRuns()
+        self._fields = {"job": job.name, "epoch": job.epoch, "rank": "ps"}
+        self._counts = CountLog(**self._fields)
         self._watch = Watch(f"{job.name}-server-watch", self._look)
 
     @staticmethod
@@ -162,14 +168,15 @@ class ServerEndpoint:
 
     def _look(self) -> list[str]:
         """Return what a person should hear now, a line each."""
+        self._counts.look(self._state.counter)
         me = self._state.server[0]
         epoch, source = int(me["other_run"]), int(me["other_source"])
         if not self._other_runs.is_new(epoch):
             return []
         ip, _ = self._addresses[source]
-        return [
-            f"job {self.job.name}, PS: refuses packets of run (epoch) {epoch} from {ip}; this is run {self.job.epoch}"
-        ]
+        line = f"refuses packets of run (epoch) {epoch} from {ip}; this is run {self.job.epoch}"
+        event(_log, logging.WARNING, line, **self._fields)
+        return [f"job {self.job.name}, PS: {line}"]
 
     @property
     def policy(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import Counter
 from types import TracebackType
@@ -14,8 +15,11 @@ from esa.hosts.membership import Membership, coordinator_address, say
 from esa.hosts.server import ServerEndpoint, open_server_socket
 from esa.hosts.warm import say_compiling, warm
 from esa.job import Job
+from esa.log import area, event
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
+
+_log = area("hosts")
 
 
 class JobServer:
@@ -87,7 +91,8 @@ class JobServer:
                 self._start(message)
             elif isinstance(message, PolicyIs) and self._endpoint is not None:
                 self._endpoint.set_policy(message.policy)
-                say(f"job {self.job.name}, PS: the switch has the job under {message.policy} now")
+                text = f"job {self.job.name}, PS: the switch has the job under {message.policy} now"
+                say(text, job=self.job.name, epoch=self._endpoint.job.epoch, rank="ps")
             elif isinstance(message, Refuse):
                 self.problem = self.problem or JoinError(message.why)
         except BaseException as error:
@@ -104,3 +109,5 @@ class JobServer:
                 run = self.job.model_copy(update={"policy": start.policy}).run(start.epoch)
                 self._endpoint = ServerEndpoint(run, number=self._number, timers=self._timers, faults=self._faults)
         self._membership.ready(start.epoch)
+        fields = {"job": self.job.name, "epoch": start.epoch, "rank": "ps", "policy": start.policy}
+        event(_log, logging.INFO, "serves a run", **fields)

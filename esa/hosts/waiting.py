@@ -10,13 +10,13 @@ from esa.job import Job
 from esa.protocol import Waiting
 from esa.protocol.rtt import NEVER, NS_PER_S
 
-SAY_AFTER_S = 5.0  # of waiting for one fragment
+SAY_AFTER_S = 3.5  # of waiting for one fragment: with a look and an answer of the coordinator within 5 s
 SAY_EVERY_S = 60.0  # at most
-LOOK_S = 1.0
+LOOK_S = 0.5
 
 
 class Watch:
-    """Calls `look` once a second in a thread of its own, and says the lines that it returns on stderr."""
+    """Calls `look` twice a second in a thread of its own, and says the lines that it returns on stderr."""
 
     def __init__(self, name: str, look: Callable[[], list[str]]):
         self._look = look

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 import threading
@@ -28,11 +29,13 @@ from esa.hosts.channel import (
     void_wrong_lengths,
     wait,
 )
+from esa.hosts.counted import CountLog
 from esa.hosts.errors import no_sum
 from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
 from esa.hosts.waiting import Occasion, OtherRuns, Watch, ranks_of, what_is_waited_for
 from esa.job import Job, Run
+from esa.log import area, event
 from esa.native import native
 from esa.net import MessageBatch, message_batch, monotonic_ns, open_udp_socket, set_peer
 from esa.net.impairment import LinkFaults
@@ -49,6 +52,8 @@ from esa.protocol import (
 from esa.protocol.of_job import worker_of_job
 from esa.protocol.rtt import NS_PER_S
 from esa.transport import Reduced, fragments_of
+
+_log = area("hosts")
 
 Lanes = npt.NDArray[np.int32]
 Exponents = npt.NDArray[np.int8]
@@ -178,6 +183,8 @@ class WorkerEndpoint:
         self._thread.start()
         self._membership = membership
         self._occasion, self._other_runs = Occasion(), OtherRuns()
+        self._fields = {"job": job.name, "epoch": job.epoch, "rank": rank}
+        self._counts = CountLog(**self._fields)
         self._watch = Watch(f"{job.name}-worker-{rank}-watch", self._look)
         if membership is not None:
             membership.on_end(self._run_ended)
@@ -278,6 +285,8 @@ class WorkerEndpoint:
         lines = []
         worker, now_ns = self._state.worker[0], monotonic_ns()
         waiting = worker_waiting(self._state, now_ns)
+        seq = None if waiting is None else waiting.seq
+        self._counts.look(self._state.counter, seq)
         if waiting is not None and not worker["failed"]:
             self._check_peers_that_left(waiting)
         if waiting is not None and not worker["failed"] and self._occasion.has_come(waiting, now_ns):
@@ -287,6 +296,8 @@ class WorkerEndpoint:
         other = int(worker["other_run"])
         if self._other_runs.is_new(other):
             lines.append(f"refuses packets of run (epoch) {other}; this is run {self.job.epoch}")
+        for line in lines:
+            event(_log, logging.WARNING, line, **self._fields, seq=seq)
         return [f"job {self.job.name}, rank {self.rank}: {line}" for line in lines]
 
     def _check_peers_that_left(self, waiting: Waiting) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import grpc
 from pydantic import ValidationError
 
+from esa import log
 from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.net.impairment import PortFaults, first_error
@@ -255,6 +256,7 @@ def _start_log(options: Options) -> None:
     logging.basicConfig(
         level=_PYTHON_LEVELS[options.log_level], format="%(asctime)s %(levelname)s %(message)s", handlers=handlers
     )
+    log.begin()
     for option in options.ignored:
         _log.info("%s is accepted for compatibility and has no effect here", option)
 

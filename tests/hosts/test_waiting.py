@@ -11,7 +11,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from esa.hosts import AllReduceError, ServerEndpoint
+from esa.hosts import AllReduceError, ServerEndpoint, WorkerEndpoint
 from esa.hosts import waiting as saying
 from esa.hosts.errors import no_sum
 from esa.hosts.waiting import Occasion, ranks_of, what_is_waited_for
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.timeout(120)
 
 S = 1_000_000_000
 NOBODY = (0, 0)
+SLACK_S = 1.0  # of a machine that does other things
 
 
 def waiting(**fields) -> Waiting:
@@ -48,16 +49,16 @@ def until(said: Callable[[], str], part: str) -> str:
     return text
 
 
-def test_an_occasion_comes_once_per_wait_after_five_seconds_and_once_a_minute():
+def test_an_occasion_comes_once_per_wait_before_five_seconds_and_once_a_minute():
     occasion = Occasion()
     assert not occasion.has_come(None, 100 * S)
-    assert not occasion.has_come(waiting(since_ns=10 * S), int(14.9 * S))
-    assert occasion.has_come(waiting(since_ns=10 * S), 15 * S)
+    assert not occasion.has_come(waiting(since_ns=10 * S), int(13.4 * S))
+    assert occasion.has_come(waiting(since_ns=10 * S), int(13.5 * S))
     assert not occasion.has_come(waiting(since_ns=10 * S), 200 * S)  # the same wait
     later = Occasion()
-    assert later.has_come(waiting(since_ns=0), 5 * S)
+    assert later.has_come(waiting(since_ns=0), 4 * S)
     assert not later.has_come(waiting(since_ns=20 * S), 30 * S)
-    assert later.has_come(waiting(since_ns=20 * S), 65 * S)
+    assert later.has_come(waiting(since_ns=20 * S), 64 * S)
 
 
 @pytest.mark.parametrize(
@@ -110,6 +111,29 @@ def test_a_rank_that_computes_is_waited_for_and_named(soon, capsys):
         assert np.array_equal(late.all_reduce(arrays[1]).result(WAIT_S).lanes, arrays.sum(0, dtype=np.int32))
         assert np.array_equal(future.result(WAIT_S).lanes, arrays.sum(0, dtype=np.int32))
         assert capsys.readouterr().err == ""
+
+
+def test_a_stall_is_spoken_of_within_five_seconds(capsys):
+    job = make_job(3)
+    with Hosts(job) as hosts, WorkerEndpoint(make_job(2), 0) as alone:
+        start = time.monotonic()
+        futures = [
+            worker.all_reduce(lanes) for worker, lanes in zip(hosts.workers[:2], random_lanes(4, 2, 100), strict=True)
+        ]
+        alone.all_reduce(random_lanes(5, 100))
+        text = ""
+        while text.count("\n") < 3:
+            text += capsys.readouterr().err
+            assert time.monotonic() - start < 5.0 + SLACK_S, text
+            time.sleep(0.05)
+        lines = sorted(text.splitlines())
+        for rank in (0, 1):
+            said = rf"esa: job j, rank {rank}: waits \d s for fragment 0: rank 2 \({job.workers[2].ip}\) computes"
+            assert any(re.fullmatch(said, line) for line in lines), text
+        silent = rf"the PS \({alone.job.server.ip}\) is silent: look whether it runs and can be reached"
+        assert any(re.fullmatch(rf"esa: job j, rank 0: waits \d s for fragment 0: {silent}", line) for line in lines)
+        hosts.workers[2].all_reduce(random_lanes(6, 100))
+        assert all(len(future.result(WAIT_S).lanes) == 100 for future in futures)
 
 
 def test_a_rank_that_computes_for_ever_is_given_up_at_the_limit():

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 
 import pytest
 
+from controller import Controller, Switch
 from tests.launcher.hands import LIMIT_S, Hands, kill
-from tests.launcher.rig import until
+from tests.launcher.rig import Up, until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -24,7 +30,9 @@ def test_a_rank_that_computes_for_longer_than_the_silent_are_given_is_waited_for
     hand.go_on(ranks, 2)
     said = [line for line in ranks[0].err if "computes" in line]
     assert len(said) == 1, ranks[0].err
-    assert re.fullmatch(r"esa: job hand, rank 0: waits 5 s for fragment \d+: rank 1 \(10\.0\.0\.2\) computes", said[0])
+    assert re.fullmatch(
+        r"esa: job hand, rank 0: waits [34] s for fragment \d+: rank 1 \(10\.0\.0\.2\) computes", said[0]
+    )
     assert [line for line in ranks[1].err if "waits" in line] == []
 
 
@@ -51,6 +59,48 @@ def test_who_waits_for_a_ps_says_so_in_one_line(hands: Callable[..., Hands]) -> 
     hand.server()
     hand.go_on(joining)
     hand.stop(joining)
+
+
+FORGED = """
+import socket, sys
+from esa.scapy_layer import ESA
+packet = bytes(ESA(kind="GRADIENT", job=int(sys.argv[2]), epoch=int(sys.argv[3]), bitmap0=2, bitmap1=1, lanes=[0] * 64))
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+    for _ in range(7):
+        sock.sendto(packet, (sys.argv[1], 31780))
+"""
+
+
+def test_a_stall_says_within_five_seconds_who_is_missing_and_what_the_switch_denies(
+    rack: Up, hands: Callable[..., Hands]
+) -> None:
+    hand = hands("esa")
+    hand.add()
+    hand.server()
+    ranks = hand.ranks()
+    hand.go_on(ranks, 2)
+    switch = rack.record.switch
+    assert switch is not None
+    with Switch.connect(switch.address, switch.device_id) as client:
+        (job,) = [one for one in Controller(client).jobs() if one.job == hand.job.job]
+    stranger = [*("ip", "netns", "exec", f"{rack.name}-h4"), sys.executable, "-c", FORGED]
+    subprocess.run([*stranger, "10.0.0.3", str(job.job), str(job.epoch)], check=True, timeout=60)
+    os.kill(ranks[1].process.pid, signal.SIGSTOP)
+    try:
+        start = time.monotonic()
+        until(lambda: any("waits" in line for line in ranks[0].err), "rank 0 says whom it waits for", 20.0)
+        took_s = time.monotonic() - start
+    finally:
+        os.kill(ranks[1].process.pid, signal.SIGCONT)
+    (said,) = [line for line in ranks[0].err if "waits" in line]
+    assert re.fullmatch(
+        r"esa: job hand, rank 0: waits [34] s for fragment \d+: rank 1 \(10\.0\.0\.2\) is silent: look whether .*; "
+        r"since the run began the switch has denied 7 as unknown sender \(no sender of the run has .*\)",
+        said,
+    ), said
+    assert took_s < 5.0 + 1.0  # of a machine that does other things
+    hand.go_on(ranks)
+    hand.stop(ranks)
 
 
 # Under every policy: tests/experiments/test_rig.py.

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from esa import log
 from esa.errors import BadInput
 from esa.exits import commands
 from topologies import tunnel
@@ -31,6 +32,12 @@ AddressOption = Annotated[
 DeviceOption = Annotated[int, typer.Option(envvar="ESA_SWITCH_DEVICE_ID", min=0, help="its P4Runtime device id")]
 MtuOption = Annotated[int, typer.Option(help="of all ends of one switch")]
 ShowOption = Annotated[bool, typer.Option("--show", help="print the commands that make it, and do nothing")]
+
+
+@app.callback()
+def every_command() -> None:
+    """Racks on this machine, and jobs on them."""
+    log.begin()
 
 
 @app.command("up")
