@@ -22,7 +22,7 @@ BIN      := $(VENV)/bin
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Tests of live runs wait a third of their time: three processes of tests keep two processors busy.
 TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
-PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark
+PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark curl
 
 .DEFAULT_GOAL := help
 .PHONY: help setup launch run-topo check test fuzz model soak again recovery docs lint bench figures claims reality p4 stop clean

@@ -1,4 +1,4 @@
-"""What looks at this machine, and opens what is here to others' tools, as commands: `esa doctor|wireshark`."""
+"""What looks at this machine, and opens what is here to others' tools, as commands: `esa doctor|wireshark|grafana`."""
 
 from __future__ import annotations
 
@@ -60,3 +60,11 @@ def wireshark_command(
     except OSError as error:
         raise BadInput(f"install: cannot write {error.filename}: {error.strerror}") from None
     typer.echo(f"wrote {path}: Wireshark and tshark know ESA packets from their next start")
+
+
+@app.command("grafana")
+def grafana_command() -> None:
+    """Print a dashboard of all metrics as JSON, for Grafana to import."""
+    from experiments.grafana import dashboard
+
+    typer.echo(json.dumps(dashboard(), indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,10 @@ import typer
 from controller.commands.common import Options, open_switch
 from controller.coordinator import Coordinator
 from controller.job_files import SavedJobs, read_job
+from controller.metrics import JobMetrics
 from controller.supervisor import Supervisor, Wanted
 from esa.errors import BadInput
+from esa.metrics import MetricsServer
 
 COORDINATOR_ADDRESS = "127.0.0.1:9560"
 
@@ -26,6 +29,9 @@ def supervise(
     listen: Annotated[
         list[str] | None,
         typer.Option(metavar="ADDRESS", help="Where members of jobs come to start runs, HOST:PORT or unix:PATH."),
+    ] = None,
+    metrics: Annotated[
+        str | None, typer.Option(metavar="HOST:PORT", help="Offer the jobs' counters to Prometheus there.")
     ] = None,
 ) -> None:
     """Keep the switch in the wanted state, and start the runs of its jobs, until interrupted.
@@ -47,7 +53,12 @@ def supervise(
         print(text, flush=True)
 
     supervisor = Supervisor(lambda: open_switch(options), wanted, say)
-    with Coordinator(lambda: open_switch(options), options.state, say) as coordinator:
+    with contextlib.ExitStack() as stack:
+        if metrics is not None:
+            jobs_of_switch = JobMetrics(lambda: open_switch(options), options.state, lambda: supervisor.restorations)
+            stack.callback(jobs_of_switch.close)
+            say(stack.enter_context(MetricsServer(metrics, jobs_of_switch.read)).announcement())
+        coordinator = stack.enter_context(Coordinator(lambda: open_switch(options), options.state, say))
         for address in listen or [COORDINATOR_ADDRESS]:
             say(f"runs start at {coordinator.serve(address)}")
         try:

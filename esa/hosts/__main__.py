@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import sys
@@ -17,9 +18,11 @@ from pydantic import TypeAdapter, ValidationError
 from esa import log
 from esa.errors import BadInput, EsaError
 from esa.exits import exit_status
+from esa.hosts.membership import say
 from esa.hosts.serving import JobServer
 from esa.hosts.warm import warm
 from esa.job import Job
+from esa.metrics import MetricsServer, check_address
 from esa.net.impairment import LinkFaults
 from esa.protocol.timers import Timers
 from esa.startup import skip_scipy
@@ -46,6 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
     server.add_argument(
         "--timers", type=Path, help="when it asks again: a JSON file, the fields of esa.protocol.Timers"
     )
+    server.add_argument("--metrics", metavar="HOST:PORT", help="offer its counts to Prometheus there")
     options = parser.parse_args(arguments)
     return exit_status("esa.hosts", _warm if options.command == "warm" else _serve, options)
 
@@ -72,15 +76,23 @@ def _serve(options: argparse.Namespace) -> None:
 
 def _serve_until(told_to_end: threading.Event, options: argparse.Namespace) -> None:
     log.begin()
+    if options.metrics is not None:
+        check_address(options.metrics)
     try:
         faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
         timers = None if options.timers is None else _TIMERS.validate_json(options.timers.read_text())
         endpoint = JobServer(Job.load(options.job), options.controller, faults=faults, timers=timers)
     except (OSError, ValidationError, EsaError) as error:
         raise BadInput(" ".join(str(error).split())) from None
-    print("ready", flush=True)
-    while endpoint.alive and not told_to_end.wait(_LOOK_S):
-        pass
+    with contextlib.ExitStack() as stack:
+        if options.metrics is not None:
+            from esa.hosts.metrics import read_server
+
+            offered = stack.enter_context(MetricsServer(options.metrics, lambda: read_server(endpoint)))
+            say(offered.announcement())
+        print("ready", flush=True)
+        while endpoint.alive and not told_to_end.wait(_LOOK_S):
+            pass
     if options.stats is not None:
         options.stats.write_text(json.dumps(endpoint.stats() | {"faults": endpoint.faults()}, indent=2) + "\n")
     try:

@@ -7,6 +7,7 @@ with join(Job.load("job.json")) as worker:
 from __future__ import annotations
 
 import errno
+import os
 import socket
 from contextlib import closing, suppress
 
@@ -20,6 +21,8 @@ from esa.job import Job
 from esa.net import open_udp_socket
 from esa.net.impairment import LinkFaults
 from esa.protocol import Timers
+
+METRICS_VARIABLE = "ESA_METRICS"  # where a process offers its workers' metrics; see `esa.hosts.metrics`
 
 
 def join(
@@ -39,6 +42,10 @@ def join(
     JoinError says in one line what does not agree between the members, their PS and the switch, or who did not come.
     """
     log.begin()
+    if os.environ.get(METRICS_VARIABLE):
+        from esa.hosts import metrics
+
+        metrics.serve_workers()
     address = coordinator_address(controller)
     try:
         member, sock = own_place(job, rank)
@@ -53,7 +60,11 @@ def join(
         sock.close()
         raise
     try:
-        return WorkerEndpoint(membership.run, member, sock=sock, membership=membership, timers=timers, faults=faults)
+        run = membership.run
+        worker = WorkerEndpoint(run, member, sock=sock, membership=membership, timers=timers, faults=faults)
+        if os.environ.get(METRICS_VARIABLE):
+            metrics.add(worker)
+        return worker
     except BaseException as error:
         membership.leave(ok=False, why=f"{type(error).__name__}: {error}")
         membership.close()

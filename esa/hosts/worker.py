@@ -321,6 +321,12 @@ class WorkerEndpoint:
             if not submission.future.done():
                 submission.future.set_exception(error)
 
+    def waiting_ns(self) -> int:
+        """Return for how long nothing has come of what is waited for; 0: nothing is waited for."""
+        now_ns = monotonic_ns()
+        waiting = worker_waiting(self._state, now_ns)
+        return 0 if waiting is None else max(0, now_ns - waiting.since_ns)
+
     def stats(self) -> dict[str, float]:
         """Return counts since the start, the smoothed round trip and the window."""
         counter, worker = self._state.counter[0], self._state.worker[0]

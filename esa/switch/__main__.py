@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 from esa import log
 from esa.errors import BadInput
 from esa.exits import exit_status
+from esa.metrics import MetricsServer, check_address
 from esa.net.impairment import PortFaults, first_error
 from esa.startup import skip_scipy
 from esa.switch.compiler.target import PASSES
@@ -62,6 +64,8 @@ def _main(arguments: Sequence[str]) -> int:
     try:
         options = parse(arguments)
         _start_log(options)
+        if options.metrics is not None:
+            check_address(options.metrics)
         credentials = _credentials(options)
         faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
         return _run(options, credentials, faults, _open_trace(options.trace))
@@ -109,7 +113,14 @@ def _run(
             on_failure=on_failure,
         )
     links = nullcontext() if options.use_files is not None else LinkWatch(options.interfaces, device.set_port)
-    with loop, links:
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(loop)
+        stack.enter_context(links)
+        if options.metrics is not None:
+            from esa.switch.process import metrics
+
+            read = partial(metrics.read, device, options.interfaces, loop.counters)
+            _tell(stack.enter_context(MetricsServer(options.metrics, read)).announcement())
         if options.program is not None:
             servicer.expect()
         # Before the program is loaded: who starts a switch waits some seconds for its port, not for a compiler.

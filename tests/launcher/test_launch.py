@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -12,7 +13,10 @@ from pathlib import Path
 import pytest
 
 from controller import Controller, Switch
+from esa.errors import BadInput
+from esa.metrics.serving import listening
 from tests.launcher.rig import COMMAND, LIMIT_S, Up, bring_up, esa, esactl, refused
+from tests.metrics.asking import asked, values
 from topologies import record
 
 pytestmark = pytest.mark.timeout(240)
@@ -163,6 +167,46 @@ def test_jobs_that_run_are_placed_anew_when_one_comes(rack: Up, tmp_path: Path) 
     first.terminate()
     first.communicate(timeout=LIMIT_S)
     nothing_left(rack, "first")
+
+
+OFFER = """
+import os, sys, time
+from pathlib import Path
+import numpy as np
+from esa.hosts import join
+from esa.job import Job
+with join(Job.load(Path(os.environ["ESA_JOB"]))) as worker:
+    worker.all_reduce(np.ones(6400, np.int32)).result(60)
+    print("summed", flush=True)
+    while not Path(sys.argv[1]).exists():
+        time.sleep(0.05)
+"""
+
+
+def three_free_ports() -> int:
+    """The first of three TCP ports in a row that nobody listens on."""
+    for first in range(21000 + os.getpid() % 1000, 30000, 3):
+        with contextlib.suppress(BadInput), contextlib.ExitStack() as stack:
+            for port in range(first, first + 3):
+                stack.enter_context(listening(f"127.0.0.1:{port}"))
+            return first
+    raise AssertionError("no free ports")
+
+
+def test_ranks_and_ps_offer_their_metrics_on_this_machine(rack: Up, tmp_path: Path) -> None:
+    first = three_free_ports()
+    name = script(tmp_path, OFFER)
+    options = ("--metrics", f"127.0.0.1:{first}", "--name", "offer")
+    process = start(rack, *options, str(name), str(tmp_path / "enough"))
+    assert first_lines(process, 2) == ["[0] summed", "[1] summed"]
+    texts = [asked(f"http://127.0.0.1:{port}/metrics") for port in range(first, first + 3)]
+    (tmp_path / "enough").touch()
+    _, err = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 0, err
+    for rank in (0, 1):
+        assert values(texts[rank])["esa_worker_results_total", ("offer", str(rank))] == 100
+        assert f"[{rank}] esa: metrics at http://127.0.0.1:{first + rank}/metrics" in err
+    assert ("esa_ps_fragments_total", ("offer",)) in values(texts[2])
 
 
 def test_ctrl_c_reaches_the_ranks_and_a_second_one_hurries(rack: Up, tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ def test_simple_switch_grpcs_arguments_are_understood() -> None:
         queues={},
         priority_queues=1,
         port_counters=None,
+        metrics=None,
         use_files=None,
         dump_packet_data=0,
         ignored=("--thrift-port", "--nanolog"),

@@ -106,6 +106,12 @@ def launch_command(
     module: Annotated[
         bool, typer.Option("-m", "--module", help="SCRIPT is a Python module, as with python -m")
     ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="for Prometheus: of rank 0; the other ranks and the PS on the next ports"
+        ),
+    ] = None,
 ) -> None:
     """Run a script as several ranks on the rack that is up, or on one for this launch alone (needs root).
 
@@ -114,7 +120,7 @@ def launch_command(
     """
     from topologies.launcher.launch import Request, launch
 
-    status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch), _tell)
+    status = launch(Request(command, module, nproc, policy, name, rack, own_rack, mbps, lanes, switch, metrics), _tell)
     raise typer.Exit(status)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ from pathlib import Path
 from esa.errors import BadInput, EsaError
 from esa.exits import refusing
 from esa.job import MAX_FAN_IN
+from esa.metrics import check_address
+from esa.metrics.serving import listening
 from esa.policy import policy
 from esa.program import program
 from esa.signals import ending_signals
@@ -59,6 +62,7 @@ class Request:
     mbps: float | None = None
     lanes: int | None = None
     switch: str | None = None
+    metrics: str | None = None  # HOST:PORT of rank 0; the other ranks and the PS have the next ports
 
 
 class LaunchError(EsaError, RuntimeError):
@@ -90,6 +94,7 @@ def launch(request: Request, say: Callable[[str], None]) -> int:
             program(request.lanes)
     require_root()
     with ending_signals() as came, contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(one) for one in _metrics_sockets(request)]
         try:
             compiling = stack.enter_context(_compiling())
             rack, switch = stack.enter_context(_rack(request, came, say))
@@ -107,17 +112,36 @@ def launch(request: Request, say: Callable[[str], None]) -> int:
             _until_compiled(compiling, came, say)
             ranks = ", ".join(host.name for host in job.workers)
             say(f"job {job.job.name} on rack {rack.name}: ranks on {ranks}; PS on {job.server.name}; {request.policy}")
-            return _Launch(job, command, came, say).run()
+            return _Launch(job, command, came, say, sockets).run()
         except Interrupted as error:
             say("interrupted before the ranks were started")
             return 128 + error.number
 
 
+def _metrics_sockets(request: Request) -> Iterator[socket.socket]:
+    """A socket for each rank and the PS, on this machine's own network: their hosts have networks of their own."""
+    if request.metrics is None:
+        return
+    check_address(request.metrics)
+    host, _, first = request.metrics.rpartition(":")
+    for port in range(int(first), int(first) + request.nproc + 1):
+        yield listening(f"{host}:{port}")
+
+
 class _Launch:
     """Ranks and PS from their start to their end."""
 
-    def __init__(self, job: Placed, command: Sequence[str], came: list[int], say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        job: Placed,
+        command: Sequence[str],
+        came: list[int],
+        say: Callable[[str], None],
+        metrics: Sequence[socket.socket] = (),
+    ) -> None:
+        """metrics: where each rank and, last, the PS offers them; empty: nowhere."""
         self.job = job
+        self.metrics = metrics
         self.command = command
         self.came = came
         self.say = say
@@ -130,10 +154,12 @@ class _Launch:
     def run(self) -> int:
         sys.stdout.flush()
         try:
-            self.server = start_server(self.job)
+            self.server = start_server(self.job, self.metrics[-1] if self.metrics else None)
             self.output.add(self.server, "ps", len(self.job.workers))
             for rank in range(len(self.job.workers)):
-                self.ranks.append(start_rank(self.job, rank, self.command))
+                self.ranks.append(
+                    start_rank(self.job, rank, self.command, self.metrics[rank] if self.metrics else None)
+                )
                 self.output.add(self.ranks[-1].process, str(rank), rank)
             while any(rank.process.poll() is None for rank in self.ranks):
                 self.output.pump(LOOK_S)

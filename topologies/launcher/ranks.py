@@ -6,6 +6,7 @@ import contextlib
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -50,15 +51,21 @@ class Rank:
         return f"rank {self.rank} ({self.host.name}) {how}"
 
 
-def start_rank(placed: Placed, rank: int, command: Sequence[str]) -> Rank:
+def start_rank(placed: Placed, rank: int, command: Sequence[str], metrics: socket.socket | None = None) -> Rank:
+    """metrics: a socket on this machine's own network, where it offers them."""
     host = placed.workers[rank]
-    return Rank(rank, host, _start(host, command, rank_environment(placed, rank)))
+    environment = rank_environment(placed, rank)
+    if metrics is not None:
+        environment["ESA_METRICS"] = f"fd:{metrics.fileno()}"
+    return Rank(rank, host, _start(host, command, environment, passed=metrics))
 
 
-def start_server(placed: Placed) -> subprocess.Popen[bytes]:
+def start_server(placed: Placed, metrics: socket.socket | None = None) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "esa.hosts", "server", "--job", str(placed.file)]
+    if metrics is not None:
+        command += ["--metrics", f"fd:{metrics.fileno()}"]
     # Its stdout says that it is ready; nobody waits for that.
-    return _start(placed.server, command, common_environment(placed), stdout=subprocess.DEVNULL)
+    return _start(placed.server, command, common_environment(placed), stdout=subprocess.DEVNULL, passed=metrics)
 
 
 def common_environment(placed: Placed) -> dict[str, str]:
@@ -88,7 +95,11 @@ def rank_environment(placed: Placed, rank: int) -> dict[str, str]:
 
 
 def _start(
-    host: RackHost, command: Sequence[str], environment: Mapping[str, str], stdout: int = subprocess.PIPE
+    host: RackHost,
+    command: Sequence[str],
+    environment: Mapping[str, str],
+    stdout: int = subprocess.PIPE,
+    passed: socket.socket | None = None,
 ) -> subprocess.Popen[bytes]:
     # As torchrun does: many ranks share few cores. Unbuffered, since what they print goes through a pipe.
     defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
@@ -100,6 +111,7 @@ def _start(
         stderr=subprocess.PIPE,
         start_new_session=True,
         env={**defaults, **os.environ, **environment},
+        pass_fds=() if passed is None else (passed.fileno(),),
     )
 
 

@@ -80,6 +80,7 @@ class Options:
     queues: dict[int, QueueLimit]
     priority_queues: int
     port_counters: Path | None
+    metrics: str | None
     use_files: int | None
     dump_packet_data: int
     grpc_address: str
@@ -167,6 +168,7 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     )
     general.add_argument("--version", "-v", action="version", version=__version__)
     general.add_argument("--json-version", action="version", version=JSON_VERSION)
+    general.add_argument("--metrics", metavar="HOST:PORT", help="offer what ports count to Prometheus (not BMv2's)")
     general.add_argument("--port-counters", metavar="FILE.json", help="where the ports' counters go at the end")
     target = _Parser(prog="esa-switch --", allow_abbrev=False, add_help=False)
     target.add_argument("--grpc-server-addr", default="127.0.0.1:9559")
@@ -236,6 +238,7 @@ def parse(arguments: Sequence[str]) -> Options:
         queues=_queues(general.queue_rate, general.queue_depth, interfaces),
         priority_queues=_number("--priority-queues", 1, MAX_PRIORITIES, target.priority_queues),
         port_counters=_path(general.port_counters),
+        metrics=general.metrics,
         use_files=_use_files(general),
         dump_packet_data=_number("--dump-packet-data", 0, _MOST_DUMPED, general.dump_packet_data),
         grpc_address=target.grpc_server_addr,
