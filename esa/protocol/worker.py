@@ -84,7 +84,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     counter = state.counter[0]
     if seq < worker["snd_una"] or fragment["acked"]:
         counter["duplicates"] += 1
-        if seq >= worker["write_seq"] - len(state.fragment) and fragment["transmissions"] > 1:
+        if seq >= worker["write_seq"] - len(state.fragment) and fragment["transmissions"] == 2:
             on_spurious_retransmission(worker)
         return
     flags = p.flags_of(packets, i)
@@ -117,7 +117,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
         on_rtt_sample(worker, now_ns - fragment["sent_ns"])
         worker["probe_size"] = 1
     else:
-        on_needed_retransmission(worker, fragment, now_ns)
+        on_needed_retransmission(worker)
         worker["probe_size"] = min(2 * worker["probe_size"], worker["max_window"])
     worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
     marked = flags & p.ECN != 0

@@ -16,8 +16,8 @@ _SILENCE_DIVISOR = 8  # of the time since the last result: between two RESENDs o
 _TLP_RTTS = 2.0
 _TLP_REO_WNDS = 4  # of the shortest reordering window: a tail loss probe comes no sooner
 _TLP_EQUAL = 6  # probes before their intervals double, unless the PS says that it waits for others
-# The reordering window grows where more results come in vain than fragments are mended by RESENDs, and not where fewer.
-_MULT_GROWTH, _MULT_DECAY, _MAX_REO_WND_MULT = 1.15, 0.87, 4.0
+# Half of the resends spurious, and more, let the reordering window grow.
+_MULT_GROWTH, _MULT_DECAY, _MAX_REO_WND_MULT = 1.25, 0.9, 4.0
 
 
 @native
@@ -40,19 +40,14 @@ def on_rtt_sample(worker: Any, sample_ns: int) -> None:
 
 @native
 def on_spurious_retransmission(worker: Any) -> None:
-    """Widen the reordering window: the result of a resent fragment came again (as DSACK, RFC 8985 6.2, step 4)."""
+    """Widen the reordering window: the result of a fragment resent once came twice (as DSACK, RFC 8985 6.2, step 4)."""
     worker["reo_wnd_mult"] = min(worker["reo_wnd_mult"] * _MULT_GROWTH, _MAX_REO_WND_MULT)
 
 
 @native
-def on_needed_retransmission(worker: Any, fragment: Any, now_ns: int) -> None:
-    """Narrow the reordering window: the result of a fragment that was resent came, so far once.
-
-    Was it resent once, that is a sample of how long RESENDs take (of several nobody knows which it was: Karn).
-    """
+def on_needed_retransmission(worker: Any) -> None:
+    """Narrow the reordering window: the result of a fragment that was resent came, so far once."""
     worker["reo_wnd_mult"] = max(worker["reo_wnd_mult"] * _MULT_DECAY, 1.0)
-    if fragment["transmissions"] == 2:
-        update_rtt(worker["resend_rtt"], now_ns - fragment["sent_ns"])
 
 
 @native
@@ -65,16 +60,14 @@ def reo_wnd_ns(worker: Any) -> int:
 def loss_delay_ns(worker: Any, fragment: Any, older: int) -> int:
     """Return how long an overtaken fragment waits, from being overtaken (sent once) or from its last RESEND.
 
-    A RESEND is not followed by another before its result may be there (RFC 6298, 2.3). What all workers of a job resend
-    meets in their PS's link, and each of many resends what one of them lacks. Without any results the pace slows down
-    with the time since the last.
+    What all workers of a job resend meets in their PS's link, and each of many resends what one of them lacks. Without
+    any results the pace slows down with the time since the last.
 
     older: how many overtaken fragments there are before it; the window waits for the oldest.
     """
     wait_ns = reo_wnd_ns(worker)
     if fragment["transmissions"] > 1:
-        usual_ns = max(wait_ns * _SERVER_REO_WNDS, int(worker["median_rtt_ns"]))
-        wait_ns = max(usual_ns, rto_ns(worker["resend_rtt"], 0))
+        wait_ns = max(wait_ns * _SERVER_REO_WNDS, int(worker["median_rtt_ns"]))
         wait_ns = wait_ns * max(worker["workers"], _WORKERS_AT_FULL_PACE) // _WORKERS_AT_FULL_PACE
         wait_ns *= 1 + older // _MAX_PARALLEL
     silence_ns = fragment["timer_start_ns"] - worker["last_progress_ns"]

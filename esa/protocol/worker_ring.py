@@ -63,7 +63,6 @@ _WORKER = np.dtype(
         # Loss detection (RFC 8985)
         ("fack_end", np.int64),  # first after the highest result
         ("reo_wnd_mult", np.float64),  # of the reordering window: more where resends turn out to be spurious
-        ("resend_rtt", np.dtype(ESTIMATE_FIELDS)),  # of the time from a fragment's only RESEND to its result
         ("probe_size", np.int64),  # fragments beyond the highest result that are resent at a time
         ("tlp_count", np.int64),  # tail loss probes since the last result
         ("rto_count", np.int64),  # ordinary time-outs since the last result
@@ -270,7 +269,6 @@ def worker_state(
         timers.rto_floor_ns,
         timers.rto_ceiling_ns,
     )
-    worker["resend_rtt"]["max_rto_ns"] = timers.rto_ceiling_ns  # its floor is what else a RESEND waits for
     return state
 
 

@@ -298,83 +298,22 @@ def test_the_oldest_overtaken_fragments_are_resent_first():
 
 
 def test_resends_in_vain_make_it_more_patient_and_losses_less():
-    w = measured(window=64)
+    w = measured()
     stretched = []
-    for seq in range(2, 32, 2):
+    for seq in range(2, 12, 2):
         w.result(seq)
         w.send()
-        while seq - 1 not in seqs(w.wait()):
-            pass
+        assert seq - 1 in seqs(w.wait())
         w.result(seq - 1)
-        w.result(seq - 1, seq - 1, flags=Flag.ANSWER)  # the first had been on its way
+        w.result(seq - 1, flags=Flag.ANSWER)  # it had been on its way
         stretched.append(float(w.me["reo_wnd_mult"]))
     assert stretched == sorted(stretched)
-    assert stretched[-1] > 3
-    w.result(33)
+    assert stretched[-1] > 1.5
+    w.result(13)
     w.send()
-    while 32 not in seqs(w.wait()):
-        pass
-    w.result(32)
+    w.wait()
+    w.result(12)
     assert w.me["reo_wnd_mult"] < stretched[-1]
-
-
-def test_one_result_in_vain_for_each_that_was_needed_is_borne():
-    w = measured(window=64)
-    for seq in range(2, 32, 2):
-        w.result(seq)
-        w.send()
-        while seq - 1 not in seqs(w.wait()):
-            pass
-        w.result(seq - 1, seq - 1)
-    assert w.me["reo_wnd_mult"] < 1.2
-
-
-def test_a_result_in_vain_counts_however_often_its_fragment_was_resent():
-    w = measured()
-    w.result(2)
-    w.send()
-    for _ in range(3):
-        while 1 not in seqs(w.wait()):
-            pass
-    w.result(1)
-    before = float(w.me["reo_wnd_mult"])
-    w.result(1)
-    assert w.me["reo_wnd_mult"] > before
-
-
-def resent_and_answered(after_ns: int) -> Worker:
-    """A worker whose fragment 1 was overtaken, resent once, and is there so long after that."""
-    w = measured()
-    w.result(2)
-    w.send()
-    assert 1 in seqs(w.wait())
-    w.now_ns += after_ns
-    w.result(1)
-    return w
-
-
-@pytest.mark.parametrize(
-    ("after_ms", "resent"),
-    [(0, [2, 8, 14, 20, 26]), (5, [2, 17, 32]), (40, [2, 122])],
-    ids=["by what was on its way", "late", "very late"],
-)
-def test_resends_are_not_repeated_before_their_results_come_as_those_of_others_have(after_ms: int, resent: list[int]):
-    w = resent_and_answered(after_ms * MS)
-    w.result(4)  # overtakes 3
-    w.send()
-    assert [at for at, sent in probes_until(w, w.now_ns + (resent[-1] + 2) * MS) if 3 in sent] == resent
-
-
-def test_how_long_a_resend_takes_is_never_measured_on_what_was_resent_twice():
-    w = measured()
-    w.result(2)
-    w.send()
-    for _ in range(2):
-        while 1 not in seqs(w.wait()):
-            pass
-    w.now_ns += 40 * MS
-    w.result(1)
-    assert w.me["resend_rtt"]["srtt_ns"] == 0
 
 
 def test_a_window_lost_whole_is_recovered_in_a_logarithmic_number_of_rounds():
