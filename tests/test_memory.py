@@ -40,5 +40,8 @@ def test_octets_are_copied_as_numpy_does(
     to = np.frombuffer(random.randbytes(ROWS * COLUMNS), np.uint8).reshape(ROWS, COLUMNS).copy()
     expected = to.copy()
     expected[to_row, to_at : to_at + count] = source[row, at : at + count]
+    plainly = to.copy()
     _copy(to, to_row, to_at, source, row, at, count)
+    _copy.py_func(plainly, to_row, to_at, source, row, at, count)  # type: ignore[attr-defined]
     assert np.array_equal(to, expected)
+    assert np.array_equal(plainly, expected)

@@ -160,7 +160,7 @@ def test_a_simulation_leaves_its_folder() -> None:
     assert result.exit_code == 0, result.output
     (folder,) = Path("results").iterdir()
     assert {path.name for path in folder.iterdir()} == {
-        "scenario.toml", "summary.json", "records.jsonl", "series.csv",
+        "scenario.toml", "summary.json", "records.jsonl", "series.csv", "versions.json",
     }  # fmt: skip
     assert Scenario.parse((folder / "scenario.toml").read_text()) == small(seed=3)
     assert load_run(folder).summary == evaluate(small(seed=3))[0]

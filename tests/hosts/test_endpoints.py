@@ -20,7 +20,7 @@ from esa.hosts.channel import Waker, open_channel
 from esa.hosts.operations import operations
 from esa.hosts.worker import _run as worker_engine
 from esa.job import Run
-from esa.net import open_udp_socket
+from esa.net import message_batch, open_udp_socket
 from esa.net.impairment import Impairment, LinkFaults
 from esa.protocol import worker_state
 from esa.transport import Transport
@@ -304,4 +304,4 @@ def test_a_failure_between_two_turns_of_the_engine_is_seen() -> None:
     with closing(Waker()) as waker, closing(open_udp_socket(("127.0.0.1", 0))) as sock:
         state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
         state.worker[0]["failed"] = 1
-        assert worker_engine(open_channel(sock, waker, 64), operations(), state, 0) == 0
+        assert worker_engine(open_channel(sock, waker, 64), message_batch(1, 1), operations(), state, 0) == 0
