@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -48,11 +49,19 @@ def folders_finding(parent: Path, found: Sequence[Path]) -> Finding:
 
 
 def nobodys_names() -> list[str]:
-    """Namespaces with files of names, as racks make them, that no rack's record names."""
+    """Namespaces with files of names, as racks make them, that no rack's record names and nobody is in.
+
+    Racks of another ESA_RUN_FOLDER have processes there.
+    """
     known = {host.namespace for rack in record.records() for host in rack.hosts}
     there = {path.name for path in names.FILES.iterdir() if path.is_dir()} if names.FILES.is_dir() else set()
     ours = [name for name in there if (names.FILES / name / "hosts").exists() and (names.NAMESPACES / name).exists()]
-    return sorted(name for name in ours if name not in known)
+    return sorted(name for name in ours if name not in known and not _is_inhabited(name))
+
+
+def _is_inhabited(name: str) -> bool:
+    done = subprocess.run(["ip", "netns", "pids", name], capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout.strip() != ""
 
 
 def old_folders(parent: Path) -> list[Path]:
