@@ -25,17 +25,21 @@ class Nic:
 
 @dataclass(frozen=True)
 class Host:
-    """A machine in a rack. Its ranks have a GPU each; its NIC and its processor are theirs together."""
+    """A machine in a rack. Its ranks have a GPU each; its NIC and its processor are theirs together.
+
+    gpu_type: what its GPUs are called, where jobs ask for some.
+    """
 
     rack: int
     nic: Nic
     gpus: int = 1
+    gpu_type: str = ""
 
 
 @dataclass(frozen=True)
 class Cluster:
     """Hosts by number. max_jobs: that may run at a time. tiers: of switches; above two, a job has to be in one rack.
-    down: hosts whose GPUs nobody can have now.
+    down: hosts whose GPUs nobody can have now. placement: by which rule jobs are placed, of `placement.RULES`.
 
     BadInput if a host has no GPU, or a rack no host.
     """
@@ -44,6 +48,7 @@ class Cluster:
     max_jobs: int
     tiers: int = 2
     down: frozenset[int] = frozenset()
+    placement: str = "racks"
 
     def __post_init__(self) -> None:
         for number, host in enumerate(self.hosts):

@@ -4,19 +4,33 @@ Where switches add, a rack has 32 workers of a job at most, and a job 32 racks; 
 The PS of a job over several racks must sit in a rack without its workers (`esa/entries/tiers.py` says why). On
 a network of more tiers such a job is in one rack, its PS too: nobody makes sums of sums of sums. So is a job with
 several PSs, or with PSs on its workers' hosts.
+
+That is the rule "racks", which a network of switches needs. A cluster may have another, of `packing.py`: for jobs
+without a PS and without hosts that they ask for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
+from esa.cluster.packing import PACKINGS, fitting
 from esa.cluster.scheduler import JobInfo
 from esa.job import MAX_FAN_IN
 
+RACKS = "racks"
+RULES = (RACKS, *PACKINGS)
 
-def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | None:
-    """GPUs for the workers, rack by rack, then for the PS; None if there is no room among the free ones now."""
+
+def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu], workers: int | None = None) -> list[Gpu] | None:
+    """GPUs for the workers, rack by rack, then for the PS; None if there is no room among the free ones now.
+
+    workers: None: as many as the job asked for; other numbers are for jobs without a PS.
+    """
+    if cluster.placement != RACKS and not job.has_server and job.hosts is None:
+        known = free if isinstance(free, Free) else Free.only(cluster, free)
+        return _packed(cluster, job, known, workers or job.workers)
     if job.hosts is not None:
         return _on_hosts(cluster, job, job.hosts, free)
     racks: list[list[Gpu]] = [[] for _ in cluster.racks]
@@ -28,6 +42,17 @@ def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu]) -> list[Gpu] | 
     if (cluster.tiers > 2 and job.has_server) or job.needs_one_rack:
         return None
     return _one_rack(racks, job) or _several_racks(racks, job)
+
+
+def _packed(cluster: Cluster, job: JobInfo, free: Free, workers: int) -> list[Gpu] | None:
+    """By the cluster's rule, on GPUs of the job's type."""
+    if workers > free.total:
+        return None
+    counts = fitting(cluster, free.counts, job.kind.gpu_type)
+    if workers > sum(counts):
+        return None
+    shares = PACKINGS[cluster.placement](cluster, counts, workers)
+    return [gpu for host, some in shares for gpu in free.first(host, some)]
 
 
 def _most(job: JobInfo) -> int:

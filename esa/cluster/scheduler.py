@@ -1,12 +1,14 @@
-"""The question that a scheduler answers, and its answer: `decide(now_ns, cluster, waiting, running) -> Decision`.
+"""The question that a scheduler answers: `decide(now_ns, cluster, waiting, running, times) -> Decision`.
 
-    decision = fifo.decide(now_ns, cluster, waiting, running)
+    decision = fifo.decide(now_ns, cluster, waiting, running, times)
     check_decision(decision, cluster, waiting, running)      # `validate.py`: before anything of it is done
 
-It is asked when a job is submitted and when one is over, and at no other time. It knows the cluster; of every job that
-was submitted and is not over what it asked for, how far it is, and how long an iteration's computing takes; where
-those that run are. It does not know what is to come, how long sums take on the network, how full queues and the
-switches' memory are, or that a link is bad. A scheduler is a function of its arguments: no clock, no dice, no memory.
+It is asked when a job is submitted and when one is over, or, in the laboratory, at every tick of a clock. It knows the
+cluster; of every job that was submitted and is not over what it asked for, how far it is, and how long an iteration's
+computing takes; where those that run are. It may ask `times` what an iteration would take elsewhere, or on more GPUs.
+It does not know what is to come, how full queues and the switches' memory are, or that a link is bad. A scheduler is a
+function of its arguments: no clock, no dice, no memory. What it has to remember of a job it says in its decision
+(`memos`), and is told the next time.
 
 A decision is applied whole: its stops first, then its resizes, then its starts, each in order. A job that is stopped
 waits again, and goes on from the last iteration that all its ranks had finished. A job that is resized goes on from
@@ -16,11 +18,15 @@ a job whose ranks make their sums among themselves, by a ring, has none.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Protocol
 
+from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
+from esa.cluster.kinds import ANY_KIND, Kind
+from esa.cluster.times import Asked, Times
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,15 @@ class JobInfo:
 
     number:       what decisions call it
     done:         iterations that all its ranks have finished
-    iteration_ns: computing of an iteration on a rank, without waiting for sums
+    iteration_ns: computing of an iteration on a rank, with as many as it asked for, without waiting for sums
     aggregates:   switches add for it, so over several racks its PS needs a rack without its ranks
     has_server:   it has a PS
     servers:      PSs that take a GPU each, where it has any; 0: they are on its ranks' hosts. Unless it is 1, ranks and
                   PSs need one rack
     hosts:        its ranks', then its PSs', if it asks for certain ones; a host as often as it wants GPUs there
+    elastic:      (fewest, most) workers that it can do with; None: it is rigid, and has `workers` or none
+    service_ns:   GPU time that it has had
+    memo:         what the scheduler said of it last in `Decision.memos`
     """
 
     number: int
@@ -48,6 +57,28 @@ class JobInfo:
     has_server: bool = True
     servers: int = 1
     hosts: tuple[int, ...] | None = None
+    elastic: tuple[int, int] | None = None
+    kind: Kind = ANY_KIND
+    service_ns: int = 0
+    memo: object = None
+
+    @property
+    def fewest(self) -> int:
+        """Workers that it needs."""
+        return self.workers if self.elastic is None else self.elastic[0]
+
+    @property
+    def most(self) -> int:
+        """Workers that it can use."""
+        return self.workers if self.elastic is None else self.elastic[1]
+
+    def asked(self, hosts: tuple[tuple[int, int], ...], additions: int = 0) -> Asked:
+        """How long do its iterations take on these hosts? (number, GPUs there), in the order of its ranks.
+
+        additions: passes before the last that a GPU adds up by itself, at least.
+        """
+        local_batch, additions = self.kind.split(sum(gpus for _, gpus in hosts), additions)
+        return Asked(self.number, self.kind.model, self.iteration_ns * self.workers, local_batch, additions, hosts)
 
     @property
     def left(self) -> int:
@@ -100,6 +131,15 @@ class Placed:
     def gpus(self) -> tuple[Gpu, ...]:
         return *self.workers, *self.servers
 
+    @property
+    def hosts(self) -> tuple[tuple[int, int], ...]:
+        """(number, GPUs of its workers there), in their order."""
+        return tuple((host, len([*gpus])) for host, gpus in groupby(self.workers, key=_host))
+
+
+def _host(gpu: Gpu) -> int:
+    return gpu.host
+
 
 @dataclass(frozen=True)
 class Running(Placed):
@@ -136,21 +176,31 @@ class Resize(Start):
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done now."""
+    """What is to be done now. memos: by job, what the scheduler wants to be told of it the next time."""
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
     resizes: tuple[Resize, ...] = ()
+    memos: Mapping[int, object] = field(default_factory=dict)
+
+
+NOTHING = Decision()
 
 
 class Decide(Protocol):
     """A scheduler. `waiting` is in the order of submission, `running` in that of the starts."""
 
     def __call__(
-        self, now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], /
+        self, now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times, /
     ) -> Decision: ...
 
 
-def free_gpus(cluster: Cluster, running: Iterable[Running]) -> frozenset[Gpu]:
-    """The GPUs that no running job has."""
-    return cluster.gpus.difference(*(job.gpus for job in running))
+def free_gpus(cluster: Cluster, running: Iterable[Running]) -> Free:
+    """The GPUs that no running job has, to be changed at will."""
+    kept = getattr(running, "free", None)
+    if isinstance(kept, Free):
+        return kept.copy()
+    free = Free.of(cluster)
+    for job in running:
+        free.take(gpu for gpu in job.gpus if gpu in free)
+    return free

@@ -1,8 +1,19 @@
-"""Whether a decision can be applied: BadInput, one line that names the job, the host, and what is allowed."""
+"""Whether a decision can be applied: DecisionRefused, one line that names the job, the host, and what is allowed.
+
+    name      who is started waits, who is stopped or resized runs, nobody is named twice, memos are of jobs there
+    gang      a job has all the workers that it asked for, or none; one that is elastic between its fewest and its most
+    capacity  a GPU is there, up, and nobody else's
+    type      it is of the type that the job asks for
+    jobs      no more at a time than the cluster allows
+    network   ranks and PS are where sums can be made
+    hosts     a job that asks for certain hosts has those
+
+Each refusal has one of these words as its `rule`.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
 from esa.cluster.inventory import Cluster, Gpu
@@ -14,36 +25,54 @@ from esa.job import MAX_FAN_IN
 _SHOWN = 8  # jobs that are named as allowed
 
 
+class DecisionRefused(BadInput):
+    """A decision that cannot be applied; nothing has been changed. rule: the word for what it breaks."""
+
+    def __init__(self, rule: str, text: str) -> None:
+        super().__init__(text)
+        self.rule = rule
+
+
 def check_decision(
     decision: Decision, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]
 ) -> None:
     """Refuse a decision of which anything cannot be done; nothing has been changed then."""
-    queue = {job.number: job for job in waiting}
-    at_work = {job.job.number: job for job in running}
+    if not (decision.starts or decision.stops or decision.resizes or decision.memos):
+        return
+    queue: Mapping[int, JobInfo] = getattr(waiting, "by_number", None) or {job.number: job for job in waiting}
+    at_work: Mapping[int, Running] = getattr(running, "by_number", None) or {job.job.number: job for job in running}
     _check_names(decision, queue, at_work)
-    moved = {stop.job for stop in decision.stops} | {resize.job for resize in decision.resizes}
-    staying = [job for job in running if job.job.number not in moved]
-    free = set(free_gpus(cluster, staying))
+    free = free_gpus(cluster, running)
+    for number in [*(stop.job for stop in decision.stops), *(resize.job for resize in decision.resizes)]:
+        free.give(gpu for gpu in at_work[number].gpus if gpu.host not in cluster.down)
     for resize in decision.resizes:
-        _check_server(at_work[resize.job].job, resize)
-        check_gpus(cluster, at_work[resize.job].job, resize.gpus, free)
-        free.difference_update(resize.gpus)
+        job = at_work[resize.job].job
+        if job.elastic is not None:
+            _check_gang(job, resize)
+        _check_server(job, resize)
+        check_gpus(cluster, job, resize.gpus, free)
+        free.take(resize.gpus)
     for start in decision.starts:
         job = queue[start.job]
-        if len(start.workers) != job.workers:
-            raise BadInput(f"job {job.name}: {len(start.workers)} ranks; allowed: {job.workers}, which it asked for")
+        _check_gang(job, start)
         _check_server(job, start)
         check_gpus(cluster, job, start.gpus, free)
-        free.difference_update(start.gpus)
-    at_a_time = len(staying) + len(decision.resizes) + len(decision.starts)
+        free.take(start.gpus)
+    at_a_time = len(running) - len(decision.stops) + len(decision.starts)
     if decision.starts and at_a_time > cluster.max_jobs:
         last = queue[decision.starts[-1].job]
-        raise BadInput(f"job {last.name}: {at_a_time} jobs at a time; allowed: {cluster.max_jobs}")
+        raise DecisionRefused("jobs", f"job {last.name}: {at_a_time} jobs at a time; allowed: {cluster.max_jobs}")
 
 
-def _check_names(decision: Decision, queue: dict[int, JobInfo], at_work: dict[int, Running]) -> None:
+def _check_gang(job: JobInfo, start: Start) -> None:
+    if not job.fewest <= len(start.workers) <= job.most:
+        some = f"{job.workers}" if job.elastic is None else f"{job.fewest} to {job.most}"
+        text = f"job {job.name}: {len(start.workers)} ranks; allowed: {some}, which it asked for"
+        raise DecisionRefused("gang", text)
+
+
+def _check_names(decision: Decision, queue: Mapping[int, JobInfo], at_work: Mapping[int, Running]) -> None:
     """Who is started waits, who is stopped or resized runs, and nobody is named twice."""
-    names = {number: job.name for number, job in queue.items()} | {n: r.job.name for n, r in at_work.items()}
     seen: set[int] = set()
     asked = {
         "start": [start.job for start in decision.starts],
@@ -51,59 +80,95 @@ def _check_names(decision: Decision, queue: dict[int, JobInfo], at_work: dict[in
         "resize": [resize.job for resize in decision.resizes],
     }
     for what, numbers in asked.items():
-        there, state = (queue, "waits") if what == "start" else (at_work, "runs")
+        there: Mapping[int, object] = queue if what == "start" else at_work
         for number in numbers:
-            name = names.get(number, f"number {number}")
-            if number not in there:
-                now = "runs already" if number in at_work else "waits" if number in queue else "is not there"
-                some = ", ".join([names[other] for other in there][:_SHOWN]) or "none"
-                more = ", ..." if len(there) > _SHOWN else ""
-                raise BadInput(f"job {name}: {what}: it {now}; allowed: a job that {state} ({some}{more})")
-            if number in seen:
-                raise BadInput(f"job {name}: {what}: it is named twice; allowed: once in a decision")
+            if number not in there or number in seen:
+                raise DecisionRefused("name", _misnamed(what, number, queue, at_work))
             seen.add(number)
+    for number in decision.memos:
+        if number not in queue and number not in at_work:
+            raise DecisionRefused(
+                "name", f"job number {number}: memo: it is not there; allowed: a job that waits or runs"
+            )
+
+
+def _misnamed(what: str, number: int, queue: Mapping[int, JobInfo], at_work: Mapping[int, Running]) -> str:
+    """Why a job cannot be named there."""
+    names = {number: job.name for number, job in queue.items()} | {n: r.job.name for n, r in at_work.items()}
+    there, state = (queue, "waits") if what == "start" else (at_work, "runs")
+    name = names.get(number, f"number {number}")
+    if number in there:
+        return f"job {name}: {what}: it is named twice; allowed: once in a decision"
+    now = "runs already" if number in at_work else "waits" if number in queue else "is not there"
+    some = ", ".join([names[other] for other in there][:_SHOWN]) or "none"
+    more = ", ..." if len(there) > _SHOWN else ""
+    return f"job {name}: {what}: it {now}; allowed: a job that {state} ({some}{more})"
 
 
 def _check_server(job: JobInfo, start: Start) -> None:
     if job.own_servers and start.server is None:
-        raise BadInput(f"job {job.name}: no PS; allowed: a GPU for it, too")
+        raise DecisionRefused("network", f"job {job.name}: no PS; allowed: a GPU for it, too")
     if not job.own_servers and start.server is not None:
-        raise BadInput(f"job {job.name}: its PS on host {start.server.host}; allowed: none, it has no PS")
+        where = f"job {job.name}: its PS on host {start.server.host}"
+        raise DecisionRefused("network", f"{where}; allowed: none, it has no PS")
     if len(start.servers) != job.own_servers:
-        raise BadInput(f"job {job.name}: {len(start.servers)} PSs; allowed: {job.own_servers}, which it asked for")
+        text = f"job {job.name}: {len(start.servers)} PSs; allowed: {job.own_servers}, which it asked for"
+        raise DecisionRefused("network", text)
 
 
-def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Iterable[Gpu]) -> None:
-    """BadInput unless the job can have these GPUs, its workers' and then its PS's, where `free` ones are."""
-    free = set(free)
+def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Collection[Gpu]) -> None:
+    """DecisionRefused unless the job can have these GPUs, its workers' and then its PS's, where `free` ones are."""
     count = len(gpus) - job.own_servers
     workers, servers = gpus[:count], gpus[count:]
-    who = {gpu: f"rank {rank}" for rank, gpu in reversed([*enumerate(workers)])}
     if not workers:
-        raise BadInput(f"job {job.name}: no rank; allowed: 1 or more")
-    for k, gpu in enumerate(gpus):
-        me = "its PS" if k >= count else f"rank {k}"
-        if not 0 <= gpu.host < len(cluster.hosts):
-            raise BadInput(f"job {job.name}: {me} on host {gpu.host}; allowed: 0 to {len(cluster.hosts) - 1}")
-        if gpu.host in cluster.down:
-            raise BadInput(f"job {job.name}: {me} on host {gpu.host}, which is down; allowed: one that is up")
-        if gpu not in cluster.gpus:
-            there = cluster.hosts[gpu.host].gpus
-            raise BadInput(f"job {job.name}: {me} on GPU {gpu.gpu} of host {gpu.host}; allowed: 0 to {there - 1}")
-        if gpu in gpus[:k]:
-            twice = f"{who[gpu]} and {me} on GPU {gpu.gpu} of host {gpu.host}"
-            raise BadInput(f"job {job.name}: {twice}; allowed: one on a GPU")
-        if gpu not in free:
-            left = ", ".join(str(other.gpu) for other in sorted(free) if other.host == gpu.host) or "none"
-            where = f"GPU {gpu.gpu} of host {gpu.host}, which is another job's"
-            raise BadInput(f"job {job.name}: {me} on {where}; allowed there: {left}")
+        raise DecisionRefused("gang", f"job {job.name}: no rank; allowed: 1 or more")
+    if len(set(gpus)) < len(gpus) or not all(gpu in free for gpu in gpus):
+        _check_each(cluster, job, gpus, workers, free)
+    if job.kind.gpu_type:
+        _check_type(cluster, job, workers)
     _check_racks(cluster, job, workers, servers)
     hosts = [gpu.host for gpu in gpus]
     if job.hosts is not None and _in_any_order(hosts, count) != _in_any_order(job.hosts, count):
         who_else = "ranks and PS" if job.own_servers else "ranks"
-        raise BadInput(
-            f"job {job.name}: {who_else} on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
-        )
+        text = f"job {job.name}: {who_else} on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
+        raise DecisionRefused("hosts", text)
+
+
+def _check_type(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu]) -> None:
+    for rank, gpu in enumerate(workers):
+        found = cluster.hosts[gpu.host].gpu_type
+        if found != job.kind.gpu_type:
+            here = f"job {job.name}: rank {rank} on host {gpu.host}, whose GPUs are {found or 'of no type'}"
+            raise DecisionRefused("type", f"{here}; allowed: {job.kind.gpu_type}")
+
+
+def _check_each(
+    cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], workers: Sequence[Gpu], free: Collection[Gpu]
+) -> None:
+    """Which GPU it is that the job cannot have, and why."""
+    who = {gpu: f"rank {rank}" for rank, gpu in reversed([*enumerate(workers)])}
+    for k, gpu in enumerate(gpus):
+        me = "its PS" if k >= len(workers) else f"rank {k}"
+        if not 0 <= gpu.host < len(cluster.hosts):
+            raise DecisionRefused(
+                "capacity", f"job {job.name}: {me} on host {gpu.host}; allowed: 0 to {len(cluster.hosts) - 1}"
+            )
+        if gpu.host in cluster.down:
+            raise DecisionRefused(
+                "capacity", f"job {job.name}: {me} on host {gpu.host}, which is down; allowed: one that is up"
+            )
+        if gpu not in cluster.gpus:
+            there = cluster.hosts[gpu.host].gpus
+            raise DecisionRefused(
+                "capacity", f"job {job.name}: {me} on GPU {gpu.gpu} of host {gpu.host}; allowed: 0 to {there - 1}"
+            )
+        if gpu in gpus[:k]:
+            twice = f"{who[gpu]} and {me} on GPU {gpu.gpu} of host {gpu.host}"
+            raise DecisionRefused("capacity", f"job {job.name}: {twice}; allowed: one on a GPU")
+        if gpu not in free:
+            left = ", ".join(str(other.gpu) for other in sorted(free) if other.host == gpu.host) or "none"
+            where = f"GPU {gpu.gpu} of host {gpu.host}, which is another job's"
+            raise DecisionRefused("capacity", f"job {job.name}: {me} on {where}; allowed there: {left}")
 
 
 def _in_any_order(hosts: Sequence[int], workers: int) -> list[int]:
@@ -119,20 +184,23 @@ def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], servers
     racks = [rack for rack, _ in runs]
     of_servers = {cluster.rack_of(server) for server in servers}
     if job.needs_one_rack and {*racks, *of_servers} != {racks[0]}:
-        raise BadInput(f"job {job.name}: hosts: {_no_one_server(job)}; allowed: in one rack, ranks and PSs")
+        raise DecisionRefused(
+            "network", f"job {job.name}: hosts: {_no_one_server(job)}; allowed: in one rack, ranks and PSs"
+        )
     if cluster.tiers > 2 and {*racks, *of_servers} != {racks[0]}:
-        raise BadInput(_not_one_rack(cluster, job))
+        raise DecisionRefused("network", _not_one_rack(cluster, job))
     if len(set(racks)) < len(racks):
-        raise BadInput(f"job {job.name}: ranks in racks {_numbers(racks)}; allowed: rack by rack")
+        raise DecisionRefused("network", f"job {job.name}: ranks in racks {_numbers(racks)}; allowed: rack by rack")
     for rack, ranks in runs:
         if ranks > MAX_FAN_IN:
-            raise BadInput(f"job {job.name}: {ranks} ranks in rack {rack}; allowed: {MAX_FAN_IN}")
+            raise DecisionRefused("network", f"job {job.name}: {ranks} ranks in rack {rack}; allowed: {MAX_FAN_IN}")
     if len(racks) > MAX_FAN_IN:
-        raise BadInput(f"job {job.name}: ranks in {len(racks)} racks; allowed: {MAX_FAN_IN}")
+        raise DecisionRefused("network", f"job {job.name}: ranks in {len(racks)} racks; allowed: {MAX_FAN_IN}")
     if len(racks) > 1 and job.aggregates and of_servers & set(racks):
-        raise BadInput(
+        raise DecisionRefused(
+            "network",
             f"job {job.name}: hosts: its PS, on host {servers[0].host}, is in a rack with workers of it; over several "
-            f"racks it needs one without"
+            f"racks it needs one without",
         )
 
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from esa.cluster.inventory import Cluster, Gpu, Host, Nic
 from esa.cluster.scheduler import JobInfo, Running, Start
+from esa.cluster.times import COMPUTING
 from esa.cluster.validate import check_decision, check_places
 from esa.entries.job_entries import MAX_JOB_INDEX
 from esa.errors import BadInput
@@ -159,7 +160,7 @@ class JobsOnHosts:
         self._news = False
         waiting = [self._info(sim, number) for number in self._waiting]
         running = [replace(at, job=self._info(sim, number)) for number, at in self._running.items()]
-        decision = self._plan.decide(now_ns, self._cluster, waiting, running)
+        decision = self._plan.decide(now_ns, self._cluster, waiting, running, COMPUTING)
         check_decision(decision, self._cluster, waiting, running)
         if decision.resizes:
             name = self._plan.jobs[decision.resizes[0].job].name

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from esa.cluster.times import COMPUTING
 from esa.entries.tiers import LeafSpine, job_items
 from esa.net.impairment import Impairment
 from esa.report import Summary, tier_table
@@ -67,7 +68,7 @@ def test_jobs_go_where_virtual_time_puts_them(tmp_path: Path, by: str, asked: st
     check_virtual(scenario)
     planned = plan_of(scenario)
     waiting = [job_info(number, job) for number, job in enumerate(planned.jobs)]
-    decided = planned.decide(0, cluster_of(planned.fabric), waiting, [])
+    decided = planned.decide(0, cluster_of(planned.fabric), waiting, [], COMPUTING)
     theirs = {planned.jobs[start.job].name: tuple(gpu.host for gpu in start.gpus) for start in decided.starts}
     ours = places(scenario)
     assert {name: ours[name] for name in theirs} == theirs

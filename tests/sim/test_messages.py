@@ -11,6 +11,7 @@ import pytest
 from esa.cluster.inventory import Cluster
 from esa.cluster.policies import fifo
 from esa.cluster.scheduler import Decision, JobInfo, Running, Stop
+from esa.cluster.times import Times
 from esa.errors import BadInput
 from esa.fabric import shapes
 from esa.sim import Fabric, Link, Outcome, Plan, SimulatedJob, simulate
@@ -251,10 +252,12 @@ def test_a_transport_that_is_not_known_is_refused() -> None:
 
 
 def test_a_job_whose_messages_are_under_way_is_not_stopped() -> None:
-    def decide(now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]) -> Decision:
+    def decide(
+        now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+    ) -> Decision:
         if len(waiting) == 1 and running:
             return Decision(stops=(Stop(running[0].job.number),))
-        return fifo.decide(now_ns, cluster, waiting, running)
+        return fifo.decide(now_ns, cluster, waiting, running, times)
 
     first, later = summing(4, MB, times=5), replace(summing(2, MB), name="later", submit_ns=100_000)
     with pytest.raises(BadInput, match="job job: stop: messages of it are under way; allowed: to let it end"):

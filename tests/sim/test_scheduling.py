@@ -10,6 +10,7 @@ import pytest
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.policies import first_fit, shortest_remaining
 from esa.cluster.scheduler import Decision, JobInfo, Resize, Running, Start, Stop
+from esa.cluster.times import Times
 from esa.errors import BadInput
 from esa.policy import POLICIES
 from esa.sim import HostCosts, Outcome, Plan, SimulatedJob, simulate
@@ -155,7 +156,9 @@ def test_counters_are_those_of_all_runs() -> None:
     assert result.fragments + result.resends - 3 * 8 <= counted["gradients"] <= result.fragments + result.resends
 
 
-def moves(now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]) -> Decision:
+def moves(
+    now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+) -> Decision:
     """`long` starts on racks 0 and 1 and makes way for `short`; it goes on on racks 2 and 3, in other numbers."""
     at_work = {job.job.name: job for job in running}
     starts, stops = [], []
@@ -210,17 +213,23 @@ def test_it_may_go_on_in_other_racks(name: str) -> None:
 # What cannot be done
 
 
-def resizes(now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]) -> Decision:
+def resizes(
+    now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+) -> Decision:
     if running:
         return Decision(resizes=(Resize(running[0].job.number, (Gpu(0, 0),), Gpu(1, 0)),))
-    return first_fit.decide(now_ns, cluster, waiting, running)
+    return first_fit.decide(now_ns, cluster, waiting, running, times)
 
 
-def puts_two_on_one(now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]) -> Decision:
+def puts_two_on_one(
+    now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+) -> Decision:
     return Decision((Start(waiting[0].number, (Gpu(0, 0), Gpu(0, 0)), Gpu(1, 0)),))
 
 
-def starts_nobody(now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]) -> Decision:
+def starts_nobody(
+    now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+) -> Decision:
     return Decision()
 
 

@@ -19,7 +19,7 @@ def starts_in_order(
     cluster: Cluster, queue: Iterable[JobInfo], running: Sequence[Running], *, overtake: bool = False
 ) -> tuple[Start, ...]:
     """Start what finds GPUs, in the queue's order, up to the first that finds none; with `overtake` beyond it, too."""
-    free = set(free_gpus(cluster, running))
+    free = free_gpus(cluster, running)
     starts: list[Start] = []
     for job in queue:
         if len(running) + len(starts) == cluster.max_jobs:
@@ -27,7 +27,7 @@ def starts_in_order(
         gpus = place(cluster, job, free)
         if gpus is not None:
             starts.append(start_of(job, gpus))
-            free.difference_update(gpus)
+            free.take(gpus)
         elif not overtake:
             break
     return tuple(starts)

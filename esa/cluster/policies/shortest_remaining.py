@@ -8,9 +8,12 @@ from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.placement import place
 from esa.cluster.policies.in_order import shortest, start_of
 from esa.cluster.scheduler import Decision, JobInfo, Running, Start, Stop, free_gpus
+from esa.cluster.times import Times
 
 
-def decide(now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]) -> Decision:
+def decide(
+    now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+) -> Decision:
     """Start the shortest jobs until one finds no GPUs, even if all that are longer made room for it."""
     at_work = sorted(running, key=lambda other: shortest(other.job))
     free = set(free_gpus(cluster, running))
