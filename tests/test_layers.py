@@ -21,6 +21,7 @@ FORBIDDEN = {
     "esa.protocol": ("esa.hosts", "esa.sim", "esa.switch", "esa.entries"),
     "esa.entries": ("esa.sim", "esa.hosts", "esa.protocol"),
     "esa.cluster": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
+    "esa.laboratory": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.workloads": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.sim.engine": (
         "esa.sim.fabric",

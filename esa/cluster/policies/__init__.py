@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from esa.cluster.policies import fifo, first_fit, shortest_first, shortest_remaining
+from esa.cluster.policies import fifo, first_fit, least_attained, optimus, shortest_first, shortest_remaining, tiresias
 from esa.cluster.scheduler import Decide
 
 SCHEDULERS: Mapping[str, Decide] = {
@@ -12,4 +12,11 @@ SCHEDULERS: Mapping[str, Decide] = {
     "first-fit": first_fit.decide,
     "shortest-first": shortest_first.decide,
     "shortest-remaining": shortest_remaining.decide,
+}
+# What these go by besides, the GPU time that a job has had and sizes that it can do with, the laboratory alone tells.
+LABORATORY: Mapping[str, Decide] = {
+    **SCHEDULERS,
+    "least-attained": least_attained.decide,
+    "tiresias": tiresias.decide,
+    "optimus": optimus.decide,
 }

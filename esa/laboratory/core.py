@@ -1,0 +1,238 @@
+"""The events of a cluster: a job is submitted, a stage of one is over, a clock ticks; then the scheduler is asked.
+
+    outcome = simulate_cluster(cluster, jobs, SCHEDULERS["fifo"], COMPUTING)
+
+Time is in whole nanoseconds, progress an exact fraction: a job that runs undisturbed is looked at when it starts and
+when a stage of it is over, at no other time, and looking at it in between changes nothing. A decision is validated and
+applied whole, or refused whole by the name of its rule. At the same time, stages that are over come before jobs that
+are submitted, and both before the scheduler is asked.
+
+Without a tick the scheduler is asked whenever a job came or ended. With one it is asked at its multiples alone, from
+the first on, as long as there is a job that waits or runs; GPUs of a job that ended in between are idle until then.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from esa.cluster.free import Free
+from esa.cluster.inventory import Cluster
+from esa.cluster.scheduler import Decide, Decision, JobInfo, Running, Start
+from esa.cluster.times import Times
+from esa.cluster.validate import DecisionRefused, check_decision
+from esa.errors import BadInput
+from esa.laboratory.jobs import Submitted, check_jobs
+from esa.laboratory.life import Life
+from esa.laboratory.outcome import Outcome, Spell
+from esa.laboratory.views import AtWork, Queue
+
+NEVER = 2**63 - 1
+_LOOK_EVERY = 256  # events, between two looks at whether to stop
+
+
+def simulate_cluster(
+    cluster: Cluster,
+    jobs: Sequence[Submitted],
+    decide: Decide,
+    times: Times,
+    *,
+    tick_ns: int = 0,
+    round_ns: int = 0,
+    spells: bool = False,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> Outcome:
+    """Run jobs to their end.
+
+    tick_ns:  when the scheduler is asked; 0: at news. round_ns: the end of a stage is noted to the nearest multiple;
+    0: to the nanosecond, upwards. spells: keep where jobs were. progress: told which part of the jobs has ended;
+    should_stop: asked now and then.
+    BadInput, one line, for jobs that could never start, for decisions that cannot be applied, and if nothing runs or is
+    to come while jobs wait.
+    """
+    check_jobs(cluster, [*jobs])
+    if tick_ns < 0 or round_ns < 0 or (round_ns and tick_ns % round_ns):
+        raise BadInput(f"tick_ns: {tick_ns}; allowed: from 0, a multiple of round_ns, {round_ns}")
+    run = _Run(cluster, jobs, decide, times, tick_ns, round_ns, spells)
+    ended = run.loop(progress, should_stop)
+    return run.outcome(None if ended else "interrupted")
+
+
+class _Run:
+    """The state of a simulation."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        jobs: Sequence[Submitted],
+        decide: Decide,
+        times: Times,
+        tick_ns: int,
+        round_ns: int,
+        spells: bool,
+    ) -> None:
+        self._cluster = cluster
+        self._decide = decide
+        self._times = times
+        self._tick_ns = tick_ns
+        self._spells: list[Spell] | None = [] if spells else None
+        self._lives = [Life(number, job, round_ns) for number, job in enumerate(jobs)]
+        self._to_come = sorted(self._lives, key=lambda life: (life.record.submit_ns, life.number), reverse=True)
+        self._queue = Queue()
+        self._running: dict[int, Life] = {}
+        self._free = Free.of(cluster)
+        self._due: list[tuple[int, int, int]] = []  # (when, job, its version then)
+        self._now_ns = 0
+        self._news = False
+        self._next_tick_ns = tick_ns
+        self._decisions = 0
+        self._over = 0
+
+    def loop(self, progress: Callable[[float], None] | None, should_stop: Callable[[], bool] | None) -> bool:
+        """Until all jobs are over; False if it was asked to stop before."""
+        events = 0
+        while self._to_come or self._queue.by_number or self._running:
+            events += 1
+            if events % _LOOK_EVERY == 0:
+                if should_stop is not None and should_stop():
+                    return False
+                if progress is not None:
+                    progress(self._over / len(self._lives))
+            self._step()
+        return True
+
+    def _step(self) -> None:
+        """Go to the next event, and do all that is to be done then."""
+        while self._due and self._due[0][2] != self._lives[self._due[0][1]].version:
+            heapq.heappop(self._due)
+        arrival = self._to_come[-1].record.submit_ns if self._to_come else NEVER
+        now = min(self._due[0][0] if self._due else NEVER, arrival)
+        if self._tick_ns:
+            if not (self._running or self._queue.by_number):  # nobody is asked about nothing
+                self._next_tick_ns = max(self._next_tick_ns, -(-arrival // self._tick_ns) * self._tick_ns)
+            now = min(now, self._next_tick_ns)
+        elif now == NEVER:
+            name = next(iter(self._queue)).name
+            raise BadInput(
+                f"job {name}: it waits, nothing runs and nothing is to come; allowed: a scheduler that starts a job"
+            )
+        self._now_ns = now
+        self._stages_over()
+        while self._to_come and self._to_come[-1].record.submit_ns <= now:
+            life = self._to_come.pop()
+            self._queue.by_number[life.number] = life.info(now)
+            self._news = True
+        if self._tick_ns:
+            if now < self._next_tick_ns:
+                return
+            self._next_tick_ns += self._tick_ns
+        elif not self._news:
+            return
+        self._news = False
+        if self._queue.by_number or self._running:
+            self._ask()
+
+    def _stages_over(self) -> None:
+        while self._due and self._due[0][0] <= self._now_ns:
+            _, number, version = heapq.heappop(self._due)
+            life = self._lives[number]
+            if version != life.version:
+                continue
+            if life.stage_over():
+                self._leave(life, life.record.end_ns or self._now_ns)
+                self._over += 1
+                self._news = True
+                if not self._times.isolated:
+                    self._ask_times(list(self._running.values()))
+            else:
+                self._expect(life)
+
+    def _ask(self) -> None:
+        """The scheduler decides, and its decision is applied."""
+        self._decisions += 1
+        running = AtWork(self._free, self._running, self._look)
+        decision = self._decide(self._now_ns, self._cluster, self._queue, running, self._times)
+        try:
+            check_decision(decision, self._cluster, self._queue, running)
+        except DecisionRefused as refused:
+            at = f"at {self._now_ns} ns the scheduler's decision breaks the rule '{refused.rule}'"
+            raise BadInput(f"{at}: {refused}") from None
+        self._apply(decision)
+
+    def _look(self, number: int) -> Running:
+        life = self._running[number]
+        return Running(life.info(self._now_ns), life.start_ns, life.gpus, None)
+
+    def _apply(self, decision: Decision) -> None:
+        for number, memo in decision.memos.items():
+            self._lives[number].memo = memo
+            if number in self._queue.by_number:
+                self._queue.by_number[number] = replace(self._queue.by_number[number], memo=memo)
+        now, back = self._now_ns, list[JobInfo]()
+        for stop in decision.stops:
+            life = self._lives[stop.job]
+            life.stop(now)
+            self._leave(life, now)
+            back.append(life.info(now))
+        self._queue.put_back(back)
+        changed = []
+        for resize in decision.resizes:
+            self._give_back(self._lives[resize.job], now)
+        for resize in decision.resizes:
+            life = self._lives[resize.job]
+            life.resize(now, resize.workers)
+            changed.append(self._settle(life, resize))
+        for start in decision.starts:
+            del self._queue.by_number[start.job]
+            life = self._lives[start.job]
+            life.start(now, start.workers)
+            changed.append(self._settle(life, start))
+        if self._times.isolated:
+            self._ask_times(changed)
+        elif changed or back:
+            self._ask_times(list(self._running.values()))
+
+    def _settle(self, life: Life, start: Start) -> Life:
+        self._free.take(start.workers)
+        self._running[life.number] = life
+        return life
+
+    def _leave(self, life: Life, end_ns: int) -> None:
+        """It does not run any more."""
+        self._give_back(life, end_ns)
+        life.gpus = ()
+        del self._running[life.number]
+
+    def _give_back(self, life: Life, end_ns: int) -> None:
+        self._free.give(life.gpus)
+        if self._spells is not None and end_ns > life.since_ns:
+            self._spells.append(Spell(life.number, life.since_ns, end_ns, life.gpus))
+
+    def _ask_times(self, lives: Sequence[Life]) -> None:
+        if not lives:
+            return
+        for life, answer in zip(lives, self._times([life.asked() for life in lives]), strict=True):
+            if life.answered(self._now_ns, answer):
+                self._expect(life)
+
+    def _expect(self, life: Life) -> None:
+        heapq.heappush(self._due, (life.due_ns, life.number, life.version))
+
+    def outcome(self, incomplete: str | None) -> Outcome:
+        by_level: dict[int, int] = {}
+        for life in self._lives:
+            if life.number in self._running:
+                life.account(self._now_ns)
+            for level, held in life.by_level.items():
+                by_level[level] = by_level.get(level, 0) + held
+        return Outcome(
+            jobs=tuple(life.record for life in self._lives),
+            gpus=len(self._cluster.gpus),
+            end_ns=self._now_ns,
+            by_level=by_level,
+            spells=tuple(self._spells or ()),
+            decisions=self._decisions,
+            incomplete=incomplete,
+        )

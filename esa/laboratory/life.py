@@ -1,0 +1,214 @@
+"""One job in a simulation: how far it is, in exact fractions, at which rate it goes on, and what it has cost.
+
+Progress was `done` at `from_ns`, and grows by `rate` from then on: nothing is added up in between. A rate is the exact
+value of the floating-point number that it was given as, so that the fractions' denominators stay powers of two, times
+the nanoseconds of a second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from fractions import Fraction
+
+from esa.cluster.inventory import Gpu
+from esa.cluster.scheduler import JobInfo
+from esa.cluster.times import Answer, Asked
+from esa.laboratory.jobs import Submitted
+from esa.laboratory.outcome import JobRecord
+
+_SECOND_NS = 10**9
+
+
+class Life:
+    """From submission to end. version: of what is expected of it, which ends with every change of its rate."""
+
+    __slots__ = (
+        "_answer",
+        "_base",
+        "_batch",
+        "_delay_until_ns",
+        "_denominator",
+        "_first_of_spell",
+        "_numerator",
+        "_round_ns",
+        "by_level",
+        "done",
+        "due_ns",
+        "from_ns",
+        "gpus",
+        "job",
+        "memo",
+        "number",
+        "record",
+        "since_ns",
+        "stage",
+        "start_ns",
+        "version",
+    )
+
+    def __init__(self, number: int, job: Submitted, round_ns: int) -> None:
+        self.number = number
+        self.job = job
+        self.record = JobRecord(job.name, job.workers, job.submit_ns)
+        self.stage = 0
+        self.done: Fraction | int = 0
+        self.memo: object = None
+        self.gpus: tuple[Gpu, ...] = ()
+        self.start_ns = 0  # since when it runs
+        self.since_ns = 0  # since when on these GPUs
+        self.version = 0
+        self.due_ns = 0  # when its stage is over
+        self.from_ns = job.submit_ns
+        self.by_level: dict[int, int] = {}
+        self._answer: Answer | None = None
+        self._batch = 0
+        self._round_ns = round_ns
+        self._numerator, self._denominator = 0, 1  # progress in a nanosecond
+        self._delay_until_ns = 0
+        self._first_of_spell = job.submit_ns  # since when it waits, or up to when its GPU time is accounted for
+        self._base = JobInfo(
+            number=number,
+            name=job.name,
+            workers=job.workers,
+            submit_ns=job.submit_ns,
+            iterations=job.work.iterations,
+            done=job.work.finished(0, 0),
+            iteration_ns=job.iteration_ns,
+            aggregates=False,
+            has_server=False,
+            elastic=job.elastic,
+            kind=job.kind,
+        )
+
+    def info(self, now_ns: int) -> JobInfo:
+        """As a scheduler sees it."""
+        if self.record.starts == 0 and self.memo is None:
+            return self._base
+        service_ns = self.record.held + (now_ns - self._first_of_spell) * len(self.gpus)
+        done = self.job.work.finished(self.stage, self._progress(now_ns))
+        return replace(self._base, done=done, service_ns=service_ns, memo=self.memo)
+
+    def asked(self) -> Asked:
+        """What is asked of `times`."""
+        hosts: list[tuple[int, int]] = []
+        last, count = self.gpus[0].host, 0
+        for gpu in self.gpus:
+            if gpu.host != last:
+                hosts.append((last, count))
+                last, count = gpu.host, 0
+            count += 1
+        hosts.append((last, count))
+        asked = self._base.asked(tuple(hosts))
+        self._batch = len(self.gpus) * asked.local_batch * (asked.additions + 1)
+        return asked
+
+    def start(self, now_ns: int, gpus: tuple[Gpu, ...]) -> None:
+        costs, record = self.job.kind.costs, self.record
+        record.queued_ns += now_ns - self._first_of_spell
+        if record.start_ns is None:
+            record.start_ns = now_ns
+        self._take(now_ns, gpus, costs.start_ns + (costs.preempt_ns if record.stops else 0))
+        record.starts += 1
+        self.start_ns = now_ns
+
+    def resize(self, now_ns: int, gpus: tuple[Gpu, ...]) -> None:
+        """It goes on on these GPUs, after a time that depends on whether they are as many as before."""
+        self.account(now_ns)
+        self.done = self._progress(now_ns)
+        costs = self.job.kind.costs
+        moves = len(gpus) == len(self.gpus)
+        self.record.moves += moves
+        self.record.resizes += not moves
+        self._take(now_ns, gpus, costs.migrate_ns if moves else costs.rescale_ns)
+
+    def stop(self, now_ns: int) -> None:
+        """It waits, and goes on from its last checkpoint. Its GPUs are noted until they are given back."""
+        self.account(now_ns)
+        self.done = self._progress(now_ns)
+        every = self.job.kind.costs.checkpoint
+        if every:
+            per_iteration = Fraction(self.job.work.per_iteration(self.stage, self._batch))
+            kept = self.done // (every * per_iteration) * every * per_iteration
+            again = self.done - kept
+            if self._numerator:
+                self.record.lost += round(again * self._denominator / self._numerator) * len(self.gpus)
+            self.done = kept
+        self.record.stops += 1
+        self._numerator = 0
+        self._first_of_spell = now_ns
+        self.version += 1
+        self._answer = None
+
+    def account(self, now_ns: int) -> None:
+        """Add up its GPU time until now."""
+        record, width = self.record, len(self.gpus)
+        held = (now_ns - self._first_of_spell) * width
+        record.held += held
+        record.delayed += max(0, min(now_ns, self._delay_until_ns) - self._first_of_spell) * width
+        if self._answer is not None:
+            level = self._answer.level
+            self.by_level[level] = self.by_level.get(level, 0) + held
+        self._first_of_spell = now_ns
+
+    def answered(self, now_ns: int, answer: Answer) -> bool:
+        """An iteration takes so long from now on; whether that changes when its stage is over."""
+        if answer == self._answer and self._numerator:
+            return False
+        if self._answer is not None:
+            self.account(now_ns)
+            self.done, self.from_ns = self._progress(now_ns), max(now_ns, self.from_ns)
+        self._answer = answer
+        self._set_rate()
+        return True
+
+    def stage_over(self) -> bool:
+        """What was expected has come; whether it was the last stage."""
+        work = self.job.work
+        self.from_ns = self._noted_end_ns()
+        self.done = _exact(work.end_of(self.stage))
+        self.stage += 1
+        if self.stage < work.stages:
+            self._set_rate()
+            return False
+        self.account(self.from_ns)
+        self.record.end_ns = self.from_ns
+        self._numerator = 0
+        self.version += 1
+        return True
+
+    def _take(self, now_ns: int, gpus: tuple[Gpu, ...], delay_ns: int) -> None:
+        self.gpus = gpus
+        self.since_ns = self._first_of_spell = now_ns
+        self.from_ns = self._delay_until_ns = now_ns + delay_ns
+        self._numerator = 0
+        self._answer = None
+
+    def _progress(self, now_ns: int) -> Fraction | int:
+        if self._numerator == 0 or now_ns <= self.from_ns:
+            return self.done
+        return self.done + Fraction((now_ns - self.from_ns) * self._numerator, self._denominator)
+
+    def _set_rate(self) -> None:
+        answer = self._answer
+        assert answer is not None
+        rate = self.job.work.per_iteration(self.stage, self._batch) / answer.iteration_s
+        self._numerator, denominator = rate.as_integer_ratio()
+        self._denominator = denominator * _SECOND_NS
+        left, takes = self._left()
+        self.due_ns = self.from_ns - (-left // takes)
+        self.version += 1
+
+    def _left(self) -> tuple[int, int]:
+        """The time until its stage is over, in nanoseconds, as a fraction."""
+        left = _exact(self.job.work.end_of(self.stage)) - self.done
+        return left.numerator * self._denominator, left.denominator * self._numerator
+
+    def _noted_end_ns(self) -> int:
+        if not self._round_ns:
+            return self.due_ns
+        left, takes = self._left()
+        return self.from_ns + round(Fraction(left, takes * self._round_ns)) * self._round_ns
+
+
+def _exact(value: float | int) -> Fraction | int:
+    return value if isinstance(value, int) else Fraction(value)

@@ -1,0 +1,81 @@
+"""What a simulation of a cluster found, in integers: per job, and over all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from esa.cluster.inventory import Gpu
+
+
+@dataclass(frozen=True)
+class Spell:
+    """A job on the same GPUs, from one time to another."""
+
+    job: int
+    start_ns: int
+    end_ns: int
+    gpus: tuple[Gpu, ...]
+
+
+@dataclass
+class JobRecord:
+    """A job's life. Times are None until they come; sums are GPU time, in GPU nanoseconds.
+
+    held:    with GPUs, whatever they did
+    delayed: of it, starting, moving and rescaling
+    lost:    of it, what was done after a checkpoint and had to be done again
+    """
+
+    name: str
+    workers: int
+    submit_ns: int
+    start_ns: int | None = None
+    end_ns: int | None = None
+    queued_ns: int = 0
+    starts: int = 0
+    stops: int = 0
+    resizes: int = 0
+    moves: int = 0
+    held: int = 0
+    delayed: int = 0
+    lost: int = 0
+
+    @property
+    def jct_ns(self) -> int | None:
+        return None if self.end_ns is None else self.end_ns - self.submit_ns
+
+    @property
+    def waited_ns(self) -> int | None:
+        """From its submission to its first start."""
+        return None if self.start_ns is None else self.start_ns - self.submit_ns
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """jobs: in the order that they were given. gpus: of the cluster. by_level: GPU time by the level of the answer that
+    it ran by (`esa/cluster/times.py`). spells: where jobs were, if that was asked for. decisions: how often the
+    scheduler was asked. incomplete: why it ended before its jobs did.
+    """
+
+    jobs: tuple[JobRecord, ...]
+    gpus: int
+    end_ns: int
+    by_level: dict[int, int] = field(default_factory=dict)
+    spells: tuple[Spell, ...] = ()
+    decisions: int = 0
+    incomplete: str | None = None
+
+    @property
+    def makespan_ns(self) -> int:
+        """From the first submission to the last end."""
+        ends = [job.end_ns for job in self.jobs if job.end_ns is not None]
+        return max(ends) - min(job.submit_ns for job in self.jobs) if ends else 0
+
+    @property
+    def held(self) -> int:
+        return sum(job.held for job in self.jobs)
+
+    @property
+    def useful(self) -> int:
+        """GPU time in which something was done that lasted."""
+        return sum(job.held - job.delayed - job.lost for job in self.jobs)
