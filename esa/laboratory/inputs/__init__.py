@@ -1,0 +1,1 @@
+"""Jobs from files, in the formats of those who published them, and jobs that are drawn."""
