@@ -197,6 +197,33 @@ def sweep_command(
         raise SweepError(f"{len(cut)} of {len(done)} points did not end as they should: {cut[0]['incomplete']}")
 
 
+@app.command("cluster")
+def cluster_command(
+    scenario: _SCENARIO,
+    scheduler: Annotated[
+        str | None, typer.Option(help="one or several, separated by commas, runs one after the other")
+    ] = None,
+    seed: _SEED = None,
+    results: _RESULTS = Path("results"),
+) -> None:
+    """Run a cluster's scheduler in virtual time: jobs come, get GPUs, and end; docs/laboratory.md."""
+    from experiments.common.folders import make_folder
+    from experiments.laboratory.run import cluster_table, run_cluster
+    from experiments.specs.cluster import ClusterScenario
+
+    names = [None] if scheduler is None else [name.strip() for name in scheduler.split(",")]
+    scenarios = [ClusterScenario.load(scenario, scheduler=name, seed=seed) for name in names]
+    make_folder(results)
+    console = Console()
+    with interruptible("what was simulated until then is kept"):
+        for chosen in scenarios:
+            summary, folder = run_cluster(chosen, scenario.parent, results, console)
+            console.print(cluster_table(summary))
+            console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+            if summary.incomplete is not None:
+                raise KeyboardInterrupt
+
+
 @app.command("stop")
 def stop_command() -> None:
     """End runs that are under way and remove what a killed one left behind."""

@@ -26,6 +26,7 @@ _ONLY_IF_KNOWN = (
     "faults",
     "flows",
     "failures",
+    "cluster",
     "incomplete",
 )
 
@@ -136,6 +137,31 @@ class FailureSummary(_Strict):
     stopped: list[str] = []
 
 
+class ClusterSummary(_Strict):
+    """What `esa cluster` found besides; percentiles are interpolated linearly, waiting is until the first start.
+
+    occupancy, goodput: parts of the GPU time from the first submission to the last end: that jobs had, and in which
+                        something was done that lasted
+    delayed_gpu_h:      starting, moving and rescaling; lost_gpu_h: done after a checkpoint, and done again
+    by_level:           parts of the jobs' GPU time by the level of the answers that they ran by
+    """
+
+    gpus: int
+    offered_load: float | None = None
+    median_jct_s: float | None = None
+    p95_jct_s: float | None = None
+    p99_jct_s: float | None = None
+    occupancy: float | None = None
+    goodput: float | None = None
+    preemptions: int = 0
+    rescales: int = 0
+    moves: int = 0
+    delayed_gpu_h: float = 0.0
+    lost_gpu_h: float = 0.0
+    by_level: dict[str, float] = {}
+    decisions: int = 0
+
+
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
@@ -143,7 +169,7 @@ class Summary(_Strict):
     as `switch_counters`, which is their sum.
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
-    `failures`, too.
+    `failures`, too; `cluster` is there if it was one of GPUs alone, without a network (switch "none").
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
     every job has the figure; `mean_per_bound`: of jct_s over bound_s.
 
@@ -177,6 +203,7 @@ class Summary(_Strict):
     faults: dict[str, dict[str, dict[str, int]]] | None = None
     flows: list[FlowSummary] | None = None
     failures: list[FailureSummary] | None = None
+    cluster: ClusterSummary | None = None
     incomplete: str | None = None
 
     def with_means(self) -> Summary:

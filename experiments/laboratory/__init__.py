@@ -1,0 +1,1 @@
+"""`esa cluster`: schedulers of a cluster in virtual time."""

@@ -1,0 +1,222 @@
+"""One run of `esa cluster`: its jobs, its figures, its folder of results.
+
+    summary, folder = run_cluster(ClusterScenario.load(path), path.parent, Path("results"), console)
+
+The folder holds the scenario as resolved, `summary.json` and `jobs.csv`; equal scenarios and lists give equal bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from esa.cluster.inventory import Cluster, Host, Nic
+from esa.cluster.kinds import Costs, Kind
+from esa.cluster.policies import LABORATORY
+from esa.cluster.times import COMPUTING, LEVELS, Times
+from esa.laboratory import Outcome, Submitted, simulate_cluster
+from esa.laboratory.inputs.applications import read_applications
+from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
+from esa.laboratory.inputs.pollux import PolluxTimes, read_workload
+from esa.laboratory.inputs.synthetic import synthetic
+from esa.laboratory.jobs import check_jobs
+from esa.report.records import ClusterSummary, JobSummary, Summary
+from esa.signals import ending_asks
+from experiments.common.folders import give_to_caller, new_folder
+from experiments.common.part_progress import PartProgress
+from experiments.specs.cluster import ClusterScenario
+
+JOBS_FILE = "jobs.csv"
+SECOND_NS = 10**9
+HOUR_NS = 3600 * SECOND_NS
+_RATE_BPS = 100e9  # of a NIC that nothing here asks for
+_PERCENTILES = (50, 95, 99)
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """A scenario with its jobs. note: what of a list is not among them, for people."""
+
+    cluster: Cluster
+    jobs: tuple[Submitted, ...]
+    times: Times
+    note: str = ""
+
+
+def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
+    """Read or draw the jobs. folder: where the scenario's other files are. BadInput for jobs that could never start."""
+    spec, times, note = scenario.cluster, COMPUTING, ""
+    racks = [host * spec.racks // spec.hosts for host in range(spec.hosts)]
+    hosts = tuple(Host(rack, Nic(_RATE_BPS), spec.gpus) for rack in racks)
+    cluster = Cluster(hosts, max_jobs=spec.hosts * spec.gpus, placement=spec.placement)
+    kind = Kind(costs=_costs(scenario))
+    if scenario.synthetic is not None:
+        drawn = scenario.synthetic
+        jobs = synthetic(
+            drawn.jobs,
+            drawn.mean_interval_s,
+            scenario.seed,
+            most_gpus=min(drawn.most_gpus, spec.hosts * spec.gpus),
+            elastic=drawn.elastic,
+            kind=kind,
+        )
+    elif scenario.list_ is not None:
+        asked = scenario.list_
+        found = read_list(folder / asked.path, FORMATS[asked.format], days=asked.days, least_s=asked.least_s, kind=kind)
+        jobs = found.jobs
+        note = f"; {found.left_out} rows without a time, a GPU or a second, {found.dropped} jobs not asked for"
+    else:
+        assert scenario.pollux is not None
+        applications = read_applications(folder / scenario.pollux.traces)
+        jobs = read_workload(folder / scenario.pollux.workload, applications, elastic=scenario.pollux.elastic)
+        check_jobs(cluster, jobs)
+        return Laboratory(cluster, jobs, PolluxTimes(applications))
+    check_jobs(cluster, jobs)
+    return Laboratory(cluster, jobs, times, note)
+
+
+def _costs(scenario: ClusterScenario) -> Costs:
+    costs = scenario.costs
+    return Costs(
+        start_ns=round(costs.start_s * SECOND_NS),
+        preempt_ns=round(costs.preempt_s * SECOND_NS),
+        rescale_ns=round(costs.rescale_s * SECOND_NS),
+        migrate_ns=round(costs.migrate_s * SECOND_NS),
+        checkpoint=costs.checkpoint,
+    )
+
+
+def evaluate(
+    scenario: ClusterScenario,
+    laboratory: Laboratory,
+    progress: Callable[[float], None] | None = None,
+    should_stop: Callable[[], bool] | None = None,
+) -> tuple[Summary, Outcome]:
+    """The run itself, a function of its arguments."""
+    outcome = simulate_cluster(
+        laboratory.cluster,
+        laboratory.jobs,
+        LABORATORY[scenario.scheduler],
+        laboratory.times,
+        tick_ns=round(scenario.tick_s * SECOND_NS),
+        round_ns=round(scenario.round_s * SECOND_NS),
+        progress=progress,
+        should_stop=should_stop,
+    )
+    load = None if scenario.pollux else offered_load(laboratory.cluster, laboratory.jobs)
+    return summarise(scenario, outcome, load), outcome
+
+
+def run_cluster(scenario: ClusterScenario, source: Path, results: Path, console: Console) -> tuple[Summary, Path]:
+    """Run a scenario; returns its summary and folder. Asked to end, it keeps what it has, and its summary says so."""
+    laboratory = laboratory_of(scenario, source)
+    folder = new_folder(results, f"{scenario.name}-{scenario.scheduler}")
+    (folder / "scenario.toml").write_text(scenario.to_toml())
+    jobs, gpus = len(laboratory.jobs), len(laboratory.cluster.gpus)
+    load = "" if scenario.pollux else f", offered load {offered_load(laboratory.cluster, laboratory.jobs):.3f}"
+    console.print(
+        f"{scenario.name}: {jobs} jobs on {gpus} GPUs{load}{laboratory.note}; scheduler {scenario.scheduler}, results "
+        f"in {folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    try:
+        with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.scheduler}") as shown:
+            summary, outcome = evaluate(scenario, laboratory, shown.part, asked)
+        (folder / JOBS_FILE).write_text(jobs_text(outcome))
+        summary.save(folder)
+    finally:
+        give_to_caller(folder)
+    return summary, folder
+
+
+def summarise(scenario: ClusterScenario, outcome: Outcome, load: float | None) -> Summary:
+    """The figures of a run, in seconds and hours."""
+    whole = outcome.incomplete is None
+    jct_s = [one.jct_ns / SECOND_NS for one in outcome.jobs if one.jct_ns is not None]
+    marks = [float(each) for each in np.percentile(jct_s, _PERCENTILES)] if whole else [None] * len(_PERCENTILES)
+    there = outcome.gpus * outcome.makespan_ns
+    return Summary(
+        scenario=scenario.name,
+        policy=scenario.scheduler,
+        switch="none",
+        topology="cluster",
+        seed=scenario.seed,
+        jobs=[
+            JobSummary(
+                name=one.name,
+                workers=one.workers,
+                jct_s=None if one.jct_ns is None else one.jct_ns / SECOND_NS,
+                wait_s=None if one.waited_ns is None else one.waited_ns / SECOND_NS,
+            )
+            for one in outcome.jobs
+        ],
+        makespan_s=outcome.makespan_ns / SECOND_NS if whole else None,
+        cluster=ClusterSummary(
+            gpus=outcome.gpus,
+            offered_load=load,
+            median_jct_s=marks[0],
+            p95_jct_s=marks[1],
+            p99_jct_s=marks[2],
+            occupancy=outcome.held / there if whole and there else None,
+            goodput=outcome.useful / there if whole and there else None,
+            preemptions=sum(one.stops for one in outcome.jobs),
+            rescales=sum(one.resizes for one in outcome.jobs),
+            moves=sum(one.moves for one in outcome.jobs),
+            delayed_gpu_h=sum(one.delayed for one in outcome.jobs) / HOUR_NS,
+            lost_gpu_h=sum(one.lost for one in outcome.jobs) / HOUR_NS,
+            by_level={LEVELS[level]: held / outcome.held for level, held in sorted(outcome.by_level.items()) if held},
+            decisions=outcome.decisions,
+        ),
+        incomplete=outcome.incomplete,
+    ).with_means()
+
+
+def jobs_text(outcome: Outcome) -> str:
+    """A line for each job, times in nanoseconds, GPU times in GPU nanoseconds; empty where it did not come to pass."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    names = [*vars(outcome.jobs[0])]
+    writer.writerow([*names, "jct_ns"])
+    writer.writerows([*vars(one).values(), one.jct_ns] for one in outcome.jobs)
+    return text.getvalue()
+
+
+def cluster_table(summary: Summary) -> Table:
+    """The figures of a run, for people."""
+    found = summary.cluster
+    assert found is not None
+    table = Table(title=f"{summary.scenario}: {summary.policy}")
+    table.add_column("figure")
+    table.add_column("value", justify="right")
+    for what, value in (
+        ("mean JCT", _seconds(summary.mean_jct_s)),
+        ("median JCT", _seconds(found.median_jct_s)),
+        ("95th percentile", _seconds(found.p95_jct_s)),
+        ("99th percentile", _seconds(found.p99_jct_s)),
+        ("mean queuing", _seconds(summary.mean_wait_s)),
+        ("makespan", _seconds(summary.makespan_s)),
+        ("GPU occupancy", _part(found.occupancy)),
+        ("goodput", _part(found.goodput)),
+        ("preemptions", str(found.preemptions)),
+        ("rescales, moves", f"{found.rescales}, {found.moves}"),
+        ("delayed, lost", f"{found.delayed_gpu_h:.1f}, {found.lost_gpu_h:.1f} GPU h"),
+        ("times from", ", ".join(f"{level} {part:.0%}" for level, part in found.by_level.items()) or "-"),
+    ):
+        table.add_row(what, value)
+    return table
+
+
+def _seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} s"
+
+
+def _part(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

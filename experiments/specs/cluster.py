@@ -1,0 +1,129 @@
+"""What `esa cluster` runs: a TOML file of hosts, a scheduler, costs, and where jobs come from, validated at the door.
+
+    scenario = ClusterScenario.load(Path("experiments/scenarios/cluster/philly-like.toml"))
+
+A wrong file is a ScenarioError of one line that names the key and what is allowed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from esa.cluster.packing import PACKINGS
+from esa.cluster.policies import LABORATORY
+from esa.laboratory.inputs.lists import FORMATS
+from experiments.specs.keys import Finite, Name, key
+from experiments.specs.toml_files import dump_toml, one_of, read_toml, validated
+
+PACKING_NAMES = tuple(PACKINGS)
+SOURCES = ("synthetic", "list", "pollux")  # where jobs come from: one of them
+MAX_S = 10**6
+
+
+class Hosts(Finite):
+    """Hosts, all alike."""
+
+    hosts: int = key("how many, dealt out to the racks in order", ge=1, le=100_000)
+    gpus: int = key("of each host", 4, ge=1, le=64)
+    racks: int = key("how many", 1, ge=1, le=10_000)
+    placement: str = key(
+        "the rule by which jobs get hosts, of esa/cluster/packing.py", "consolidate", allowed=", ".join(PACKING_NAMES)
+    )
+
+    @field_validator("placement")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return one_of("placement", name, PACKING_NAMES)
+
+    @model_validator(mode="after")
+    def _racks_have_hosts(self) -> Hosts:
+        if self.racks > self.hosts:
+            raise ValueError(f"racks: {self.racks} for {self.hosts} hosts; allowed: 1 to {self.hosts}")
+        return self
+
+
+class CostSpec(Finite):
+    """Time in which a job has GPUs and makes no progress."""
+
+    start_s: float = key("from getting GPUs to the first iteration", 0.0, ge=0, le=MAX_S)
+    preempt_s: float = key("besides, at a start after a stop", 0.0, ge=0, le=MAX_S)
+    rescale_s: float = key("at more or fewer GPUs", 0.0, ge=0, le=MAX_S)
+    migrate_s: float = key("at as many others", 0.0, ge=0, le=MAX_S)
+    checkpoint: int = key("iterations between checkpoints; 0: a stop loses nothing", 0, ge=0, le=10**9)
+
+
+class SyntheticSpec(Finite):
+    """Jobs that are drawn, as Philly's (esa/laboratory/inputs/synthetic.py)."""
+
+    jobs: int = key("how many", ge=1, le=10_000_000)
+    mean_interval_s: float = key("between submissions, in the mean", gt=0, le=MAX_S)
+    most_gpus: int = key("wider jobs are not drawn", 64, ge=1, le=100_000)
+    elastic: float = key("part of the jobs that can do with up to twice what they ask for", 0.0, ge=0, le=1)
+
+
+class ListSpec(Finite):
+    """A list of jobs as a cluster logged them (esa/laboratory/inputs/lists.py)."""
+
+    format: str = key("whose columns", allowed=", ".join(FORMATS))
+    path: str = key("from this file's folder")
+    days: float | None = key("from the first submission", None, absent="all", gt=0, le=10_000)
+    least_s: int = key("shorter jobs are left out", 1, ge=1, le=MAX_S)
+
+    @field_validator("format")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return one_of("format", name, tuple(FORMATS))
+
+
+class PolluxSpec(Finite):
+    """A workload of Pollux's simulator, by its measured times and with its costs, which replace [costs]."""
+
+    traces: str = key("the folder simulator/traces of petuum/adaptdl, branch osdi21-artifact; from this file's folder")
+    workload: str = key("a workload-N.csv; from this file's folder")
+    elastic: bool = key("jobs have any number of GPUs that their batch can be split among, as optimus wants it", False)
+
+
+class ClusterScenario(Finite):
+    """Jobs on a cluster, and who decides."""
+
+    name: Name = key("what runs and folders are called")
+    seed: int = key("of what is drawn", 1, ge=0, lt=2**32)
+    scheduler: str = key("who gets GPUs, which, and when", "fifo", allowed=", ".join(LABORATORY))
+    tick_s: float = key("when it is asked: at multiples; 0: when a job comes or ends", 0.0, ge=0, le=MAX_S)
+    round_s: float = key("ends are noted to the nearest multiple; 0: to the nanosecond", 0.0, ge=0, le=MAX_S)
+    cluster: Hosts = key("hosts and GPUs")
+    costs: CostSpec = key("of starting, moving and stopping", CostSpec())
+    synthetic: SyntheticSpec | None = key("jobs that are drawn", None, absent="none")
+    list_: ListSpec | None = Field(
+        None, alias="list", description="jobs of a list", json_schema_extra={"absent": "none"}
+    )
+    pollux: PolluxSpec | None = key("a workload of Pollux's", None, absent="none")
+
+    @field_validator("scheduler")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        return one_of("scheduler", name, tuple(LABORATORY))
+
+    @model_validator(mode="after")
+    def _one_source(self) -> ClusterScenario:
+        given = [name for name, one in zip(SOURCES, (self.synthetic, self.list_, self.pollux), strict=True) if one]
+        if len(given) != 1:
+            what = f"{' and '.join(given)} together" if given else "none"
+            raise ValueError(f"jobs: {what}; allowed: one of {', '.join(SOURCES)}")
+        ticks = self.tick_s / self.round_s if self.round_s else 0
+        if ticks != int(ticks):
+            raise ValueError(f"tick_s: {self.tick_s:g}; allowed: a multiple of round_s, {self.round_s:g}")
+        return self
+
+    @classmethod
+    def load(cls, path: Path, **overrides: Any) -> ClusterScenario:
+        """Read and validate a TOML file. overrides: those that are not None replace top-level keys."""
+        data = read_toml(path) | {name: value for name, value in overrides.items() if value is not None}
+        return validated(cls, data, str(path))
+
+    def to_toml(self) -> str:
+        """The scenario as resolved."""
+        return dump_toml(self.model_dump(mode="json", exclude_none=True, by_alias=True))
