@@ -5,7 +5,7 @@
 
 Who asks knows neither tables nor networks. An answer says by which of four levels it was found: 0, a table, or what a
 job says itself; 1, a formula of computing and of bytes over the narrowest link; 2, rates of flows that share links
-and switches' memory; 3, packets. Levels 0 and 1 are here and in `formula.py`; the others answer the same question.
+and switches' memory; 3, packets. Level 0 is here; the others will answer the same question.
 `times` is a function of its argument alone, which holds everybody that runs: no clock, no dice, no memory but a cache.
 """
 

@@ -68,6 +68,7 @@ BAD = {
     "run": (["absent.toml"], "cannot read absent.toml"),
     "sim": (["absent.toml"], "cannot read absent.toml"),
     "sweep": (["absent.toml"], "cannot read absent.toml"),
+    "cluster": (["absent.toml"], "cannot read absent.toml"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),
