@@ -18,43 +18,33 @@ from esa.cluster.inventory import Cluster
 Shares = list[tuple[int, int]]  # (host, GPUs of it), in the order of the ranks
 
 
-def most_free(cluster: Cluster, counts: list[int], workers: int) -> Shares:
+def _host_by_host(counts: list[int], workers: int, free_of_next: Callable[[list[int], int], int]) -> Shares:
+    """All that the next host has and that is needed, the next being the first with so many free GPUs."""
     shares: Shares = []
     while workers:
-        most = max(counts)
-        host, some = counts.index(most), min(most, workers)
-        shares.append((host, some))
-        counts[host] -= some
-        workers -= some
-    return shares
-
-
-def consolidate(cluster: Cluster, counts: list[int], workers: int) -> Shares:
-    shares: Shares = []
-    while workers:
-        most = max(counts)
-        if most <= workers:
-            host, some = counts.index(most), most
-        else:
-            enough = workers
-            while enough not in counts:  # the least to spare; `most` ends it
-                enough += 1
-            host, some = counts.index(enough), workers
-        shares.append((host, some))
-        counts[host] -= some
-        workers -= some
-    return shares
-
-
-def best_fit(cluster: Cluster, counts: list[int], workers: int) -> Shares:
-    shares: Shares = []
-    while workers:
-        host = counts.index(min(filter(None, counts)))
+        host = counts.index(free_of_next(counts, workers))
         some = min(counts[host], workers)
         shares.append((host, some))
         counts[host] -= some
         workers -= some
     return shares
+
+
+def most_free(cluster: Cluster, counts: list[int], workers: int) -> Shares:
+    return _host_by_host(counts, workers, lambda counts, _: max(counts))
+
+
+def consolidate(cluster: Cluster, counts: list[int], workers: int) -> Shares:
+    return _host_by_host(counts, workers, _most_or_enough)
+
+
+def _most_or_enough(counts: list[int], workers: int) -> int:
+    """The most there are, or if these are more than enough the fewest that are enough."""
+    return min((count for count in counts if count >= workers), default=max(counts))
+
+
+def best_fit(cluster: Cluster, counts: list[int], workers: int) -> Shares:
+    return _host_by_host(counts, workers, lambda counts, _: min(filter(None, counts)))
 
 
 def spread(cluster: Cluster, counts: list[int], workers: int) -> Shares:

@@ -18,6 +18,7 @@ from esa.sim.background import flow_outcomes, flows_are_over, start_flows, stop_
 from esa.sim.build import build
 from esa.sim.engine.events import EMPTY_KEY, MAX_SOURCES
 from esa.sim.engine.lines import grown_pool
+from esa.sim.fabric.switches import Switches
 from esa.sim.fabric.wiring import Control
 from esa.sim.failures import Failures
 from esa.sim.jobs_on_hosts import JobsOnHosts
@@ -31,15 +32,18 @@ def simulate(
     plan: Plan,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    observer: Callable[[Control], Callable[[SimState, Switches, int], int]] | None = None,
 ) -> Outcome:
     """Run a plan to its end. The same plan gives the same outcome, bit for bit.
 
     progress: told the part of the loops' rounds that are finished, 0..1, at every sample. should_stop: asked at every
-    sample; True ends the simulation, whose outcome then is incomplete.
+    sample; True ends the simulation, whose outcome then is incomplete. observer: told the control plane, makes what is
+    called in place of `loop.run`, which it calls as often as it wants to look.
     """
     built = build(plan)
     sim = built.sim
     control = Control(plan, built.pipelines)
+    run_loop = run if observer is None else observer(control)
     jobs = JobsOnHosts(plan, control, built.first_worker, built.first_server)
     failures = Failures(plan, control, jobs, sim)
     sampler = Sampler(plan, control, built.pipelines)
@@ -74,7 +78,7 @@ def simulate(
             failures.next_ns,
             plan.limit_ns,
         )
-        reason = run(sim, built.switches, until_ns)
+        reason = run_loop(sim, built.switches, until_ns)
         if reason == StopReason.NEEDS_CAPACITY:
             sim = _with_capacity(sim)
         elif reason == StopReason.JOB_FINISHED and sim.scalars["finished_job"][0] != FLOW_FINISHED:

@@ -13,8 +13,6 @@ in virtual time.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import FunctionType
-from typing import Any
 
 import numpy as np
 
@@ -64,11 +62,7 @@ def virtual_trace(
 
 
 def watched(plan: Plan, watch: Watch, progress: Callable[[float], None] | None = None) -> Outcome:
-    """`simulate(plan)`, with `watch.look` called in between.
-
-    `simulate` itself asks nobody: results are kept under a hash of its text, and would not outlive a change of it. So
-    this is its code over names of which two are others.
-    """
+    """`simulate(plan)`, with `watch.look` called in between."""
 
     def run(sim: SimState, switches: Switches, until_ns: int) -> int:
         while (stop_ns := watch.next_ns(sim)) < until_ns:
@@ -83,15 +77,11 @@ def watched(plan: Plan, watch: Watch, progress: Callable[[float], None] | None =
             reason = loop.run(sim, switches, until_ns)
         return int(reason)
 
-    class Kept(Control):
-        def __init__(self, plan: Plan, pipelines: Any) -> None:
-            super().__init__(plan, pipelines)
-            watch.control = self
+    def observer(control: Control) -> Callable[[SimState, Switches, int], int]:
+        watch.control = control
+        return run
 
-    names = {**simulate.__globals__, "run": run, "Control": Kept}
-    own: Any = FunctionType(simulate.__code__, names, simulate.__name__, simulate.__defaults__)
-    outcome: Outcome = own(plan, progress)
-    return outcome
+    return simulate(plan, progress, observer=observer)
 
 
 class _Sum:
