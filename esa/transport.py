@@ -12,11 +12,26 @@ import numpy as np
 import numpy.typing as npt
 
 
+class SumTimes(NamedTuple):
+    """When the first and the last fragment went to the protocol, and the first and the last sum came: seconds of
+    `time.monotonic`.
+    """
+
+    first_fed: float
+    last_fed: float
+    first_sum: float
+    last_sum: float
+
+
 class Reduced(NamedTuple):
-    """A sum over all workers: `lanes` (n,) int32, and per fragment the largest of their exponents, int8."""
+    """A sum over all workers: `lanes` (n,) int32, and per fragment the largest of their exponents, int8.
+
+    times: where the transport tells them.
+    """
 
     lanes: npt.NDArray[np.int32]
     exponents: npt.NDArray[np.int8]
+    times: SumTimes | None = None
 
 
 class Pending(Protocol):

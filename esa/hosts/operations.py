@@ -31,6 +31,10 @@ _OPERATION = np.dtype(
         ("taken", np.int64),  # fragments fed
         ("given", np.int64),  # fragments drained
         ("priority", np.int64),
+        ("first_fed_ns", np.int64),  # when the first fragment was fed, and the last; drained; 0: not yet
+        ("last_fed_ns", np.int64),
+        ("first_sum_ns", np.int64),
+        ("last_sum_ns", np.int64),
     ]
 )
 _PROGRESS = np.dtype(
@@ -71,14 +75,14 @@ def _int8s(typing_context: Any, address: Any) -> Any:
 
 
 @native
-def feed(operations: Operations, state: WorkerState) -> None:
+def feed(operations: Operations, state: WorkerState, now_ns: int) -> None:
     """Hand the protocol as many fragments of the submitted operations as it takes."""
     progress = operations.progress[0]
     while progress["fed"] < progress["submitted"]:
         operation = operations.operation[progress["fed"] % CAPACITY]
         lanes = carray(_int32s(operation["source"]), (operation["lanes"],))
         exponents = carray(_int8s(operation["source_exponents"]), (operation["fragments"],))
-        operation["taken"] += worker_feed(
+        taken = worker_feed(
             state,
             lanes,
             operation["taken"],
@@ -86,13 +90,18 @@ def feed(operations: Operations, state: WorkerState) -> None:
             operation["priority"],
             exponents,
         )
+        if taken > 0:
+            if operation["taken"] == 0:
+                operation["first_fed_ns"] = now_ns
+            operation["last_fed_ns"] = now_ns
+            operation["taken"] += taken
         if operation["taken"] < operation["fragments"]:
             return
         progress["fed"] += 1
 
 
 @native
-def drain(operations: Operations, state: WorkerState) -> int:
+def drain(operations: Operations, state: WorkerState, now_ns: int) -> int:
     """Take the results that are there, in order; return how many operations are complete since the start."""
     progress = operations.progress[0]
     while progress["completed"] < progress["submitted"]:
@@ -100,7 +109,12 @@ def drain(operations: Operations, state: WorkerState) -> int:
         lanes = carray(_int32s(operation["target"]), (operation["lanes"],))
         exponents = carray(_int8s(operation["target_exponents"]), (operation["fragments"],))
         left = operation["fragments"] - operation["given"]
-        operation["given"] += worker_drain(state, lanes, operation["given"], left, exponents)
+        given = worker_drain(state, lanes, operation["given"], left, exponents)
+        if given > 0:
+            if operation["given"] == 0:
+                operation["first_sum_ns"] = now_ns
+            operation["last_sum_ns"] = now_ns
+            operation["given"] += given
         if operation["given"] < operation["fragments"]:
             break
         progress["completed"] += 1

@@ -51,7 +51,7 @@ from esa.protocol import (
 )
 from esa.protocol.of_job import worker_of_job
 from esa.protocol.rtt import NS_PER_S
-from esa.transport import Reduced, fragments_of
+from esa.transport import Reduced, SumTimes, fragments_of
 
 _log = area("hosts")
 
@@ -113,8 +113,8 @@ def _run(channel: Channel, servers: MessageBatch, operations: Operations, state:
                 _void_strangers(channel, servers, received)
             worker_receive(state, channel.packets_in, received, now_ns)
         if not failed:  # else the arrays are their owners' again
-            drain(operations, state)
-            feed(operations, state)
+            drain(operations, state, now_ns)
+            feed(operations, state, now_ns)
         sending, until_ns = worker_send(state, channel.packets_out, now_ns)
         if len(servers.peer) > 1:
             _address(channel, servers, sending)
@@ -259,12 +259,13 @@ class WorkerEndpoint:
         while not progress["closing"]:
             error = _run(self._channel, self._servers, self._operations, self._state, int(self._error is not None))
             while done < progress["completed"]:
+                times = self._times(done)
                 with self._lock:
                     submission = self._running.popleft()
                     done += 1
                     if self._waiting:
                         self._submit()
-                submission.future.set_result(Reduced(submission.target, submission.merged))
+                submission.future.set_result(Reduced(submission.target, submission.merged, times))
             if error:
                 self._fail(OSError(-error, f"job {self.job.name}, rank {self.rank}: {os.strerror(-error)}"))
                 return
@@ -275,6 +276,11 @@ class WorkerEndpoint:
                 waiting = worker_waiting(self._state, monotonic_ns())
                 assert waiting is not None
                 self._fail(no_sum(self.job, self.rank, waiting, self._explanation()))
+
+    def _times(self, number: int) -> SumTimes:
+        """Of an operation that is complete, and whose place no other has taken yet."""
+        operation = self._operations.operation[number % CAPACITY]
+        return SumTimes(*(int(operation[f"{name}_ns"]) / NS_PER_S for name in SumTimes._fields))
 
     def _explanation(self) -> str | None:
         """Return what the switch shows that may be the cause, if the coordinator knows."""

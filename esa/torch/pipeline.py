@@ -27,7 +27,8 @@ import torch
 
 from esa.quantize import Exponents, Lanes
 from esa.rounds import Fragments, Rounds, nothing_agreed
-from esa.transport import Pending, Transport
+from esa.torch.timeline import BucketTimes
+from esa.transport import Pending, SumTimes, Transport
 
 
 @dataclass(eq=False)
@@ -67,7 +68,14 @@ class Bucket:
     repeat: Repeat | None = None
     redo: bool = False
     error: BaseException | None = None
+    launched: float = 0.0  # times, see `esa.torch.timeline.BucketTimes`
+    taken_up: float | None = None
+    quantised: float | None = None
+    network: SumTimes | None = None
     done: torch.futures.Future[torch.Tensor | Exception] = field(default_factory=torch.futures.Future)
+
+    def times(self, written: float) -> BucketTimes:
+        return BucketTimes(self.index, self.launched, self.taken_up, self.quantised, self.network, written)
 
 
 class Owner(Protocol):
@@ -199,3 +207,12 @@ class Pipeline:
             )
         bucket.owner.completed(bucket, failure)
         bucket.done.set_result(result)
+
+
+def value_or_raise(done: torch.futures.Future[torch.Tensor | Exception]) -> torch.Tensor:
+    # DDP does not see what Future.set_exception sets: it would take the exception for the result. Raising in a callback
+    # makes an error that reaches backward().
+    value = done.value()
+    if isinstance(value, Exception):
+        raise value
+    return value

@@ -21,8 +21,8 @@ from esa.rounds import Rounds, prepare
 from esa.torch.check import check_bucket
 from esa.torch.groups import agree, gloo_twin, hold_alike, world_of
 from esa.torch.notices import Notices
-from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot
-from esa.torch.timeline import Statistics, Timeline
+from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot, value_or_raise
+from esa.torch.timeline import BucketTimes, Statistics, Timeline
 from esa.transport import Transport
 from esa.wire import EXPONENT_POISON
 
@@ -46,6 +46,8 @@ class EsaState:
     - `timeout_s`: for a redo and for the closing barrier.
     - `owns_transport`: close it with the last state on it.
     - `clock`: seconds, monotonic.
+    - `on_bucket`: told the times of each bucket that is through, in the thread that finishes it, before who waits for
+      it goes on; it should be quick, and must not raise.
 
     Detours and losses are counted in `statistics`; each kind is also told once, by an `EsaWarning`. Pickling keeps
     settings and statistics and drops transport and process group: `attach` afterwards.
@@ -63,6 +65,7 @@ class EsaState:
         timeout_s: float = 300.0,
         owns_transport: bool = False,
         clock: Callable[[], float] = time.perf_counter,
+        on_bucket: Callable[[BucketTimes], None] | None = None,
     ) -> None:
         self.quantisation = quantisation
         self.fraction_bits = fraction_bits
@@ -71,6 +74,7 @@ class EsaState:
         self.timeout_s = timeout_s
         self.owns_transport = owns_transport
         self.clock = clock
+        self.on_bucket = on_bucket
         self._initialise(Statistics(), Notices())
         self.attach(transport, process_group)
 
@@ -171,6 +175,7 @@ class EsaState:
         statistics, told = kept.pop("statistics"), kept.pop("told")
         self.__dict__.update(kept)
         self.owns_transport = False
+        self.on_bucket = None
         self._initialise(statistics, Notices(told))
 
     def launch(
@@ -189,10 +194,11 @@ class EsaState:
             bucket = Bucket(self, index, is_last, buffer, slot, self._fragment_priority(index))
             slot.in_flight = True
             self._in_flight += 1
-            self._timeline.launched(self.clock(), is_last)
+            bucket.launched = self.clock()
+            self._timeline.launched(bucket.launched, is_last)
             # Inside the lock, so that the queue's order is the order of the hooks even if two threads call them.
             pipeline.launch(bucket)
-        return bucket.done.then(_value_or_raise)
+        return bucket.done.then(value_or_raise)
 
     def _slot(self, index: int, values: int, is_last: bool, fragment_lanes: int) -> Slot:
         slot = self._slots.get(index)
@@ -225,6 +231,7 @@ class EsaState:
 
     def submit(self, bucket: Bucket, transport: Transport) -> None:
         """In the submit thread: quantise and hand over to the network; behind the last bucket, what is repeated."""
+        bucket.taken_up = self.clock()
         if bucket.buffer.numel() > 0:
             slot = bucket.slot
             buffer = bucket.buffer if bucket.buffer.dtype in _SENT_AS_THEY_ARE else bucket.buffer.to(torch.float32)
@@ -237,6 +244,7 @@ class EsaState:
                 statistics.overflows += bool((bucket.rounds.exponents == EXPONENT_POISON).any())
                 statistics.nonzero_values += bucket.rounds.nonzero
                 statistics.float64_buckets += values.dtype == np.float64
+            bucket.quantised = self.clock()
             bucket.pending = transport.all_reduce(slot.lanes, bucket.priority, bucket.rounds.exponents)
         self._submitted.append(bucket)
         if bucket.is_last:
@@ -289,6 +297,7 @@ class EsaState:
         if rounds is None or bucket.pending is None:
             return
         reduced = bucket.pending.result()
+        bucket.network = reduced.times
         bucket.slot.agreed = rounds.agreed_next(reduced.exponents)
         bucket.redo = bool((reduced.exponents == EXPONENT_POISON).any())
         if bucket.redo:
@@ -321,12 +330,15 @@ class EsaState:
         """In the finish thread: the bucket is through."""
         if bucket.is_last:
             self._look_at_vanished()
+        now = self.clock()
+        if self.on_bucket is not None and error is None:
+            self.on_bucket(bucket.times(now))
         with self._idle:
             statistics = self._timeline.statistics
             statistics.buckets += 1
             statistics.redone_buckets += bucket.redo and error is None
             self._failed |= error is not None
-            self._timeline.completed(self.clock())
+            self._timeline.completed(now)
             bucket.slot.in_flight = False
             self._in_flight -= 1
             if self._in_flight == 0:
@@ -383,12 +395,3 @@ def _check_size(who: str, workers: int, group: dist.ProcessGroup) -> None:
             f"{who} has {workers} workers, the process group {ranks}: "
             "give as process_group the group of exactly these workers' ranks"
         )
-
-
-def _value_or_raise(done: torch.futures.Future[torch.Tensor | Exception]) -> torch.Tensor:
-    # DDP does not see what Future.set_exception sets: it would take the exception for the result. Raising in a callback
-    # makes an error that reaches backward().
-    value = done.value()
-    if isinstance(value, Exception):
-        raise value
-    return value

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
+
+from esa.transport import SumTimes
 
 EWMA_WEIGHT = 0.25  # of the newest iteration in the measured times behind the priority
 
@@ -29,6 +32,19 @@ class Statistics:
     nonzero_values: int = 0  # of this worker
     vanished_values: int = 0  # of these, sent as zero
     float64_buckets: int = 0  # of which the sum keeps int32's bits
+
+
+class BucketTimes(NamedTuple):
+    """One bucket's way, in seconds of the state's clock: it reached the hook; was taken up by the thread that quantises
+    it, and was through there; `network`, of the first round, where the transport tells it; the average was written.
+    """
+
+    bucket: int
+    launched: float
+    taken_up: float | None
+    quantised: float | None
+    network: SumTimes | None
+    written: float
 
 
 @dataclass

@@ -66,7 +66,12 @@ class Records:
         self.write({"event": event, **more, "t": time.monotonic()})
 
     def write(self, record: dict[str, Any]) -> None:
-        times = {key: round(record[key] - self._started, 6) for key in ("t", "end") if key in record}
+        times: dict[str, Any] = {key: round(record[key] - self._started, 6) for key in ("t", "end") if key in record}
+        if "buckets" in record:  # of each its number, then times
+            times["buckets"] = [
+                [number, *(None if at is None else round(at - self._started, 6) for at in bucket)]
+                for number, *bucket in record["buckets"]
+            ]
         self._file.write(json.dumps(record | times) + "\n")
         self._file.flush()
 

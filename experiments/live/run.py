@@ -307,7 +307,9 @@ class _Run:
             return
         there = self.scenario.rows * len(self.net.switches)
         self.measured.occupied.append(sum(rows.values()) / there)
-        self.records.write({"event": "occupancy", "t": time.monotonic(), "rows": rows})
+        self.records.write(
+            {"event": "occupancy", "t": time.monotonic(), "rows": rows, "counters": self.measured.counters}
+        )
         self.progress.occupancy(rows, there)
 
     # End

@@ -29,6 +29,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from esa.job import Job
 from esa.torch import EsaState, Statistics, Timeline, esa_hook
+from esa.torch.timeline import BucketTimes
+from esa.transport import SumTimes
 from experiments.live.models import MODELS, batches, load_data
 from experiments.live.snapshots import KEPT, snapshot
 from experiments.live.task import TrainingTask
@@ -68,15 +70,19 @@ class Aggregation:
             wait_for("join")
 
     @contextlib.contextmanager
-    def of(self, model: DistributedDataParallel) -> Iterator[Callable[[], Statistics]]:
+    def of(
+        self, model: DistributedDataParallel, on_bucket: Callable[[BucketTimes], None] | None = None
+    ) -> Iterator[Callable[[], Statistics]]:
         """Register the hook for the block's length; yields a function that returns the totals so far."""
         if self._job is None or self._worker is None:
             timeline = Timeline(Statistics())
-            model.register_comm_hook(timeline, timed_allreduce)
+            model.register_comm_hook((timeline, on_bucket), timed_allreduce)
             yield lambda: timeline.statistics
             dist.barrier()
         else:
-            state = EsaState.of(self._job, self._worker, total_iterations=self._iterations)
+            state = EsaState.of(
+                self._job, self._worker, total_iterations=self._iterations, clock=time.monotonic, on_bucket=on_bucket
+            )
             model.register_comm_hook(state, esa_hook)
             yield lambda: state.statistics
             state.close()  # not after an error: it waits for what may not come
@@ -94,14 +100,31 @@ class Aggregation:
             self._worker.close(why)
 
 
-def timed_allreduce(timeline: Timeline, bucket: dist.GradBucket) -> torch.futures.Future[torch.Tensor]:
+def timed_allreduce(
+    told: tuple[Timeline, Callable[[BucketTimes], None] | None], bucket: dist.GradBucket
+) -> torch.futures.Future[torch.Tensor]:
     """DDP's own all-reduce, its times noted."""
-    timeline.launched(time.perf_counter(), bucket.is_last())
+    timeline, on_bucket = told
+    launched, index = time.monotonic(), bucket.index()
+    timeline.launched(launched, bucket.is_last())
     timeline.statistics.buckets += 1
     timeline.statistics.bytes += bucket.buffer().nbytes
     future = allreduce_hook(dist.group.WORLD, bucket)
-    future.add_done_callback(lambda _: timeline.completed(time.perf_counter()))
+
+    def completed(_: object) -> None:
+        now = time.monotonic()
+        timeline.completed(now)
+        if on_bucket is not None:
+            on_bucket(BucketTimes(index, launched, None, None, None, now))
+
+    future.add_done_callback(completed)
     return future
+
+
+def bucket_record(times: BucketTimes) -> list[float | None]:
+    """As records have it: the bucket's number, then what `esa.report.live_trace.TIMES` names."""
+    network = times.network or (None,) * len(SumTimes._fields)
+    return [times.bucket, times.launched, times.taken_up, times.quantised, *network, times.written]
 
 
 @dataclasses.dataclass
@@ -189,7 +212,8 @@ def train(
     del warm
 
     ddp = DistributedDataParallel(model, bucket_cap_mb=cap)
-    with aggregation.of(ddp) as totals:
+    buckets: list[BucketTimes] = []
+    with aggregation.of(ddp, buckets.append) as totals:
         before = aggregation.network_statistics()
 
         def network() -> dict[str, float]:
@@ -205,7 +229,9 @@ def train(
             optimiser.step()
             seconds = time.monotonic() - start
             snapshots.save(iteration + 1, lambda: earlier.plus(totals(), network()))
-            record("iteration", iteration=iteration, loss=loss, seconds=seconds)
+            through, buckets[:] = list(map(bucket_record, buckets)), []
+            sums = {"buckets": through, "via_ps": int(network().get("via_ps", 0))}
+            record("iteration", iteration=iteration, loss=loss, seconds=seconds, **sums)
         end = time.monotonic()
         sent = network()
     counted = earlier.plus(totals(), sent)

@@ -15,12 +15,15 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from esa.report import Summary, load_run
+from esa.report import Run, Summary, load_run
+from esa.report.live_trace import live_trace
+from esa.report.reading import read_run
 from experiments.live.check import check_live
 from experiments.live.run import run
 from experiments.specs.scenario import Scenario, sums_by
 from tests.dissecting import check_capture
 from tests.experiments.started import STARTED
+from tests.report.trace_format import problems
 
 SHORT = """
 name = "short"
@@ -61,7 +64,7 @@ def leftovers(pid: int, tmp_path: Path) -> list[str]:
 
 def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None:
     esa, folder = run_quietly(load(tmp_path, policy="esa"), tmp_path, pcap=True)
-    gloo, _ = run_quietly(load(tmp_path, **sums_by("gloo")), tmp_path)
+    gloo, folder_of_gloo = run_quietly(load(tmp_path, **sums_by("gloo")), tmp_path)
     assert esa.incomplete is gloo.incomplete is None
     for ours, theirs in zip(esa.jobs, gloo.jobs, strict=True):
         assert ours.final_loss == pytest.approx(theirs.final_loss, rel=0.01)
@@ -77,6 +80,8 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
     assert Scenario.load(folder / "scenario.toml") == load(tmp_path, policy="esa")
     assert {record["event"] for record in again.records} == {"ready", "submit", "iteration", "occupancy", "end"}
     assert len([r for r in again.of("iteration") if r["job"] == "cnn" and r["rank"] == 1]) == 8
+    _check_times_of_buckets(again, load_run(folder_of_gloo))
+    assert problems(live_trace(read_run(folder)).text()) == []
     submitted = {record["job"]: record["t"] for record in again.of("submit")}
     assert submitted["cnn"] - submitted["mlp"] == pytest.approx(0.5, abs=0.3)
     captures = sorted((folder / "pcaps").glob("*_in.pcap"))
@@ -84,6 +89,23 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
     if shutil.which("tshark"):  # where it is missing, tests/test_wireshark.py is skipped by name
         assert sum(check_capture(capture, tmp_path, packets=200) for capture in captures) > 200
     assert leftovers(os.getpid(), tmp_path) == []
+
+
+def _check_times_of_buckets(esa: Run, gloo: Run) -> None:
+    """Of every bucket of every iteration, in the order of its way."""
+    for record in (*esa.of("iteration"), *gloo.of("iteration")):
+        assert record["buckets"]
+        for _, *times in record["buckets"]:
+            assert record["t"] - record["seconds"] <= times[0] <= times[-1] <= record["t"]
+    for record in esa.of("iteration"):
+        for _, *times in record["buckets"]:
+            launched, taken_up, quantised, first_fed, last_fed, first_sum, last_sum, written = times
+            assert launched <= taken_up <= quantised
+            assert first_fed <= last_fed <= last_sum <= written
+            assert first_fed <= first_sum <= last_sum
+    for record in esa.of("occupancy"):
+        assert set(record["counters"]) == {"mlp", "cnn"}
+    assert esa.of("iteration")[-1]["via_ps"] > 0 or not esa.summary.total("preemptions")
 
 
 CONTENDED = SHORT.replace('name = "short"', 'name = "short"\naggregators = 16').replace("submit_s = 0.5", "")
