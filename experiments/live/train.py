@@ -111,14 +111,14 @@ def timed_allreduce(
     timeline.statistics.bytes += bucket.buffer().nbytes
     future = allreduce_hook(dist.group.WORLD, bucket)
 
-    def completed(_: object) -> None:
+    def completed(done: torch.futures.Future[torch.Tensor]) -> torch.Tensor:
         now = time.monotonic()
         timeline.completed(now)
         if on_bucket is not None:
             on_bucket(BucketTimes(index, launched, None, None, None, now))
+        return done.value()
 
-    future.add_done_callback(completed)
-    return future
+    return future.then(completed)  # what waits for the sum waits until it is noted
 
 
 def bucket_record(times: BucketTimes) -> list[float | None]:
