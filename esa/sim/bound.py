@@ -8,6 +8,7 @@ memory, policy or neighbour can make it faster: queues, windows, losses, process
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -23,12 +24,12 @@ from esa.workloads.program import REDUCE
 _PS_PER_NS = 1000
 
 
-def lower_bound_ns(plan: Plan, number: int, hosts: Sequence[int]) -> int | None:
+def lower_bound_ns(plan: Plan, number: int, hosts: Sequence[int], transport: str | None = None) -> int | None:
     """Nanoseconds that job `number` needs at least, its workers on these hosts; None: it is no training.
 
-    Hosts that several workers share are taken for several.
+    Hosts that several workers share are taken for several. transport: how its sums were made, if not as it says.
     """
-    job = plan.jobs[number]
+    job = plan.jobs[number] if transport is None else replace(plan.jobs[number], transport=transport)
     if job.programs is not None:
         return None
     programs = programs_of(plan, number)

@@ -20,6 +20,7 @@ from esa.sim.job_programs import programs_of
 from esa.sim.loop import OUT_PACKETS, SCALARS, SPARE_BUFFERS, SimState
 from esa.sim.plan import Plan, SimulatedJob
 from esa.sim.ranks import Ranks, join_ranks
+from esa.sim.seats import part_bytes, transports_of
 from esa.sim.transport.connections import Pair, new_connections
 from esa.sim.transport.endpoints import join_servers, join_workers
 from esa.sim.transport.exchange import STEP, Exchanges, new_exchanges
@@ -135,14 +136,14 @@ def _first_address(graph: Graph) -> int:
 def _ranks(plan: Plan) -> tuple[Ranks, Exchanges, list[Pair]]:
     """What the jobs' workers do, and the flows that they need; a sum counts by fragments, as messages by bytes."""
     programs = [programs_of(plan, k) for k in range(len(plan.jobs))]
-    layouts = [None if job.sums_in_network else steps_of(job.transport, job.workers) for job in plan.jobs]
-    fragment_bytes = 4 * (plan.lanes or plan.wire_lanes)
-    ranks, pairs = join_ranks(programs, [fragment_bytes if one is None else 1 for one in layouts], layouts)
+    by = transports_of(plan)
+    layouts = [None if one is None else steps_of(one, job.workers) for job, one in zip(plan.jobs, by, strict=True)]
+    ranks, pairs = join_ranks(programs, [part_bytes(plan, one is not None) for one in layouts], layouts)
     pairs += background_pairs(plan)
     nothing = np.zeros(0, STEP)
     exchanges = new_exchanges(
         [[nothing] * job.workers if one is None else one for job, one in zip(plan.jobs, layouts, strict=True)],
-        [1 if job.sums_in_network else parts_of(job.transport, job.workers) for job in plan.jobs],
+        [1 if one is None else parts_of(one, job.workers) for job, one in zip(plan.jobs, by, strict=True)],
         (ranks.rank["first_flow"] + ranks.rank["sends"]).tolist(),
         len(pairs),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -18,11 +18,13 @@ from esa.errors import BadInput
 from esa.policy import policy
 from esa.protocol import NEVER
 from esa.protocol.of_job import server_of_job, worker_of_job
+from esa.sim.bound import lower_bound_ns
 from esa.sim.engine.lines import NONE
 from esa.sim.fabric.addresses import addresses_of, encapsulation
 from esa.sim.fabric.wiring import Control, rack_of
 from esa.sim.loop import SimState, begin
 from esa.sim.plan import Fabric, Plan, SimulatedJob
+from esa.sim.seats import Seats
 from esa.sim.stopping import can_stop, go_on, one_loop, rounds_done, stop
 from esa.sim.transport.connections import BACKGROUND, open_connection
 from esa.sim.transport.endpoints import put_server, put_worker
@@ -73,6 +75,7 @@ class JobsOnHosts:
         check_plan(plan)
         self._plan = plan
         self._cluster = cluster_of(plan.fabric)
+        self.seats = Seats(plan)
         self._control = control
         self._first_worker = first_worker
         self._first_server = [first_worker[-1] + server for server in first_server]  # as endpoints
@@ -108,7 +111,7 @@ class JobsOnHosts:
 
     def why_not_to_be_stopped(self, sim: SimState, number: int) -> str | None:
         """None: it can be."""
-        if len(self._flows(sim, number)):
+        if len(self._flows(sim, number)) and not self.seats.seated(number):
             return "messages of it are under way"
         return None if can_stop(sim.ranks, number) else "its programs are not one loop each"
 
@@ -136,7 +139,7 @@ class JobsOnHosts:
     def new_server(self, sim: SimState, number: int) -> None:
         """One of a PS's failures is over; after the last there is one that knows its job and no fragment."""
         self._servers_down[number] -= 1
-        if self._servers_down[number] == 0 and number in self._running:
+        if self._servers_down[number] == 0 and number in self._running and self._in_network(number):
             self._put_servers(sim, number)
 
     def stranded(self, failing: bool) -> str | None:
@@ -171,8 +174,8 @@ class JobsOnHosts:
                 raise BadInput(f"job {self._plan.jobs[asked.job].name}: stop: {why}; allowed: to let it end")
         for asked in decision.stops:
             self._stop(sim, asked.job, now_ns)
-        for start in decision.starts:
-            self._start(sim, start, now_ns)
+        for place, start in enumerate(decision.starts):
+            self._start(sim, start, [other.job for other in decision.starts[place + 1 :]], now_ns)
         if self._waiting and not (self._running or self._to_come or +self._down):
             name = self._plan.jobs[self._waiting[0]].name
             raise BadInput(
@@ -218,7 +221,7 @@ class JobsOnHosts:
         addresses = [address for _, address in self._places(number)]
         del self._running[number]
         sim.connections.record["open"][self._flows(sim, number)] = 0
-        if self._plan.jobs[number].sums_in_network:
+        if self._in_network(number):
             sim.endpoint_at[addresses, self._control.run_of(number).job] = NONE
             self._control.remove(number)
 
@@ -230,7 +233,32 @@ class JobsOnHosts:
         self._queued_ns[number] = now_ns
         self._waiting.sort(key=lambda k: (self._plan.jobs[k].submit_ns, k))
 
-    def _start(self, sim: SimState, start: Start, now_ns: int) -> None:
+    def _in_network(self, number: int) -> bool:
+        """Whether switches sum for a job that has started."""
+        return self._plan.jobs[number].sums_in_network and not self.seats.unseated(number)
+
+    def _to_come_until(self, end_ns: int, places: int) -> Iterator[int]:
+        """Jobs that are submitted by then and find as many places as they need, in that order."""
+        for number in self._to_come:
+            job = self._plan.jobs[number]
+            places -= job.workers + job.own_servers
+            if job.submit_ns > end_ns or places < 0:
+                return
+            yield number
+
+    def _seat(self, sim: SimState, start: Start, coming: Sequence[int], now_ns: int) -> None:
+        """Decide whether a job that starts gets rows. coming: those that start with it, and are not started yet."""
+        number, plan = start.job, self._plan
+        if not self.seats.is_open(number):
+            return
+        at_least_ns = lower_bound_ns(plan, number, [gpu.host for gpu in start.workers]) or 0
+        taken = sum(len(at.gpus) for at in self._running.values())
+        taken += sum(plan.jobs[k].workers + plan.jobs[k].own_servers for k in coming)
+        later = self._to_come_until(now_ns + at_least_ns, plan.fabric.places - taken)
+        beside = [other for other in self._running if other != number]
+        self.seats.decide(sim.ranks, number, beside, [*coming, *later])
+
+    def _start(self, sim: SimState, start: Start, coming: Sequence[int], now_ns: int) -> None:
         number = start.job
         self._waited_ns[number] = self.waited_ns(number, now_ns)
         self._waiting.remove(number)
@@ -239,8 +267,9 @@ class JobsOnHosts:
         if self.start_ns[number] is None:
             self.start_ns[number] = now_ns
             self.hosts[number] = tuple(gpu.host for gpu in start.gpus)
+        self._seat(sim, start, coming, now_ns)
         self._connect(sim, number, start.workers)
-        if self._plan.jobs[number].sums_in_network:
+        if self._in_network(number):
             job = self._control.add(number, start.gpus)
             for endpoint, (host, address) in zip(self._endpoints(number), self._places(number), strict=True):
                 sim.host_of[endpoint] = host

@@ -14,6 +14,7 @@ from esa.sim.jobs_on_hosts import JobsOnHosts
 from esa.sim.loop import SimState
 from esa.sim.plan import SERIES, JobOutcome, Plan, SimulatedJob
 from esa.sim.ranks import marks_of, sums_come
+from esa.sim.transport.steps import RING
 from esa.switch.runtime.pipeline import Pipeline
 
 _BITMAP = "EsaIngress.aggregation.row_bitmap"
@@ -90,7 +91,9 @@ def job_outcome(plan: Plan, sim: SimState, jobs: JobsOnHosts, number: int) -> Jo
     mine = range(int(record["first_rank"]), int(record["first_rank"] + record["ranks"]))
     ranks, counter = sim.ranks.rank[mine], sim.workers.state.counter[mine]
     start_ns, end_ns, hosts = jobs.start_ns[number], jobs.end_ns[number], jobs.hosts[number]
-    bound_ns = None if hosts is None else lower_bound_ns(plan, number, hosts[: job.workers])
+    unseated = jobs.seats.unseated(number)
+    by = RING if unseated else None
+    bound_ns = None if hosts is None else lower_bound_ns(plan, number, hosts[: job.workers], by)
     return JobOutcome(
         name=job.name,
         workers=job.workers,
@@ -109,6 +112,7 @@ def job_outcome(plan: Plan, sim: SimState, jobs: JobsOnHosts, number: int) -> Jo
         via_ps=int(counter["via_ps"].sum()),
         marked=int(counter["ecn"].sum()),
         failed=bool(record["failed"]),
+        unseated=unseated,
     )
 
 

@@ -30,16 +30,7 @@ from esa.sim.transport.steps import TRANSPORTS as BY_MESSAGES
 from esa.workloads import Bucket
 from esa.workloads.program import ORDERS, Program
 
-__all__ = [
-    "SERIES",
-    "Fabric",
-    "HostCosts",
-    "JobOutcome",
-    "Link",
-    "Outcome",
-    "Plan",
-    "SimulatedJob",
-]
+__all__ = ["SERIES", "Fabric", "HostCosts", "JobOutcome", "Link", "Outcome", "Plan", "SimulatedJob"]
 
 TRANSPORTS = ("ina", *BY_MESSAGES)
 FLOW_CONGESTION = ("dctcp", "reno")
@@ -152,6 +143,8 @@ class SimulatedJob:
     least_window: as in `esa.job.Job`
     congestion: what marks do to its windows, as in `esa.job.Job`
     demand:     how much of its time it uses them, 0 to 1: what that goes by
+    needs:      rows without which it gets none, and its sums are messages, by a ring (`esa/sim/seats.py`); 0: it has
+                rows, however few
     programs:   what each worker does in place of the training: iterations, buckets, priority, order, jitter, straggle
                 and slowdown then say nothing
     """
@@ -178,6 +171,7 @@ class SimulatedJob:
     least_window: int | None = None
     congestion: Literal["none", "aimd", "dctcp"] = "none"
     demand: float = 1.0
+    needs: int = 0
     programs: tuple[Program, ...] | None = None
 
     @property
@@ -282,7 +276,7 @@ def _check_job(job: SimulatedJob, gpus: int) -> None:
     _one_of("policy", job.policy, tuple(POLICIES))
     _one_of("transport", job.transport, TRANSPORTS)
     _one_of("congestion", job.congestion, CONGESTION_RULES)
-    for name, least in (("workers", 1), ("window", 1), ("submit_ns", 0), ("ttl_us", 0)):
+    for name, least in (("workers", 1), ("window", 1), ("submit_ns", 0), ("ttl_us", 0), ("needs", 0)):
         _at_least(name, getattr(job, name), least)
     if job.programs is None:
         _check_training(job)
@@ -325,7 +319,8 @@ class JobOutcome:
     jct_s: from submission to the last worker's last result; start_s: when it got its hosts, since the simulation's
     start; hosts: its workers', then its PSs' where these have their own, when it started first; wait_s: in which it had
     none; bound_s: the least that a training needs (`esa.sim.bound`); compute_s, comm_s: as in a real run, means over
-    the workers: time spent computing; time in which at least one bucket was on its way. failed: it gave up.
+    the workers: time spent computing; time in which at least one bucket was on its way. failed: it gave up. unseated:
+    it got no rows, and was a ring.
     """
 
     name: str
@@ -345,6 +340,7 @@ class JobOutcome:
     via_ps: int
     marked: int  # fragments whose sum met a long queue
     failed: bool
+    unseated: bool = False
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def simulate(
             for host in sorted(plan.fabric.faults)
         },
         end_s=end_ns / 1e9,
-        checked=sum(int(rank["summed"]) for rank in sim.ranks.rank if plan.jobs[rank["job"]].sums_in_network)
+        checked=sum(int(rank["summed"]) for rank in sim.ranks.rank if not sim.ranks.job[rank["job"]]["exchanges"])
         if plan.lanes
         else 0,
         incomplete=incomplete,
