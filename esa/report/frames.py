@@ -45,6 +45,7 @@ _JOB = {
     "resends": "sent again",
     "via_ps": "fragments whose sum came from the PS",
     "marked": "fragments whose sum met a long queue",
+    "unseated": "true: found no rows, and was a ring",
 }
 _MEANS = {
     "mean_jct_s": "seconds, over the jobs",
@@ -57,6 +58,7 @@ _MEANS = {
     "useful_mean": "part of them that waits for workers still; virtual time",
     "dropped": "packets lost to full queues",
     "packet_hops": "packets that reached the end of a link; virtual time",
+    "unseated": "jobs that found no rows, and were rings",
     "incomplete": "why the run did not end as it should; missing: it did",
 }
 COLUMNS: dict[str, dict[str, str]] = {

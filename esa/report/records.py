@@ -27,6 +27,7 @@ _ONLY_IF_KNOWN = (
     "flows",
     "failures",
     "cluster",
+    "unseated",
     "incomplete",
 )
 
@@ -52,6 +53,7 @@ class JobSummary(_Strict):
     fragments:  sent for the first time, over all workers; resends: sent again
     via_ps:     of the fragments, those whose sum came from the PS, not straight from the switch
     marked:     of the fragments, those whose sum met a long queue; there only if something marks (network.ecn_packets)
+    unseated:   rows were too few for it, and its workers summed by a ring; there only if that is so
     """
 
     name: str
@@ -70,6 +72,7 @@ class JobSummary(_Strict):
     resends: int = 0
     via_ps: int = 0
     marked: int | None = None
+    unseated: bool | None = None
 
 
 class FlowSummary(_Strict):
@@ -170,6 +173,7 @@ class Summary(_Strict):
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
     `failures`, too; `cluster` is there if it was one of GPUs alone, without a network (switch "none").
+    `unseated`, how many jobs found no rows and were rings, is there only if there are any.
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
     every job has the figure; `mean_per_bound`: of jct_s over bound_s.
 
@@ -204,6 +208,7 @@ class Summary(_Strict):
     flows: list[FlowSummary] | None = None
     failures: list[FailureSummary] | None = None
     cluster: ClusterSummary | None = None
+    unseated: int | None = None
     incomplete: str | None = None
 
     def with_means(self) -> Summary:
@@ -223,7 +228,8 @@ class Summary(_Strict):
         """What is written to disk: without the keys that are there only if they say something."""
         data = self.model_dump()
         data["jobs"] = [
-            {key: value for key, value in job.items() if (key, value) != ("marked", None)} for job in data["jobs"]
+            {key: value for key, value in job.items() if key not in ("marked", "unseated") or value is not None}
+            for job in data["jobs"]
         ]
         return {key: value for key, value in data.items() if key not in _ONLY_IF_KNOWN or value is not None}
 

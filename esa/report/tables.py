@@ -51,6 +51,7 @@ def jct_table(summary: Summary) -> Grid:
     digits = _digits(summary)
     columns = {
         "JCT s": [_number(job.jct_s, digits) for job in summary.jobs],
+        "sums by": [_sums_by(summary, job) for job in summary.jobs],
         "wait s": [_number(job.wait_s, digits) for job in summary.jobs],
         "bound s": [_number(job.bound_s, digits) for job in summary.jobs],
         "/ bound": [_ratio(job.jct_s, job.bound_s) for job in summary.jobs],
@@ -68,6 +69,8 @@ def jct_table(summary: Summary) -> Grid:
         f"mean JCT {_number(summary.mean_jct_s, digits)} s, makespan {_number(summary.makespan_s, digits)} s, "
         f"mean occupancy {_part(summary.occupancy_mean)}"
     )
+    if summary.unseated:
+        table.caption += f"; {summary.unseated} of {len(summary.jobs)} jobs found no rows, and were rings"
     return table
 
 
@@ -164,6 +167,7 @@ def comparison_table(summaries: Sequence[Summary]) -> Grid:
         table.add_known(f"{flow}: Mb/s", [_mbps(_flow(summary, flow)) for summary in summaries])
     for counter in COMPARED_COUNTERS:
         table.add(counter, *(str(summary.total(counter)) for summary in summaries))
+    table.add_known("jobs without rows", [_count(summary.unseated) for summary in summaries])
     table.add("via PS", *(str(sum(job.via_ps for job in summary.jobs)) for summary in summaries))
     table.add("resends", *(str(sum(job.resends for job in summary.jobs)) for summary in summaries))
     table.add("mean occupancy", *(_part(summary.occupancy_mean) for summary in summaries))
@@ -182,6 +186,11 @@ def _flow(summary: Summary, name: str) -> FlowSummary | None:
 
 def _mbps(flow: FlowSummary | None) -> str:
     return UNKNOWN if flow is None or flow.goodput_bps is None else f"{flow.goodput_bps / 1e6:.1f}"
+
+
+def _sums_by(summary: Summary, job: JobSummary) -> str:
+    """Unknown where all sum as the run is called."""
+    return UNKNOWN if not summary.unseated else "ring" if job.unseated else summary.policy
 
 
 def _digits(summary: Summary) -> int:

@@ -26,6 +26,8 @@ def check_live(scenario: Scenario) -> None:
     """ValueError, its first word the key, unless the scenario can run on Mininet."""
     scenario.live.check_installed()
     _check_network(scenario)
+    if scenario.admission:
+        raise ValueError("admission: true; allowed: live, every job has rows; in virtual time, or false")
     for i, job in enumerate(scenario.job_specs):
         try:
             _check_job(scenario, job)

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
+from esa.entries.admission import needed_rows
 from esa.job import MAX_SPAN, Pool, check_servers
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
@@ -59,6 +60,15 @@ class Scenario(Finite):
         unit="rows",
         absent="all that a switch has",
         ge=1,
+    )
+    admission: bool | None = key(
+        "where rows are too few for an eighth of every job's window, only so many jobs have rows as find that, those "
+        "first that communicate most; the others sum by a ring, and `summary.json` says so (docs/protocol.md); of "
+        "policies that place rows, `esa`",
+        None,
+        backend="virtual",
+        absent="true with `esa` on one switch, unless something fails, `shortest-remaining` schedules or gradients are "
+        "carried",
     )
     network: Network = key("hosts, switches and cables")
     timers: TimerSpec = key("when to ask again, when to give up", TimerSpec())
@@ -123,6 +133,8 @@ class Scenario(Finite):
             if job.congestion not in (None, "none") and self.network.ecn_packets is None:
                 raise ValueError(f"jobs[{i}].congestion: nothing is marked; allowed: with network.ecn_packets")
             names.add(job.name)
+        if self.admission and (problem := self._why_no_admission()) is not None:
+            raise ValueError(f"admission: true, and {problem}")
         self._check_links()
         self._check_flows()
         check_failures(self.failures, [job.name for job in self.job_specs if self.has_server(job)], self.host_names())
@@ -244,13 +256,36 @@ class Scenario(Finite):
         """Whose rows a job takes: its policy's `pool`."""
         return policy(self.policy_of(job)).pool if self.has_server(job) else "none"
 
+    def needs(self, job: JobSpec) -> int:
+        """The rows that a job has to find, or it gets none and is a ring; 0: it has rows in any case."""
+        if self.admission is False or not self._is_placed(job) or self._why_no_admission() is not None:
+            return 0
+        return needed_rows(job.window, job.workers)
+
+    def _is_placed(self, job: JobSpec) -> bool:
+        return self.pool_kind(job) == "placed" and job.pool is None
+
+    def _why_no_admission(self) -> str | None:
+        """What speaks against jobs without rows, and what is allowed; None: nothing does."""
+        if not any(map(self._is_placed, self.job_specs)):
+            return f"the control plane places no rows of '{self.method}'; allowed: with 'esa', or false"
+        if self.topology != "single-rack":
+            return "rows lie on several switches; allowed: with one switch, or false"
+        if self.failures:
+            return "what fails stops jobs, of which a ring cannot go on; allowed: without failures, or false"
+        if self.virtual.scheduler == "shortest-remaining":
+            return f"'{self.virtual.scheduler}' stops jobs, of which a ring cannot go on; allowed: others, or false"
+        if self.virtual.carry_gradients:
+            return "messages carry no gradients; allowed: without virtual.carry_gradients, or false"
+        return None
+
     @cached_property
     def _placed_windows(self) -> dict[str, int]:
         """By the name of a job whose rows the control plane places, its window: cut where that keeps jobs apart.
 
         Twice what a link and a round trip hold are enough for any window.
         """
-        placed = [job for job in self.job_specs if self.pool_kind(job) == "placed" and job.pool is None]
+        placed = list(filter(self._is_placed, self.job_specs))
         windows = side_by_side([job.window for job in placed], self.rows, 2 * self._round_trip_fragments)
         return {job.name: window for job, window in zip(placed, windows, strict=True)}
 

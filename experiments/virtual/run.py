@@ -125,6 +125,7 @@ def summarise(scenario: Scenario, outcome: Outcome, alone: Alone | None = None) 
         faults=outcome.faults if scenario.faults else None,
         flows=_flow_summaries(scenario, outcome) if scenario.flows else None,
         failures=_failure_summaries(scenario, outcome) if scenario.failures else None,
+        unseated=sum(job.unseated for job in outcome.jobs) or None,
         incomplete=outcome.incomplete,
     ).with_means()
 
@@ -173,6 +174,7 @@ def _job_summary(job: JobOutcome, alone_s: float | None, *, marks: bool) -> JobS
         resends=job.resends,
         via_ps=job.via_ps,
         marked=job.marked if marks else None,
+        unseated=job.unseated or None,
     )
 
 

@@ -38,6 +38,7 @@ FIGURES = (
     "via_ps",
     "dropped",
     "packet_hops",
+    "unseated",
     "incomplete",
 )
 
@@ -106,6 +107,7 @@ def sweep_table(name: str, points: Sequence[Point], results: Sequence[Result]) -
         "/ bound": [_cell(_mean(row, "mean_per_bound"), 2) for row in rows],
         "/ alone": [_cell(_mean(row, "mean_inflation"), 2) for row in rows],
         "wait s": [_cell(_mean(row, "mean_wait_s") or None, 6) for row in rows],
+        "without rows": [_cell(sum(one["unseated"] or 0 for one in row) / len(row) or None, 1) for row in rows],
         "via PS": [_cell(_mean(row, "via_ps"), 0) for row in rows],
         "resends": [_cell(_mean(row, "resends"), 0) for row in rows],
     }

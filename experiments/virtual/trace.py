@@ -162,7 +162,7 @@ class Watch:
     def _see_sums(self, sim: SimState, now_ns: int) -> None:
         ranks, state = sim.ranks, sim.workers.state.worker
         for w in np.flatnonzero((ranks.rank["begun"] != self._begun) | [bool(one) for one in self._sums]).tolist():
-            me, (job, _) = ranks.rank[w], self._place[w]
+            me = ranks.rank[w]
             if me["begun"] < self._begun[w]:  # its job was stopped, and goes on from an iteration's beginning
                 self._sums[w], self._begun[w], self._ends[w] = [], me["begun"], int(me["summed"])
             for number in range(int(self._begun[w]), int(me["begun"])):
@@ -175,7 +175,8 @@ class Watch:
                 self._ends[w] = end
             self._begun[w] = me["begun"]
             summed = int(me["summed"])
-            sent = summed + int(state[w]["snd_nxt"] - state[w]["read_seq"]) if job.sums_in_network else int(me["fed"])
+            by_messages = ranks.job[me["job"]]["exchanges"]
+            sent = int(me["fed"]) if by_messages else summed + int(state[w]["snd_nxt"] - state[w]["read_seq"])
             self._sums[w] = [one for one in self._sums[w] if not self._moved(one, w, sent, summed, now_ns)]
 
     def _moved(self, one: _Sum, w: int, sent: int, summed: int, now_ns: int) -> bool:

@@ -102,6 +102,7 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         least_window=scenario.least_window(job),
         congestion=scenario.congestion(job),
         demand=_demand(scenario, parts),
+        needs=scenario.needs(job),
         submit_ns=round(job.submit_s * 1e9),
         order=job.order,
         jitter=job.jitter,

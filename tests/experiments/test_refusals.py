@@ -38,6 +38,7 @@ REFUSED = [
     (BOTH, 'name = "two"', 'name = "two"\nvirtual.limit_s = 10000', "virtual.limit_s", "3600"),
     (BOTH, "aggregators = 64", "aggregators = 16384\nvirtual.carry_gradients = true", "aggregators", "1 to 8192"),
     (BOTH, "[network]", "[virtual]\nswitch_ns = -1\n[network]", "virtual.switch_ns", "0"),
+    (LIVE, 'name = "two"', 'name = "two"\nadmission = true', "admission", "in virtual time, or false"),
     (BOTH, "window = 16", "window = 20000", "jobs[1].window", "16384"),
     (BOTH, "window = 16", "jitter = 1.0", "jobs[1].jitter", "less than 1"),
     (BOTH, "window = 16", "straggle = 1.5", "jobs[1].straggle", "1"),

@@ -37,7 +37,7 @@ class Cell(NamedTuple):
 
 # JCT, wait (for hosts), bound (the least that a job's computing and links need): means over the jobs, as per_bound, JCT
 # over bound. taken, useful: mean part of the shared rows. ps_traffic: bytes on the wires of the PSs, both ways, per
-# byte of gradient that workers sum. The others: per fragment of a worker.
+# byte of gradient that workers sum. unseated: jobs without rows, which are rings. The others: per fragment of a worker.
 MEASURED = (
     "jct_ms",
     "wait_ms",
@@ -51,6 +51,7 @@ MEASURED = (
     "collisions",
     "preemptions",
     "packet_hops",
+    "unseated",
 )
 
 
@@ -72,6 +73,7 @@ def cell_of(point: Point, result: Result) -> Cell:
         "collisions": summary.total("collisions") / fragments,
         "preemptions": summary.total("preemptions") / fragments,
         "packet_hops": float(summary.packet_hops or 0),
+        "unseated": float(summary.unseated or 0),
     }
     return Cell(point, result, measured, summary.incomplete)
 

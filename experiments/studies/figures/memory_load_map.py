@@ -88,7 +88,19 @@ def _show(cells: Cells) -> Shown:
         f"{sum(found.values())} places."
         for other, found in counts.items()
     ]
+    notes += _unseated(cells)
     return Shown(head, lines, rows, partial(_draw, cells), notes, (10.5, 7.5))
+
+
+def _unseated(cells: Cells) -> list[str]:
+    """Where some of ESA's jobs have no rows, how many."""
+    counted = {
+        (jobs, memory): float(cells.values("unseated", policy="esa", jobs=jobs, rows=memory).mean())
+        for jobs in cells.places("jobs")
+        for memory in memories(cells)
+    }
+    texts = [f"{count:g} of {jobs} with {memory} rows" for (jobs, memory), count in counted.items() if count]
+    return [f"Of ESA's jobs, rings for want of rows: {', '.join(texts)}."] if texts else []
 
 
 def _draw(cells: Cells, canvas: Canvas) -> None:
