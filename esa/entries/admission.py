@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from esa.errors import BadInput
+
 SHARE = 8  # of a window, one part in so many
 
 
@@ -40,6 +42,17 @@ def gain(demand: float, workers: int) -> float:
 def enough(applicants: Iterable[Applicant], rows: int) -> bool:
     """Whether all have what they need."""
     return sum(one.needs for one in applicants) <= rows
+
+
+def check_share(coming: Applicant, seated: Sequence[Applicant], rows: int) -> None:
+    """BadInput, one line, unless a job that comes finds what it needs beside those that have rows."""
+    if coming.name in admitted([coming], seated, rows):
+        return
+    left = max(0, rows - sum(one.needs for one in seated))
+    raise BadInput(
+        f"pool: job {coming.name}: other jobs' shares leave {left} of {rows} rows, and an eighth of its window is"
+        f" {coming.needs}: a ring is faster; allowed: a smaller window, a policy that shares rows or uses none"
+    )
 
 
 def admitted(coming: Sequence[Applicant], seated: Sequence[Applicant], rows: int) -> frozenset[str]:

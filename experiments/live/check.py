@@ -26,8 +26,6 @@ def check_live(scenario: Scenario) -> None:
     """ValueError, its first word the key, unless the scenario can run on Mininet."""
     scenario.live.check_installed()
     _check_network(scenario)
-    if scenario.admission:
-        raise ValueError("admission: true; allowed: live, every job has rows; in virtual time, or false")
     for i, job in enumerate(scenario.job_specs):
         try:
             _check_job(scenario, job)
@@ -117,5 +115,7 @@ def _check_delay(scenario: Scenario) -> None:
     """Hosts delay ESA's packets, not TCP's."""
     if scenario.network.delay_us and scenario.flows:
         raise ValueError("network.delay_us: live, flows are not delayed; allowed: without flows")
+    if scenario.network.delay_us and scenario.admission:
+        raise ValueError("admission: true; live, network.delay_us does not delay rings; allowed: false, or no delay_us")
     if scenario.network.delay_us and any(scenario.transport_of(job) == GLOO for job in scenario.job_specs):
         raise ValueError(f"network.delay_us: live, '{GLOO}' is not delayed; allowed: with transport 'ina'")

@@ -13,6 +13,7 @@ from esa.report.records import FailureSummary, FlowSummary, JobSummary, Summary,
 from experiments.live.flows import Traffic
 from experiments.live.links import sending_s
 from experiments.live.plan import JobPlan
+from experiments.live.seats import unseated
 from experiments.specs.scenario import Scenario
 from topologies.forked import Forked
 
@@ -79,6 +80,7 @@ class Records:
 def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Summary:
     """What a run has shown, whole or not."""
     jobs = []
+    without_rows = unseated(scenario)
     for spec in scenario.job_specs:
         workers = [worker for worker in measured.workers if worker.plan.name == spec.name]
         ends = [worker.end for worker in workers if worker.end is not None]
@@ -86,6 +88,7 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
             name=spec.name,
             workers=spec.workers,
             iterations=min((worker.iterations for worker in workers), default=0),
+            unseated=spec.name in without_rows or None,
         )
         for count in ("fragments", "resends", "via_ps"):
             setattr(job, count, sum(end["network"].get(count, 0) for end in ends))
@@ -118,6 +121,7 @@ def summarise(scenario: Scenario, measured: Measured, problem: str | None) -> Su
         occupancy_mean=_mean(measured.occupied) if measured.occupied else None,
         flows=_flows(scenario, measured),
         failures=measured.outages or None,
+        unseated=len(without_rows) or None,
         incomplete=problem,
     ).with_means()
 

@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from esa.entries.leaf_spine import LeafSpine, spread
-from esa.job import Job, Member
+from esa.job import Job, Member, Pool
 from esa.wire import ESA_PORT
 from experiments.live.faults import host_faults
 from experiments.live.places import places
+from experiments.live.seats import pools
 from experiments.live.task import TrainingTask
 from experiments.live.timers import server_timers, worker_timers
 from experiments.specs.jobs import JobSpec
@@ -34,13 +35,17 @@ class ServerPlan:
 
 @dataclass(frozen=True)
 class JobPlan:
-    """One job in its place: workers' hosts by rank, its PSs and what it is to the switch (none under gloo)."""
+    """One job in its place: workers' hosts by rank, its PSs and what it is to the switch (none under gloo).
+
+    unseated: it is none to the switch because rows are too few.
+    """
 
     spec: JobSpec
     workers: tuple[int, ...]
     servers: tuple[ServerPlan, ...]
     job: Job | None
     task: TrainingTask
+    unseated: bool = False
 
     @property
     def name(self) -> str:
@@ -57,9 +62,9 @@ def plan(
 ) -> list[JobPlan]:
     """Put the jobs on their hosts and write their files into `folder`. snapshots: as in `TrainingTask`."""
     folder.mkdir(parents=True, exist_ok=True)
-    hosts = places(scenario)
+    hosts, rows = places(scenario), pools(scenario)
     return [
-        _place(scenario, i, spec, net, hosts[spec.name], folder, controller, snapshots)
+        _place(scenario, i, spec, net, hosts[spec.name], rows.get(spec.name), folder, controller, snapshots)
         for i, spec in enumerate(scenario.job_specs)
     ]
 
@@ -70,6 +75,7 @@ def _place(
     spec: JobSpec,
     net: Network,
     hosts: tuple[int, ...],
+    pool: Pool | None,
     folder: Path,
     controller: str,
     snapshots: Path | None,
@@ -91,7 +97,7 @@ def _place(
             server=server,
             more_servers=tuple(more_servers),
             switch_ip=there.switch_ip,
-            pool=scenario.pools[spec.name],
+            pool=pool or scenario.pools[spec.name],
             window=scenario.window(spec),
             span=spec.span,
             least_window=scenario.least_window(spec),
@@ -117,11 +123,14 @@ def _place(
         rendezvous=f"{net.ip(workers[0])}:{FIRST_RENDEZVOUS_PORT + i}",
         controller=controller,
         aggregation=aggregation,
+        by_messages=pool is None,
         snapshots=snapshots,
         faults=tuple(host_faults(scenario, names[host]) for host in workers),
         timers=worker_timers(scenario.timers),
     )
     (folder / f"{spec.name}.task.json").write_text(task.model_dump_json(indent=2) + "\n")
+    if pool is None:
+        return JobPlan(spec, workers, (), None, task, unseated=True)
     of_servers = zip(hosts[spec.workers :], spec.server_names, strict=True) if job else ()
     servers = tuple(_server(scenario, f"{spec.name}-{name}", host, folder) for host, name in of_servers)
     return JobPlan(spec, workers, servers, job, task)

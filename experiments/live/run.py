@@ -126,6 +126,8 @@ class _Run:
             stops = any(failure.what == HOST for failure in scenario.failures)
             jobs = plan(scenario, self.net, self.folder / "jobs", meeting, scratch if stops else None)
             for job in jobs:
+                if job.unseated:
+                    say(f"  job {job.name}: rows are too few for all; its workers sum by a ring (gloo)")
                 # They get ready as far as they can, and wait for a network that forwards.
                 workers.extend(start_workers(self.net, job, self.folder))
             save_digits(self.folder / "jobs" / DIGITS, scenario.seed)

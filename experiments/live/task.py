@@ -24,6 +24,7 @@ class TrainingTask(Frozen):
     rendezvous: str  # host:port of rank 0
     controller: str  # where runs are started
     aggregation: Path | None = None  # the job's file (esa.job); None: the ordinary all-reduce of gloo
+    by_messages: bool = False  # of that job's file what says how gradients are quantised: gloo sums the integers
     timers: Timers
     snapshots: Path | None = None  # the folder of what ranks know after each iteration; None: nothing is written
     faults: tuple[LinkFaults | None, ...] = ()  # by rank: what its link does to packets on purpose

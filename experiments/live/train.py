@@ -29,8 +29,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from esa.job import Job
 from esa.torch import EsaState, Statistics, Timeline, esa_hook
+from esa.torch.messages import MessageTransport
 from esa.torch.timeline import BucketTimes
-from esa.transport import SumTimes
+from esa.transport import SumTimes, Transport
 from experiments.live.models import MODELS, batches, load_data
 from experiments.live.snapshots import KEPT, snapshot
 from experiments.live.task import TrainingTask
@@ -44,14 +45,20 @@ NETWORK_COUNTS = ("fragments", "resends", "via_ps", "ecn", "duplicates", "querie
 
 
 class Aggregation:
-    """Sums the gradients of DDP models: over the switch, or with gloo's ordinary all-reduce. Measures both alike."""
+    """Sums the gradients of DDP models: over the switch, the same integers by gloo, or with gloo's ordinary all-reduce.
+
+    Measures all alike.
+    """
 
     def __init__(
         self, task: TrainingTask, rank: int, wait_for: Callable[[str], None], iterations_done: int = 0
     ) -> None:
         self._iterations = task.iterations - iterations_done
-        self._job = self._worker = None
-        if task.aggregation is not None:
+        self._job = self._worker = self._messages = None
+        if task.aggregation is not None and task.by_messages:
+            self._job = Job.load(task.aggregation)
+            wait_for("join")
+        elif task.aggregation is not None:
             from esa.hosts import join  # gloo alone does without its compiler
             from esa.hosts.warm import say_compiling, warm
 
@@ -74,18 +81,25 @@ class Aggregation:
         self, model: DistributedDataParallel, on_bucket: Callable[[BucketTimes], None] | None = None
     ) -> Iterator[Callable[[], Statistics]]:
         """Register the hook for the block's length; yields a function that returns the totals so far."""
-        if self._job is None or self._worker is None:
+        if self._job is None:
             timeline = Timeline(Statistics())
             model.register_comm_hook((timeline, on_bucket), timed_allreduce)
             yield lambda: timeline.statistics
             dist.barrier()
         else:
-            state = EsaState.of(
-                self._job, self._worker, total_iterations=self._iterations, clock=time.monotonic, on_bucket=on_bucket
-            )
+            settings = {"total_iterations": self._iterations, "clock": time.monotonic, "on_bucket": on_bucket}
+            state = EsaState.of(self._job, self._transport(self._job), **settings)
             model.register_comm_hook(state, esa_hook)
             yield lambda: state.statistics
             state.close()  # not after an error: it waits for what may not come
+
+    def _transport(self, job: Job) -> Transport:
+        """One for all models; without rows by gloo, among all ranks at once."""
+        if self._worker is not None:
+            return self._worker
+        if self._messages is None:
+            self._messages = MessageTransport(fragment_lanes=job.lanes, timeout_s=job.wait_limit_s)
+        return self._messages
 
     def network_statistics(self) -> dict[str, float]:
         """Counts of this worker's packets since its start."""

@@ -10,7 +10,7 @@ section of its own, which the other disregards. `to_toml` gives the scenario as 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -66,9 +66,8 @@ class Scenario(Finite):
         "first that communicate most; the others sum by a ring, and `summary.json` says so (docs/protocol.md); of "
         "policies that place rows, `esa`",
         None,
-        backend="virtual",
         absent="true with `esa` on one switch, unless something fails, `shortest-remaining` schedules or gradients are "
-        "carried",
+        "carried; live, unless there is a delay_us",
     )
     network: Network = key("hosts, switches and cables")
     timers: TimerSpec = key("when to ask again, when to give up", TimerSpec())
@@ -228,7 +227,12 @@ class Scenario(Finite):
     @cached_property
     def pools(self) -> dict[str, Pool]:
         """The rows of each job, as `assign_pools` gives them."""
-        return assign_pools(self._wishes(), self.rows, program(0).aggregators)
+        return self.pools_without(())
+
+    def pools_without(self, names: Collection[str]) -> dict[str, Pool]:
+        """The same where these jobs get none."""
+        wishes = [wish for wish in self._wishes() if wish.name not in names]
+        return assign_pools(wishes, self.rows, program(0).aggregators)
 
     def _wishes(self) -> list[RowWish]:
         return [

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa.entries.admission import Applicant, admitted, gain, needed_rows
+from esa.entries.admission import Applicant, admitted, check_share, gain, needed_rows
+from esa.errors import BadInput
 
 Asked = list[tuple[int, float]]  # needs and gain of each
 asked = st.lists(st.tuples(st.integers(0, 40), st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=12)
@@ -65,6 +66,18 @@ def test_who_communicates_most_goes_first() -> None:
 @pytest.mark.parametrize(("window", "workers", "rows"), [(128, 4, 16), (129, 2, 17), (1, 2, 1), (128, 1, 0)])
 def test_a_share_is_an_eighth_of_a_window(window: int, workers: int, rows: int) -> None:
     assert needed_rows(window, workers) == rows
+
+
+def test_a_job_of_nobody_s_plan_is_refused_where_its_share_is_not_to_be_had() -> None:
+    check_share(Applicant("a", 40), [], 32)  # alone it has all there are
+    check_share(Applicant("b", 16), [Applicant("a", 16)], 32)
+    problem = (
+        "pool: job b: other jobs' shares leave 12 of 32 rows, and an eighth of its window is 16: a ring is faster; "
+        "allowed: a smaller window, a policy that shares rows or uses none"
+    )
+    with pytest.raises(BadInput) as refused:
+        check_share(Applicant("b", 16), [Applicant("a", 20)], 32)
+    assert str(refused.value) == problem
 
 
 def test_a_ring_of_two_sends_what_a_sum_in_the_network_sends() -> None:

@@ -140,6 +140,21 @@ def test_pss_share_their_jobs_fragments_and_sums_are_the_same(contended: dict[st
         assert all(each["via_ps"] > 0 and each["partials"] > 0 and each["malformed"] == 0 for each in counted)
 
 
+def test_of_two_jobs_that_find_too_few_rows_one_is_a_ring_of_the_same_integers(
+    contended: dict[str, Summary], tmp_path: Path
+) -> None:
+    text = CONTENDED.replace("aggregators = 16", "aggregators = 8")  # an eighth of one window
+    run, folder = run_quietly(load(tmp_path, text, policy="esa"), tmp_path)
+    assert run.incomplete is None
+    assert run.unseated == 1
+    (ring,) = (job for job in run.jobs if job.unseated)
+    (other,) = (job for job in run.jobs if not job.unseated)
+    assert ring.fragments == 0 < other.fragments
+    assert set(run.switch_counters) == {other.name}
+    assert not list((folder / "jobs").glob(f"{ring.name}-ps*"))
+    assert [job.final_loss for job in run.jobs] == [job.final_loss for job in contended["esa"].jobs]
+
+
 COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
 RANKS = 4  # of both jobs
 

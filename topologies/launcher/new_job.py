@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import IPv4Address
 
 from pydantic import ValidationError
@@ -11,6 +11,8 @@ from pydantic import ValidationError
 from controller import BadInput, Controller
 from controller.job_files import explain
 from esa.entries import pools
+from esa.entries.admission import Applicant, check_share, needed_rows
+from esa.entries.job_entries import InstalledJob
 from esa.job import Job, Member
 from esa.policy import policy
 from esa.wire import ESA_PORT
@@ -35,6 +37,9 @@ def new_job(
     jobs = controller.jobs()
     taken = {job.job for job in jobs}
     window = window or sensible_window(len(workers), loaded.lanes)
+    if policy(policy_name).pool == "placed":
+        coming = Applicant(name, needed_rows(window, len(workers)))
+        check_share(coming, list(_seated(controller, jobs)), loaded.aggregators)
     claims = [pools.Claim(controller.name(job), job.policy.pool, job.pool) for job in jobs if job.pool is not None]
     pool = pools.allocate(name, policy(policy_name), window, claims, loaded.aggregators)
     try:
@@ -51,6 +56,14 @@ def new_job(
         )
     except ValidationError as error:
         raise BadInput(explain(error)) from None
+
+
+def _seated(controller: Controller, jobs: Iterable[InstalledJob]) -> Iterator[Applicant]:
+    """Jobs whose rows are placed, as far as their windows are known."""
+    for job in jobs:
+        saved = controller.saved(job)
+        if saved is not None and job.policy.pool == "placed":
+            yield Applicant(saved.name, needed_rows(saved.window, saved.fan_in))
 
 
 def sensible_window(workers: int, lanes: int) -> int:

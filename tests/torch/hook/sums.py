@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from esa.torch import EsaState, EsaWarning
+from esa.torch.messages import MessageTransport
 from experiments.studies.bench.accuracy import KINDS, compare, gradients
 from tests.torch.gloo_transport import GlooTransport
 from tests.torch.hook.models import (
@@ -105,6 +106,32 @@ def averages_are_within_a_millionth_of_float64s(rank: int) -> None:
             assert state.statistics.redone_buckets == 0
             assert state.statistics.repeated_fragments > 0
             assert (state.statistics.float64_buckets > 0) == (dtype == np.float64)
+
+
+@case
+def sums_by_messages_are_those_of_any_other_transport_bit_for_bit(rank: int) -> None:
+    quantisations: tuple[Quantisation, ...] = ("adaptive", "fixed")
+    for quantisation in quantisations:
+        weights = []
+        for transport in (GlooTransport(delay_s=0), MessageTransport()):
+            with EsaState(transport, quantisation=quantisation, owns_transport=True) as state:
+                ddp = distributed(network(), state, bucket_cap_mb=0.001)
+                train(ddp, rank)
+            weights.append(flat(ddp))
+            assert state.statistics.redone_buckets == 0
+        assert torch.equal(*weights)
+    transport = MessageTransport(fragment_lanes=4)
+    lanes = np.array([1, -2, 3, 2**28, 5], np.int32) * (rank + 1)
+    kept = lanes.copy()
+    first, second = (
+        transport.all_reduce(each, 1, np.array([rank, -rank], np.int8)[: max(1, -(-each.size // 4))])
+        for each in (lanes, lanes[:0])
+    )
+    assert second.result().exponents.tolist() == [WORKERS - 1]
+    reduced = first.result()
+    assert reduced.lanes.tolist() == [6, -12, 18, 6 * 2**28, 30]
+    assert reduced.exponents.tolist() == [WORKERS - 1, 0]
+    assert np.array_equal(lanes, kept)
 
 
 @case
