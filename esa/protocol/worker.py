@@ -84,7 +84,7 @@ def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int
     counter = state.counter[0]
     if seq < worker["snd_una"] or fragment["acked"]:
         counter["duplicates"] += 1
-        if seq >= worker["write_seq"] - len(state.fragment) and fragment["transmissions"] == 2:
+        if seq >= worker["write_seq"] - len(state.fragment) and fragment["transmissions"] > 1:
             on_spurious_retransmission(worker)
         return
     flags = p.flags_of(packets, i)

@@ -16,8 +16,8 @@ _SILENCE_DIVISOR = 8  # of the time since the last result: between two RESENDs o
 _TLP_RTTS = 2.0
 _TLP_REO_WNDS = 4  # of the shortest reordering window: a tail loss probe comes no sooner
 _TLP_EQUAL = 6  # probes before their intervals double, unless the PS says that it waits for others
-# Half of the resends spurious, and more, let the reordering window grow.
-_MULT_GROWTH, _MULT_DECAY, _MAX_REO_WND_MULT = 1.25, 0.9, 4.0
+# The reordering window grows where more results come in vain than fragments are mended by RESENDs, and not where fewer.
+_MULT_GROWTH, _MULT_DECAY, _MAX_REO_WND_MULT = 1.1, 0.91, 6.0
 
 
 @native
@@ -40,7 +40,7 @@ def on_rtt_sample(worker: Any, sample_ns: int) -> None:
 
 @native
 def on_spurious_retransmission(worker: Any) -> None:
-    """Widen the reordering window: the result of a fragment resent once came twice (as DSACK, RFC 8985 6.2, step 4)."""
+    """Widen the reordering window: the result of a resent fragment came again (as DSACK, RFC 8985 6.2, step 4)."""
     worker["reo_wnd_mult"] = min(worker["reo_wnd_mult"] * _MULT_GROWTH, _MAX_REO_WND_MULT)
 
 

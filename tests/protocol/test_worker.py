@@ -298,22 +298,48 @@ def test_the_oldest_overtaken_fragments_are_resent_first():
 
 
 def test_resends_in_vain_make_it_more_patient_and_losses_less():
-    w = measured()
+    w = measured(window=64)
     stretched = []
-    for seq in range(2, 12, 2):
+    for seq in range(2, 32, 2):
         w.result(seq)
         w.send()
-        assert seq - 1 in seqs(w.wait())
+        while seq - 1 not in seqs(w.wait()):
+            pass
         w.result(seq - 1)
-        w.result(seq - 1, flags=Flag.ANSWER)  # it had been on its way
+        w.result(seq - 1, seq - 1, flags=Flag.ANSWER)  # the first had been on its way
         stretched.append(float(w.me["reo_wnd_mult"]))
     assert stretched == sorted(stretched)
-    assert stretched[-1] > 1.5
-    w.result(13)
+    assert stretched[-1] > 3
+    w.result(33)
     w.send()
-    w.wait()
-    w.result(12)
+    while 32 not in seqs(w.wait()):
+        pass
+    w.result(32)
     assert w.me["reo_wnd_mult"] < stretched[-1]
+
+
+def test_one_result_in_vain_for_each_that_was_needed_is_borne():
+    w = measured(window=64)
+    for seq in range(2, 32, 2):
+        w.result(seq)
+        w.send()
+        while seq - 1 not in seqs(w.wait()):
+            pass
+        w.result(seq - 1, seq - 1)
+    assert w.me["reo_wnd_mult"] < 1.2
+
+
+def test_a_result_in_vain_counts_however_often_its_fragment_was_resent():
+    w = measured()
+    w.result(2)
+    w.send()
+    for _ in range(3):
+        while 1 not in seqs(w.wait()):
+            pass
+    w.result(1)
+    before = float(w.me["reo_wnd_mult"])
+    w.result(1)
+    assert w.me["reo_wnd_mult"] > before
 
 
 def test_a_window_lost_whole_is_recovered_in_a_logarithmic_number_of_rounds():
