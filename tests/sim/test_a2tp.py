@@ -38,7 +38,7 @@ def test_a_job_that_straggles_gives_up_rows_and_the_other_is_faster() -> None:
     assert other < 0.5 * slow
     assert max(sent_past_rows(atp)) <= 0.0  # what is lost or late may be resent by a worker, and not reach the switch
     (slow_jct_s, other_jct_s), (slow_atp_s, other_atp_s) = ([job.jct_s for job in found.jobs] for found in (a2tp, atp))
-    assert other_jct_s < 0.96 * other_atp_s
+    assert other_jct_s < 0.98 * other_atp_s
     assert slow_jct_s < slow_atp_s
 
 
