@@ -24,13 +24,14 @@ class Urgency:
     """What is known about a fragment's job and place. None: not known (yet), the factor is left out.
 
     `communication_s`, `computation_s`: seconds of one iteration. `service_s`: seconds that remain, or, where the end is
-    not known, those attained. `layer`: 1 is the layer group next to the input.
+    not known, those attained. `layer`: 1 is the layer group next to the input, of `layers`.
     """
 
     communication_s: float | None = None
     computation_s: float | None = None
     service_s: float | None = None
     layer: int | None = None
+    layers: int | None = None
 
 
 PriorityFunction = Callable[[Urgency], int]  # what may stand in Priority's place; the result is 1..255
@@ -70,3 +71,24 @@ class Priority:
     def _log2(quantity: float) -> float:
         # A nanosecond stands for zero: it is beyond the range already, and two zeros give 1 and not NaN.
         return math.log2(max(quantity, 1e-9))
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Three classes in place of a formula: one step for more communication than computation, one for front layers.
+
+    Refusing a fragment costs more than preempting a row: all its packets go to the PS, and not only those that the row
+    still lacks. So within a class everybody preempts, and a row is refused to another class alone.
+
+        >>> [Classes()(Urgency(0.2, 0.1, layer=layer, layers=4)) for layer in (1, 2, 3, 4)]
+        [130, 130, 129, 129]
+    """
+
+    lowest: int = 128
+
+    def __call__(self, urgency: Urgency) -> int:
+        """The priority; what is not known is no step."""
+        communicates = (urgency.communication_s or 0.0) > (urgency.computation_s or 0.0)
+        known = urgency.layer is not None and urgency.layers is not None
+        in_front = known and 2 * (urgency.layer - 1) < urgency.layers  # type: ignore[operator]
+        return self.lowest + communicates + in_front

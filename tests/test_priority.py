@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa.priority import HIGHEST, LOWEST, Priority, Urgency
+from esa.priority import HIGHEST, LOWEST, Classes, Priority, Urgency
 
 seconds = st.floats(0, 1e9)
 urgencies = st.builds(
@@ -75,3 +75,22 @@ def test_the_ends_of_the_range_are_the_ends_of_the_byte() -> None:
     assert [priority(Urgency(service_s=s)) for s in (1000.0, 4.0, 1.0, 0.25, 0.0)] == [1, 1, 128, 255, 255]
     with pytest.raises(ValueError, match="not below"):
         Priority(log2_low=1, log2_high=1)
+
+
+@pytest.mark.parametrize(
+    ("communication_s", "computation_s", "layer", "layers", "step"),
+    [
+        (2.0, 1.0, 1, 5, 2),
+        (2.0, 1.0, 3, 5, 2),  # the middle one is in front
+        (2.0, 1.0, 4, 5, 1),
+        (1.0, 1.0, 1, 1, 1),
+        (1.0, 2.0, 2, 2, 0),
+        (None, None, None, None, 0),
+        (2.0, None, 1, None, 1),
+    ],
+)
+def test_classes_are_one_step_for_communication_and_one_for_front_layers(
+    communication_s: float | None, computation_s: float | None, layer: int | None, layers: int | None, step: int
+) -> None:
+    classes = Classes()
+    assert classes(Urgency(communication_s, computation_s, 5.0, layer, layers)) == classes.lowest + step

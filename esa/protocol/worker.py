@@ -197,7 +197,9 @@ def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
             bypass = True
         _write_fragment(state, out, count, seq, p.RESEND if bypass else 0, now_ns)
         if seq < worker["fack_end"]:  # it was skipped: nothing that was sent after it is back
-            back_ns = int(min(worker["median_rtt_ns"], worker["max_rto_ns"]))  # peers that computed may be in the median
+            back_ns = int(
+                min(worker["median_rtt_ns"], worker["max_rto_ns"])
+            )  # a median of peers that computed, perhaps
             state.fragment[seq & (len(state.fragment) - 1)]["timer_start_ns"] += back_ns
         worker["loss_timer_ns"] = min(worker["loss_timer_ns"], now_ns + pto_ns(worker))
         worker["in_flight"] += 1

@@ -226,7 +226,7 @@ class EsaState:
             service_s = remaining * statistics.elapsed_s / statistics.iterations if statistics.iterations else None
         # DDP fills its buckets from the back: the last bucket holds the layers next to the input.
         layer = None if self._layer_groups is None else max(self._layer_groups - index, 1)
-        urgency = Urgency(timeline.comm_s, timeline.compute_s, service_s, layer)
+        urgency = Urgency(timeline.comm_s, timeline.compute_s, service_s, layer, self._layer_groups)
         return min(max(int(self.priority(urgency)), LOWEST), HIGHEST)
 
     def submit(self, bucket: Bucket, transport: Transport) -> None:

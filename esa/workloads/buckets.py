@@ -96,6 +96,6 @@ def priorities(
     for iteration in range(iterations):
         service_s = (iterations - iteration) * (communication_s + computation_s)
         for index in range(len(buckets)):
-            urgency = Urgency(communication_s, computation_s, service_s, len(buckets) - index)
+            urgency = Urgency(communication_s, computation_s, service_s, len(buckets) - index, len(buckets))
             table[iteration, index] = min(max(int(formula(urgency)), LOWEST), HIGHEST)
     return table

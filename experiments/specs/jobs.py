@@ -13,6 +13,8 @@ from experiments.specs.models import KNOWN_MODELS, MS_PER_SAMPLE
 from experiments.specs.toml_files import one_of
 
 FACTORS = ("ratio", "service", "layer")
+CLASSES = ("classes",)
+_PRIORITIES = f"a list of some of {', '.join(FACTORS)}, or of classes alone"
 INA, GLOO, HALVING_DOUBLING = "ina", "gloo", "halving-doubling"
 TRANSPORTS = (INA, GLOO, HALVING_DOUBLING)
 _POLICIES = ", ".join(POLICIES)
@@ -138,10 +140,10 @@ class JobSettings(Finite):
     )
     slowdown: float = key("of those that straggle", 1.0, backend="virtual", ge=1, le=1000)
     priority: tuple[str, ...] | int = key(
-        "the factors of the formula (docs/protocol.md), or one number for all fragments; live, all factors",
+        "factors of the formula, classes (docs/protocol.md), or one number for all fragments; live, all factors",
         FACTORS,
         backend="virtual",
-        allowed=f"1 to 255, or a list of some of {', '.join(FACTORS)}",
+        allowed=f"1 to 255, {_PRIORITIES}",
     )
 
     @field_validator("policy")
@@ -176,8 +178,9 @@ class JobSettings(Finite):
     def _known_priority(cls, value: Any) -> Any:
         fixed = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 255
         factors = isinstance(value, (list, tuple)) and all(factor in FACTORS for factor in value)
-        if not fixed and not (factors and len(set(value)) == len(value)):
-            raise ValueError(f"{value!r}; allowed: a number, 1 to 255, or a list of some of {', '.join(FACTORS)}")
+        classes = isinstance(value, (list, tuple)) and tuple(value) == CLASSES
+        if not fixed and not classes and not (factors and len(set(value)) == len(value)):
+            raise ValueError(f"{value!r}; allowed: a number, 1 to 255, {_PRIORITIES}")
         return value
 
 

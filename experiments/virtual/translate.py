@@ -9,12 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.cluster.policies import SCHEDULERS
-from esa.priority import Priority
+from esa.priority import Classes, Priority
 from esa.sim.failure import HOST, PS, SWITCH, Failure
 from esa.sim.plan import Fabric, Flow, Plan, SimulatedJob
 from esa.sim.transport.flow import FlowOptions
 from esa.workloads import Bucket, priorities
-from experiments.specs.jobs import FACTORS, GLOO, HALVING_DOUBLING, INA, JobSpec
+from experiments.specs.jobs import CLASSES, FACTORS, GLOO, HALVING_DOUBLING, INA, JobSpec
 from experiments.specs.scenario import Scenario
 from experiments.virtual.fabric import fabric_of, own_places, wire_bytes, wire_rate_bps
 from experiments.virtual.job_buckets import job_buckets
@@ -128,6 +128,7 @@ def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> np
     """By bucket and iteration; one of a model that is scaled down is that of the model itself."""
     if isinstance(job.priority, int):
         return np.full((job.iterations, len(parts)), job.priority, np.uint8)
+    factors = {factor: factor in job.priority for factor in FACTORS}
     return priorities(
         parts,
         job.iterations,
@@ -135,5 +136,5 @@ def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> np
         fragment_bytes=_LANE_BYTES * scenario.lanes,
         wire_bytes=wire_bytes(scenario.lanes),
         time_scale=job.scale if job.time_scale is None else job.time_scale,
-        formula=Priority(**{factor: factor in job.priority for factor in FACTORS}),
+        formula=Classes() if job.priority == CLASSES else Priority(**factors),
     )

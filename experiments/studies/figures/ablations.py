@@ -22,15 +22,17 @@ from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 
 _ALL = ("ratio", "service", "layer")
+AS_BUILT = "ESA"
 _HASHED = "rows by hash over all the memory"
 _ONE_WINDOW = "no farther ahead than a window"
 _FIXED = "a window that does not yield"
 _BY_AGE = "layer alone compared, rows older than 1 us free for all"
+BY_CLASS = "three classes compared, rows older than 1 us free for all"
 _ALWAYS, _COIN, _NEVER = "always preempt", "a coin decides", "no preemption"
 UNCOMPARED = (_ALWAYS, _COIN, _NEVER)  # they do not compare priorities
 # What it is called, the policy, the priority's factors (a number: all have that one).
 VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
-    "ESA": ("esa", _ALL),
+    AS_BUILT: ("esa", _ALL),
     _HASHED: ("esa", _ALL),
     _ONE_WINDOW: ("esa", _ALL),
     _FIXED: ("esa", _ALL),
@@ -44,6 +46,7 @@ VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
     "priority: layer alone": ("esa", ("layer",)),
     "no aging": ("esa-no-aging", _ALL),
     _BY_AGE: ("esa-no-aging", ("layer",)),
+    BY_CLASS: ("esa-no-aging", ("classes",)),
     "only a higher priority preempts": ("esa-higher", _ALL),
     _ALWAYS: ("esa-always", _ALL),
     _COIN: ("esa-coin", _ALL),
@@ -93,7 +96,12 @@ def _points(effort: Effort) -> list[Point]:
 
 def _changed(variant: str) -> dict[str, int]:
     """Keys of the jobs."""
-    changes = {_ONE_WINDOW: {"span": WINDOW}, _FIXED: {"least_window": WINDOW}, _BY_AGE: {"ttl_us": 1}}
+    changes = {
+        _ONE_WINDOW: {"span": WINDOW},
+        _FIXED: {"least_window": WINDOW},
+        _BY_AGE: {"ttl_us": 1},
+        BY_CLASS: {"ttl_us": 1},
+    }
     return changes.get(variant, {})
 
 
@@ -105,9 +113,9 @@ def _jct(cells: Cells, variant: str, condition: str) -> npt.NDArray[np.float64]:
     return cells.values("jct_ms", variant=variant, condition=condition)
 
 
-def ratio(cells: Cells, variant: str, condition: str) -> Interval:
-    """A variant's mean JCT over ESA's."""
-    return ratio_interval(_jct(cells, variant, condition), _jct(cells, "ESA", condition))
+def ratio(cells: Cells, variant: str, condition: str, other: str = AS_BUILT) -> Interval:
+    """A variant's mean JCT over another's."""
+    return ratio_interval(_jct(cells, variant, condition), _jct(cells, other, condition))
 
 
 def _show(cells: Cells) -> Shown:
@@ -131,11 +139,11 @@ def _notes(cells: Cells) -> list[str]:
         for condition in CONDITIONS
     ]
     by_age = [
-        f"{condition}: always preempt / {_BY_AGE}: "
-        f"{ratio_text(ratio_interval(_jct(cells, _ALWAYS, condition), _jct(cells, _BY_AGE, condition)))}."
+        f"{condition}: always preempt / {variant}: {ratio_text(ratio(cells, _ALWAYS, condition, variant))}."
+        for variant in (_BY_AGE, BY_CLASS)
         for condition in CONDITIONS
     ]
-    without, overlapped = (_jct(cells, "ESA", condition) for condition in (_LITTLE, _OVERLAP))
+    without, overlapped = (_jct(cells, AS_BUILT, condition) for condition in (_LITTLE, _OVERLAP))
     return [
         *notes,
         *by_age,
