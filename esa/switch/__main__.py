@@ -30,6 +30,7 @@ from esa.switch.process.apart import compile_apart
 from esa.switch.process.files import FileLoop
 from esa.switch.process.link_state import LinkWatch
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
+from esa.switch.process.populate import populate
 from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
@@ -186,6 +187,7 @@ def _load(program: bytes, *, queues: QueueSettings, trace: Callable[[str], objec
     pipeline = Pipeline.load(
         program, compiled=trace is None, progress=_tell, queues=halves, priorities=priorities, apart=apart
     )
+    populate(pipeline.state.m64)
     if trace is not None:
         pipeline.trace_to(trace)
     if pipeline.halves is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from experiments.studies.bench import interruption, router
+from experiments.studies.bench import interruption, large, router
 
 
 def test_frames_go_to_routes_and_no_rule_meets_them() -> None:
@@ -38,3 +38,20 @@ def test_packets_pass_while_entries_come_and_go(root: None) -> None:
     assert 0 < measured["quiet_ms"] < 1000
     assert measured["updates_per_s"] > 100
     assert measured["lost"] == 0
+
+
+def test_frames_meet_the_entries_of_large_tables() -> None:
+    middles = {large.address(number) for number in range(large.ENTRIES)}
+    assert len(middles) == large.ENTRIES
+    for frame in large.frames(large.ENTRIES, 64):
+        source, destination = frame[26:30], frame[30:34]
+        assert (int.from_bytes(source, "big"), int.from_bytes(destination, "big") in middles) == (large.SOURCE, True)
+    masks = [tuple(each["ternary"]["mask"] for each in large.match("ternary", number)) for number in range(400)]
+    assert len(set(masks)) == 80
+
+
+def test_packets_meet_large_tables_while_their_entries_come_and_go(root: None) -> None:
+    measured = large.large("embedded", "ternary", count=400, churn=100, seconds=0.2)
+    assert measured["lost"] == 0
+    assert all(measured[each] > 100 for each in ("inserts_per_s", "deletes_per_s", "churn_per_s", "packets_per_s"))
+    assert all(0 < measured[each] < 1000 for each in ("longest_ms", "quiet_ms"))

@@ -12,9 +12,12 @@ from esa.switch.p4runtime.status import Code, P4RuntimeError
 
 @dataclass(frozen=True)
 class ParamInfo:
+    """`what`: how errors call it."""
+
     id: int
     name: str
     bits: int
+    what: str
 
 
 @dataclass(frozen=True)
@@ -26,26 +29,26 @@ class ActionInfo:
 
 def parse_action(owner: str, actions: Mapping[int, ActionInfo], given: Any) -> tuple[str, list[int]]:
     """Return the name and the parameters, in order, of an Action that is one of `actions`, those of `owner`."""
-
-    def invalid(reason: str) -> P4RuntimeError:
-        return P4RuntimeError(Code.INVALID_ARGUMENT, f"{owner}: {reason}")
-
     action = actions.get(given.action_id)
     if action is None:
-        raise invalid(f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
+        raise _invalid(owner, f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
     values: dict[int, bytes] = {}
     for param in given.params:
         if param.param_id in values:
-            raise invalid(f"action {action.name}: parameter {param.param_id} occurs twice")
+            raise _invalid(owner, f"action {action.name}: parameter {param.param_id} occurs twice")
         values[param.param_id] = param.value
     params = []
     for param in action.params:
         if param.id not in values:
-            raise invalid(f"action {action.name}: parameter {param.name} is missing")
-        params.append(decode(values.pop(param.id), param.bits, f"action {action.name}, parameter {param.name}"))
+            raise _invalid(owner, f"action {action.name}: parameter {param.name} is missing")
+        params.append(decode(values.pop(param.id), param.bits, param.what))
     if values:
-        raise invalid(f"action {action.name} has no parameter with the id {min(values)}")
+        raise _invalid(owner, f"action {action.name} has no parameter with the id {min(values)}")
     return action.name, params
+
+
+def _invalid(owner: str, reason: str) -> P4RuntimeError:
+    return P4RuntimeError(Code.INVALID_ARGUMENT, f"{owner}: {reason}")
 
 
 def format_action(action: ActionInfo, params: Sequence[int], message: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.bytestrings import decode, encode
-from esa.switch.p4runtime.p4info import ArrayInfo
+from esa.switch.p4runtime.infos import ArrayInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 
 Freeze = Callable[[], AbstractContextManager[None]]

@@ -25,6 +25,8 @@ def decode(
     """
     if not data:
         raise P4RuntimeError(code, f"{what}: empty byte string")
+    if not signed and not (value := int.from_bytes(data, "big")) >> bits:
+        return value  # nearly always, and then at once
     value = int.from_bytes(data, "big", signed=signed)
     needed = (value if value >= 0 else ~value).bit_length() + (1 if signed else 0)
     if needed > bits:

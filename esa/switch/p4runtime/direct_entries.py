@@ -7,9 +7,9 @@ from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.arrays import Freeze, require_modify
+from esa.switch.p4runtime.infos import ArrayInfo, TableInfo
 from esa.switch.p4runtime.match_fields import invalid, parse_key, refuse
 from esa.switch.p4runtime.meters import format_rates, no_colour_counters, rates_of, set_rates
-from esa.switch.p4runtime.p4info import ArrayInfo, TableInfo
 from esa.switch.p4runtime.status import Code
 from esa.switch.p4runtime.table_entries import format_entry, row_of, select, set_counter
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.switch.p4runtime.bytestrings import decode, encode
-from esa.switch.p4runtime.p4info import FieldInfo, TableInfo
+from esa.switch.p4runtime.infos import FieldInfo, TableInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 
 Match = tuple[Any, ...]
@@ -13,7 +13,7 @@ Match = tuple[Any, ...]
 
 def refuse(code: Any, info: TableInfo, reason: str) -> P4RuntimeError:
     """The error to raise for what a table refuses."""
-    return P4RuntimeError(code, f"table {info.name}: {reason}")
+    return P4RuntimeError(code, f"{info.owner}: {reason}")
 
 
 def invalid(info: TableInfo, reason: str) -> P4RuntimeError:
@@ -24,39 +24,42 @@ def invalid(info: TableInfo, reason: str) -> P4RuntimeError:
 def parse_key(info: TableInfo, entry: Any) -> tuple[Match, int]:
     """Return the loaded table's form of (match, priority); INVALID_ARGUMENT where it breaks a rule."""
     given: dict[int, Any] = {}
-    names = {field.id: field.name for field in info.fields}
     for match in entry.match:
-        if match.field_id not in names:
-            raise invalid(info, f"no key field has the id {match.field_id}")
-        if match.field_id in given:
-            raise invalid(info, f"field {names[match.field_id]} occurs twice")
-        given[match.field_id] = match
-    if info.needs_priority and entry.priority <= 0:
+        field_id = match.field_id
+        if field_id not in info.by_id:
+            raise invalid(info, f"no key field has the id {field_id}")
+        if field_id in given:
+            raise invalid(info, f"field {info.by_id[field_id][0].name} occurs twice")
+        given[field_id] = match
+    priority = entry.priority
+    if info.needs_priority and priority <= 0:
         raise invalid(info, "its entries need a priority above 0")
-    if not info.needs_priority and entry.priority:
+    if not info.needs_priority and priority:
         raise invalid(info, "its entries have no priority")
-    return tuple(parse_field(f"table {info.name}", field, given.get(field.id)) for field in info.fields), entry.priority
+    return tuple([parse_field(what, field, given.get(id_)) for id_, (field, what) in info.by_id.items()]), priority
 
 
-def parse_field(owner: str, field: FieldInfo, match: Any | None) -> Any:
-    """Return the loaded form of one field's match, None: left out; INVALID_ARGUMENT where it breaks a rule."""
-    what = f"{owner}, field {field.name}"
-    all_ones = (1 << field.bits) - 1
+def parse_field(what: str, field: FieldInfo, match: Any | None) -> Any:
+    """Return the loaded form of one field's match, None: left out; INVALID_ARGUMENT where it breaks a rule.
+
+    `what`: how the message calls the field.
+    """
     if match is None:
         if field.match == "exact":
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: an exact field cannot be left out")
         if field.match == "range":
-            return (0, all_ones)
+            return (0, (1 << field.bits) - 1)
         return None if field.compiled == "optional" else (0, 0)
-    kind = match.WhichOneof("field_match_type")
+    kind, bits = match.WhichOneof("field_match_type"), field.bits
     if kind != field.match:
         raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: it is matched {field.match}, the entry has {kind}")
-    if field.match == "exact":
-        return decode(match.exact.value, field.bits, what)
-    if field.match == "lpm":
-        return _parse_lpm(match.lpm, field.bits, what)
-    if field.match == "ternary":
-        value, mask = decode(match.ternary.value, field.bits, what), decode(match.ternary.mask, field.bits, what)
+    if kind == "exact":
+        return decode(match.exact.value, bits, what)
+    if kind == "lpm":
+        return _parse_lpm(match.lpm, bits, what)
+    if kind == "ternary":
+        both = match.ternary
+        value, mask = decode(both.value, bits, what), decode(both.mask, bits, what)
         if mask == 0 or value & ~mask:
             raise P4RuntimeError(
                 Code.INVALID_ARGUMENT,
@@ -64,16 +67,17 @@ def parse_field(owner: str, field: FieldInfo, match: Any | None) -> Any:
                 + ("leave out a field that matches anything" if mask == 0 else "value bits outside the mask"),
             )
         return (value, mask)
-    if field.match == "range":
-        low, high = decode(match.range.low, field.bits, what), decode(match.range.high, field.bits, what)
-        if low > high or (low == 0 and high == all_ones):
+    if kind == "range":
+        ends = match.range
+        low, high = decode(ends.low, bits, what), decode(ends.high, bits, what)
+        if low > high or (low == 0 and high == (1 << bits) - 1):
             raise P4RuntimeError(
                 Code.INVALID_ARGUMENT,
                 f"{what}: " + ("low is above high" if low > high else "leave out a field that matches anything"),
             )
         return (low, high)
-    value = decode(match.optional.value, field.bits, what)
-    return value if field.compiled == "optional" else (value, all_ones)
+    value = decode(match.optional.value, bits, what)
+    return value if field.compiled == "optional" else (value, (1 << bits) - 1)
 
 
 def _parse_lpm(lpm: Any, bits: int, what: str) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.arrays import indices_of, require_modify
-from esa.switch.p4runtime.p4info import ArrayInfo
+from esa.switch.p4runtime.infos import ArrayInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.meters import Meter, MeterRates, check_rates
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from esa.p4runtime import p4info_pb2
@@ -11,6 +10,7 @@ from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
 from esa.switch.p4runtime.digests import DigestLists, filler
 from esa.switch.p4runtime.idle import IdleTimeouts
+from esa.switch.p4runtime.infos import ArrayInfo, FieldInfo, TableInfo, ValueSetInfo
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.device import Ports
@@ -26,70 +26,8 @@ _MATCH_NAMES = {
     p4info_pb2.MatchField.RANGE: "range",
     p4info_pb2.MatchField.OPTIONAL: "optional",
 }
-# Match kinds by which entries can overlap, so that a priority has to choose.
-_NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
 # What the compiler turns a kind into: BMv2's tables have no `optional` next to other kinds.
 _COMPILED_KINDS = {"optional": ("optional", "ternary"), "exact": ("exact", "valid")}
-
-
-@dataclass(frozen=True)
-class FieldInfo:
-    """One field of a table's key: `match` as P4Runtime sees it, `compiled` as the loaded table does."""
-
-    id: int
-    name: str
-    match: str
-    compiled: str
-    bits: int
-
-
-@dataclass(frozen=True)
-class TableInfo:
-    """A table: its P4Info, and the loaded table itself."""
-
-    id: int
-    name: str
-    fields: tuple[FieldInfo, ...]
-    actions: Mapping[int, ActionInfo]
-    default_only: frozenset[int]
-    table_only: frozenset[int]
-    constant: bool  # its entries cannot be changed
-    const_entries: bool  # and the program says so itself
-    constant_default: bool
-    table: Any
-    direct_counter: Any  # None if it has none
-    direct_meter: ArrayInfo | None = None
-    idle: IdleTimeouts | None = None  # where its entries can have idle time-outs
-    profile: ProfileEntries | None = None  # where its entries name members and groups
-
-    @property
-    def needs_priority(self) -> bool:
-        return any(field.match in _NEEDS_PRIORITY for field in self.fields)
-
-    def action_named(self, name: str) -> ActionInfo:
-        return next(action for action in self.actions.values() if action.name == name)
-
-
-@dataclass(frozen=True)
-class ArrayInfo:
-    """An array of cells: `kind` is counter, what a register holds (bit, int, bool), a meter's rates (one, two)."""
-
-    id: int
-    name: str
-    size: int
-    kind: str
-    array: Any
-
-
-@dataclass(frozen=True)
-class ValueSetInfo:
-    """A parser value set: its P4Info, and the loaded one itself."""
-
-    id: int
-    name: str
-    size: int
-    fields: tuple[FieldInfo, ...]
-    values: Any
 
 
 class P4InfoMap:
@@ -368,8 +306,11 @@ def _check_actions(table: str, infos: list[ActionInfo], compiled: Table) -> None
 
 
 def _action(info: Any) -> ActionInfo:
-    params = tuple(ParamInfo(param.id, param.name, param.bitwidth) for param in info.params)
-    return ActionInfo(info.preamble.id, info.preamble.name, params)
+    name = info.preamble.name
+    params = (
+        ParamInfo(each.id, each.name, each.bitwidth, f"action {name}, parameter {each.name}") for each in info.params
+    )
+    return ActionInfo(info.preamble.id, name, tuple(params))
 
 
 def _fields(table: str, infos: Any, key: Any) -> tuple[FieldInfo, ...]:

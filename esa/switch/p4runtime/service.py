@@ -193,12 +193,14 @@ class P4RuntimeServicer:
         return p4runtime_pb2.WriteResponse()
 
     def _write_one(self, config: ForwardingConfig, update: Any) -> P4RuntimeError | None:
+        # Update by update: a long batch must not keep packets waiting for all of it.
+        self.device.hold(config.pipeline)
         try:
-            # Update by update: a long batch must not keep packets waiting for all of it.
-            with self.device.exclusive(config.pipeline):
-                config.write(update)
+            config.write(update)
         except P4RuntimeError as error:
             return error
+        finally:
+            self.device.release(config.pipeline)
         return None
 
     def _write_all(self, config: ForwardingConfig, request: Any) -> list[P4RuntimeError | None]:

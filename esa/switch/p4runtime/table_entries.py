@@ -9,9 +9,9 @@ from esa.p4runtime import p4runtime_pb2
 from esa.switch.errors import NoSuchEntry, TableError
 from esa.switch.p4runtime.actions import format_action, parse_action
 from esa.switch.p4runtime.arrays import Freeze, wrapped_int64
+from esa.switch.p4runtime.infos import TableInfo
 from esa.switch.p4runtime.match_fields import Match, format_field, invalid, normal_field, parse_key, refuse
 from esa.switch.p4runtime.meters import format_rates, rates_of, set_rates
-from esa.switch.p4runtime.p4info import TableInfo
 from esa.switch.p4runtime.status import Code, refusal
 from esa.switch.runtime.tables import Entry
 
@@ -26,9 +26,10 @@ class Notes:
         self._notes: dict[tuple[int, Match | None, int], tuple[int, bytes]] = {}
 
     def put(self, key: tuple[int, Match | None, int], entry: Any) -> None:
-        self._notes.pop(key, None)
         if entry.controller_metadata or entry.metadata:
             self._notes[key] = (entry.controller_metadata, entry.metadata)
+        elif self._notes:
+            self._notes.pop(key, None)
 
     def drop(self, key: tuple[int, Match | None, int]) -> None:
         self._notes.pop(key, None)
@@ -91,10 +92,11 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
             raise invalid(info, "it has no key: only its default entry can be set")
         if not entry.HasField("action"):
             raise invalid(info, "an entry needs an action")
-        _put(info, info.table.add, match, priority, entry.action)
+        row = _put(info, info.table.add, match, priority, entry.action)
     elif entry.HasField("action"):
-        _put(info, info.table.modify, match, priority, entry.action)
-    row = row_of(info, match, priority)
+        row = _put(info, info.table.modify, match, priority, entry.action)
+    else:
+        row = row_of(info, match, priority)
     if not info.constant:
         notes.put(key, entry)
         if info.idle is not None:
@@ -107,21 +109,21 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
         set_rates(info.direct_meter.array, row, rates)
 
 
-def _put(info: TableInfo, put: Callable[..., None], match: Match, priority: int, table_action: Any) -> None:
-    """Give an entry, by the table's `add` or `modify`, what the message says: an action, or a member or group."""
+def _put(info: TableInfo, put: Callable[..., int], match: Match, priority: int, table_action: Any) -> int:
+    """Give an entry, by the table's `add` or `modify`, what the message says; returns its row."""
     if info.profile is None:
         action, params = _action(info, table_action, default=False)
-        put(match, action, params, priority)
-        return
+        return put(match, action, params, priority)
     before = _find(info, match, priority)
     reference = info.profile.reference(info.name, table_action)
     try:
-        put(match, reference, (), priority)
+        row = put(match, reference, (), priority)
     except TableError:
         info.profile.drop(reference)
         raise
     for entry in before:
         info.profile.drop(entry.action)
+    return row
 
 
 def _delete(info: TableInfo, match: Match, priority: int) -> None:
@@ -160,7 +162,7 @@ def _action(info: TableInfo, table_action: Any, *, default: bool) -> tuple[str, 
         only = "in entries" if default else "as the default action"
         name = info.actions[given.action_id].name
         raise refuse(Code.PERMISSION_DENIED, info, f"action {name} may only be used {only}")
-    return parse_action(f"table {info.name}", info.actions, given)
+    return parse_action(info.owner, info.actions, given)
 
 
 def row_of(info: TableInfo, match: Match, priority: int) -> int:

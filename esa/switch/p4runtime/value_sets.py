@@ -9,8 +9,8 @@ from typing import Any
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.errors import TableError
 from esa.switch.p4runtime.arrays import require_modify
+from esa.switch.p4runtime.infos import FieldInfo, ValueSetInfo
 from esa.switch.p4runtime.match_fields import parse_field
-from esa.switch.p4runtime.p4info import FieldInfo, ValueSetInfo
 from esa.switch.p4runtime.status import Code, P4RuntimeError, refusal
 from esa.switch.runtime.value_sets import Member
 
@@ -57,7 +57,10 @@ def _member(info: ValueSetInfo, given: Any) -> Member:
             how = "occurs twice" if match.field_id in matches else "is none of it"
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{owner}: field id {match.field_id} {how}")
         matches[match.field_id] = match
-    return tuple(_value_and_mask(field, parse_field(owner, field, matches.get(field.id))) for field in info.fields)
+    return tuple(
+        _value_and_mask(field, parse_field(f"{owner}, field {field.name}", field, matches.get(field.id)))
+        for field in info.fields
+    )
 
 
 def _value_and_mask(field: FieldInfo, parsed: Any) -> tuple[int, int]:

@@ -1,6 +1,7 @@
 """Frames from ports and to them, a batch at a time: system calls and counters as machine code, without the lock.
 
-A port is a slot of the arrays; `fds` int32 (slots,) are the ports' sockets, `numbers` int32 (slots,) what the program
+Calls are few: who does without the interpreter lock for a while waits for it after, where others use it. A port is a
+slot of the arrays; `fds` int32 (slots,) are the ports' sockets, `numbers` int32 (slots,) what the program
 calls them, `counters` uint64 (slots, 6) what `COUNTER_NAMES` says.
 """
 
@@ -12,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.native import native
-from esa.net import MessageBatch, frame_cost, is_ready, queued_bytes, recv_batch, send_rows
+from esa.net import MessageBatch, frame_cost, is_ready, queued_bytes, recv_batch, send_rows, wait_ready
 
 Counters: TypeAlias = npt.NDArray[np.uint64]
 Int32s: TypeAlias = npt.NDArray[np.int32]
@@ -27,17 +28,22 @@ _QUEUED, _FRAME_COST = range(2)
 @native
 def receive(
     polled: npt.NDArray[np.int16],
+    timeout_ns: int,
     fds: Int32s,
     numbers: Int32s,
     first_port: int,
     messages: MessageBatch,
     ports: Int32s,
     counters: Counters,
+    queues: Int64s,
+    depths: Int64s,
 ) -> int:
-    """Fill the batch from the ready ports, an equal share each; return the number of packets.
+    """Wait, fill the batch from the ready ports, an equal share each, `read_queues`; return the number of packets.
 
-    Row k of `polled` after row 0 is port slot k - 1. `first_port` rotates, so that no port is always served first.
+    timeout_ns: as of `wait_ready`. Row k of `polled` after row 0 is port slot k - 1. `first_port` rotates, so that no
+    port is always served first.
     """
+    wait_ready(polled, timeout_ns)
     slots = len(fds)
     ready = 0
     for slot in range(slots):
@@ -63,6 +69,7 @@ def receive(
             counters[slot, RX_PACKETS] += np.uint64(1)
             counters[slot, RX_BYTES] += np.uint64(length)
             count += 1
+    read_queues(fds, numbers, queues, depths)
     return count
 
 

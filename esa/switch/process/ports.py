@@ -2,8 +2,9 @@
 
 A turn: wait until a port has frames (or the control plane a packet-out), receive up to a batch from the ready ports,
 run the program on it under the pipeline's lock, send the results grouped by egress port. The system calls and the
-program run without the interpreter lock. A port whose queue is full loses the frame, as a switch does; the loop never
-blocks on a port. Ports with a rate have queues of their own (`runtime/queues.py`), which the loop serves between turns.
+program run without the interpreter lock, in three calls: after each, a control plane at work keeps the loop waiting.
+A port whose queue is full loses the frame, as a switch does; the loop never blocks on a port. Ports with a rate have
+queues of their own (`runtime/queues.py`), which the loop serves between turns.
 """
 
 from __future__ import annotations
@@ -18,19 +19,17 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
+from time import monotonic_ns
 from typing import Any
 
 import numpy as np
 
 from esa.net import (
     MessageBatch,
-    is_ready,
     lost_frames,
     message_batch,
-    monotonic_ns,
     open_packet_socket,
     poll_set,
-    wait_ready,
 )
 from esa.net.faults import NEVER, FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
 from esa.net.impairment import LinkFaults, PortFaults
@@ -51,6 +50,7 @@ _LARGEST_MTU = 10240
 _HEADROOM = 14 + 4 + 512
 # Frames that bad links may hold back, per direction, all ports together.
 _HELD = 16384
+_WAKE, _REVENTS = 0, 3  # in the array for poll
 # Queues are served no more often than this where nothing else happens: what is due by then leaves together.
 _SERVICE_NS = 100_000
 _SIOCGIFMTU = 0x8921
@@ -114,6 +114,7 @@ class PacketLoop:
         self._cpu_rows = np.zeros(outputs, np.int32)
         self._starts = np.zeros(slots + 1, np.int32)
         self._queues = np.zeros((slots, 2), np.int64)
+        self._depths = np.zeros(PORTS, np.int64)  # of no program
         self._arriving, self._leaving = _lines(faults, row)
         self._faulty_ports = [] if faults is None else list(faults.ports)
         self._met: Any = None
@@ -127,7 +128,7 @@ class PacketLoop:
         # Compiled before the first packet waits for it.
         self.turn()
         self._send(0)
-        read_queues(self._fds, self._numbers, self._queues, np.zeros(PORTS, np.int64))
+        read_queues(self._fds, self._numbers, self._queues, self._depths)
 
     def counters(self) -> dict[int, dict[str, int]]:
         """Return each port's counters since the start, by port number; they stay as they were once it is stopped.
@@ -192,8 +193,7 @@ class PacketLoop:
         """Turn until stopped, or until the program fails, which `on_failure` is told."""
         try:
             while not self._stopping:
-                wait_ready(self._polled, self._timeout_ns())
-                self.turn()
+                self.turn(self._timeout_ns())
         except Exception as error:
             if self._on_failure is None:
                 raise
@@ -211,23 +211,24 @@ class PacketLoop:
         """Since the start, as timestamps of the program are."""
         return monotonic_ns() - self._start_ns
 
-    def turn(self) -> int:
-        """Move what has arrived; returns the number of packets that came in."""
-        if is_ready(self._polled, 0):
-            os.eventfd_read(self._wake)
-        batch, slots = self._in, len(self._fds)
+    def turn(self, timeout_ns: int = 0) -> int:
+        """Wait for so long at most (negative: no limit), move what arrives; returns the number of packets."""
+        batch = self._in
         self._turns += 1
-        count = 0
-        if slots:
-            count = receive(
-                self._polled,
-                self._fds,
-                self._numbers,
-                self._turns % slots,
-                self._in_messages,
-                batch.port,
-                self._counters,
-            )
+        count = receive(
+            self._polled,
+            timeout_ns,
+            self._fds,
+            self._numbers,
+            self._turns % max(len(self._fds), 1),
+            self._in_messages,
+            batch.port,
+            self._counters,
+            self._queues,
+            self._depths if self._met is None else self._met.queue_depth,
+        )
+        if self._polled[_WAKE, _REVENTS]:
+            os.eventfd_read(self._wake)
         if self._captures:
             self._capture_received(count)
         count = self._take_packet_outs(count)
@@ -246,7 +247,8 @@ class PacketLoop:
             while first < count:
                 self._device.take_turn(pipeline)
                 try:
-                    read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
+                    if first:
+                        read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                     produced = pipeline.process_batch(batch, self._now_ns() // 1000, self._out, first)
                 finally:
                     pipeline.lock.release()

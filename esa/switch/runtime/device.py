@@ -95,12 +95,25 @@ class Device:
     @contextmanager
     def exclusive(self, pipeline: Any) -> Iterator[None]:
         """Hold `pipeline` still, ahead of packets that have not waited for long."""
+        self.hold(pipeline)
+        try:
+            yield
+        finally:
+            self.release(pipeline)
+
+    def hold(self, pipeline: Any) -> None:
+        """Begin what `exclusive` does; `release` ends it."""
         asked_ns = self._asked_ns
         if asked_ns and monotonic_ns() - asked_ns > _PATIENCE_NS:
             with self._asking:
                 pass
-        with self._turnstile, pipeline.lock:
-            yield
+        self._turnstile.acquire()
+        pipeline.lock.acquire()
+
+    def release(self, pipeline: Any) -> None:
+        """End what `hold` began."""
+        pipeline.lock.release()
+        self._turnstile.release()
 
     def take_turn(self, pipeline: Any) -> None:
         """Take `pipeline.lock` for a batch of packets, behind a control plane that waits; release it after."""

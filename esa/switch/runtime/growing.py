@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Hashable, Iterator
 from itertools import chain
 from typing import Generic, TypeVar
@@ -23,8 +23,9 @@ class Shards(Generic[T]):
         self._dicts: list[dict[Hashable, T]] = [{} for _ in range(_SHARDS if size > _SMALL else 1)]
         self._mask = len(self._dicts) - 1
 
-    def __contains__(self, key: Hashable) -> bool:
-        return key in self._dicts[hash(key) & self._mask]
+    def part(self, key: Hashable) -> dict[Hashable, T]:
+        """The dict that has a key, if any has: who does several things with one key finds it once."""
+        return self._dicts[hash(key) & self._mask]
 
     def __getitem__(self, key: Hashable) -> T:
         return self._dicts[hash(key) & self._mask][key]
@@ -112,9 +113,21 @@ class Ranks:
         self.count += 1
         near = self._near(at, position)
         if len(part) > 2 * _RANKS:
-            self._lists.insert(at + 1, part[_RANKS:])
-            del part[_RANKS:]
+            self._halve(at)
         return near
+
+    def put(self, rank: Rank) -> None:
+        """Put in a rank."""
+        at = self._list_of(rank)
+        insort(self._lists[at], rank)
+        self.count += 1
+        if len(self._lists[at]) > 2 * _RANKS:
+            self._halve(at)
+
+    def _halve(self, at: int) -> None:
+        part = self._lists[at]
+        self._lists.insert(at + 1, part[_RANKS:])
+        del part[_RANKS:]
 
     def remove(self, rank: Rank) -> tuple[Rank | None, Rank | None]:
         """Take out a rank; returns the ones that were before and behind it."""

@@ -245,17 +245,19 @@ class IndirectTable(Table):
         self.profile = profile
         super().__init__(node, actions, place, m64)
 
-    def add(self, match: Sequence[Any], action: Any, params: Sequence[int] = (), priority: int = 0) -> None:
+    def add(self, match: Sequence[Any], action: Any, params: Sequence[int] = (), priority: int = 0) -> int:
         """Add an entry that names a Member or Group. Raises DuplicateEntry, TableFull, BadEntry, NoSuchEntry."""
-        super().add(match, action, params, priority)
+        row = super().add(match, action, params, priority)
         self.profile.hold(action)
+        return row
 
-    def modify(self, match: Sequence[Any], action: Any, params: Sequence[int] = (), priority: int = 0) -> None:
+    def modify(self, match: Sequence[Any], action: Any, params: Sequence[int] = (), priority: int = 0) -> int:
         """Let an entry name another Member or Group. Raises NoSuchEntry, BadEntry."""
         before = self.get(match, priority).action
-        super().modify(match, action, params, priority)
+        row = super().modify(match, action, params, priority)
         self.profile.hold(action)
         self._release(before)
+        return row
 
     def delete(self, match: Sequence[Any], priority: int = 0) -> None:
         """Remove an entry. Raises NoSuchEntry, BadEntry."""

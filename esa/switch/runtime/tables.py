@@ -70,6 +70,7 @@ class Table:
         self, node: TableNode, actions: Sequence[Action], place: TablePlace, m64: npt.NDArray[np.int64]
     ) -> None:
         self.name = node.name
+        self._owner = f"table {node.name}"
         self.key = tuple(KeyField(k.name, k.match_type, k.bits) for k in node.key)
         self.actions = tuple(action.name for action in actions)
         self.size = place.size
@@ -81,8 +82,10 @@ class Table:
         self._keys: tuple[TableKey, ...] = node.key
         self._place = place
         self._m64 = m64
+        self._each = m64.data  # one word at a time
         self._linear = any(k.match_type in ("ternary", "range", "optional") for k in node.key)
         self._wide = any(k.bits > 64 for k in node.key)
+        self._plain = self._linear and not self._wide and not any(k.match_type == "lpm" for k in node.key)
         self._lpm = next((at for at, k in enumerate(node.key) if k.match_type == "lpm"), None)
         if self._linear:
             self._lpm = None
@@ -138,8 +141,8 @@ class Table:
         """How many parameters an action of this table takes."""
         return len(self._actions[action].params)
 
-    def add(self, match: Sequence[Any], action: str, params: Sequence[int] = (), priority: int = 0) -> None:
-        """Add an entry.
+    def add(self, match: Sequence[Any], action: str, params: Sequence[int] = (), priority: int = 0) -> int:
+        """Add an entry; returns the row that it has got.
 
         `match` has one item per key field: exact: int; lpm: (value, prefix length); ternary: (value, mask); range:
         (low, high); optional: value or None. None means "any" for every field type but exact. Raises DuplicateEntry,
@@ -147,10 +150,10 @@ class Table:
         """
         if self.const:
             raise BadEntry(f"table {self.name}: its entries are const")
-        self._insert(match, action, params, priority)
+        return self._insert(match, action, params, priority)
 
-    def modify(self, match: Sequence[Any], action: str, params: Sequence[int] = (), priority: int = 0) -> None:
-        """Change the action of an entry. Raises NoSuchEntry, BadEntry."""
+    def modify(self, match: Sequence[Any], action: str, params: Sequence[int] = (), priority: int = 0) -> int:
+        """Change the action of an entry; returns the row that it has. Raises NoSuchEntry, BadEntry."""
         if self.const:
             raise BadEntry(f"table {self.name}: its entries are const")
         row = self._find(match, priority)
@@ -158,6 +161,7 @@ class Table:
         old = self._entries[row]
         self._entries[row] = (old[0], action, values, old[3], old[4])
         self._write_action(row, action, values)
+        return row
 
     def delete(self, match: Sequence[Any], priority: int = 0) -> None:
         """Remove an entry. Raises NoSuchEntry, BadEntry."""
@@ -234,7 +238,7 @@ class Table:
     # --- checks -----------------------------------------------------------------------------------------------
 
     def _check_action(self, action: str, params: Sequence[int]) -> tuple[int, ...]:
-        return checked_params(f"table {self.name}", self._actions, action, params)
+        return checked_params(self._owner, self._actions, action, params)
 
     def _bad(self, key: KeyField, item: Any) -> BadEntry:
         return BadEntry(f"table {self.name}: {item!r} is no {key.match_type} match of {key.bits} bits for {key.name}")
@@ -267,6 +271,9 @@ class Table:
         if len(match) != len(self.key) or not self.key:
             raise BadEntry(f"table {self.name}: its key has {len(self.key)} fields, the match {len(match)}")
         pairs = [self._normal_field(key, item) for key, item in zip(self.key, match, strict=True)]
+        if self._plain:
+            words = [word for pair in pairs for word in pair]
+            return words, (*words, priority)
         if self._linear:
             words = []
             for key, (first, second) in zip(self.key, pairs, strict=True):
@@ -274,7 +281,7 @@ class Table:
                     full = (1 << key.bits) - 1
                     second = full ^ ((1 << (key.bits - second)) - 1)
                 words += [first, second] if key.bits <= 64 else words_of(first, key.bits) + words_of(second, key.bits)
-            return words, (tuple(words), priority)
+            return words, (*words, priority)
         if self._wide:
             words = [
                 word for key, (first, _) in zip(self.key, pairs, strict=True) for word in words_of(first, key.bits)
@@ -300,10 +307,11 @@ class Table:
 
     # --- words ------------------------------------------------------------------------------------------------
 
-    def _insert(self, match: Sequence[Any], action: str, params: Sequence[int], priority: int) -> None:
+    def _insert(self, match: Sequence[Any], action: str, params: Sequence[int], priority: int) -> int:
         words, identity = self._normal(match, priority)
         values = self._check_action(action, params)
-        if identity in self._rows:
+        rows = self._rows.part(identity)
+        if identity in rows:
             raise DuplicateEntry(f"table {self.name}: there is an entry {tuple(match)!r} already")
         row = self._free.lowest()
         if row is None:
@@ -313,19 +321,20 @@ class Table:
         self._reset_counters(row)
         self._added += 1
         self._entries[row] = (tuple(match), action, values, priority, self._added)
-        self._rows[identity] = row
+        rows[identity] = row
         if self._tuples is not None:
             self._tuples.add(row, priority, words)
-            return
-        if self._order is not None:
+        elif self._order is not None:
             self._order.add(row, priority, words)
-            return
-        assert self._hash is not None
-        keys = self._place.keys + row * self._place.words
-        self._m64[keys : keys + len(words)] = [word(w) for w in words]
-        self._hash.add(row, words)
-        if self._lpm is not None:
-            self._count_length(words[-1], 1)
+        else:
+            assert self._hash is not None
+            keys = self._place.keys + row * self._place.words
+            for at, w in enumerate(words, keys):
+                self._each[at] = word(w)
+            self._hash.add(row, words)
+            if self._lpm is not None:
+                self._count_length(words[-1], 1)
+        return row
 
     def _count_length(self, length: int, by: int) -> None:
         self._lengths[length] += by
@@ -341,13 +350,14 @@ class Table:
         self._m64[self._place.count] = len(lengths)
 
     def _write_action(self, row: int, action: str, params: Sequence[int]) -> None:
-        self._m64[self._place.actions + row] = self._numbers[action]
+        self._each[self._place.actions + row] = self._numbers[action]
         first = self._place.parameters + row * self._place.params
         wanted = self._actions[action]
         if wanted.words > len(params):
             each = zip(wanted.params, params, strict=True)
             params = [number for (_, bits), value in each for number in words_of(value, bits)]
-        self._m64[first : first + len(params)] = [word(value) for value in params]
+        for at, value in enumerate(params, first):
+            self._each[at] = word(value)
 
     def _write_default(self) -> None:
         if self._default is None:

@@ -8,6 +8,7 @@ fewer than SAME_MASKS of them that is no slower than a hash.
 
 from __future__ import annotations
 
+import struct
 from bisect import bisect_left
 from collections.abc import Sequence
 
@@ -49,15 +50,18 @@ class TupleSpace:
         assert place.tuples is not None
         self._place = tuples = place.tuples
         self._m64 = m64
+        self._bytes = m64.data.cast("B")
         self._rest = OrderedRows(place, m64)
         self._fields = [(k.match_type == "range", cells_of(k.bits)) for k in key]
         self._plain = not any(ranges or cells > 1 for ranges, cells in self._fields)
         self._ranges = any(ranges for ranges, _ in self._fields)
+        # A row: where its masks lie, masked words, priority; where there are ranges, the next one's number and these.
+        self._packed = struct.Struct(f"={1 + tuples.cells}Qq{tuples.width - tuples.next}Q")
         self._hash = HashIndex(m64[tuples.index :][: tuples.hash_mask + 1], place.size)
         self._many = SAME_MASKS
         self._few = SAME_MASKS // 2  # so `limit` tuples are enough
         self._tuples: Shards[_Tuple] = Shards(place.size)  # by masks
-        self._same: Shards[Rank | Ranks] = Shards(place.size)  # by masks and masked words, of tuples with a hash
+        self._same: Shards[Rank | Ranks] = Shards(place.size)  # by where masks lie, and masked words
         self._begin()
 
     def _begin(self) -> None:
@@ -80,13 +84,12 @@ class TupleSpace:
         if group is None:
             group = self._tuples[masks] = _Tuple(masks)
         at = 0 if group.place is None else group.place[1]
-        row = [at, *masked, priority, *([0, *ranges] if self._ranges else ())]
-        first = self._row(entry)
-        self._m64[first : first + len(row)] = [word(w) for w in row]
+        behind = (0, *ranges) if self._ranges else ()
+        self._packed.pack_into(self._bytes, 8 * self._row(entry), at, *masked, priority, *behind)
         rank = (-priority, entry)
-        group.ranks.add(rank)
+        group.ranks.put(rank)
         if at:
-            self._put(rank, masks, masked, at)
+            self._put(rank, (at, *masked))
             self._move(group)
         else:
             self._rest.add(entry, priority, words)
@@ -101,7 +104,7 @@ class TupleSpace:
         if group.place is None:
             self._rest.remove(entry, priority)
         else:
-            self._take(rank, masks, masked)
+            self._take(rank, (group.place[1], *masked))
             if group.ranks.count < self._few:
                 self._demote(group, group.place)
             else:
@@ -120,13 +123,13 @@ class TupleSpace:
         for rank in group.ranks:
             self._rest.remove(rank[1], -rank[0])
             self._m64[self._row(rank[1])] = at
-            self._put(rank, group.masks, self._masked(rank[1]), at)
+            self._put(rank, (at, *self._masked(rank[1])))
 
     def _demote(self, group: _Tuple, place: Rank) -> None:
         """Take a tuple's hash away: there are few entries left, which go to rows."""
         for rank in group.ranks:
             masked = self._masked(rank[1])
-            self._take(rank, group.masks, masked)
+            self._take(rank, (place[1], *masked))
             self._rest.add(rank[1], -rank[0], self._words(rank[1], group.masks, masked))
         self._order_changes(place, None)
         self._free.append((place[1] - self._place.masks) // self._place.cells)
@@ -135,8 +138,9 @@ class TupleSpace:
     def _move(self, group: _Tuple) -> None:
         """Let a tuple with a hash stand where its highest priority says."""
         assert group.place is not None
-        now = (group.ranks.first[0], group.place[1])
-        if now != group.place:
+        first = group.ranks.first[0]
+        if first != group.place[0]:
+            now = (first, group.place[1])
             self._order_changes(group.place, now)
             group.place = now
 
@@ -157,17 +161,19 @@ class TupleSpace:
         self._m64[self._place.count] = len(order)
 
     # --- entries with the same masks and masked words: the best is in the hash, with ranges the others behind it ------
+    # `key`: where the masks lie, and the masked words
 
-    def _put(self, rank: Rank, masks: Words, masked: Words, at: int) -> None:
-        same = self._same.get((masks, masked))
+    def _put(self, rank: Rank, key: Words) -> None:
+        part = self._same.part(key)
+        same = part.get(key)
         if same is None:
-            self._same[masks, masked] = rank
-            self._hash.add(rank[1], [at, *masked])
+            part[key] = rank
+            self._hash.add(rank[1], key)
             return
         if not isinstance(same, Ranks):
             first, same = same, Ranks()
             same.add(first)
-            self._same[masks, masked] = same
+            part[key] = same
         before, after = same.add(rank)
         self._link(rank, after)
         if before is not None:
@@ -175,8 +181,9 @@ class TupleSpace:
         elif after is not None:
             self._hash.replace(after[1], rank[1])
 
-    def _take(self, rank: Rank, masks: Words, masked: Words) -> None:
-        same, before, after = self._same[masks, masked], None, None
+    def _take(self, rank: Rank, key: Words) -> None:
+        part = self._same.part(key)
+        same, before, after = part[key], None, None
         if isinstance(same, Ranks):
             before, after = same.remove(rank)
         if before is not None:
@@ -184,7 +191,7 @@ class TupleSpace:
         elif after is not None:
             self._hash.replace(rank[1], after[1])
         else:
-            del self._same[masks, masked]
+            del part[key]
             self._hash.remove(rank[1])
 
     def _link(self, rank: Rank, after: Rank | None) -> None:

@@ -28,6 +28,39 @@ QUIET_S = 1.0
 REPEATS = 3
 
 
+class Pace:
+    """A host of the rack that sends `rate` frames a second to the switch, which sends them back, for each `during`."""
+
+    def __init__(self, net: SingleRack, frames: str, entries: int, rate: int = RATE) -> None:
+        command = ["-m", "experiments.studies.bench.steady", SingleRack.interface, frames, str(entries), str(rate)]
+        self._host = net.popen(0, [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        if self._host.stdout.readline() != b"ready\n":
+            raise BenchError(f"{frames}: the host ended (status {self._host.wait()}) before it was measured")
+
+    def __enter__(self) -> Pace:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._host.communicate(b"", timeout=20)
+
+    def during(self, work: Callable[[], None]) -> dict[str, float]:
+        """What the frames met while this was done, and `s`: how long that took. BenchError."""
+        self._say(b"go\n")
+        time.sleep(QUIET_S / 4)
+        start = time.monotonic()
+        work()
+        taken_s = time.monotonic() - start
+        self._say(b"stop\n")
+        found: dict[str, float] = json.loads(self._host.stdout.readline() or b"{}")
+        if not found.get("returned"):
+            raise BenchError("no packet came back while entries were written")
+        return found | {"s": taken_s}
+
+    def _say(self, line: bytes) -> None:
+        self._host.stdin.write(line)
+        self._host.stdin.flush()
+
+
 def interruptions(
     kind: str, program: Path, *, routes: int = WRITTEN, rules: int = RULES, repeats: int = REPEATS
 ) -> dict[str, float]:
@@ -42,38 +75,19 @@ def interruptions(
         port = net.port(0)
         entries = [*route_entries(switch, routes, port), *rule_entries(switch, rules)]
         switch.insert(entries[:PRESENT])
-        command = ["-m", "experiments.studies.bench.steady", SingleRack.interface, str(PRESENT), str(RATE)]
-        host = net.popen(0, [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        if host.stdout.readline() != b"ready\n":
-            raise BenchError(f"{kind}: the host ended (status {host.wait()}) before it was measured")
-
-        def during(work: Callable[[], None]) -> dict[str, float]:
-            host.stdin.write(b"go\n")
-            host.stdin.flush()
-            time.sleep(QUIET_S / 4)
-            start = time.monotonic()
-            work()
-            taken_s = time.monotonic() - start
-            host.stdin.write(b"stop\n")
-            host.stdin.flush()
-            found: dict[str, float] = json.loads(host.stdout.readline() or b"{}")
-            if not found.get("returned"):
-                raise BenchError(f"{kind}: no packet came back while entries were written")
-            return found | {"s": taken_s}
-
-        during(lambda: time.sleep(QUIET_S))  # caches are warm
-        for _ in range(repeats):
-            inserted = during(lambda: switch.insert(entries[PRESENT:]))
-            deleted = during(lambda: switch.delete(entries[PRESENT:]))
-            quiet = during(partial(time.sleep, inserted["s"] + deleted["s"]))
-            lost = sum(each["sent"] - each["returned"] for each in (inserted, deleted, quiet))
-            taken.append({
-                "longest_ms": max(inserted["longest_ms"], deleted["longest_ms"]),
-                "quiet_ms": quiet["longest_ms"],
-                "updates_per_s": 2 * (len(entries) - PRESENT) / (inserted["s"] + deleted["s"]),
-                "lost": lost,
-            })  # fmt: skip
-        host.communicate(b"", timeout=20)
+        with Pace(net, "routes", PRESENT) as pace:
+            pace.during(lambda: time.sleep(QUIET_S))  # caches are warm
+            for _ in range(repeats):
+                inserted = pace.during(lambda: switch.insert(entries[PRESENT:]))
+                deleted = pace.during(lambda: switch.delete(entries[PRESENT:]))
+                quiet = pace.during(partial(time.sleep, inserted["s"] + deleted["s"]))
+                lost = sum(each["sent"] - each["returned"] for each in (inserted, deleted, quiet))
+                taken.append({
+                    "longest_ms": max(inserted["longest_ms"], deleted["longest_ms"]),
+                    "quiet_ms": quiet["longest_ms"],
+                    "updates_per_s": 2 * (len(entries) - PRESENT) / (inserted["s"] + deleted["s"]),
+                    "lost": lost,
+                })  # fmt: skip
     return {
         "longest_ms": min(each["longest_ms"] for each in taken),
         "quiet_ms": min(each["quiet_ms"] for each in taken),

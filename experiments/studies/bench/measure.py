@@ -13,7 +13,7 @@ from rich.table import Table
 
 from esa.exits import interruptible
 from experiments.common.folders import make_folder
-from experiments.studies.bench import allreduce, interruption, pipeline, router, simulator
+from experiments.studies.bench import allreduce, interruption, large, pipeline, router, simulator
 from topologies.single_rack import require_root
 
 
@@ -24,7 +24,7 @@ def bench(results: Path) -> None:
     console = Console(width=max(Console().width, 140))  # a wrapped table is hard to read
     rows: list[dict[str, Any]] = []
     with interruptible("nothing is kept"):
-        for each in (pipeline, router, interruption, simulator, allreduce):
+        for each in (pipeline, router, interruption, large, simulator, allreduce):
             rows += each.measure(lambda text: console.print(text, highlight=False))
     table = Table("what", "figure", "unit", "compared with", "figure ", "ratio", title="measured side by side")
     for row in rows:

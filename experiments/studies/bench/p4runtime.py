@@ -38,18 +38,25 @@ class Writer:
 
     def insert(self, entries: Iterable[p4runtime_pb2.TableEntry]) -> None:
         """Insert all of them, `AT_ONCE` at a time."""
-        self._write("INSERT", entries)
+        self.send(self.requests("INSERT", entries))
 
     def delete(self, entries: Iterable[p4runtime_pb2.TableEntry]) -> None:
         """Delete all of them, `AT_ONCE` at a time."""
-        self._write("DELETE", entries)
+        self.send(self.requests("DELETE", entries))
 
-    def _write(self, kind: str, entries: Iterable[p4runtime_pb2.TableEntry]) -> None:
-        waiting = list(entries)
+    def requests(self, kind: str, entries: Iterable[p4runtime_pb2.TableEntry]) -> list[p4runtime_pb2.WriteRequest]:
+        """Writes for all of them, `AT_ONCE` in each; kind is INSERT or DELETE."""
+        waiting, made = list(entries), []
         for first in range(0, len(waiting), AT_ONCE):
             request = p4runtime_pb2.WriteRequest(device_id=self._device_id, election_id=self.election)
             for entry in waiting[first : first + AT_ONCE]:
                 request.updates.add(type=kind).entity.table_entry.CopyFrom(entry)
+            made.append(request)
+        return made
+
+    def send(self, requests: Iterable[p4runtime_pb2.WriteRequest]) -> None:
+        """Send writes, one after the other."""
+        for request in requests:
             self._stub.Write(request, timeout=LIMIT_S)
 
 

@@ -46,11 +46,12 @@ def prefix(route: int) -> int:
 def frames(routes: int, count: int = 4096) -> list[bytes]:
     """UDP packets of 64 bytes to hosts behind these routes."""
     rng = np.random.default_rng(1)
-    return [_frame(prefix(int(route)) + int(host)) for route, host in
+    return [frame(prefix(int(route)) + int(host)) for route, host in
             zip(rng.integers(0, routes, count), rng.integers(1, 255, count), strict=True)]  # fmt: skip
 
 
-def _frame(destination: int) -> bytes:
+def frame(destination: int) -> bytes:
+    """A UDP packet of 64 bytes to an IPv4 address."""
     words = [0x4500, 50, 0, 0, 0x4011, 0, 0xC0A8, 0x0001, destination >> 16, destination & 0xFFFF]
     total = sum(words)
     while total >> 16:
@@ -89,7 +90,7 @@ def rule_entries(switch: Writer, count: int) -> Iterator[p4runtime_pb2.TableEntr
 def over_veth(kind: str, name: str, rules: int, seconds: float = SECONDS) -> dict[str, float]:
     """Packets/s from a host through the switch and back, and the switch's CPU time per packet in us. BenchError."""
     with SingleRack(1, switch=kind) as net, _controlled(net, name, rules):
-        host = _Host(net, name, seconds)
+        host = Host(net, "routes", ROUTES[name], seconds)
         before_s = cpu_s(net.switch.process.pid)
         host.go()
         rate = host.said()
@@ -103,7 +104,7 @@ def restart(kind: str, name: str, rules: int) -> float:
     """Seconds from a switch's end by SIGKILL until a packet comes back from the one that is started at once."""
     with SingleRack(1, switch=kind) as net:
         with _controlled(net, name, rules):
-            host = _Host(net, name, 0.0)
+            host = Host(net, "routes", ROUTES[name], 0.0)
         net.switch.kill()
         killed_ns = time.monotonic_ns()
         host.go()
@@ -120,15 +121,15 @@ def _controlled(net: SingleRack, name: str, rules: int) -> Iterator[None]:
         yield
 
 
-class _Host:
+class Host:
     """`reflect` on the rack's host, ready."""
 
-    def __init__(self, net: SingleRack, name: str, seconds: float) -> None:
-        command = ["-m", "experiments.studies.bench.reflect", SingleRack.interface, ROUTES[name], seconds]
+    def __init__(self, net: SingleRack, kind: str, entries: int, seconds: float) -> None:
+        command = ["-m", "experiments.studies.bench.reflect", SingleRack.interface, kind, entries, seconds]
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "env": os.environ}
         self._process = net.popen(0, [sys.executable, *command], **pipes)
         if self._process.stdout.readline() != b"ready\n":
-            raise BenchError(f"{name}: the host ended (status {self._process.wait()}) before it was measured")
+            raise BenchError(f"{kind}: the host ended (status {self._process.wait()}) before it was measured")
 
     def go(self) -> None:
         self._process.stdin.write(b"go\n")

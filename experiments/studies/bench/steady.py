@@ -1,7 +1,8 @@
 """A host's end of the interruption benchmark: frames at a steady pace to a switch that sends them back.
 
-python -m experiments.studies.bench.steady INTERFACE ROUTES RATE
+python -m experiments.studies.bench.steady INTERFACE KIND ENTRIES RATE
 
+KIND: routes or large, whose frames they are, each for one of ENTRIES.
 Prints "ready"; for each line it then reads prints what came since the last, as JSON: packets sent and returned, and the
 longest interruption in ms: how much further apart two frames that came back one after the other left the switch than
 they were sent. The kernel says when a frame came, so it does not matter when this process gets to it.
@@ -17,7 +18,8 @@ import sys
 import time
 
 from esa.net import open_packet_socket
-from experiments.studies.bench.router import MTU, frames
+from experiments.studies.bench.large import FRAMES
+from experiments.studies.bench.router import MTU
 
 SO_TIMESTAMPNS = 35
 TIMESPEC = struct.Struct("qq")
@@ -28,10 +30,10 @@ LAST_NS = 200_000_000  # a frame that is not back by then is lost
 class Steady:
     """Frames at `rate` a second; `take` is what came of those since the last time."""
 
-    def __init__(self, sock: socket.socket, routes: int, rate: int) -> None:
+    def __init__(self, sock: socket.socket, frames: list[bytes], rate: int) -> None:
         sock.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
         self._sock = sock
-        self._frames = [frame[: -NUMBER.size] for frame in frames(routes, 256)]  # the rest of each is its number
+        self._frames = [frame[: -NUMBER.size] for frame in frames]  # the rest of each is its number
         self._gap_ns = 1_000_000_000 // rate
         self._sent_ns: list[int] = []
         self._came: list[tuple[int, int]] = []  # (number, ns)
@@ -82,9 +84,9 @@ class Steady:
 
 
 def main() -> None:
-    interface, routes, rate = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    interface, kind, entries, rate = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
     with open_packet_socket(interface) as sock:
-        steady = Steady(sock, routes, rate)
+        steady = Steady(sock, FRAMES[kind](entries, 256), rate)
         print("ready", flush=True)
         while sys.stdin.readline():  # a line begins to send, the next one ends it
             steady.run(sys.stdin.fileno())
