@@ -7,6 +7,7 @@ HALVES: 1 for ports with queues, else 0. The machine code is kept on the disk, w
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from collections.abc import Callable
@@ -34,6 +35,7 @@ def main() -> None:
 
 def _compile() -> None:
     skip_scipy()
+    gc.disable()  # a fifth of the time; what there is to collect goes with the process, and is 50 MiB
     from esa.switch.runtime.pipeline import Pipeline
     from esa.switch.runtime.queues import warm
 
