@@ -183,13 +183,16 @@ def _receive(net: MininetRun, *hosts: str) -> None:
     time.sleep(0.5)  # scapy says so before it does
 
 
+_PACKETS = 22  # as many seconds: what 5 s of iperf leave in an interface's queue takes 8 s more, of BMv2's 64 packets 2
+
+
 def _congest(net: MininetRun) -> None:
     """A packet a second from h1 to h2, and for some of the time more than the link takes from h11 to h22."""
     _receive(net, "h2")
     net.run("h22 iperf -s -u > h22.log 2>&1 &")
-    net.script("h1", 'send.py 10.0.2.2 "P4 is cool" 14', log="send.log")
+    net.script("h1", f'send.py 10.0.2.2 "P4 is cool" {_PACKETS}', log="send.log")
     net.run("h11 iperf -c h22 -t 5 -u > h11.log 2>&1")
-    _wait(net, "h2.log", "got a packet", 14)
+    _wait(net, "h2.log", "got a packet", _PACKETS)
 
 
 def _control(net: MininetRun) -> None:
