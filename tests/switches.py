@@ -18,6 +18,7 @@ from pathlib import Path
 from controller.client import Switch
 from controller.tls import Tls
 from esa.errors import Unreachable
+from tests import forks
 
 KINDS = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"
@@ -32,7 +33,7 @@ class SwitchProcess:
     address: str
     device_id: int
     thrift_port: int
-    process: subprocess.Popen[bytes]
+    process: forks.Process | subprocess.Popen[bytes]
     log_path: Path
 
     def log(self) -> str:
@@ -58,25 +59,32 @@ def running_switch(
     server_arguments: Sequence[str] = (),
     tls: Tls | None = None,
     patience_s: float = START_S,
+    forked: bool = True,
 ) -> Iterator[SwitchProcess]:
     """A switch without a program, on free ports, that answers; ended afterwards.
 
     `arguments` go before the `--` of the command line, `server_arguments` after it. `interfaces` are those of the
-    network namespace, if one is given. `tls` is what a client needs where the server speaks TLS.
+    network namespace, if one is given. `tls` is what a client needs where the server speaks TLS. `forked`: the embedded
+    one is, which spares what it imports (`tests.forks`).
     """
     with tempfile.TemporaryDirectory(prefix="esa-switch-") as folder:
         thrift_port = free_port()
         address = f"unix:{folder}/p4runtime" if namespace else f"127.0.0.1:{free_port()}"
-        command = [BMV2] if kind == "bmv2" else [sys.executable, "-m", "esa.switch"]
-        command += ["--no-p4", "--device-id", str(device_id), "--thrift-port", str(thrift_port)]
+        command = ["--no-p4", "--device-id", str(device_id), "--thrift-port", str(thrift_port)]
         for port, interface in (interfaces or {}).items():
             command += ["-i", f"{port}@{interface}"]
         command += [*arguments, "--", "--grpc-server-addr", address, *server_arguments]
-        if namespace:
-            command = ["ip", "netns", "exec", namespace, *command]
         log_path = Path(folder) / "log"
         with log_path.open("wb") as log:
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+            process: forks.Process | subprocess.Popen[bytes]
+            if kind == "embedded" and forked:
+                process = forks.start("esa.switch", *command, stdout=log, stderr=log, namespace=namespace)
+            else:
+                inside = ["ip", "netns", "exec", namespace] if namespace else []
+                program = [BMV2] if kind == "bmv2" else [sys.executable, "-m", "esa.switch"]
+                process = subprocess.Popen(
+                    [*inside, *program, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                )
         switch = SwitchProcess(kind, address, device_id, thrift_port, process, log_path)
         try:
             _wait(switch, tls, patience_s)

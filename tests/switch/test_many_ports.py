@@ -51,7 +51,7 @@ def test_511_ports_and_the_program_of_64_lanes_fit_in_256_mib(
 def _most_mib(namespace: str, interfaces: dict[int, str]) -> float:
     """What a switch with these ports, and a program, had at most."""
     with (
-        running_switch("embedded", interfaces=interfaces, namespace=namespace, patience_s=90) as process,
+        running_switch("embedded", interfaces=interfaces, namespace=namespace, patience_s=90, forked=False) as process,
         Switch.connect(process.address, process.device_id) as switch,
     ):
         switch.load(program(64))
