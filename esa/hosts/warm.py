@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import fcntl
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from numba.core import event
 
 from esa.hosts import channel, operations, server, worker
+from esa.hosts.compiled import done_file
 from esa.hosts.membership import say
-from esa.native import native_folder
 from esa.protocol import server_receive, server_send, worker_receive, worker_send
 
 # What an engine's loop calls, in about the order in which it is compiled; a few seconds each at most.
@@ -47,14 +46,13 @@ def warm(tell: Callable[[int, int], None]) -> None:
     One process compiles at a time; the next one finds everything done, and once it is, nobody waits for another.
     OSError: no room for the code, or no sockets.
     """
-    folder = native_folder(Path(__file__).resolve())
-    done = folder / "warm.done"
+    done = done_file()
     if done.exists():
         return
     progress = _Progress(tell)
     event.register("numba:compile", progress)
     try:
-        with (folder / "warm.lock").open("w") as lock:
+        with done.with_suffix(".lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             server.ServerEndpoint.compile()
             worker.WorkerEndpoint.compile()

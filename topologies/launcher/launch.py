@@ -15,6 +15,7 @@ from pathlib import Path
 
 from esa.errors import BadInput, EsaError
 from esa.exits import refusing
+from esa.hosts.compiled import is_compiled
 from esa.job import MAX_FAN_IN
 from esa.metrics import check_address
 from esa.metrics.serving import listening
@@ -225,8 +226,11 @@ class _Launch:
 
 
 @contextlib.contextmanager
-def _compiling() -> Iterator[subprocess.Popen[str]]:
-    """A process that compiles workers' and PSs' packet loops, once for all ranks."""
+def _compiling() -> Iterator[subprocess.Popen[str] | None]:
+    """A process that compiles workers' and PSs' packet loops, once for all ranks; None if they are compiled."""
+    if is_compiled():
+        yield None
+        return
     process = subprocess.Popen(
         ["setpriv", "--pdeathsig", "KILL", sys.executable, "-m", "esa.hosts", "warm"],
         stdin=subprocess.DEVNULL,
@@ -242,7 +246,9 @@ def _compiling() -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def _until_compiled(process: subprocess.Popen[str], came: list[int], say: Callable[[str], None]) -> None:
+def _until_compiled(process: subprocess.Popen[str] | None, came: list[int], say: Callable[[str], None]) -> None:
+    if process is None:
+        return
     assert process.stdout is not None
     assert process.stderr is not None
     os.set_blocking(process.stdout.fileno(), False)
