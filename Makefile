@@ -32,6 +32,7 @@ help:
 
 # Debian's mininet lives with the system's Python, so the environment is made from it and sees its packages.
 # p4runtime-shell without what it asks for: it pins a protobuf of 2022, and runs with today's (esa/p4runtime.py).
+# pip would compile to byte code on one processor, packages' own tests, too; what is for a later Python does not compile.
 # The CPU build of torch: where pip would take another (PyPI's wheel brings CUDA along), uv knows where it is kept.
 $(VENV)/.ready: pyproject.toml Makefile
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -45,12 +46,13 @@ $(VENV)/.ready: pyproject.toml Makefile
 	@echo "setup: Python packages (torch is the largest)"
 	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "2.13.0")' 2>/dev/null; then :; \
 	elif $(BIN)/pip install --dry-run --no-deps torch==2.13.0 2>/dev/null | grep -q '+cpu'; then \
-		$(BIN)/pip install -q torch==2.13.0; \
+		$(BIN)/pip install -q --no-compile torch==2.13.0; \
 	else \
 		$(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend=cpu torch==2.13.0; \
 	fi
-	@$(BIN)/pip install -q -e '.[dev]'
-	@$(BIN)/pip install -q --no-deps p4runtime-shell==0.0.6
+	@$(BIN)/pip install -q --no-compile -e '.[dev]'
+	@$(BIN)/pip install -q --no-compile --no-deps p4runtime-shell==0.0.6
+	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing)/' $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages
