@@ -183,7 +183,7 @@ def _serve(asked: socket.socket) -> None:
 
     for name in AHEAD:
         importlib.import_module(name)
-        if name.endswith(".__main__"):
+        if name.endswith(".__main__") or name == "experiments.live.loop":
             del sys.modules[name]  # each runs it as its own
     ServerEndpoint.compile()
     WorkerEndpoint.compile()

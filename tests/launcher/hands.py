@@ -7,33 +7,49 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from esa.job import Job
+from tests import forks
 from tests.launcher.rig import Up, changed, esactl, new, until
 
 LIMIT_S = 100.0  # generous: what is waited for takes seconds
+FORKED = ("esa.hosts", "experiments.live.loop")  # what they import is imported once (`tests.forks`)
 
 
 class Process:
-    """A process on a host of the rack; its output goes to files."""
+    """`python -m MODULE ...` on a host of the rack; its output goes to files."""
 
-    def __init__(self, rack: Up, host: str, command: list[str], log: Path, **environment: str) -> None:
+    def __init__(self, rack: Up, host: str, module: Sequence[str], log: Path, **environment: str) -> None:
         told = {"ESA_CONTROLLER": rack.record.controller, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
         self.host = host
         self.log = log
         with log.with_suffix(".out").open("wb") as out, log.open("wb") as err:
-            self.process = subprocess.Popen(
-                ["ip", "netns", "exec", f"{rack.name}-{host}", *command],
-                stdin=subprocess.PIPE,
-                stdout=out,
-                stderr=err,
-                start_new_session=True,
-                env=os.environ | told | environment,
-            )
+            environment = {**os.environ, **told, **environment}
+            namespace = f"{rack.name}-{host}"
+            self.process: forks.Process | subprocess.Popen[bytes]
+            if module[0] in FORKED:
+                self.process = forks.start(
+                    *module,
+                    stdin=subprocess.PIPE,
+                    stdout=out,
+                    stderr=err,
+                    namespace=namespace,
+                    environment=environment,
+                )
+            else:
+                self.process = subprocess.Popen(
+                    ["ip", "netns", "exec", namespace, sys.executable, "-m", *module],
+                    stdin=subprocess.PIPE,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                    env=environment,
+                )
 
     @property
     def out(self) -> str:
@@ -111,7 +127,7 @@ class Hands:
 
     def process(self, host: str, *module: str, **environment: str) -> Process:
         log = self.folder / f"{len(self._processes)}-{host}.log"
-        self._processes.append(Process(self.rack, host, [sys.executable, "-m", *module], log, **environment))
+        self._processes.append(Process(self.rack, host, module, log, **environment))
         return self._processes[-1]
 
     def go_on(self, ranks: list[Process], more: int = 5) -> None:

@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 from controller import cli
 from esa.job import Job
+from tests import forks
 from topologies import record
 from topologies.launcher.commands import app
 from topologies.record import RackRecord
@@ -33,9 +34,8 @@ def until(condition: Callable[[], object], what: str, limit_s: float = LIMIT_S) 
 
 
 def esa(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """Run a command to its end."""
-    command = [*COMMAND, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, cwd=cwd, check=False)
+    """Run a command to its end, as a process of its own."""
+    return forks.run("topologies.launcher", *arguments, timeout=LIMIT_S, folder=cwd)
 
 
 def refused(*arguments: str) -> str:

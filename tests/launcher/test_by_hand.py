@@ -8,6 +8,7 @@ import pytest
 
 from experiments.studies import again
 from tests.launcher.hands import Hands, ended, kill
+from tests.launcher.rig import until
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -49,7 +50,7 @@ def test_runs_by_hand_one_after_the_other(hands: Callable[..., Hands], policy: s
     hand.go_on(ranks)
     hand.stop(ranks)
     assert server.process.poll() is None
-    assert again.left_over(hand.rack.name) == [f"job {hand.job.job}"]
+    until(lambda: again.left_over(hand.rack.name) == [f"job {hand.job.job}"], "nothing but the job is left", 10)
 
 
 def test_a_job_that_is_away_for_long_and_comes_back_finds_its_ps_waiting(hands: Callable[..., Hands]) -> None:
