@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from setproctitle import setproctitle
 
@@ -59,15 +59,19 @@ class Forked:
         namespaces_of: int,
         environment: Mapping[str, str],
         log: Path,
+        all_to_log: bool = False,
     ) -> None:
-        """function: "module:function", imported there alone; namespaces_of: a process; log: gets its stderr added."""
+        """function: "module:function", imported there alone; it returns the status, or None for 0.
+
+        namespaces_of: a process. log: gets its stderr added; `all_to_log`: its stdout, too, and nobody writes to it.
+        """
         stdin, tells = os.pipe()
         says, stdout = os.pipe()
         pipes = Connection(stdin, writable=False), Connection(stdout, readable=False)
         self.args = (function, *map(str, arguments))
         self._process = _CONTEXT.Process(
             target=_begin,
-            args=(function, tuple(arguments), pipes, log, namespaces_of, dict(environment)),
+            args=(function, tuple(arguments), pipes, log, all_to_log, namespaces_of, dict(environment)),
             daemon=True,  # if nobody ends it, Python does
         )
         _start_server()
@@ -78,6 +82,9 @@ class Forked:
         self.pid = self._process.pid
         self.stdin = os.fdopen(tells, "wb")
         self.stdout = os.fdopen(says, "rb")
+        if all_to_log:
+            self.stdin.close()
+            self.stdout.close()
 
     @property
     def returncode(self) -> int | None:
@@ -107,14 +114,16 @@ def _begin(
     arguments: tuple[Any, ...],
     pipes: tuple[Connection, Connection],
     log: Path,
+    all_to_log: bool,
     namespaces_of: int,
     environment: Mapping[str, str],
-) -> None:
+) -> NoReturn:
     """What the new process does first."""
     os.setsid()
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FROM_TERMINALS)
     stderr = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-    for fd, own in ((pipes[0].fileno(), 0), (pipes[1].fileno(), 1), (stderr, 2)):
+    stdout = stderr if all_to_log else pipes[1].fileno()
+    for fd, own in ((pipes[0].fileno(), 0), (stdout, 1), (stderr, 2)):
         os.dup2(fd, own)
     sys.stdin = os.fdopen(0, closefd=False)
     here = os.getcwd()
@@ -126,10 +135,11 @@ def _begin(
                 raise OSError(number, f"setns: {os.strerror(number)}", namespace.name)
     os.chdir(here)
     threading.Thread(target=_end_with_parent, daemon=True).start()  # not before: namespaces of mounts are left alone
+    # All have the same command, which `ps` would show. Before the environment, beside which the title's place is.
+    setproctitle(" ".join([function, *map(str, arguments)]))
     os.environ.update(environment)
-    setproctitle(" ".join([function, *map(str, arguments)]))  # all have the same command, which `ps` would show
     module, name = function.split(":")
-    getattr(importlib.import_module(module), name)(*arguments)
+    sys.exit(getattr(importlib.import_module(module), name)(*arguments))
 
 
 def _end_with_parent() -> None:

@@ -226,9 +226,9 @@ class Network:
         self._processes.append(process)
         return process
 
-    def fork(self, host: int, function: str, *arguments: Any, environment: Mapping[str, str], log: Path) -> Forked:
-        """Call "module:function" in a process of its own on a host (`topologies.forked`); it ends as by `popen`."""
-        process = Forked(function, arguments, namespaces_of=self.hosts[host].pid, environment=environment, log=log)
+    def fork(self, host: int, function: str, *arguments: Any, **options: Any) -> Forked:
+        """Call "module:function" in a process of its own on a host; it ends as by `popen`. `options` are Forked's."""
+        process = Forked(function, arguments, namespaces_of=self.hosts[host].pid, **options)
         self._processes.append(process)
         return process
 

@@ -54,6 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
     return exit_status("esa.hosts", _warm if options.command == "warm" else _serve, options)
 
 
+def begin(*arguments: str) -> int:
+    """As `main`, for who forks a process for it."""
+    return main(list(arguments))
+
+
 def _warm(_options: argparse.Namespace) -> None:
     def say(done: int, parts: int) -> None:
         print(f"compiling the packet loops for this machine, once: {done} of {parts}", flush=True)

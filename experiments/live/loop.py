@@ -43,7 +43,12 @@ def size(k: int, values: int) -> int:
     return values - k * 7919 % max(1, values // 2)
 
 
-def main() -> int:
+def begin(*arguments: str) -> int:
+    """As `main`, for who forks a process for it."""
+    return main(list(arguments))
+
+
+def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m experiments.live.loop", description=__doc__)
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--rank", type=int, required=True)
@@ -51,7 +56,7 @@ def main() -> int:
     parser.add_argument("--priority", type=int, default=100)
     parser.add_argument("--pause", type=float, default=0.0, metavar="SECONDS", help="between two all-reduces")
     parser.add_argument("--faults", type=Path, help="what its link does to packets on purpose: a JSON file")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     job = Job.load(options.job)
     faults = None if options.faults is None else LinkFaults.model_validate_json(options.faults.read_text())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import selectors
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ from typing import Any
 
 from esa.job import Pool
 from esa.net.impairment import Impairment
+from topologies.forked import Forked
 
 DEFAULT_POOL = Pool(base=0, size=1024)
 
@@ -40,7 +40,7 @@ class Rank:
 
     job: LoopJob
     rank: int
-    process: subprocess.Popen[bytes]
+    process: Forked
     events: list[dict[str, Any]] = field(default_factory=list)
     buffer: bytes = b""
     killed: bool = False

@@ -6,8 +6,7 @@ import contextlib
 import json
 import os
 import selectors
-import subprocess
-import sys
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from typing import Any
 from experiments.live.faults import stats_file
 from experiments.live.measured import Worker
 from experiments.live.plan import JobPlan, ServerPlan
-from topologies.forked import prepare
+from topologies.forked import Forked, prepare
 from topologies.network import Network
 
 _ENVIRONMENT = {
@@ -28,6 +27,7 @@ _ENVIRONMENT = {
 }
 
 _TRAINING = "experiments.live.train"
+_SERVING = "esa.hosts.__main__:begin"
 
 Said = tuple[Worker, dict[str, Any]]
 """Who said it, and the record."""
@@ -35,7 +35,7 @@ Said = tuple[Worker, dict[str, Any]]
 
 def import_ahead() -> None:
     """Begin to import what workers need, once for all of them."""
-    prepare([_TRAINING, "esa.hosts"], _ENVIRONMENT)
+    prepare([_TRAINING, "esa.hosts.__main__", "esa.hosts.ahead"], _ENVIRONMENT)
 
 
 def start_workers(net: Network, job: JobPlan, folder: Path, iterations: int = 0) -> Iterator[Worker]:
@@ -64,7 +64,7 @@ class Servers:
         self._folder = folder
         self._meeting = meeting
         self._plans: dict[str, JobPlan] = {}
-        self._running: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
+        self._running: dict[tuple[str, int], Forked] = {}
         self._log_from: dict[tuple[str, int], int] = {}  # where in its log each began
 
     def start(self, job: JobPlan) -> None:
@@ -76,13 +76,14 @@ class Servers:
                 continue
             faults = () if server.faults is None else ("--faults", server.faults)
             stats = stats_file(self._folder.resolve() / "jobs", server.name)
-            command = [sys.executable, "-m", "esa.hosts", "server", "--job", job.task.aggregation]
-            command += ["--controller", self._meeting, "--stats", stats, "--timers", server.timers, *faults]
-            with self._log(server).open("ab") as log:
-                self._log_from[job.name, number] = log.tell()
-                self._running[job.name, number] = self._net.popen(
-                    server.host, command, stdout=log, stderr=log, env=os.environ | _ENVIRONMENT
-                )
+            command = ["server", "--job", job.task.aggregation, "--controller", self._meeting]
+            command += ["--stats", stats, "--timers", server.timers, *faults]
+            log = self._log(server)
+            log.touch()
+            self._log_from[job.name, number] = log.stat().st_size
+            self._running[job.name, number] = self._net.fork(
+                server.host, _SERVING, *map(str, command), environment=_ENVIRONMENT, log=log, all_to_log=True
+            )
 
     def restart(self, name: str) -> None:
         self.start(self._plans[name])
@@ -113,7 +114,7 @@ class Servers:
                 continue
             server = self._running.pop((name, number), None)
             if server is not None:
-                server.kill()
+                server.send_signal(signal.SIGKILL)
                 server.wait()
 
     def ended(self) -> Iterator[tuple[str, int, Path]]:

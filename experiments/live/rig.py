@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -30,10 +32,12 @@ from esa.policy import policy
 from esa.wire import ESA_PORT
 from experiments.live.errors import RigError
 from experiments.live.loop_ranks import LoopJob, Rank, Ranks
+from topologies.forked import Forked, prepare
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 READY_LIMIT_S = 240.0
 WORKER_PORT = ESA_PORT + 1
+_LOOP = "experiments.live.loop"
 ENVIRONMENT = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1", "NUMBA_NUM_THREADS": "1"}
 
 
@@ -66,6 +70,7 @@ class Rig:
 
     def __enter__(self) -> Rig:
         self.folder.mkdir(parents=True, exist_ok=True)
+        prepare([_LOOP, "esa.hosts.ahead"], ENVIRONMENT)
         self.net.__enter__()
         try:
             first = 0
@@ -82,6 +87,7 @@ class Rig:
                     controller.add_job(job)
             if self.supervised:
                 self.start_supervisor()
+                self._await_supervisor()  # for longer than workers, which begin at once, wait for it
             else:
                 self.coordinate()
             for spec in self.specs:
@@ -181,6 +187,13 @@ class Rig:
             )
         self.net.register(self.supervisor)
 
+    def _await_supervisor(self) -> None:
+        deadline = time.monotonic() + READY_LIMIT_S
+        while not Path(self.meeting.removeprefix("unix:")).exists():
+            if self.supervisor is None or self.supervisor.poll() is not None or time.monotonic() > deadline:
+                raise RigError(f"the supervisor did not start; see {self.folder / 'supervisor.log'}")
+            time.sleep(0.02)
+
     def start_server(self, name: str) -> None:
         """Start a job's PS."""
         host = self.hosts[name][-1]
@@ -192,18 +205,13 @@ class Rig:
 
     def start_workers(self, spec: LoopJob) -> None:
         for rank, host in enumerate(self.hosts[spec.name][:-1]):
-            command = [sys.executable, "-m", "experiments.live.loop", "--job", self.job_file(spec.name), "--rank", rank]
+            command = ["--job", self.job_file(spec.name), "--rank", rank]
             command += ["--values", spec.values, "--priority", spec.priority, "--pause", spec.pause_s]
             command += self._faults(spec.name, rank)
-            with (self.folder / f"{spec.name}-{rank}.log").open("wb") as log:
-                process = self.net.popen(
-                    host,
-                    command,
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                    stderr=log,
-                    env=self.environment,
-                )
+            log = self.folder / f"{spec.name}-{rank}.log"
+            log.write_bytes(b"")
+            words = map(str, command)
+            process = self.net.fork(host, f"{_LOOP}:begin", *words, environment=self.environment, log=log)
             self._pipes += [process.stdin, process.stdout]
             os.set_blocking(process.stdout.fileno(), False)
             self.ranks.add(Rank(spec, rank, process))
@@ -265,8 +273,8 @@ class Rig:
         self._kill(one.process)
 
     @staticmethod
-    def _kill(process: subprocess.Popen[bytes]) -> None:
-        process.kill()
+    def _kill(process: Forked | subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGKILL)
         process.wait()
 
     # What they say

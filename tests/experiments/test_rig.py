@@ -16,6 +16,7 @@ from controller.placing import move, re_place_jobs
 from esa.job import Pool
 from experiments import cli
 from experiments.live.loop_ranks import LoopJob
+from experiments.live.processes import import_ahead
 from experiments.live.rig import Rig
 from experiments.live.rig_switch import epochs_begun, is_whole, left_over, sweep
 
@@ -24,6 +25,12 @@ LIMIT_S = 40.0
 ROWS = 256
 
 pytestmark = pytest.mark.timeout(300)  # a first run compiles
+
+
+@pytest.fixture
+def forks(root: None) -> None:
+    """What runs of later tests need is imported, too: a process has one server of forks."""
+    import_ahead()
 
 
 def jobs(**settings: object) -> list[LoopJob]:
@@ -41,7 +48,7 @@ def go_on(rig: Rig, names: tuple[str, ...] = POLICIES) -> None:
     }
 
 
-def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> None:
+def test_killed_and_restarted_parts_cost_no_sum(forks: None, tmp_path: Path) -> None:
     with Rig(jobs(), tmp_path) as rig:
         rig.start()
         go_on(rig)
@@ -68,7 +75,7 @@ def test_killed_and_restarted_parts_cost_no_sum(root: None, tmp_path: Path) -> N
         assert sweep(rig, ROWS * len(POLICIES)) == 0
 
 
-def test_pools_that_are_moved_while_jobs_sum_cost_no_sum(root: None, tmp_path: Path) -> None:
+def test_pools_that_are_moved_while_jobs_sum_cost_no_sum(forks: None, tmp_path: Path) -> None:
     two = [LoopJob(name, "esa", values=20_000, window=64, pool=Pool(base=0, size=64)) for name in "ab"]
     rng = random.Random(1)
     with Rig(two, tmp_path) as rig:
@@ -94,7 +101,7 @@ def test_pools_that_are_moved_while_jobs_sum_cost_no_sum(root: None, tmp_path: P
         assert sweep(rig, 1024) == 0
 
 
-def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp_path: Path) -> None:
+def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(forks: None, tmp_path: Path) -> None:
     with Rig(jobs(give_up_s=3.0)[:3], tmp_path, supervised=False) as rig:
         rig.start()
         go_on(rig, ("esa", "atp", "switchml"))
@@ -115,7 +122,9 @@ def test_who_is_dead_is_named_with_its_host_and_other_jobs_go_on(root: None, tmp
         assert sweep(rig, ROWS * len(POLICIES)) == 0, "a dead job's rows drain"
 
 
-def test_a_rank_that_outlives_its_run_is_denied_while_the_next_run_s_sums_are_exact(root: None, tmp_path: Path) -> None:
+def test_a_rank_that_outlives_its_run_is_denied_while_the_next_run_s_sums_are_exact(
+    forks: None, tmp_path: Path
+) -> None:
     with Rig(jobs()[:1], tmp_path) as rig:
         rig.start()
         go_on(rig, ("esa",))

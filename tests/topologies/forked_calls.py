@@ -18,5 +18,10 @@ def fail() -> None:
     raise ValueError("no such thing")
 
 
+def answer() -> int:
+    print("said")
+    return 3
+
+
 def stay() -> None:
     time.sleep(60)

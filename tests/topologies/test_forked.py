@@ -30,11 +30,12 @@ def host(root: None) -> Iterator[int]:
 
 
 @contextlib.contextmanager
-def forked(host: int, name: str, *arguments: Any, log: Path) -> Iterator[Forked]:
+def forked(host: int, name: str, *arguments: Any, log: Path, **options: bool) -> Iterator[Forked]:
+    environment = {"GREETING": "hello"}
     process = Forked(
-        f"{CALLS}:{name}", arguments, namespaces_of=host, environment={"GREETING": "hello"}, log=log / "log"
+        f"{CALLS}:{name}", arguments, namespaces_of=host, environment=environment, log=log / "log", **options
     )
-    with process.stdin, process.stdout:
+    with contextlib.closing(process.stdin), contextlib.closing(process.stdout):
         yield process
         process.send_signal(signal.SIGKILL)
 
@@ -54,6 +55,12 @@ def test_what_it_raises_is_in_its_log(host: int, tmp_path: Path) -> None:
     with forked(host, "fail", log=tmp_path) as process:
         assert process.wait(timeout=20) == 1
     assert (tmp_path / "log").read_text().endswith("ValueError: no such thing\n")
+
+
+def test_all_that_it_says_may_go_to_its_log_and_what_it_returns_is_its_status(host: int, tmp_path: Path) -> None:
+    with forked(host, "answer", log=tmp_path, all_to_log=True) as process:
+        assert process.wait(timeout=20) == 3
+    assert (tmp_path / "log").read_text() == "said\n"
 
 
 def test_a_host_that_is_gone_is_named(root: None, tmp_path: Path) -> None:
