@@ -24,27 +24,39 @@ def _without(*commands: str) -> str:
     return ", ".join(f"{command} on the PATH" for command in commands if shutil.which(command) is None)
 
 
-# Files that take half a minute or more, in the order in which they begin: else one is left over for the end, when the
-# other processors have nothing to do. Those after them are in the order of their names. First those of live runs: the
-# simulator is compiled meanwhile.
+# Files that take long, in the order in which they begin: else one is left over for the end, when the other processors
+# have nothing to do. Those after them are in the order of their names. First those of live runs, then all others that
+# do without the simulator: it is compiled meanwhile.
 LIVE = (
-    "tests/launcher/test_again.py",
     "tests/experiments/test_run.py",
-    "tests/experiments/test_two_racks.py",
-    "tests/launcher/test_by_hand.py",
-    "tests/experiments/test_rig.py",
     "tests/launcher/test_launch.py",
-    "tests/launcher/test_runs.py",
-    "tests/launcher/test_waiting.py",
+    "tests/launcher/test_again.py",
+    "tests/experiments/test_two_racks.py",
+    "tests/experiments/test_rig.py",
 )
 FIRST = (
     *LIVE,
-    "tests/docs/test_blocks.py",
-    "tests/switch/test_differential.py",
     "tests/torch/test_features.py",
+    "tests/switch/test_differential.py",
     "tests/torch/test_backend.py",
     "tests/torch/test_hook.py",
+    "tests/docs/test_blocks.py",
     "tests/experiments/test_figures.py",
+)
+WITHOUT_SIMULATOR = (
+    *LIVE,
+    "tests/controller/",
+    "tests/entries/",
+    "tests/hosts/",
+    "tests/launcher/",
+    "tests/metrics/",
+    "tests/model/",
+    "tests/net/",
+    "tests/p4/",
+    "tests/protocol/",
+    "tests/switch/",
+    "tests/topologies/",
+    "tests/torch/",
 )
 
 LACKING = {
@@ -62,7 +74,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before a test's time begins
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    if "PYTEST_XDIST_WORKER" in os.environ and item.location[0] not in LIVE:
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.location[0].startswith(WITHOUT_SIMULATOR):
         warm.wait()
     return (yield)
 
@@ -75,7 +87,12 @@ def root() -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     place = {file: index for index, file in enumerate(FIRST)}
-    items.sort(key=lambda item: place.get(item.location[0], len(place)))
+
+    def turn(item: pytest.Item) -> tuple[bool, int]:
+        file = item.location[0]
+        return not file.startswith(WITHOUT_SIMULATOR), place.get(file, len(place))
+
+    items.sort(key=turn)
     for item in items:
         if isinstance(item, pytest.Function):
             if "root" in item.fixturenames:
