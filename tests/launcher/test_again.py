@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import random
+import runpy
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,8 @@ import pytest
 from experiments.studies import again
 from tests.launcher.hands import LIMIT_S, Hands
 from tests.launcher.rig import Up, until
+from tests.switches import free_port
+from tests.torch.ranks import run_ranks
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -23,8 +27,18 @@ SEED = int(os.environ.get("AGAIN_SEED") or random.SystemRandom().randrange(2**32
 
 
 @pytest.fixture(scope="module")
-def gloo(rack: Up, tmp_path_factory: pytest.TempPathFactory) -> again.Weights:
-    return again.train(rack.name, again.GLOO, tmp_path_factory.mktemp("gloo"))
+def gloo(tmp_path_factory: pytest.TempPathFactory) -> again.Weights:
+    """Of two ranks without a rack."""
+    weights = tmp_path_factory.mktemp("gloo") / "gloo.npy"
+    environment = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": str(again.RANKS)}
+    run_ranks(again.RANKS, train_over_gloo, weights, environment=environment)
+    found: again.Weights = np.load(weights)
+    return found
+
+
+def train_over_gloo(_rank: int, weights: Path) -> None:
+    sys.argv = [str(again.SCRIPT), str(weights), "--iterations", str(again.ITERATIONS), "--gloo"]
+    runpy.run_path(str(again.SCRIPT), run_name="__main__")
 
 
 # All policies sum exactly after a killed rank (test_by_hand), and `make again` runs all of them.
