@@ -61,6 +61,16 @@ class Free(Collection[Gpu]):
             bits ^= lowest
         return found
 
+    def open(self, host: int, gpus: int) -> None:
+        """A host can be had, all of it."""
+        self.bits[host], self.counts[host] = (1 << gpus) - 1, gpus
+        self.total += gpus
+
+    def close(self, host: int) -> None:
+        """It cannot, any more."""
+        self.total -= self.counts[host]
+        self.bits[host] = self.counts[host] = 0
+
     def take(self, gpus: Iterable[Gpu]) -> None:
         """These are not free any more; KeyError for one that is not now."""
         for gpu in gpus:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -40,6 +40,8 @@ class Host:
 class Cluster:
     """Hosts by number. max_jobs: that may run at a time. tiers: of switches; above two, a job has to be in one rack.
     down: hosts whose GPUs nobody can have now. placement: by which rule jobs are placed, of `placement.RULES`.
+    inference: hosts of the inference side's, `down` unless it lends them; offered: how many of them it can do without
+    now.
 
     BadInput if a host has no GPU, or a rack no host.
     """
@@ -49,6 +51,8 @@ class Cluster:
     tiers: int = 2
     down: frozenset[int] = frozenset()
     placement: str = "racks"
+    inference: frozenset[int] = frozenset()
+    offered: int = 0
 
     def __post_init__(self) -> None:
         for number, host in enumerate(self.hosts):
@@ -65,6 +69,15 @@ class Cluster:
         """Every GPU that there is, but those of hosts that are down."""
         up = [(number, host) for number, host in enumerate(self.hosts) if number not in self.down]
         return frozenset(Gpu(number, gpu) for number, host in up for gpu in range(host.gpus))
+
+    @cached_property
+    def lent(self) -> frozenset[int]:
+        """Hosts of the inference side's that it lends now."""
+        return self.inference - self.down
+
+    def lending(self, lent: frozenset[int]) -> Cluster:
+        """With these of the inference side's hosts lent, and no others."""
+        return replace(self, down=(self.down - self.inference) | (self.inference - lent))
 
     @cached_property
     def racks(self) -> tuple[int, ...]:

@@ -81,7 +81,11 @@ PACKINGS: Mapping[str, Packing] = {
 
 def consolidated(cluster: Cluster, workers: int) -> tuple[tuple[int, int], ...]:
     """(host, GPUs) of a job that is alone on a cluster and on as few hosts as can be: what is asked of `times`."""
-    each = max(host.gpus for host in cluster.hosts)
+    return on_whole_hosts(max(host.gpus for host in cluster.hosts), workers)
+
+
+def on_whole_hosts(each: int, workers: int) -> tuple[tuple[int, int], ...]:
+    """(host, GPUs), with `each` GPUs of every host but the last."""
     whole, rest = divmod(workers, each)
     return (*((host, each) for host in range(whole)), *([(whole, rest)] if rest else []))
 

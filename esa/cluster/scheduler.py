@@ -10,7 +10,8 @@ It does not know what is to come, how full queues and the switches' memory are, 
 function of its arguments: no clock, no dice, no memory. What it has to remember of a job it says in its decision
 (`memos`), and is told the next time.
 
-A decision is applied whole: its stops first, then its resizes, then its starts, each in order. A job that is stopped
+A decision is applied whole: its stops first, then its resizes, then its starts, each in order. Hosts that it gives back
+to the inference side, or has lent, change hands after the stops. A job that is stopped
 waits again, and goes on from the last iteration that all its ranks had finished. A job that is resized goes on from
 the end of its present iteration, on other GPUs, or on more or fewer. A PS takes a GPU's place on its host, as a rank;
 a job whose ranks make their sums among themselves, by a ring, has none.
@@ -176,12 +177,16 @@ class Resize(Start):
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done now. memos: by job, what the scheduler wants to be told of it the next time."""
+    """What is to be done now. memos: by job, what the scheduler wants to be told of it the next time.
+
+    lent: hosts of the inference side's that are lent from now on; None: those that were.
+    """
 
     starts: tuple[Start, ...] = ()
     stops: tuple[Stop, ...] = ()
     resizes: tuple[Resize, ...] = ()
     memos: Mapping[int, object] = field(default_factory=dict)
+    lent: frozenset[int] | None = None
 
 
 NOTHING = Decision()
@@ -204,3 +209,9 @@ def free_gpus(cluster: Cluster, running: Iterable[Running]) -> Free:
     for job in running:
         free.take(gpu for gpu in job.gpus if gpu in free)
     return free
+
+
+def elastic_jobs(running: Iterable[Running]) -> Sequence[Running]:
+    """Those of the running jobs that can do with more or with fewer workers; nobody else is looked at."""
+    kept = getattr(running, "elastic", None)
+    return [one for one in running if one.job.elastic is not None] if kept is None else kept

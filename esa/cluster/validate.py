@@ -7,6 +7,7 @@
     jobs      no more at a time than the cluster allows
     network   ranks and PS are where sums can be made
     hosts     a job that asks for certain hosts has those
+    loan      hosts that are lent are the inference side's, no more than it offers, and given back empty
 
 Each refusal has one of these words as its `rule`.
 """
@@ -16,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
 
+from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.placement import place
 from esa.cluster.scheduler import Decision, JobInfo, Running, Start, free_gpus
@@ -37,7 +39,8 @@ def check_decision(
     decision: Decision, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]
 ) -> None:
     """Refuse a decision of which anything cannot be done; nothing has been changed then."""
-    if not (decision.starts or decision.stops or decision.resizes or decision.memos):
+    loans = bool(cluster.inference) or decision.lent is not None
+    if not (decision.starts or decision.stops or decision.resizes or decision.memos or loans):
         return
     queue: Mapping[int, JobInfo] = getattr(waiting, "by_number", None) or {job.number: job for job in waiting}
     at_work: Mapping[int, Running] = getattr(running, "by_number", None) or {job.job.number: job for job in running}
@@ -45,6 +48,8 @@ def check_decision(
     free = free_gpus(cluster, running)
     for number in [*(stop.job for stop in decision.stops), *(resize.job for resize in decision.resizes)]:
         free.give(gpu for gpu in at_work[number].gpus if gpu.host not in cluster.down)
+    if loans:
+        cluster = _after_loans(decision, cluster, free)
     for resize in decision.resizes:
         job = at_work[resize.job].job
         if job.elastic is not None:
@@ -62,6 +67,27 @@ def check_decision(
     if decision.starts and at_a_time > cluster.max_jobs:
         last = queue[decision.starts[-1].job]
         raise DecisionRefused("jobs", f"job {last.name}: {at_a_time} jobs at a time; allowed: {cluster.max_jobs}")
+
+
+def _after_loans(decision: Decision, cluster: Cluster, free: Free) -> Cluster:
+    """The cluster with those hosts lent that shall be. free: changed as they are."""
+    lent = cluster.lent if decision.lent is None else decision.lent
+    strange = lent - cluster.inference
+    if strange:
+        some = _numbers(sorted(cluster.inference)[:_SHOWN]) or "none"
+        raise DecisionRefused("loan", f"host {min(strange)}: lent; allowed: of the inference side's, {some}")
+    if len(lent) > cluster.offered:
+        raise DecisionRefused("loan", f"{len(lent)} hosts lent; allowed: {cluster.offered}, which are offered")
+    if lent == cluster.lent:
+        return cluster
+    for host in sorted(cluster.lent - lent):
+        busy = cluster.hosts[host].gpus - free.counts[host]
+        if busy:
+            raise DecisionRefused("loan", f"host {host}: given back with {busy} GPUs in use; allowed: none")
+        free.close(host)
+    for host in lent - cluster.lent:
+        free.open(host, cluster.hosts[host].gpus)
+    return cluster.lending(lent)
 
 
 def _check_gang(job: JobInfo, start: Start) -> None:
@@ -152,6 +178,10 @@ def _check_each(
         if not 0 <= gpu.host < len(cluster.hosts):
             raise DecisionRefused(
                 "capacity", f"job {job.name}: {me} on host {gpu.host}; allowed: 0 to {len(cluster.hosts) - 1}"
+            )
+        if gpu.host in cluster.inference - cluster.lent:
+            raise DecisionRefused(
+                "capacity", f"job {job.name}: {me} on host {gpu.host}, which is not lent; allowed: one that is"
             )
         if gpu.host in cluster.down:
             raise DecisionRefused(

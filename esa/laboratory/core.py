@@ -9,6 +9,9 @@ are submitted, and both before the scheduler is asked.
 
 Without a tick the scheduler is asked whenever a job came or ended. With one it is asked at its multiples alone, from
 the first on, as long as there is a job that waits or runs; GPUs of a job that ended in between are idle until then.
+
+What the inference side offers to lend changes by itself; the scheduler decides which of its hosts are lent. Without a
+tick it is asked then, too. None is lent before it decides so.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from esa.cluster.validate import DecisionRefused, check_decision
 from esa.errors import BadInput
 from esa.laboratory.jobs import Submitted, check_jobs
 from esa.laboratory.life import Life
-from esa.laboratory.outcome import Outcome, Spell
+from esa.laboratory.offers import Offers
+from esa.laboratory.outcome import Loans, Outcome, Spell
 from esa.laboratory.views import AtWork, Queue
 
 NEVER = 2**63 - 1
@@ -41,21 +45,25 @@ def simulate_cluster(
     tick_ns: int = 0,
     round_ns: int = 0,
     spells: bool = False,
+    offers: Offers | None = None,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
 ) -> Outcome:
     """Run jobs to their end.
 
     tick_ns:  when the scheduler is asked; 0: at news. round_ns: the end of a stage is noted to the nearest multiple;
-    0: to the nanosecond, upwards. spells: keep where jobs were. progress: told which part of the jobs has ended;
-    should_stop: asked now and then.
+    0: to the nanosecond, upwards. spells: keep where jobs were. offers: how many of the
+    cluster's inference hosts can be lent. progress: told which part of the jobs has ended; should_stop: asked now and
+    then.
     BadInput, one line, for jobs that could never start, for decisions that cannot be applied, and if nothing runs or is
     to come while jobs wait.
     """
     check_jobs(cluster, [*jobs])
     if tick_ns < 0 or round_ns < 0 or (round_ns and tick_ns % round_ns):
         raise BadInput(f"tick_ns: {tick_ns}; allowed: from 0, a multiple of round_ns, {round_ns}")
-    run = _Run(cluster, jobs, decide, times, tick_ns, round_ns, spells)
+    if bool(cluster.inference) != (offers is not None):
+        raise BadInput(f"offers: {len(cluster.inference)} inference hosts; allowed: offers where there are some")
+    run = _Run(cluster, jobs, decide, times, tick_ns, round_ns, spells, offers)
     ended = run.loop(progress, should_stop)
     return run.outcome(None if ended else "interrupted")
 
@@ -72,8 +80,12 @@ class _Run:
         tick_ns: int,
         round_ns: int,
         spells: bool,
+        offers: Offers | None,
     ) -> None:
-        self._cluster = cluster
+        self._cluster = cluster.lending(frozenset()) if offers is not None else cluster
+        self._offers = offers
+        self._loans = None if offers is None else Loans()
+        self._lent_since_ns = 0
         self._decide = decide
         self._times = times
         self._tick_ns = tick_ns
@@ -82,7 +94,9 @@ class _Run:
         self._to_come = sorted(self._lives, key=lambda life: (life.record.submit_ns, life.number), reverse=True)
         self._queue = Queue()
         self._running: dict[int, Life] = {}
-        self._free = Free.of(cluster)
+        self._elastic: dict[int, None] = {}  # of those that run
+        self._free = Free.of(self._cluster)
+        self._own_gpus = len(self._free)
         self._due: list[tuple[int, int, int]] = []  # (when, job, its version then)
         self._now_ns = 0
         self._news = False
@@ -113,6 +127,11 @@ class _Run:
             if not (self._running or self._queue.by_number):  # nobody is asked about nothing
                 self._next_tick_ns = max(self._next_tick_ns, -(-arrival // self._tick_ns) * self._tick_ns)
             now = min(now, self._next_tick_ns)
+        elif self._offers is not None and (self._running or self._queue.by_number):
+            change = self._offers.next_ns(self._now_ns)
+            if change <= now:
+                now = change
+                self._news = True
         elif now == NEVER:
             name = next(iter(self._queue)).name
             raise BadInput(
@@ -152,7 +171,9 @@ class _Run:
     def _ask(self) -> None:
         """The scheduler decides, and its decision is applied."""
         self._decisions += 1
-        running = AtWork(self._free, self._running, self._look)
+        if self._offers is not None and self._offers.at(self._now_ns) != self._cluster.offered:
+            self._cluster = replace(self._cluster, offered=self._offers.at(self._now_ns))
+        running = AtWork(self._free, self._running, self._elastic, self._look)
         decision = self._decide(self._now_ns, self._cluster, self._queue, running, self._times)
         try:
             check_decision(decision, self._cluster, self._queue, running)
@@ -171,15 +192,22 @@ class _Run:
             if number in self._queue.by_number:
                 self._queue.by_number[number] = replace(self._queue.by_number[number], memo=memo)
         now, back = self._now_ns, list[JobInfo]()
+        lent = self._cluster.lent if decision.lent is None else decision.lent
+        given_back = self._cluster.lent - lent
         for stop in decision.stops:
             life = self._lives[stop.job]
             life.stop(now)
+            if given_back and self._loans is not None:
+                self._loans.stops += 1
+                self._loans.collateral += sum(gpu.host not in given_back for gpu in life.gpus)
             self._leave(life, now)
             back.append(life.info(now))
         self._queue.put_back(back)
         changed = []
         for resize in decision.resizes:
             self._give_back(self._lives[resize.job], now)
+        if lent != self._cluster.lent:
+            self._lend(lent, given_back)
         for resize in decision.resizes:
             life = self._lives[resize.job]
             life.resize(now, resize.workers)
@@ -194,9 +222,29 @@ class _Run:
         elif changed or back:
             self._ask_times(list(self._running.values()))
 
+    def _lend(self, lent: frozenset[int], given_back: frozenset[int]) -> None:
+        """Hosts change hands."""
+        assert self._loans is not None
+        self._account_loans()
+        self._loans.given_back += len(given_back)
+        for host in given_back:
+            self._free.close(host)
+        for host in lent - self._cluster.lent:
+            self._free.open(host, self._cluster.hosts[host].gpus)
+        self._cluster = self._cluster.lending(lent)
+
+    def _account_loans(self) -> None:
+        """Add up the GPU time that was lent until now."""
+        if self._loans is not None:
+            gpus = sum(self._cluster.hosts[host].gpus for host in self._cluster.lent)
+            self._loans.held += gpus * (self._now_ns - self._lent_since_ns)
+            self._lent_since_ns = self._now_ns
+
     def _settle(self, life: Life, start: Start) -> Life:
         self._free.take(start.workers)
         self._running[life.number] = life
+        if life.job.elastic is not None:
+            self._elastic[life.number] = None
         return life
 
     def _leave(self, life: Life, end_ns: int) -> None:
@@ -204,6 +252,7 @@ class _Run:
         self._give_back(life, end_ns)
         life.gpus = ()
         del self._running[life.number]
+        self._elastic.pop(life.number, None)
 
     def _give_back(self, life: Life, end_ns: int) -> None:
         self._free.give(life.gpus)
@@ -221,6 +270,7 @@ class _Run:
         heapq.heappush(self._due, (life.due_ns, life.number, life.version))
 
     def outcome(self, incomplete: str | None) -> Outcome:
+        self._account_loans()
         by_level: dict[int, int] = {}
         for life in self._lives:
             if life.number in self._running:
@@ -229,10 +279,11 @@ class _Run:
                 by_level[level] = by_level.get(level, 0) + held
         return Outcome(
             jobs=tuple(life.record for life in self._lives),
-            gpus=len(self._cluster.gpus),
+            gpus=self._own_gpus,
             end_ns=self._now_ns,
             by_level=by_level,
             spells=tuple(self._spells or ()),
             decisions=self._decisions,
             incomplete=incomplete,
+            loans=self._loans,
         )

@@ -73,8 +73,9 @@ class Submitted:
 
 
 def check_jobs(cluster: Cluster, jobs: list[Submitted] | tuple[Submitted, ...]) -> None:
-    """BadInput, one line, if a job is none, or could not start on the empty cluster."""
-    room = {kind: sum(fitting(cluster, [host.gpus for host in cluster.hosts], kind)) for kind in _types(jobs)}
+    """BadInput, one line, if a job is none, or could not start on the empty cluster, without what may be lent to it."""
+    own = [0 if number in cluster.inference else host.gpus for number, host in enumerate(cluster.hosts)]
+    room = {kind: sum(fitting(cluster, own, kind)) for kind in _types(jobs)}
     names: set[str] = set()
     for job in jobs:
         fewest, most = job.elastic or (job.workers, job.workers)

@@ -50,11 +50,26 @@ class JobRecord:
         return None if self.start_ns is None else self.start_ns - self.submit_ns
 
 
+@dataclass
+class Loans:
+    """What the inference side lent, and what giving it back cost.
+
+    held:       GPU time that was lent, in GPU nanoseconds, used or not
+    given_back: hosts. stops: of jobs, at the same time. collateral: GPUs that those jobs had on other hosts
+    """
+
+    held: int = 0
+    given_back: int = 0
+    stops: int = 0
+    collateral: int = 0
+
+
 @dataclass(frozen=True)
 class Outcome:
-    """jobs: in the order that they were given. gpus: of the cluster. by_level: GPU time by the level of the answer that
-    it ran by (`esa/cluster/times.py`). spells: where jobs were, if that was asked for. decisions: how often the
-    scheduler was asked. incomplete: why it ended before its jobs did.
+    """jobs: in the order that they were given. gpus: of the cluster, without what was lent to it. by_level: GPU time by
+    the level of the answer that it ran by (`esa/cluster/times.py`). spells: where jobs were, if that was asked for.
+    decisions: how often the scheduler was asked. incomplete: why it ended before its jobs did. loans: None where nobody
+    lends.
     """
 
     jobs: tuple[JobRecord, ...]
@@ -64,12 +79,18 @@ class Outcome:
     spells: tuple[Spell, ...] = ()
     decisions: int = 0
     incomplete: str | None = None
+    loans: Loans | None = None
 
     @property
     def makespan_ns(self) -> int:
         """From the first submission to the last end."""
         ends = [job.end_ns for job in self.jobs if job.end_ns is not None]
         return max(ends) - min(job.submit_ns for job in self.jobs) if ends else 0
+
+    @property
+    def there(self) -> int:
+        """GPU time that could be had, from the first submission to the last end."""
+        return self.gpus * self.makespan_ns + (0 if self.loans is None else self.loans.held)
 
     @property
     def held(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar, overload
 
@@ -82,6 +82,14 @@ class _Looked(Mapping[int, Running]):
 class AtWork(_Listed[Running]):
     """Who runs now, in the order of the starts. `free`: what they leave; a reader takes a copy."""
 
-    def __init__(self, free: Free, numbers: Mapping[int, object], look: Callable[[int], Running]) -> None:
+    def __init__(
+        self, free: Free, numbers: Mapping[int, object], elastic: Iterable[int], look: Callable[[int], Running]
+    ) -> None:
         self.free = free
         self.by_number = _Looked(numbers, look)
+        self._elastic = elastic
+
+    @property
+    def elastic(self) -> list[Running]:
+        """Those that can do with more or with fewer workers."""
+        return [self.by_number[number] for number in self._elastic]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,8 @@ from rich.table import Table
 from esa.cluster.inventory import Cluster, Host, Nic
 from esa.cluster.kinds import Costs, Kind
 from esa.cluster.policies import LABORATORY
+from esa.cluster.policies.aryl import VARIANTS, Aryl
+from esa.cluster.scheduler import Decide
 from esa.cluster.times import COMPUTING, LEVELS, Times
 from esa.laboratory import Outcome, Submitted, simulate_cluster
 from esa.laboratory.inputs.applications import read_applications
@@ -27,15 +29,17 @@ from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
 from esa.laboratory.inputs.pollux import PolluxTimes, read_workload
 from esa.laboratory.inputs.synthetic import synthetic
 from esa.laboratory.jobs import check_jobs
+from esa.laboratory.offers import Offers, diurnal
 from esa.report.records import ClusterSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
-from experiments.specs.cluster import ClusterScenario
+from experiments.specs.cluster import ClusterScenario, InferenceSpec
 
 JOBS_FILE = "jobs.csv"
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
+OWN, THEIRS = "training", "inference"  # types of GPUs
 _RATE_BPS = 100e9  # of a NIC that nothing here asks for
 _PERCENTILES = (50, 95, 99)
 
@@ -48,14 +52,14 @@ class Laboratory:
     jobs: tuple[Submitted, ...]
     times: Times
     note: str = ""
+    offers: Offers | None = None
 
 
 def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     """Read or draw the jobs. folder: where the scenario's other files are. BadInput for jobs that could never start."""
     spec, times, note = scenario.cluster, COMPUTING, ""
-    racks = [host * spec.racks // spec.hosts for host in range(spec.hosts)]
-    hosts = tuple(Host(rack, Nic(_RATE_BPS), spec.gpus) for rack in racks)
-    cluster = Cluster(hosts, max_jobs=spec.hosts * spec.gpus, placement=spec.placement)
+    cluster = cluster_of(scenario)
+    offers = None if scenario.inference is None else offers_of(scenario.inference, scenario.seed)
     kind = Kind(costs=_costs(scenario))
     if scenario.synthetic is not None:
         drawn = scenario.synthetic
@@ -65,6 +69,8 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
             scenario.seed,
             most_gpus=min(drawn.most_gpus, spec.hosts * spec.gpus),
             elastic=drawn.elastic,
+            anywhere=drawn.anywhere,
+            own_type=OWN,
             kind=kind,
         )
     elif scenario.list_ is not None:
@@ -77,9 +83,35 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
         applications = read_applications(folder / scenario.pollux.traces)
         jobs = read_workload(folder / scenario.pollux.workload, applications, elastic=scenario.pollux.elastic)
         check_jobs(cluster, jobs)
-        return Laboratory(cluster, jobs, PolluxTimes(applications))
+        return Laboratory(cluster, jobs, PolluxTimes(applications), offers=offers)
     check_jobs(cluster, jobs)
-    return Laboratory(cluster, jobs, times, note)
+    return Laboratory(cluster, jobs, times, note, offers)
+
+
+def cluster_of(scenario: ClusterScenario) -> Cluster:
+    """The cluster's own hosts, rack by rack, then those of the inference side, in a rack of their own."""
+    spec, lends = scenario.cluster, scenario.inference
+    racks = [host * spec.racks // spec.hosts for host in range(spec.hosts)]
+    hosts = [Host(rack, Nic(_RATE_BPS), spec.gpus, OWN) for rack in racks]
+    if lends is not None:
+        hosts += [Host(spec.racks, Nic(_RATE_BPS), lends.gpus, THEIRS)] * lends.hosts
+    others = frozenset(range(spec.hosts, len(hosts)))
+    gpus = sum(host.gpus for host in hosts)
+    return Cluster(tuple(hosts), max_jobs=gpus, placement=spec.placement, down=others, inference=others)
+
+
+def offers_of(lends: InferenceSpec, seed: int) -> Offers:
+    """What the inference side can do without."""
+    settings = lends.model_dump(exclude={"gpus"})
+    return diurnal(settings.pop("hosts"), seed, **settings)
+
+
+def scheduler_of(scenario: ClusterScenario) -> Decide:
+    """The scheduler with the scenario's rules."""
+    rules = VARIANTS.get(scenario.scheduler)
+    if rules is None:
+        return LABORATORY[scenario.scheduler]
+    return Aryl(replace(rules, **scenario.aryl.model_dump()))
 
 
 def _costs(scenario: ClusterScenario) -> Costs:
@@ -103,10 +135,11 @@ def evaluate(
     outcome = simulate_cluster(
         laboratory.cluster,
         laboratory.jobs,
-        LABORATORY[scenario.scheduler],
+        scheduler_of(scenario),
         laboratory.times,
         tick_ns=round(scenario.tick_s * SECOND_NS),
         round_ns=round(scenario.round_s * SECOND_NS),
+        offers=laboratory.offers,
         progress=progress,
         should_stop=should_stop,
     )
@@ -142,7 +175,7 @@ def summarise(scenario: ClusterScenario, outcome: Outcome, load: float | None) -
     whole = outcome.incomplete is None
     jct_s = [one.jct_ns / SECOND_NS for one in outcome.jobs if one.jct_ns is not None]
     marks = [float(each) for each in np.percentile(jct_s, _PERCENTILES)] if whole else [None] * len(_PERCENTILES)
-    there = outcome.gpus * outcome.makespan_ns
+    there = outcome.there
     return Summary(
         scenario=scenario.name,
         policy=scenario.scheduler,

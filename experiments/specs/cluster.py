@@ -14,6 +14,8 @@ from pydantic import Field, field_validator, model_validator
 
 from esa.cluster.packing import PACKINGS
 from esa.cluster.policies import LABORATORY
+from esa.cluster.policies.aryl import ORDERS
+from esa.cluster.reclaim import SHARES, VICTIMS
 from esa.laboratory.inputs.lists import FORMATS
 from experiments.specs.keys import Finite, Name, key
 from experiments.specs.toml_files import dump_toml, one_of, read_toml, validated
@@ -62,6 +64,37 @@ class SyntheticSpec(Finite):
     mean_interval_s: float = key("between submissions, in the mean", gt=0, le=MAX_S)
     most_gpus: int = key("wider jobs are not drawn", 64, ge=1, le=100_000)
     elastic: float = key("part of the jobs that can do with up to twice what they ask for", 0.0, ge=0, le=1)
+    anywhere: float = key("part of the jobs that can run on the inference side's GPUs, too", 1.0, ge=0, le=1)
+
+
+class InferenceSpec(Finite):
+    """Servers that an inference cluster lends while it does not need them (esa/laboratory/offers.py)."""
+
+    hosts: int = key("how many, in a rack after the others", ge=1, le=100_000)
+    gpus: int = key("of each host, counted in GPUs of the cluster's own: fewer where theirs are slower", 4, ge=1, le=64)
+    trough: float = key("load at 0 h, as a part of these hosts", 0.4, ge=0, le=1)
+    peak: float = key("load at 12 h", 0.95, ge=0, le=1)
+    noise: float = key("standard deviation of what is added to the load", 0.02, ge=0, le=1)
+    head_room: float = key("part of these hosts that is kept besides", 0.02, ge=0, le=1)
+    interval_s: int = key("what is offered changes at multiples; divides a day", 300, ge=1, le=86_400)
+    days: int = key("after which the load comes again", 15, ge=1, le=365)
+
+
+class ArylSpec(Finite):
+    """Rules of aryl and its variants (esa/cluster/policies/aryl.py)."""
+
+    victims: str = key("how a server that is given back is chosen", "preemption_cost", allowed=", ".join(VICTIMS))
+    share: str = key("what a job's part on a server is counted in", "gpus", allowed=", ".join(SHARES))
+    trim: bool = key("who turns out not to be in the way is not stopped", False)
+    order: str = key("of base demand", "shortest", allowed=", ".join(ORDERS))
+    backfill: bool = key("who fits overtakes who does not", True)
+    charged: bool = key("what a change of the number of workers costs is taken off its value", False)
+
+    @model_validator(mode="after")
+    def _known(self) -> ArylSpec:
+        for name, allowed in (("victims", VICTIMS), ("share", SHARES), ("order", ORDERS)):
+            one_of(name, getattr(self, name), allowed)
+        return self
 
 
 class ListSpec(Finite):
@@ -95,6 +128,8 @@ class ClusterScenario(Finite):
     tick_s: float = key("when it is asked: at multiples; 0: when a job comes or ends", 0.0, ge=0, le=MAX_S)
     round_s: float = key("ends are noted to the nearest multiple; 0: to the nanosecond", 0.0, ge=0, le=MAX_S)
     cluster: Hosts = key("hosts and GPUs")
+    inference: InferenceSpec | None = key("servers that can be lent", None, absent="none")
+    aryl: ArylSpec = key("rules of aryl", ArylSpec())
     costs: CostSpec = key("of starting, moving and stopping", CostSpec())
     synthetic: SyntheticSpec | None = key("jobs that are drawn", None, absent="none")
     list_: ListSpec | None = Field(
@@ -113,6 +148,8 @@ class ClusterScenario(Finite):
         if len(given) != 1:
             what = f"{' and '.join(given)} together" if given else "none"
             raise ValueError(f"jobs: {what}; allowed: one of {', '.join(SOURCES)}")
+        if self.inference is None and self.scheduler == "aryl-loaning":
+            raise ValueError("scheduler: aryl-loaning without [inference]; allowed: with servers that can be lent")
         ticks = self.tick_s / self.round_s if self.round_s else 0
         if ticks != int(ticks):
             raise ValueError(f"tick_s: {self.tick_s:g}; allowed: a multiple of round_s, {self.round_s:g}")

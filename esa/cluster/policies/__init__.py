@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from esa.cluster.policies import fifo, first_fit, least_attained, optimus, shortest_first, shortest_remaining, tiresias
+from esa.cluster.policies.aryl import VARIANTS, Aryl
 from esa.cluster.scheduler import Decide
 
 SCHEDULERS: Mapping[str, Decide] = {
@@ -19,4 +20,5 @@ LABORATORY: Mapping[str, Decide] = {
     "least-attained": least_attained.decide,
     "tiresias": tiresias.decide,
     "optimus": optimus.decide,
+    **{name: Aryl(rules) for name, rules in VARIANTS.items()},
 }

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
+from dataclasses import replace
 from itertools import accumulate
 from statistics import NormalDist
 
@@ -23,6 +24,7 @@ WIDTHS = {1: 0.9465, 2: 0.0062, 4: 0.0240, 8: 0.0202, 12: 0.0001, 16: 0.0019, 24
 LOG_MEAN, LOG_DEVIATION = 7.105, 1.963
 LEAST_S, MOST_S = 60, 30 * 86_400
 _NORMAL = NormalDist()
+_TYPES = 2  # of the seed's streams: who can run on which GPUs
 
 
 def synthetic(
@@ -32,10 +34,13 @@ def synthetic(
     *,
     most_gpus: int = 64,
     elastic: float = 0.0,
+    anywhere: float = 1.0,
+    own_type: str = "",
     kind: Kind = ANY_KIND,
 ) -> tuple[Submitted, ...]:
     """`count` jobs. most_gpus: wider ones are not drawn. elastic: part of the jobs that can do with up to twice what
-    they ask for. Job n depends on its own four numbers of PCG64(seed) and the arrivals before it alone. BadInput.
+    they ask for. anywhere: part of the jobs that can run on GPUs of any type, the others on those of `own_type`. Job n
+    depends on its own four numbers of PCG64(seed), one of another stream, and the arrivals before it alone. BadInput.
     """
     if not 1 <= count <= 10_000_000:
         raise BadInput(f"jobs: {count}; allowed: 1 to 10000000")
@@ -43,11 +48,15 @@ def synthetic(
         raise BadInput(f"mean_interval_s: {mean_interval_s:g}; allowed: above 0, to 1e6")
     if not 0 <= elastic <= 1:
         raise BadInput(f"elastic: {elastic:g}; allowed: 0 to 1")
+    if not 0 <= anywhere <= 1:
+        raise BadInput(f"anywhere: {anywhere:g}; allowed: 0 to 1")
     widths = [width for width in WIDTHS if width <= most_gpus]
     if not widths:
         raise BadInput(f"most_gpus: {most_gpus}; allowed: 1 or more")
     below = [*accumulate(WIDTHS[width] for width in widths)]
     uniform = np.random.Generator(np.random.PCG64(seed)).random((count, 4))  # in [0, 1)
+    of_type = np.random.Generator(np.random.PCG64([seed, _TYPES])).random(count)
+    restricted = replace(kind, gpu_type=own_type)
     submit_s = np.cumsum(-mean_interval_s * np.log1p(-uniform[:, 0]))
     jobs = []
     for number, (_, of_width, of_time, of_elastic) in enumerate(uniform.tolist()):
@@ -62,7 +71,7 @@ def synthetic(
                 width,
                 Iterations(seconds),
                 SECOND_NS,
-                kind,
+                kind if of_type[number] < anywhere else restricted,
                 bounds,
             )
         )
