@@ -205,6 +205,7 @@ def cluster_command(
     ] = None,
     seed: _SEED = None,
     results: _RESULTS = Path("results"),
+    draw: Annotated[bool, typer.Option("--draw", help="a picture: which job was on which GPU, and usage")] = False,
 ) -> None:
     """Run a cluster's scheduler in virtual time: jobs come, get GPUs, and end; docs/laboratory.md."""
     from experiments.common.folders import make_folder
@@ -217,7 +218,7 @@ def cluster_command(
     console = Console()
     with interruptible("what was simulated until then is kept"):
         for chosen in scenarios:
-            summary, folder = run_cluster(chosen, scenario.parent, results, console)
+            summary, folder = run_cluster(chosen, scenario.parent, results, console, draw=draw)
             console.print(cluster_table(summary))
             console.print(f"results: {folder}", highlight=False, soft_wrap=True)
             if summary.incomplete is not None:

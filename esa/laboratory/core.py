@@ -29,7 +29,7 @@ from esa.errors import BadInput
 from esa.laboratory.jobs import Submitted, check_jobs
 from esa.laboratory.life import Life
 from esa.laboratory.offers import Offers
-from esa.laboratory.outcome import Loans, Outcome, Spell
+from esa.laboratory.outcome import Arriving, Loans, Outcome, Spell
 from esa.laboratory.views import AtWork, Queue
 
 NEVER = 2**63 - 1
@@ -97,6 +97,8 @@ class _Run:
         self._elastic: dict[int, None] = {}  # of those that run
         self._free = Free.of(self._cluster)
         self._own_gpus = len(self._free)
+        self._first_ns = self._to_come[-1].record.submit_ns if jobs else 0
+        self._arriving: Arriving | None = None
         self._due: list[tuple[int, int, int]] = []  # (when, job, its version then)
         self._now_ns = 0
         self._news = False
@@ -143,6 +145,8 @@ class _Run:
             life = self._to_come.pop()
             self._queue.by_number[life.number] = life.info(now)
             self._news = True
+        if self._arriving is None and not self._to_come:
+            self._arriving = self._until_now()
         if self._tick_ns:
             if now < self._next_tick_ns:
                 return
@@ -227,6 +231,8 @@ class _Run:
         assert self._loans is not None
         self._account_loans()
         self._loans.given_back += len(given_back)
+        if self._spells is not None:
+            self._loans.changes.append((self._now_ns, lent))
         for host in given_back:
             self._free.close(host)
         for host in lent - self._cluster.lent:
@@ -239,6 +245,14 @@ class _Run:
             gpus = sum(self._cluster.hosts[host].gpus for host in self._cluster.lent)
             self._loans.held += gpus * (self._now_ns - self._lent_since_ns)
             self._lent_since_ns = self._now_ns
+
+    def _until_now(self) -> Arriving:
+        self._account_loans()
+        for life in self._running.values():
+            life.account(self._now_ns)
+        span_ns = self._now_ns - self._first_ns
+        held = sum(life.record.held for life in self._lives)
+        return Arriving(span_ns, held, self._own_gpus * span_ns, 0 if self._loans is None else self._loans.held)
 
     def _settle(self, life: Life, start: Start) -> Life:
         self._free.take(start.workers)
@@ -286,4 +300,5 @@ class _Run:
             decisions=self._decisions,
             incomplete=incomplete,
             loans=self._loans,
+            arriving=self._arriving,
         )

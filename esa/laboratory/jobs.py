@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Protocol
@@ -92,6 +93,23 @@ def check_jobs(cluster: Cluster, jobs: list[Submitted] | tuple[Submitted, ...]) 
         if fewest > room[job.kind.gpu_type]:
             some = f"of type {job.kind.gpu_type}" if job.kind.gpu_type else "in the cluster"
             raise BadInput(f"job {job.name}: {fewest} GPUs; allowed: up to {room[job.kind.gpu_type]}, all {some}")
+
+
+def check_turns(jobs: Iterable[Submitted], tick_ns: int) -> None:
+    """BadInput, one line, if a job that runs from one tick to the next and is stopped then has not got on by it.
+
+    For schedulers under which jobs take turns: none of them would ever end.
+    """
+    for job in jobs:
+        costs = job.kind.costs
+        starting_ns = costs.start_ns + costs.preempt_ns
+        kept_ns = costs.checkpoint * job.iteration_ns
+        if tick_ns and tick_ns < starting_ns + max(kept_ns, 1):
+            turn = f"{starting_ns / 1e9:g} s to start and {kept_ns / 1e9:g} s to a checkpoint"
+            raise BadInput(
+                f"job {job.name}: a turn of one tick, {tick_ns / 1e9:g} s, is over before it got on: {turn}; allowed: "
+                f"a tick of {(starting_ns + kept_ns) / 1e9:g} s, and more where there is no checkpoint"
+            )
 
 
 def _types(jobs: list[Submitted] | tuple[Submitted, ...]) -> set[str]:

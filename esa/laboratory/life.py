@@ -7,7 +7,6 @@ the nanoseconds of a second.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from fractions import Fraction
 
 from esa.cluster.inventory import Gpu
@@ -86,7 +85,9 @@ class Life:
             return self._base
         service_ns = self.record.held + (now_ns - self._first_of_spell) * len(self.gpus)
         done = self.job.work.finished(self.stage, self._progress(now_ns))
-        return replace(self._base, done=done, service_ns=service_ns, memo=self.memo)
+        seen = object.__new__(JobInfo)  # as `replace`, in a fifth of its time: some look at every job at every tick
+        seen.__dict__.update(self._base.__dict__, done=done, service_ns=service_ns, memo=self.memo)
+        return seen
 
     def asked(self) -> Asked:
         """What is asked of `times`."""

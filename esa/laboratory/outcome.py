@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from esa.cluster.inventory import Gpu
 
@@ -56,12 +57,31 @@ class Loans:
 
     held:       GPU time that was lent, in GPU nanoseconds, used or not
     given_back: hosts. stops: of jobs, at the same time. collateral: GPUs that those jobs had on other hosts
+    changes:    which hosts are lent, and since when, if spells were asked for
     """
 
     held: int = 0
     given_back: int = 0
     stops: int = 0
     collateral: int = 0
+    changes: list[tuple[int, frozenset[int]]] = field(default_factory=list)
+
+
+class Arriving(NamedTuple):
+    """From the first submission to the last: what a cluster does that drains is not in it.
+
+    held: GPU time that jobs had, of `own`, which the cluster has, and `lent`, used or not; in GPU nanoseconds
+    """
+
+    span_ns: int
+    held: int
+    own: int
+    lent: int
+
+    @property
+    def usage(self) -> float:
+        """The part of the GPU time that jobs had; 0 if all came at once."""
+        return self.held / (self.own + self.lent) if self.own else 0.0
 
 
 @dataclass(frozen=True)
@@ -69,7 +89,7 @@ class Outcome:
     """jobs: in the order that they were given. gpus: of the cluster, without what was lent to it. by_level: GPU time by
     the level of the answer that it ran by (`esa/cluster/times.py`). spells: where jobs were, if that was asked for.
     decisions: how often the scheduler was asked. incomplete: why it ended before its jobs did. loans: None where nobody
-    lends.
+    lends. arriving: None if it ended before the last submission.
     """
 
     jobs: tuple[JobRecord, ...]
@@ -80,6 +100,7 @@ class Outcome:
     decisions: int = 0
     incomplete: str | None = None
     loans: Loans | None = None
+    arriving: Arriving | None = None
 
     @property
     def makespan_ns(self) -> int:

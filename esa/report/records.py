@@ -145,7 +145,12 @@ class ClusterSummary(_Strict):
 
     occupancy, goodput: parts of the GPU time from the first submission to the last end: that jobs had, and in which
                         something was done that lasted
+    usage:              as occupancy, from the first submission to the last
     delayed_gpu_h:      starting, moving and rescaling; lost_gpu_h: done after a checkpoint, and done again
+    lent_gpu_h:         lent by the inference side, used or not; given_back: hosts, reclaim_stops: jobs that were
+                        stopped for it, collateral_gpus: theirs on other hosts
+    fairness, worst_fairness: finish-time fairness, the mean and the largest: a job's JCT over what it would have been
+                        with an equal share of the GPUs (esa/laboratory/fairness.py)
     by_level:           parts of the jobs' GPU time by the level of the answers that they ran by
     """
 
@@ -156,11 +161,18 @@ class ClusterSummary(_Strict):
     p99_jct_s: float | None = None
     occupancy: float | None = None
     goodput: float | None = None
+    usage: float | None = None
+    fairness: float | None = None
+    worst_fairness: float | None = None
     preemptions: int = 0
     rescales: int = 0
     moves: int = 0
     delayed_gpu_h: float = 0.0
     lost_gpu_h: float = 0.0
+    lent_gpu_h: float = 0.0
+    given_back: int = 0
+    reclaim_stops: int = 0
+    collateral_gpus: int = 0
     by_level: dict[str, float] = {}
     decisions: int = 0
 

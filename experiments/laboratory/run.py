@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,17 +19,19 @@ from rich.table import Table
 
 from esa.cluster.inventory import Cluster, Host, Nic
 from esa.cluster.kinds import Costs, Kind
-from esa.cluster.policies import LABORATORY
+from esa.cluster.policies import LABORATORY, TAKING_TURNS
 from esa.cluster.policies.aryl import VARIANTS, Aryl
 from esa.cluster.scheduler import Decide
 from esa.cluster.times import COMPUTING, LEVELS, Times
 from esa.laboratory import Outcome, Submitted, simulate_cluster
+from esa.laboratory.fairness import finish_time_fairness
 from esa.laboratory.inputs.applications import read_applications
 from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
 from esa.laboratory.inputs.pollux import PolluxTimes, read_workload
 from esa.laboratory.inputs.synthetic import synthetic
-from esa.laboratory.jobs import check_jobs
+from esa.laboratory.jobs import check_jobs, check_turns
 from esa.laboratory.offers import Offers, diurnal
+from esa.laboratory.outcome import Loans
 from esa.report.records import ClusterSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
@@ -37,6 +39,7 @@ from experiments.common.part_progress import PartProgress
 from experiments.specs.cluster import ClusterScenario, InferenceSpec
 
 JOBS_FILE = "jobs.csv"
+PICTURE = "cluster.png"
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
 OWN, THEIRS = "training", "inference"  # types of GPUs
@@ -57,7 +60,8 @@ class Laboratory:
 
 def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     """Read or draw the jobs. folder: where the scenario's other files are. BadInput for jobs that could never start."""
-    spec, times, note = scenario.cluster, COMPUTING, ""
+    spec, note = scenario.cluster, ""
+    times: Times = COMPUTING
     cluster = cluster_of(scenario)
     offers = None if scenario.inference is None else offers_of(scenario.inference, scenario.seed)
     kind = Kind(costs=_costs(scenario))
@@ -82,9 +86,10 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
         assert scenario.pollux is not None
         applications = read_applications(folder / scenario.pollux.traces)
         jobs = read_workload(folder / scenario.pollux.workload, applications, elastic=scenario.pollux.elastic)
-        check_jobs(cluster, jobs)
-        return Laboratory(cluster, jobs, PolluxTimes(applications), offers=offers)
+        times = PolluxTimes(applications)
     check_jobs(cluster, jobs)
+    if scenario.scheduler in TAKING_TURNS:
+        check_turns(jobs, round(scenario.tick_s * SECOND_NS))
     return Laboratory(cluster, jobs, times, note, offers)
 
 
@@ -130,8 +135,10 @@ def evaluate(
     laboratory: Laboratory,
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
+    *,
+    spells: bool = False,
 ) -> tuple[Summary, Outcome]:
-    """The run itself, a function of its arguments."""
+    """The run itself, a function of its arguments. spells: the outcome says where jobs were."""
     outcome = simulate_cluster(
         laboratory.cluster,
         laboratory.jobs,
@@ -140,15 +147,21 @@ def evaluate(
         tick_ns=round(scenario.tick_s * SECOND_NS),
         round_ns=round(scenario.round_s * SECOND_NS),
         offers=laboratory.offers,
+        spells=spells,
         progress=progress,
         should_stop=should_stop,
     )
     load = None if scenario.pollux else offered_load(laboratory.cluster, laboratory.jobs)
-    return summarise(scenario, outcome, load), outcome
+    return summarise(scenario, laboratory.jobs, outcome, load), outcome
 
 
-def run_cluster(scenario: ClusterScenario, source: Path, results: Path, console: Console) -> tuple[Summary, Path]:
-    """Run a scenario; returns its summary and folder. Asked to end, it keeps what it has, and its summary says so."""
+def run_cluster(
+    scenario: ClusterScenario, source: Path, results: Path, console: Console, *, draw: bool = False
+) -> tuple[Summary, Path]:
+    """Run a scenario; returns its summary and folder. Asked to end, it keeps what it has, and its summary says so.
+
+    draw: a picture of who was where, too.
+    """
     laboratory = laboratory_of(scenario, source)
     folder = new_folder(results, f"{scenario.name}-{scenario.scheduler}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
@@ -162,7 +175,11 @@ def run_cluster(scenario: ClusterScenario, source: Path, results: Path, console:
     )
     try:
         with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.scheduler}") as shown:
-            summary, outcome = evaluate(scenario, laboratory, shown.part, asked)
+            summary, outcome = evaluate(scenario, laboratory, shown.part, asked, spells=draw)
+        if draw:
+            from experiments.laboratory.pictures import draw_cluster
+
+            draw_cluster(laboratory.cluster, outcome, folder / PICTURE)
         (folder / JOBS_FILE).write_text(jobs_text(outcome))
         summary.save(folder)
     finally:
@@ -170,12 +187,13 @@ def run_cluster(scenario: ClusterScenario, source: Path, results: Path, console:
     return summary, folder
 
 
-def summarise(scenario: ClusterScenario, outcome: Outcome, load: float | None) -> Summary:
+def summarise(scenario: ClusterScenario, jobs: Sequence[Submitted], outcome: Outcome, load: float | None) -> Summary:
     """The figures of a run, in seconds and hours."""
     whole = outcome.incomplete is None
     jct_s = [one.jct_ns / SECOND_NS for one in outcome.jobs if one.jct_ns is not None]
     marks = [float(each) for each in np.percentile(jct_s, _PERCENTILES)] if whole else [None] * len(_PERCENTILES)
-    there = outcome.there
+    there, loans = outcome.there, outcome.loans or Loans()
+    fairness = finish_time_fairness(jobs, outcome) if whole else []
     return Summary(
         scenario=scenario.name,
         policy=scenario.scheduler,
@@ -200,6 +218,13 @@ def summarise(scenario: ClusterScenario, outcome: Outcome, load: float | None) -
             p99_jct_s=marks[2],
             occupancy=outcome.held / there if whole and there else None,
             goodput=outcome.useful / there if whole and there else None,
+            usage=None if outcome.arriving is None else outcome.arriving.usage,
+            fairness=float(np.mean(fairness)) if fairness else None,
+            worst_fairness=max(fairness, default=None),
+            lent_gpu_h=loans.held / HOUR_NS,
+            given_back=loans.given_back,
+            reclaim_stops=loans.stops,
+            collateral_gpus=loans.collateral,
             preemptions=sum(one.stops for one in outcome.jobs),
             rescales=sum(one.resizes for one in outcome.jobs),
             moves=sum(one.moves for one in outcome.jobs),
@@ -238,13 +263,31 @@ def cluster_table(summary: Summary) -> Table:
         ("makespan", _seconds(summary.makespan_s)),
         ("GPU occupancy", _part(found.occupancy)),
         ("goodput", _part(found.goodput)),
+        ("usage until the last came", _part(found.usage)),
+        ("finish-time fairness, worst", f"{_number(found.fairness)}, {_number(found.worst_fairness)}"),
         ("preemptions", str(found.preemptions)),
         ("rescales, moves", f"{found.rescales}, {found.moves}"),
         ("delayed, lost", f"{found.delayed_gpu_h:.1f}, {found.lost_gpu_h:.1f} GPU h"),
+        *_loans_lines(found),
         ("times from", ", ".join(f"{level} {part:.0%}" for level, part in found.by_level.items()) or "-"),
     ):
         table.add_row(what, value)
     return table
+
+
+def _loans_lines(found: ClusterSummary) -> list[tuple[str, str]]:
+    if not found.lent_gpu_h:
+        return []
+    stops = f"{found.reclaim_stops} jobs, {found.collateral_gpus} GPUs elsewhere"
+    return [
+        ("lent", f"{found.lent_gpu_h:.1f} GPU h"),
+        ("given back", f"{found.given_back} hosts"),
+        ("stopped for it", stops),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
 
 
 def _seconds(value: float | None) -> str:

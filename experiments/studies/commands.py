@@ -1,4 +1,4 @@
-"""What measures and draws, as commands: `esa figures|claims|reality|congestion|recovery|soak|again|bench|accuracy`."""
+"""What measures and draws: `esa figures|study|claims|reality|congestion|recovery|soak|again|bench|accuracy`."""
 
 from __future__ import annotations
 
@@ -32,6 +32,22 @@ def figures_command(
     from experiments.studies.figures.make import make_figures
 
     make_figures(names or (), quick, results, jobs, document)
+
+
+@app.command("study")
+def study_command(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="aryl: it and its variants beside FIFO.")],
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer places and seeds.")] = False,
+    results: Annotated[Path, typer.Option(metavar="DIR", help="It goes to DIR/studies.")] = RESULTS,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
+    document: Annotated[
+        Path | None, typer.Option(metavar="FILE.md", help="Put the table into this document, where it has a mark.")
+    ] = None,
+) -> None:
+    """Compare schedulers of a cluster over ten seeds; finished simulations are kept."""
+    from experiments.studies.laboratory.make import make_study
+
+    make_study(name, quick, results, jobs, document)
 
 
 @app.command("claims")

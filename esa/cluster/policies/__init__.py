@@ -15,6 +15,8 @@ SCHEDULERS: Mapping[str, Decide] = {
     "shortest-remaining": shortest_remaining.decide,
 }
 # What these go by besides, the GPU time that a job has had and sizes that it can do with, the laboratory alone tells.
+# At every tick the one with the least gets the GPUs of the one with the most: a turn has to get a job on.
+TAKING_TURNS = ("least-attained",)
 LABORATORY: Mapping[str, Decide] = {
     **SCHEDULERS,
     "least-attained": least_attained.decide,

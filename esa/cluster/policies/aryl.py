@@ -182,12 +182,15 @@ def _deal(
 ) -> dict[int, list[Gpu]]:
     """GPUs of those that start; `room` has those of the others' flexible workers. extra: flexible workers by job."""
     for job in growing:
-        if job.number in room.flexible:
+        if len(room.flexible.get(job.number, ())) > extra[job.number]:
             room.shrink(job.number, extra[job.number])
     places = {job.number: room.take(share) for job, share in sorted(starting, key=_widest)}
     for job in sorted(growing, key=lambda job: (room.anywhere(job), -extra[job.number], job.number)):
         held = room.flexible.get(job.number)
-        more = room.extend(job, extra[job.number] - len(held or ()))
+        missing = extra[job.number] - len(held or ())
+        if not missing:
+            continue
+        more = room.extend(job, missing)
         if held is None:
             places[job.number] += more
         else:
