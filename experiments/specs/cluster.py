@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from esa.cluster.packing import PACKINGS
 from esa.cluster.policies import LABORATORY
@@ -90,11 +90,11 @@ class ArylSpec(Finite):
     backfill: bool = key("who fits overtakes who does not", True)
     charged: bool = key("what a change of the number of workers costs is taken off its value", False)
 
-    @model_validator(mode="after")
-    def _known(self) -> ArylSpec:
-        for name, allowed in (("victims", VICTIMS), ("share", SHARES), ("order", ORDERS)):
-            one_of(name, getattr(self, name), allowed)
-        return self
+    @field_validator("victims", "share", "order")
+    @classmethod
+    def _known(cls, value: str, of: ValidationInfo) -> str:
+        name = str(of.field_name)
+        return one_of(name, value, {"victims": VICTIMS, "share": SHARES, "order": ORDERS}[name])
 
 
 class ListSpec(Finite):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from esa.cluster.inventory import Cluster, Gpu, Host
 from esa.cluster.kinds import ANY_KIND, Costs, Kind
 from esa.cluster.policies.aryl import Aryl, ArylRules
 from esa.cluster.scheduler import Decision, JobInfo, Resize, Running, Start
-from esa.cluster.times import COMPUTING
+from esa.cluster.times import COMPUTING, Answer, Asked
 from esa.cluster.validate import DecisionRefused, check_decision
 from esa.errors import BadInput
 from tests.cluster.clusters import NIC
@@ -75,6 +76,24 @@ def test_flexible_workers_go_to_lent_servers_and_the_rest_of_the_own_ones() -> N
 def test_flexible_workers_go_where_they_save_the_most_time() -> None:
     long, short = job(0, 1, 4, left=1000), job(1, 1, 4, left=10)
     assert {k: len(at) for k, at in hosts_of(decide(lending(1, 0, gpus=5), [long, short], [])).items()} == {0: 4, 1: 1}
+
+
+class FourOrNothing:
+    """An iteration takes as long on two or three GPUs as on one: a network's answer, not a linear one."""
+
+    isolated = True
+
+    def __call__(self, running: Sequence[Asked], /) -> Sequence[Answer]:
+        return [Answer(0.25 if asked.workers >= 4 else 1.0, level=1) for asked in running]
+
+
+def test_what_more_workers_save_is_asked_of_times() -> None:
+    waiting = [job(0, 1, 4, left=100), job(1, 1, 3, left=1000)]
+    cluster = lending(1, 0, gpus=5)
+    linear = Aryl()(0, cluster, waiting, [], COMPUTING)
+    assert {start.job: len(start.workers) for start in linear.starts} == {0: 2, 1: 3}
+    network = Aryl()(0, cluster, waiting, [], FourOrNothing())
+    assert {start.job: len(start.workers) for start in network.starts} == {0: 4, 1: 1}
 
 
 def test_base_demand_takes_what_flexible_workers_have() -> None:

@@ -21,15 +21,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from esa.cluster.inventory import Cluster, Gpu
-from esa.cluster.knapsack import Group, choose_in_two
 from esa.cluster.packing import on_whole_hosts
 from esa.cluster.policies.room import Room, Share
 from esa.cluster.reclaim import SHARES, VICTIMS, Occupant, reclaim
 from esa.cluster.scheduler import NOTHING, Decision, JobInfo, Resize, Running, Start, Stop, elastic_jobs, free_gpus
 from esa.cluster.times import Times
 from esa.errors import BadInput
+
+if TYPE_CHECKING:  # it brings Numba along
+    from esa.cluster.knapsack import Group
 
 ORDERS = ("shortest", "submission")
 
@@ -141,6 +144,8 @@ class Aryl:
         self, cluster: Cluster, jobs: Sequence[JobInfo], room: Room, left: Share, times: Times
     ) -> dict[int, int]:
         """Flexible workers by job."""
+        from esa.cluster.knapsack import choose_in_two
+
         each = max(host.gpus for host in cluster.hosts)
         numbers: list[list[int]] = [[], []]
         groups: list[list[Group]] = [[], []]

@@ -39,8 +39,6 @@ IN_ORDER = {"order": "submission", "backfill": False}
 # What is changed at the target: by name, keys of [synthetic], and of [aryl].
 CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "first in, first out": ({}, IN_ORDER),
-    "no job elastic": ({"elastic": 0.0}, {}),
-    "every job elastic": ({"elastic": 1.0}, {}),
     "a fifth can run on lent servers": ({"anywhere": 0.2}, {}),
     "changes charged": ({}, {"charged": True}),
     "victims = count": ({}, {"victims": "count"}),
@@ -80,13 +78,8 @@ def scenario(seed: int, load: float, scheduler: str, drawn: dict[str, Any], rule
 
 
 def points(seeds: range, quick: bool = False) -> list[Point]:
-    """The curve over loads, then what is changed at the target. quick: the target alone."""
-    found = [
-        Point({"load": load, "scheduler": scheduler}, scenario(seed, load, scheduler, {}, {}))
-        for load in ((TARGET,) if quick else LOADS)
-        for scheduler in SCHEDULERS
-        for seed in seeds
-    ]
+    """The target first, and what is changed there, then the rest of the curve. quick: the target alone."""
+    found = _curve(seeds, TARGET)
     for name, (drawn, rules) in ({} if quick else CHANGES).items():
         several = ("aryl-loaning", "aryl-scaling", "aryl") if name == "first in, first out" else ("aryl",)
         found += [
@@ -94,7 +87,19 @@ def points(seeds: range, quick: bool = False) -> list[Point]:
             for scheduler in several
             for seed in seeds
         ]
-    return found
+    return found + [point for load in LOADS if load != TARGET and not quick for point in _curve(seeds, load)]
+
+
+def _curve(seeds: range, load: float) -> list[Point]:
+    return [
+        Point({"load": load, "scheduler": scheduler}, scenario(seed, load, scheduler, {}, {}))
+        for scheduler in SCHEDULERS
+        for seed in seeds
+    ]
+
+
+def _loads(found: Found) -> list[float]:
+    return sorted(place for place in found.places("load") if not isinstance(place, str))
 
 
 def _axes(place: Place, scheduler: str) -> dict[str, Place]:
@@ -104,7 +109,7 @@ def _axes(place: Place, scheduler: str) -> dict[str, Place]:
 def show(found: Found) -> Shown:
     lines: list[list[str]] = []
     rows: list[Row] = []
-    for place in [*found.places("load"), *found.places("change")]:
+    for place in [*_loads(found), *found.places("change")]:
         base = {"load": TARGET if isinstance(place, str) else place, "scheduler": "fifo"}
         for scheduler in SCHEDULERS:
             axes = _axes(place, scheduler)
@@ -163,7 +168,7 @@ def _notes(found: Found) -> list[str]:
 
 def _draw(canvas: Canvas, found: Found) -> None:
     """Ratios over the load, and the published ones as lines."""
-    loads = [place for place in found.places("load") if not isinstance(place, str)]
+    loads = _loads(found)
     for axes, name, label, published in zip(
         canvas.subplots(1, 2),
         ("mean_wait_s", "mean_jct_s"),
