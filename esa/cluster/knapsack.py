@@ -65,7 +65,7 @@ class _Table:
 
 def choose(groups: Sequence[Group], capacity: int) -> list[int]:
     """The item of each group, from 1; 0 is none. Weights from 1; a tie goes to the first found."""
-    dear = _dearest(groups)
+    dear = dearest(groups)
     if _weight(groups, dear) <= capacity:
         return dear
     return _Table(groups, capacity).within(capacity)
@@ -73,7 +73,7 @@ def choose(groups: Sequence[Group], capacity: int) -> list[int]:
 
 def choose_in_two(one: Sequence[Group], both: Sequence[Group], first: int, second: int) -> tuple[list[int], list[int]]:
     """Items for groups that draw on the first pool alone, and for those that draw on both; pools of these sizes."""
-    dear, dear_both = _dearest(one), _dearest(both)
+    dear, dear_both = dearest(one), dearest(both)
     alone = _weight(one, dear)
     if alone <= first and alone + _weight(both, dear_both) <= first + second:
         return dear, dear_both
@@ -84,7 +84,7 @@ def choose_in_two(one: Sequence[Group], both: Sequence[Group], first: int, secon
     return table.within(part), table_both.within(first + second - part)
 
 
-def _dearest(groups: Sequence[Group]) -> list[int]:
+def dearest(groups: Sequence[Group]) -> list[int]:
     """What each group would choose if it were alone."""
     chosen = []
     for group in groups:

@@ -179,7 +179,9 @@ class Resize(Start):
 class Decision:
     """What is to be done now. memos: by job, what the scheduler wants to be told of it the next time.
 
-    lent: hosts of the inference side's that are lent from now on; None: those that were.
+    lent: hosts of the inference side's that are lent from now on; None: those that were. until_news: before a job comes
+    or ends, or another number of hosts is offered, there is nothing more to decide, whatever the time: a clock's ticks
+    may pass it by.
     """
 
     starts: tuple[Start, ...] = ()
@@ -187,6 +189,7 @@ class Decision:
     resizes: tuple[Resize, ...] = ()
     memos: Mapping[int, object] = field(default_factory=dict)
     lent: frozenset[int] | None = None
+    until_news: bool = field(default=False, compare=False)
 
 
 NOTHING = Decision()

@@ -9,6 +9,7 @@ are submitted, and both before the scheduler is asked.
 
 Without a tick the scheduler is asked whenever a job came or ended. With one it is asked at its multiples alone, from
 the first on, as long as there is a job that waits or runs; GPUs of a job that ended in between are idle until then.
+Ticks that the scheduler said it does not need are left out.
 
 What the inference side offers to lend changes by itself; the scheduler decides which of its hosts are lent. Without a
 tick it is asked then, too. None is lent before it decides so.
@@ -28,11 +29,10 @@ from esa.cluster.validate import DecisionRefused, check_decision
 from esa.errors import BadInput
 from esa.laboratory.jobs import Submitted, check_jobs
 from esa.laboratory.life import Life
-from esa.laboratory.offers import Offers
+from esa.laboratory.offers import NEVER, Offers
 from esa.laboratory.outcome import Arriving, Loans, Outcome, Spell
 from esa.laboratory.views import AtWork, Queue
 
-NEVER = 2**63 - 1
 _LOOK_EVERY = 256  # events, between two looks at whether to stop
 
 
@@ -102,6 +102,7 @@ class _Run:
         self._due: list[tuple[int, int, int]] = []  # (when, job, its version then)
         self._now_ns = 0
         self._news = False
+        self._quiet = False  # nothing is to be decided before there are news
         self._next_tick_ns = tick_ns
         self._decisions = 0
         self._over = 0
@@ -125,16 +126,16 @@ class _Run:
             heapq.heappop(self._due)
         arrival = self._to_come[-1].record.submit_ns if self._to_come else NEVER
         now = min(self._due[0][0] if self._due else NEVER, arrival)
+        somebody = bool(self._running or self._queue.by_number)
+        change = self._offers.next_ns(self._now_ns) if self._offers is not None and somebody else NEVER
         if self._tick_ns:
-            if not (self._running or self._queue.by_number):  # nobody is asked about nothing
-                self._next_tick_ns = max(self._next_tick_ns, -(-arrival // self._tick_ns) * self._tick_ns)
+            if not somebody or (self._quiet and not self._news):  # nobody is asked about nothing
+                news = min(now, change) if somebody else arrival
+                self._next_tick_ns = max(self._next_tick_ns, -(-news // self._tick_ns) * self._tick_ns)
             now = min(now, self._next_tick_ns)
-        elif self._offers is not None and (self._running or self._queue.by_number):
-            change = self._offers.next_ns(self._now_ns)
-            if change <= now:
-                now = change
-                self._news = True
-        elif now == NEVER:
+        elif change <= now and change < NEVER:
+            now, self._news = change, True
+        if now >= NEVER:
             name = next(iter(self._queue)).name
             raise BadInput(
                 f"job {name}: it waits, nothing runs and nothing is to come; allowed: a scheduler that starts a job"
@@ -153,7 +154,7 @@ class _Run:
             self._next_tick_ns += self._tick_ns
         elif not self._news:
             return
-        self._news = False
+        self._news = self._quiet = False
         if self._queue.by_number or self._running:
             self._ask()
 
@@ -184,6 +185,7 @@ class _Run:
         except DecisionRefused as refused:
             at = f"at {self._now_ns} ns the scheduler's decision breaks the rule '{refused.rule}'"
             raise BadInput(f"{at}: {refused}") from None
+        self._quiet = decision.until_news
         self._apply(decision)
 
     def _look(self, number: int) -> Running:

@@ -18,6 +18,7 @@ from esa.errors import BadInput
 
 SECOND_NS = 10**9
 DAY_S = 86_400
+NEVER = 2**63 - 1
 _FADES_S = 3600.0  # after which a deviation has fallen to 1/e
 _STREAM = 1  # of the seed's streams: that of the jobs is another
 
@@ -38,8 +39,12 @@ class Offers:
         return self.counts[now_ns // self.interval_ns % len(self.counts)]
 
     def next_ns(self, now_ns: int) -> int:
-        """When the present interval is over."""
-        return (now_ns // self.interval_ns + 1) * self.interval_ns
+        """When another number will be offered; `NEVER`, or later, if there is none."""
+        interval = now_ns // self.interval_ns
+        for later in range(interval + 1, interval + len(self.counts)):
+            if self.counts[later % len(self.counts)] != self.at(now_ns):
+                return later * self.interval_ns
+        return NEVER
 
 
 def diurnal(

@@ -19,7 +19,7 @@ from esa.cluster.scheduler import Decision, JobInfo, Running
 from esa.cluster.times import COMPUTING, Times
 from esa.errors import BadInput
 from esa.laboratory import Outcome, simulate_cluster
-from esa.laboratory.offers import Offers, diurnal
+from esa.laboratory.offers import NEVER, Offers, diurnal
 from tests.cluster.clusters import NIC
 from tests.laboratory.jobs import SECOND, check_books, ends_s, hosts, job
 
@@ -38,7 +38,8 @@ def test_offers_follow_the_day_and_come_again() -> None:
     hour = 3600 * SECOND
     assert [offers.at(at * hour) for at in (0, 6, 12, 18, 24, 36)] == [58, 30, 3, 30, 58, 3]
     assert offers.at(48 * hour) == offers.at(0)
-    assert offers.next_ns(300 * SECOND - 1) == offers.next_ns(0) == 300 * SECOND
+    assert (offers.next_ns(0), offers.next_ns(300 * SECOND)) == (300 * SECOND, 3900 * SECOND)
+    assert Offers(5, (1, 1)).next_ns(7) == NEVER
     assert diurnal(100, 1) == diurnal(100, 1) != diurnal(100, 2)
     assert all(0 <= count <= 100 for count in diurnal(100, 3, noise=1.0).counts)
 
@@ -130,6 +131,9 @@ def test_books_are_kept_and_loans_are_what_is_offered(
     outcome = run(Watched(decide, offers))
     check_books(cluster, jobs, outcome)
     assert run(decide) == outcome
+    asked_always = run(lambda *asked: replace(decide(*asked), until_news=False))
+    assert asked_always.decisions >= outcome.decisions
+    assert replace(asked_always, decisions=outcome.decisions) == outcome
     if not decide.rules.loaning:
         assert outcome.loans is not None
         assert outcome.loans.held == 0

@@ -27,7 +27,7 @@ from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.packing import on_whole_hosts
 from esa.cluster.policies.room import Room, Share
 from esa.cluster.reclaim import SHARES, VICTIMS, Occupant, reclaim
-from esa.cluster.scheduler import NOTHING, Decision, JobInfo, Resize, Running, Start, Stop, elastic_jobs, free_gpus
+from esa.cluster.scheduler import Decision, JobInfo, Resize, Running, Start, Stop, elastic_jobs, free_gpus
 from esa.cluster.times import Times
 from esa.errors import BadInput
 
@@ -84,7 +84,7 @@ class Aryl:
         elastic = [*elastic_jobs(running)] if rules.scaling else []
         lends = rules.loaning and cluster.offered != len(cluster.lent)
         if not (waiting or elastic or lends):
-            return NOTHING
+            return Decision(until_news=True)
         room = Room(cluster, free_gpus(cluster, running), elastic)
         lent, stopped = self._lend(cluster, running, room) if lends else (None, list[Running]())
         elastic = [one for one in elastic if one.job.number in room.base]
@@ -94,13 +94,14 @@ class Aryl:
             left -= share
         growing = [one.job for one in elastic]
         growing += [job for job, _ in starting if rules.scaling and job.elastic is not None]
-        extra = self._extra(cluster, growing, room, left, times)
+        extra, content = self._extra(cluster, growing, room, left, times)
         places = _deal(room, starting, growing, extra)
         return Decision(
             starts=tuple(Start(job.number, tuple(places[job.number]), None) for job, _ in starting),
             stops=tuple(Stop(one.job.number) for one in stopped),
             resizes=tuple(_resizes(elastic, room)),
             lent=lent,
+            until_news=content and not stopped,
         )
 
     def _lend(
@@ -142,9 +143,9 @@ class Aryl:
 
     def _extra(
         self, cluster: Cluster, jobs: Sequence[JobInfo], room: Room, left: Share, times: Times
-    ) -> dict[int, int]:
-        """Flexible workers by job."""
-        from esa.cluster.knapsack import choose_in_two
+    ) -> tuple[dict[int, int], bool]:
+        """Flexible workers by job, and whether everybody has as many as he wants: then it stays so."""
+        from esa.cluster.knapsack import choose_in_two, dearest
 
         each = max(host.gpus for host in cluster.hosts)
         numbers: list[list[int]] = [[], []]
@@ -155,7 +156,8 @@ class Aryl:
             numbers[anywhere].append(job.number)
             groups[anywhere].append(self._items(job, None if held is None else len(held), each, times))
         chosen = choose_in_two(groups[False], groups[True], left.own, left.lent)
-        return {number: item for k in (0, 1) for number, item in zip(numbers[k], chosen[k], strict=True)}
+        content = all([*chosen[k]] == dearest(groups[k]) for k in (0, 1))
+        return {number: item for k in (0, 1) for number, item in zip(numbers[k], chosen[k], strict=True)}, content
 
     def _items(self, job: JobInfo, held: int | None, each: int, times: Times) -> Group:
         """Item k: k workers more, and the seconds that they save. held: now; None: the job only starts."""

@@ -14,4 +14,4 @@ def decide(
     now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
 ) -> Decision:
     """Start from the head of the queue until a job finds no GPUs."""
-    return Decision(starts_in_order(cluster, waiting, running))
+    return Decision(starts_in_order(cluster, waiting, running), until_news=True)

@@ -14,4 +14,4 @@ def decide(
     now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
 ) -> Decision:
     """Start every job of the queue that finds GPUs."""
-    return Decision(starts_in_order(cluster, waiting, running, overtake=True))
+    return Decision(starts_in_order(cluster, waiting, running, overtake=True), until_news=True)

@@ -14,4 +14,4 @@ def decide(
     now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
 ) -> Decision:
     """Start the shortest jobs until one finds no GPUs."""
-    return Decision(starts_in_order(cluster, sorted(waiting, key=shortest), running))
+    return Decision(starts_in_order(cluster, sorted(waiting, key=shortest), running), until_news=True)
