@@ -22,7 +22,7 @@ def every_choice(of: list[Group]) -> list[list[int]]:
     return [list(chosen) for chosen in product(*(range(len(group) + 1) for group in of))]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(groups, st.integers(0, 20))
 def test_it_is_as_good_as_the_best_of_all_choices(of: list[Group], capacity: int) -> None:
     weight, value = weight_and_value(of, choose(of, capacity))
@@ -31,7 +31,7 @@ def test_it_is_as_good_as_the_best_of_all_choices(of: list[Group], capacity: int
     assert value >= best - 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     groups.filter(lambda of: len(of) < 4), groups.filter(lambda of: len(of) < 3), st.integers(0, 9), st.integers(0, 9)
 )
@@ -73,7 +73,7 @@ def greedy(of: list[Group], capacity: int) -> float:
 
 def test_with_a_gpu_a_worker_and_linear_scaling_going_by_the_margin_is_as_good() -> None:
     dice = random.Random(1)
-    for _ in range(100):
+    for _ in range(30):
         of = [linear(1, dice.randint(1, 32), dice.uniform(100, 10_000)) for _ in range(40)]
         capacity = dice.randint(0, 600)
         assert abs(weight_and_value(of, choose(of, capacity))[1] - greedy(of, capacity)) < 1e-6
@@ -85,7 +85,7 @@ def test_with_wider_workers_it_is_not_and_the_table_is_needed() -> None:
     assert choose(of, 8) == [1, 0, 0]  # 500 s
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(groups, st.integers(0, 19))
 def test_more_gpus_more_jobs_never_cost_anything_and_a_scale_changes_no_choice(of: list[Group], capacity: int) -> None:
     value = weight_and_value(of, choose(of, capacity))[1]

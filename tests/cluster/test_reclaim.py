@@ -46,7 +46,7 @@ def check(found: Reclaimed, lent: range, jobs: dict[int, Occupant], count: int) 
     assert found.hosts <= empty(lent, jobs, found.victims)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.sampled_from(VICTIMS), st.booleans(), st.booleans())
 def test_so_many_are_empty_then_and_no_rule_stops_fewer_than_the_optimum(
     seed: int, count: int, victims: str, servers: bool, trim: bool
@@ -65,7 +65,7 @@ def test_so_many_are_empty_then_and_no_rule_stops_fewer_than_the_optimum(
 
 def test_the_greedy_rule_meets_the_optimum_in_most_cases_and_is_not_far_off_in_the_others() -> None:
     ratios = []
-    for seed in range(300):
+    for seed in range(150):
         lent, jobs = drawn(seed)
         count = 1 + seed % len(lent)
         best = fewest(lent, jobs, count)

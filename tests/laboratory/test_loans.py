@@ -96,7 +96,7 @@ drawn_jobs = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     drawn=drawn_jobs,
     theirs=st.sampled_from([(4,), (2, 2), (1, 3, 4)]),
