@@ -13,6 +13,7 @@ from esa import log
 from esa.errors import BadInput
 from esa.exits import commands, interruptible
 from experiments.doors import app as doors
+from experiments.laboratory.commands import app as laboratory
 from experiments.reports import app as reports
 from experiments.studies.commands import app as studies
 from topologies.launcher.commands import app as way_in
@@ -31,6 +32,7 @@ app = typer.Typer(
 app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
 app.registered_commands += studies.registered_commands
+app.registered_commands += laboratory.registered_commands
 app.registered_commands += reports.registered_commands
 app.registered_commands += doors.registered_commands
 

@@ -79,7 +79,8 @@ class JobInfo:
         additions: passes before the last that a GPU adds up by itself, at least.
         """
         local_batch, additions = self.kind.split(sum(gpus for _, gpus in hosts), additions)
-        return Asked(self.number, self.kind.model, self.iteration_ns * self.workers, local_batch, additions, hosts)
+        gpu_ns = self.iteration_ns * self.workers
+        return Asked(self.number, self.kind.model, gpu_ns, local_batch, additions, hosts, self.computing_left_ns)
 
     @property
     def left(self) -> int:
@@ -182,6 +183,8 @@ class Decision:
     lent: hosts of the inference side's that are lent from now on; None: those that were. until_news: before a job comes
     or ends, or another number of hosts is offered, there is nothing more to decide, whatever the time: a clock's ticks
     may pass it by.
+    left_ns: by job, the computing on a rank that it takes to be left from now on, for switches' priorities; of jobs of
+    which it never says so, what is left.
     """
 
     starts: tuple[Start, ...] = ()
@@ -190,6 +193,7 @@ class Decision:
     memos: Mapping[int, object] = field(default_factory=dict)
     lent: frozenset[int] | None = None
     until_news: bool = field(default=False, compare=False)
+    left_ns: Mapping[int, int] = field(default_factory=dict)
 
 
 NOTHING = Decision()

@@ -5,7 +5,7 @@
 
 Who asks knows neither tables nor networks. An answer says by which of four levels it was found: 0, a table, or what a
 job says itself; 1, a formula of computing and of bytes over the narrowest link; 2, rates of flows that share links
-and switches' memory; 3, packets. Level 0 is here; the others will answer the same question.
+and switches' memory; 3, packets. Level 0 is here; `esa/network_times` answers the same question by the others.
 `times` is a function of its argument alone, which holds everybody that runs: no clock, no dice, no memory but a cache.
 """
 
@@ -25,6 +25,7 @@ class Asked(NamedTuple):
     local_batch: samples of a GPU between sums, or between additions to the gradients that it sums
     additions:   passes whose gradients a GPU adds up by itself before the last one of an iteration
     hosts:       (number, GPUs of the job there), in the order of its ranks
+    left_ns:     computing on a rank that is left, as its scheduler reckons: who has less is more urgent to switches
     """
 
     job: int
@@ -33,6 +34,7 @@ class Asked(NamedTuple):
     local_batch: int
     additions: int
     hosts: tuple[tuple[int, int], ...]
+    left_ns: int = 0
 
     @property
     def workers(self) -> int:

@@ -1,6 +1,6 @@
 """Whether a decision can be applied: DecisionRefused, one line that names the job, the host, and what is allowed.
 
-    name      who is started waits, who is stopped or resized runs, nobody is named twice, memos are of jobs there
+    name      who is started waits, who is stopped or resized runs, nobody is named twice, what is said is of jobs there
     gang      a job has all the workers that it asked for, or none; one that is elastic between its fewest and its most
     capacity  a GPU is there, up, and nobody else's
     type      it is of the type that the job asks for
@@ -40,7 +40,8 @@ def check_decision(
 ) -> None:
     """Refuse a decision of which anything cannot be done; nothing has been changed then."""
     loans = bool(cluster.inference) or decision.lent is not None
-    if not (decision.starts or decision.stops or decision.resizes or decision.memos or loans):
+    changes = decision.starts or decision.stops or decision.resizes or decision.memos or decision.left_ns
+    if not (changes or loans):
         return
     queue: Mapping[int, JobInfo] = getattr(waiting, "by_number", None) or {job.number: job for job in waiting}
     at_work: Mapping[int, Running] = getattr(running, "by_number", None) or {job.job.number: job for job in running}
@@ -111,11 +112,12 @@ def _check_names(decision: Decision, queue: Mapping[int, JobInfo], at_work: Mapp
             if number not in there or number in seen:
                 raise DecisionRefused("name", _misnamed(what, number, queue, at_work))
             seen.add(number)
-    for number in decision.memos:
-        if number not in queue and number not in at_work:
-            raise DecisionRefused(
-                "name", f"job number {number}: memo: it is not there; allowed: a job that waits or runs"
-            )
+    said: dict[str, Mapping[int, object]] = {"memo": decision.memos, "left_ns": decision.left_ns}
+    for what, by_job in said.items():
+        for number in by_job:
+            if number not in queue and number not in at_work:
+                text = f"job number {number}: {what}: it is not there; allowed: a job that waits or runs"
+                raise DecisionRefused("name", text)
 
 
 def _misnamed(what: str, number: int, queue: Mapping[int, JobInfo], at_work: Mapping[int, Running]) -> str:

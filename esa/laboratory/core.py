@@ -197,6 +197,8 @@ class _Run:
             self._lives[number].memo = memo
             if number in self._queue.by_number:
                 self._queue.by_number[number] = replace(self._queue.by_number[number], memo=memo)
+        for number, left_ns in decision.left_ns.items():
+            self._lives[number].told_left_ns = left_ns
         now, back = self._now_ns, list[JobInfo]()
         lent = self._cluster.lent if decision.lent is None else decision.lent
         given_back = self._cluster.lent - lent
@@ -225,7 +227,7 @@ class _Run:
             changed.append(self._settle(life, start))
         if self._times.isolated:
             self._ask_times(changed)
-        elif changed or back:
+        elif changed or back or decision.left_ns:
             self._ask_times(list(self._running.values()))
 
     def _lend(self, lent: frozenset[int], given_back: frozenset[int]) -> None:
@@ -278,7 +280,8 @@ class _Run:
     def _ask_times(self, lives: Sequence[Life]) -> None:
         if not lives:
             return
-        for life, answer in zip(lives, self._times([life.asked() for life in lives]), strict=True):
+        now_ns = None if self._times.isolated else self._now_ns
+        for life, answer in zip(lives, self._times([life.asked(now_ns) for life in lives]), strict=True):
             if life.answered(self._now_ns, answer):
                 self._expect(life)
 

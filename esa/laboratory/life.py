@@ -19,7 +19,10 @@ _SECOND_NS = 10**9
 
 
 class Life:
-    """From submission to end. version: of what is expected of it, which ends with every change of its rate."""
+    """From submission to end. version: of what is expected of it, which ends with every change of its rate.
+
+    told_left_ns: what its scheduler takes to be left, if it says so.
+    """
 
     __slots__ = (
         "_answer",
@@ -42,6 +45,7 @@ class Life:
         "since_ns",
         "stage",
         "start_ns",
+        "told_left_ns",
         "version",
     )
 
@@ -52,6 +56,7 @@ class Life:
         self.stage = 0
         self.done: Fraction | int = 0
         self.memo: object = None
+        self.told_left_ns: int | None = None
         self.gpus: tuple[Gpu, ...] = ()
         self.start_ns = 0  # since when it runs
         self.since_ns = 0  # since when on these GPUs
@@ -89,8 +94,8 @@ class Life:
         seen.__dict__.update(self._base.__dict__, done=done, service_ns=service_ns, memo=self.memo)
         return seen
 
-    def asked(self) -> Asked:
-        """What is asked of `times`."""
+    def asked(self, now_ns: int | None = None) -> Asked:
+        """What is asked of `times`; with what is left then, if a time is given."""
         hosts: list[tuple[int, int]] = []
         last, count = self.gpus[0].host, 0
         for gpu in self.gpus:
@@ -101,7 +106,13 @@ class Life:
         hosts.append((last, count))
         asked = self._base.asked(tuple(hosts))
         self._batch = len(self.gpus) * asked.local_batch * (asked.additions + 1)
-        return asked
+        if now_ns is None:
+            return asked
+        left_ns = self.told_left_ns
+        if left_ns is None:
+            done = self.job.work.finished(self.stage, self._progress(now_ns))
+            left_ns = (self._base.iterations - done) * self._base.iteration_ns
+        return asked._replace(left_ns=left_ns)
 
     def start(self, now_ns: int, gpus: tuple[Gpu, ...]) -> None:
         costs, record = self.job.kind.costs, self.record

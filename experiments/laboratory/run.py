@@ -36,6 +36,7 @@ from esa.report.records import ClusterSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
+from experiments.laboratory.network import check_fan_in, times_of, with_models
 from experiments.specs.cluster import ClusterScenario, InferenceSpec
 
 JOBS_FILE = "jobs.csv"
@@ -43,7 +44,7 @@ PICTURE = "cluster.png"
 SECOND_NS = 10**9
 HOUR_NS = 3600 * SECOND_NS
 OWN, THEIRS = "training", "inference"  # types of GPUs
-_RATE_BPS = 100e9  # of a NIC that nothing here asks for
+_RATE_BPS = 100e9  # of a NIC where there is no network
 _PERCENTILES = (50, 95, 99)
 
 
@@ -71,6 +72,7 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
             drawn.jobs,
             drawn.mean_interval_s,
             scenario.seed,
+            least_gpus=drawn.least_gpus,
             most_gpus=min(drawn.most_gpus, spec.hosts * spec.gpus),
             elastic=drawn.elastic,
             anywhere=drawn.anywhere,
@@ -90,16 +92,21 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     check_jobs(cluster, jobs)
     if scenario.scheduler in TAKING_TURNS:
         check_turns(jobs, round(scenario.tick_s * SECOND_NS))
+    if scenario.network is not None:
+        check_fan_in(jobs, scenario.network, cluster)
+        jobs = with_models(jobs, scenario.network, scenario.seed)
+        times = times_of(scenario.network, cluster)
     return Laboratory(cluster, jobs, times, note, offers)
 
 
 def cluster_of(scenario: ClusterScenario) -> Cluster:
     """The cluster's own hosts, rack by rack, then those of the inference side, in a rack of their own."""
     spec, lends = scenario.cluster, scenario.inference
+    nic = Nic(_RATE_BPS if scenario.network is None else scenario.network.rate)
     racks = [host * spec.racks // spec.hosts for host in range(spec.hosts)]
-    hosts = [Host(rack, Nic(_RATE_BPS), spec.gpus, OWN) for rack in racks]
+    hosts = [Host(rack, nic, spec.gpus, OWN) for rack in racks]
     if lends is not None:
-        hosts += [Host(spec.racks, Nic(_RATE_BPS), lends.gpus, THEIRS)] * lends.hosts
+        hosts += [Host(spec.racks, nic, lends.gpus, THEIRS)] * lends.hosts
     others = frozenset(range(spec.hosts, len(hosts)))
     gpus = sum(host.gpus for host in hosts)
     return Cluster(tuple(hosts), max_jobs=gpus, placement=spec.placement, down=others, inference=others)
@@ -197,7 +204,7 @@ def summarise(scenario: ClusterScenario, jobs: Sequence[Submitted], outcome: Out
     return Summary(
         scenario=scenario.name,
         policy=scenario.scheduler,
-        switch="none",
+        switch="none" if scenario.network is None else f"{scenario.network.policy}, {scenario.network.rows} rows",
         topology="cluster",
         seed=scenario.seed,
         jobs=[

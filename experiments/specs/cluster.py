@@ -17,6 +17,7 @@ from esa.cluster.policies import LABORATORY
 from esa.cluster.policies.aryl import ORDERS
 from esa.cluster.reclaim import SHARES, VICTIMS
 from esa.laboratory.inputs.lists import FORMATS
+from experiments.specs.cluster_network import ClusterNetwork
 from experiments.specs.keys import Finite, Name, key
 from experiments.specs.toml_files import dump_toml, one_of, read_toml, validated
 
@@ -62,6 +63,7 @@ class SyntheticSpec(Finite):
 
     jobs: int = key("how many", ge=1, le=10_000_000)
     mean_interval_s: float = key("between submissions, in the mean", gt=0, le=MAX_S)
+    least_gpus: int = key("narrower jobs are not drawn", 1, ge=1, le=100_000)
     most_gpus: int = key("wider jobs are not drawn", 64, ge=1, le=100_000)
     elastic: float = key("part of the jobs that can do with up to twice what they ask for", 0.0, ge=0, le=1)
     anywhere: float = key("part of the jobs that can run on the inference side's GPUs, too", 1.0, ge=0, le=1)
@@ -130,6 +132,7 @@ class ClusterScenario(Finite):
     cluster: Hosts = key("hosts and GPUs")
     inference: InferenceSpec | None = key("servers that can be lent", None, absent="none")
     aryl: ArylSpec = key("rules of aryl", ArylSpec())
+    network: ClusterNetwork | None = key("that jobs share; without it, sums cost nothing", None, absent="none")
     costs: CostSpec = key("of starting, moving and stopping", CostSpec())
     synthetic: SyntheticSpec | None = key("jobs that are drawn", None, absent="none")
     list_: ListSpec | None = Field(
@@ -150,6 +153,8 @@ class ClusterScenario(Finite):
             raise ValueError(f"jobs: {what}; allowed: one of {', '.join(SOURCES)}")
         if self.inference is None and self.scheduler == "aryl-loaning":
             raise ValueError("scheduler: aryl-loaning without [inference]; allowed: with servers that can be lent")
+        if self.pollux is not None and self.network is not None:
+            raise ValueError("network: pollux has measured times; allowed: with jobs of synthetic or list")
         ticks = self.tick_s / self.round_s if self.round_s else 0
         if ticks != int(ticks):
             raise ValueError(f"tick_s: {self.tick_s:g}; allowed: a multiple of round_s, {self.round_s:g}")

@@ -88,6 +88,48 @@ def test_what_cannot_be_run_is_refused_before_it_begins(change: tuple[str, str],
     assert problem in " ".join(done.output.split())
 
 
+NETWORK = """[network]
+policy = "atp"
+rows = 256
+oversubscription = 2
+models = ["resnet50"]
+pace = 0.1
+"""
+
+
+def test_with_a_network_iterations_wait_for_sums_and_the_summary_says_how_they_were_timed(tmp_path: Path) -> None:
+    text = SCENARIO.replace("hosts = 2", 'hosts = 2\nplacement = "spread"') + NETWORK
+    done = CliRunner().invoke(app, ["cluster", str(scenario(tmp_path, text)), "--results", str(tmp_path / "results")])
+    assert done.exit_code == 0, done.output
+    (folder,) = (tmp_path / "results").iterdir()
+    summary = load_run(folder).summary
+    assert summary.switch == "atp, 256 rows"
+    assert summary.cluster is not None
+    assert summary.cluster.by_level == {"flows": pytest.approx(1)}
+    alone = dict(zip((job.name for job in summary.jobs), (105, 55, 15), strict=True))
+    assert all(job.jct_s is not None and job.jct_s > alone[job.name] for job in summary.jobs)
+    packed = SCENARIO.replace("gpus = 2", "gpus = 4") + NETWORK
+    done = CliRunner().invoke(app, ["cluster", str(scenario(tmp_path, packed)), "--results", str(tmp_path / "packed")])
+    (folder,) = (tmp_path / "packed").iterdir()
+    assert load_run(folder).summary.cluster.by_level == {"table": pytest.approx(1)}  # a host each
+
+
+def test_a_network_that_cannot_be_is_refused_before_it_begins(tmp_path: Path) -> None:
+    wide = SCENARIO.replace("gpus = 2", "gpus = 40")
+    for text, problem in (
+        (SCENARIO + NETWORK.replace('"atp"', '"gloo"'), "network.policy: unknown policy 'gloo'; allowed: esa, atp, "),
+        (SCENARIO + NETWORK.replace("256", "100"), "network.rows: 100; allowed: powers of two"),
+        (SCENARIO + NETWORK.replace('"resnet50"', '"gpt"'), "network.models: unknown model 'gpt'; allowed: alexnet, "),
+        (SCENARIO + NETWORK + 'level = "table"\n', "network.level: unknown level 'table'; allowed: formula, flows, pa"),
+        (wide + NETWORK, "job philly-2: up to 40 ranks in a rack; allowed: 32 where switches add"),
+    ):
+        jobs = LIST.replace("100,4", "100,40")
+        path = scenario(tmp_path, text, jobs)
+        done = CliRunner().invoke(app, ["cluster", str(path), "--results", str(tmp_path / "results")])
+        assert done.exit_code == 2, done.output
+        assert problem in " ".join(done.output.split())
+
+
 def test_jobs_come_from_one_place(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="jobs: none; allowed: one of synthetic, list, pollux"):
         ClusterScenario.load(scenario(tmp_path, SCENARIO.split("[list]")[0]))

@@ -142,6 +142,29 @@ def test_books_are_kept_under_every_scheduler(name: str, drawn: list, sizes: tup
     assert again == outcome
 
 
+class Listening(Looking):
+    """Keeps what it is told to be left."""
+
+    def __init__(self) -> None:
+        self.left_s: list[list[float]] = []
+
+    def __call__(self, running: Sequence[Asked], /) -> Sequence[Answer]:
+        self.left_s.append([asked.left_ns / SECOND for asked in running])
+        return COMPUTING(running)
+
+
+def test_a_network_is_told_what_is_left_or_what_the_scheduler_takes_to_be_left() -> None:
+    jobs = [job("a", 0, 1, 10), job("b", 4, 1, 10), job("c", 6, 1, 1)]
+    times = Listening()
+    simulate_cluster(hosts(3), jobs, fifo.decide, times)
+    assert times.left_s == [[10], [6, 10], [4, 8, 1], [3, 7], [4]]
+    told = Listening()
+    steps = [Decision((Start(number, gpus(number), None),)) for number in range(3)]
+    steps[1] = replace(steps[1], left_ns={0: 99 * SECOND, 1: SECOND})
+    simulate_cluster(hosts(3), jobs, scripted(*steps), told)
+    assert told.left_s == [[10], [99, 1], [99, 1, 1], [99, 1], [1]]
+
+
 def test_a_decision_is_refused_by_the_name_of_its_rule() -> None:
     two = [job("a", 0, 2, 5), job("b", 0, 2, 5)]
     for step, rule in (
@@ -149,6 +172,7 @@ def test_a_decision_is_refused_by_the_name_of_its_rule() -> None:
         (Decision((Start(0, gpus(0, 7), None),)), "capacity"),
         (Decision((Start(0, gpus(0, 1), None), Start(1, gpus(1, 2), None))), "capacity"),
         (Decision(stops=(Stop(1),)), "name"),
+        (Decision(left_ns={7: SECOND}), "name"),
     ):
         with pytest.raises(BadInput, match=f"^at 0 ns the scheduler's decision breaks the rule '{rule}': job "):
             simulate_cluster(hosts(4), two, scripted(step), COMPUTING)

@@ -32,15 +32,17 @@ def synthetic(
     mean_interval_s: float,
     seed: int,
     *,
+    least_gpus: int = 1,
     most_gpus: int = 64,
     elastic: float = 0.0,
     anywhere: float = 1.0,
     own_type: str = "",
     kind: Kind = ANY_KIND,
 ) -> tuple[Submitted, ...]:
-    """`count` jobs. most_gpus: wider ones are not drawn. elastic: part of the jobs that can do with up to twice what
-    they ask for. anywhere: part of the jobs that can run on GPUs of any type, the others on those of `own_type`. Job n
-    depends on its own four numbers of PCG64(seed), one of another stream, and the arrivals before it alone. BadInput.
+    """`count` jobs. least_gpus, most_gpus: narrower and wider ones are not drawn. elastic: part of the jobs that can do
+    with up to twice what they ask for. anywhere: part of the jobs that can run on GPUs of any type, the others on those
+    of `own_type`. Job n depends on its own four numbers of PCG64(seed), one of another stream, and the arrivals before
+    it alone. BadInput.
     """
     if not 1 <= count <= 10_000_000:
         raise BadInput(f"jobs: {count}; allowed: 1 to 10000000")
@@ -50,9 +52,12 @@ def synthetic(
         raise BadInput(f"elastic: {elastic:g}; allowed: 0 to 1")
     if not 0 <= anywhere <= 1:
         raise BadInput(f"anywhere: {anywhere:g}; allowed: 0 to 1")
-    widths = [width for width in WIDTHS if width <= most_gpus]
-    if not widths:
+    if most_gpus < 1:
         raise BadInput(f"most_gpus: {most_gpus}; allowed: 1 or more")
+    widths = [width for width in WIDTHS if least_gpus <= width <= most_gpus]
+    if not widths:
+        known = ", ".join(map(str, WIDTHS))
+        raise BadInput(f"least_gpus: {least_gpus}, most_gpus: {most_gpus}; allowed: some of {known} in between")
     below = [*accumulate(WIDTHS[width] for width in widths)]
     uniform = np.random.Generator(np.random.PCG64(seed)).random((count, 4))  # in [0, 1)
     of_type = np.random.Generator(np.random.PCG64([seed, _TYPES])).random(count)

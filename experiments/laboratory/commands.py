@@ -1,0 +1,45 @@
+"""The laboratory's studies as commands: `esa levels`, `esa schedulers`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esa.exits import commands
+
+app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
+_RESULTS = Annotated[Path, typer.Option(metavar="DIR", help="Where results are written.")]
+_JOBS = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
+_SCENARIO = Path("experiments/scenarios/cluster/network.toml")
+
+
+@app.command("levels")
+def levels_command(
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How often the map's jobs are drawn.")] = 1,
+    results: _RESULTS = Path("results"),
+    jobs: _JOBS = None,
+) -> None:
+    """Print how far iteration times by formula and by flows are from those by packets, over a map."""
+    from experiments.laboratory.error_map import print_levels
+
+    print_levels(seeds, results, jobs)
+
+
+@app.command("schedulers")
+def schedulers_command(
+    scenario: Annotated[Path, typer.Argument(metavar="[SCENARIO.toml]", help="With a [network].")] = _SCENARIO,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Separated by commas; some by default.")
+    ] = None,
+    policy: Annotated[str | None, typer.Option(metavar="NAME,...", help="Switches'; all by default.")] = None,
+    rows: Annotated[str | None, typer.Option(metavar="N,...", help="Of each switch.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Of jobs and arrivals.")] = 3,
+    results: _RESULTS = Path("results"),
+    jobs: _JOBS = None,
+) -> None:
+    """Draw mean JCT by scheduler, switch policy and rows, timed by flows, and at some places by packets."""
+    from experiments.laboratory.picture import draw_schedulers
+
+    draw_schedulers(scenario, scheduler, policy, rows, seeds, results, jobs)

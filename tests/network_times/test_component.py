@@ -1,0 +1,75 @@
+"""Who influences whom, and questions that do not depend on names."""
+
+from __future__ import annotations
+
+import random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from esa.network_times.component import Member, components
+from esa.network_times.network import Network
+from tests.network_times.questions import HEAVY, LIGHT, RACKS, member
+
+drawn_members = st.lists(
+    st.tuples(
+        st.sampled_from([HEAVY, LIGHT]),
+        st.lists(st.integers(0, 7), min_size=2, max_size=4, unique=True),
+        st.integers(1, 2),
+        st.sampled_from([None, 3]),
+    ),
+    min_size=1,
+    max_size=6,
+)
+
+
+def shapes(members: list[Member], network: Network, racks: list[int]) -> dict[int, tuple]:
+    """By job: its component, and its place in it."""
+    return {
+        job: (part.component, part.component.members[place])
+        for part in components(members, network, racks)
+        for place, job in enumerate(part.jobs)
+    }
+
+
+@settings(max_examples=80, deadline=None)
+@given(drawn=drawn_members, seed=st.integers(0, 2**32 - 1), policy=st.sampled_from(["esa", "ring"]))
+def test_renaming_hosts_racks_and_jobs_changes_no_question(drawn: list, seed: int, policy: str) -> None:
+    members = [member(*((host, each) for host in hosts), model=m, service=s) for m, hosts, each, s in drawn]
+    dice = random.Random(seed)
+    host_of, rack_of, order = [*range(8)], [0, 1], [*range(len(members))]
+    for names in (host_of, rack_of, order):
+        dice.shuffle(names)
+    racks = [0] * 8
+    for host, rack in enumerate(RACKS):
+        racks[host_of[host]] = rack_of[rack]
+    renamed = [
+        members[job]._replace(hosts=tuple((host_of[host], ranks) for host, ranks in members[job].hosts))
+        for job in order
+    ]
+    network = Network(policy)
+    before, after = shapes(members, network, RACKS), shapes(renamed, network, racks)
+    assert [before[job] for job in order] == [after[place] for place in range(len(order))]
+
+
+def test_jobs_are_connected_by_hosts_cables_between_racks_and_switches_that_add() -> None:
+    here, beside = member((0, 1), (1, 1)), member((2, 1), (3, 1))
+    there, across = member((4, 1), (5, 1)), member((3, 1), (6, 1))
+
+    def parts(policy: str, *members: Member) -> list[tuple[int, ...]]:
+        return sorted(tuple(sorted(part.jobs)) for part in components(members, Network(policy), RACKS))
+
+    assert parts("esa", here, beside, there) == [(0, 1), (2,)]  # one switch adds for two of them
+    assert parts("ring", here, beside, there) == [(0,), (1,), (2,)]
+    assert parts("ps", here, beside, across) == [(0,), (1, 2)]  # host 3
+    assert parts("atp", here, there, across) == [(0, 1, 2)]
+    assert parts("ring", across, member((2, 1), (7, 1))) == [(0, 1)]  # the racks' cables
+
+
+def test_where_switches_add_ranks_are_taken_rack_by_rack() -> None:
+    mixed = member((0, 1), (4, 2), (1, 1))
+    (added,) = components([mixed], Network("esa"), RACKS)
+    (ring,) = components([mixed], Network("ring"), RACKS)
+    assert added.component.racks == (0, 0, 1)
+    assert added.component.members[0].hosts == ((0, 1), (1, 1), (2, 2))
+    assert ring.component.racks == (0, 1, 0)
