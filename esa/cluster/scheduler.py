@@ -8,7 +8,7 @@ cluster; of every job that was submitted and is not over what it asked for, how 
 computing takes; where those that run are. It may ask `times` what an iteration would take elsewhere, or on more GPUs.
 It does not know what is to come, how full queues and the switches' memory are, or that a link is bad. A scheduler is a
 function of its arguments: no clock, no dice, no memory. What it has to remember of a job it says in its decision
-(`memos`), and is told the next time.
+(`memos`), and is told the next time. One that learns from jobs that are over is made anew for every run, from a seed.
 
 A decision is applied whole: its stops first, then its resizes, then its starts, each in order. Hosts that it gives back
 to the inference side, or has lent, change hands after the stops. A job that is stopped
@@ -28,6 +28,7 @@ from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.kinds import ANY_KIND, Kind
 from esa.cluster.times import Asked, Times
+from esa.cluster.training import Training
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class JobInfo:
     elastic:      (fewest, most) workers that it can do with; None: it is rigid, and has `workers` or none
     service_ns:   GPU time that it has had
     memo:         what the scheduler said of it last in `Decision.memos`
+    training:     what it says of how it learns, if it does
     """
 
     number: int
@@ -62,6 +64,7 @@ class JobInfo:
     kind: Kind = ANY_KIND
     service_ns: int = 0
     memo: object = None
+    training: Training | None = None
 
     @property
     def fewest(self) -> int:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from esa.cluster.policies import fifo, first_fit, least_attained, optimus, shortest_first, shortest_remaining, tiresias
 from esa.cluster.policies.aryl import VARIANTS, Aryl
 from esa.cluster.scheduler import Decide
+
+if TYPE_CHECKING:  # it brings Numba along
+    from esa.cluster.ones.predictor import Record
 
 SCHEDULERS: Mapping[str, Decide] = {
     "fifo": fifo.decide,
@@ -24,3 +29,24 @@ LABORATORY: Mapping[str, Decide] = {
     "optimus": optimus.decide,
     **{name: Aryl(rules) for name, rules in VARIANTS.items()},
 }
+
+
+def _ones(seed: int, history: Sequence[Record], *, artefact: bool) -> Decide:
+    from esa.cluster.ones.policy import Ones
+    from esa.cluster.ones.settings import ARTEFACT, REPAIRED
+
+    return Ones(ARTEFACT if artefact else REPAIRED, seed, history)
+
+
+# What these go by besides is in their memory: what they have learned from jobs that are over. Made for a run, by a seed
+# and what ended before it.
+LEARNING: Mapping[str, Callable[[int, Sequence[Record]], Decide]] = {
+    "ones": partial(_ones, artefact=False),
+    "ones-artefact": partial(_ones, artefact=True),
+}
+NAMES = (*LABORATORY, *LEARNING)
+
+
+def scheduler(name: str, seed: int, history: Sequence[Record] = ()) -> Decide:
+    """One of `NAMES`, for a run."""
+    return LEARNING[name](seed, history) if name in LEARNING else LABORATORY[name]
