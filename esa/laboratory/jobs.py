@@ -60,9 +60,23 @@ class Iterations:
         return int(progress)
 
 
+class Reports(Protocol):
+    """What a job tells schedulers of how it learns, epoch by epoch of so many samples (`esa/cluster/training.py`)."""
+
+    @property
+    def epoch_samples(self) -> int: ...
+
+    @property
+    def first_loss(self) -> float: ...
+
+    def at(self, progress: Fraction | int) -> tuple[float, float]:
+        """(loss, accuracy)."""
+        ...
+
+
 @dataclass(frozen=True)
 class Submitted:
-    """A job. iteration_ns, elastic, kind: as in `JobInfo`."""
+    """A job. iteration_ns, elastic, kind: as in `JobInfo`. reports: None if it tells nothing of how it learns."""
 
     name: str
     submit_ns: int
@@ -71,6 +85,7 @@ class Submitted:
     iteration_ns: int = 0
     kind: Kind = ANY_KIND
     elastic: tuple[int, int] | None = None
+    reports: Reports | None = None
 
 
 def check_jobs(cluster: Cluster, jobs: list[Submitted] | tuple[Submitted, ...]) -> None:

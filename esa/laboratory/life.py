@@ -2,7 +2,7 @@
 
 Progress was `done` at `from_ns`, and grows by `rate` from then on: nothing is added up in between. A rate is the exact
 value of the floating-point number that it was given as, so that the fractions' denominators stay powers of two, times
-the nanoseconds of a second.
+the nanoseconds of a second. Samples are counted likewise, of jobs that tell of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from fractions import Fraction
 from esa.cluster.inventory import Gpu
 from esa.cluster.scheduler import JobInfo
 from esa.cluster.times import Answer, Asked
+from esa.cluster.training import Training
 from esa.laboratory.jobs import Submitted
 from esa.laboratory.outcome import JobRecord
 
@@ -33,6 +34,8 @@ class Life:
         "_first_of_spell",
         "_numerator",
         "_round_ns",
+        "_samples",
+        "_samples_per_s",
         "by_level",
         "done",
         "due_ns",
@@ -68,6 +71,8 @@ class Life:
         self._batch = 0
         self._round_ns = round_ns
         self._numerator, self._denominator = 0, 1  # progress in a nanosecond
+        self._samples: Fraction | int = 0  # at from_ns, as `done`
+        self._samples_per_s = 0.0
         self._delay_until_ns = 0
         self._first_of_spell = job.submit_ns  # since when it waits, or up to when its GPU time is accounted for
         self._base = JobInfo(
@@ -82,6 +87,7 @@ class Life:
             has_server=False,
             elastic=job.elastic,
             kind=job.kind,
+            training=self._training(0),
         )
 
     def info(self, now_ns: int) -> JobInfo:
@@ -91,7 +97,8 @@ class Life:
         service_ns = self.record.held + (now_ns - self._first_of_spell) * len(self.gpus)
         done = self.job.work.finished(self.stage, self._progress(now_ns))
         seen = object.__new__(JobInfo)  # as `replace`, in a fifth of its time: some look at every job at every tick
-        seen.__dict__.update(self._base.__dict__, done=done, service_ns=service_ns, memo=self.memo)
+        now = {"done": done, "service_ns": service_ns, "memo": self.memo, "training": self._training(now_ns)}
+        seen.__dict__.update(self._base.__dict__, **now)
         return seen
 
     def asked(self, now_ns: int | None = None) -> Asked:
@@ -126,7 +133,7 @@ class Life:
     def resize(self, now_ns: int, gpus: tuple[Gpu, ...]) -> None:
         """It goes on on these GPUs, after a time that depends on whether they are as many as before."""
         self.account(now_ns)
-        self.done = self._progress(now_ns)
+        self.done, self._samples = self._progress(now_ns), self._sampled(now_ns)
         costs = self.job.kind.costs
         moves = len(gpus) == len(self.gpus)
         self.record.moves += moves
@@ -136,7 +143,7 @@ class Life:
     def stop(self, now_ns: int) -> None:
         """It waits, and goes on from its last checkpoint. Its GPUs are noted until they are given back."""
         self.account(now_ns)
-        self.done = self._progress(now_ns)
+        self.done, self._samples = self._progress(now_ns), self._sampled(now_ns)
         every = self.job.kind.costs.checkpoint
         if every:
             per_iteration = Fraction(self.job.work.per_iteration(self.stage, self._batch))
@@ -144,6 +151,7 @@ class Life:
             again = self.done - kept
             if self._numerator:
                 self.record.lost += round(again * self._denominator / self._numerator) * len(self.gpus)
+            self._samples = max(0, round(self._samples - self._batch * again / per_iteration))
             self.done = kept
         self.record.stops += 1
         self._numerator = 0
@@ -168,15 +176,17 @@ class Life:
             return False
         if self._answer is not None:
             self.account(now_ns)
-            self.done, self.from_ns = self._progress(now_ns), max(now_ns, self.from_ns)
+            self.done, self._samples = self._progress(now_ns), self._sampled(now_ns)
+            self.from_ns = max(now_ns, self.from_ns)
         self._answer = answer
         self._set_rate()
         return True
 
     def stage_over(self) -> bool:
         """What was expected has come; whether it was the last stage."""
-        work = self.job.work
-        self.from_ns = self._noted_end_ns()
+        work, end_ns = self.job.work, self._noted_end_ns()
+        self._samples = self._sampled(end_ns)
+        self.from_ns = end_ns
         self.done = _exact(work.end_of(self.stage))
         self.stage += 1
         if self.stage < work.stages:
@@ -200,9 +210,26 @@ class Life:
             return self.done
         return self.done + Fraction((now_ns - self.from_ns) * self._numerator, self._denominator)
 
+    def _sampled(self, now_ns: int) -> Fraction | int:
+        """Samples that it has been through, if anybody is told."""
+        if self.job.reports is None or self._numerator == 0 or now_ns <= self.from_ns:
+            return self._samples
+        return self._samples + Fraction(self._samples_per_s) * (now_ns - self.from_ns) / _SECOND_NS
+
+    def _training(self, now_ns: int) -> Training | None:
+        reports = self.job.reports
+        if reports is None:
+            return None
+        samples = self._sampled(now_ns)
+        of = reports.epoch_samples
+        speed = self._samples_per_s if self._numerator else 0.0
+        loss, accuracy = reports.at(self._progress(now_ns))
+        return Training(of, int(samples // of), float(samples), speed, reports.first_loss, loss, accuracy)
+
     def _set_rate(self) -> None:
         answer = self._answer
         assert answer is not None
+        self._samples_per_s = self._batch / answer.iteration_s
         rate = self.job.work.per_iteration(self.stage, self._batch) / answer.iteration_s
         self._numerator, denominator = rate.as_integer_ratio()
         self._denominator = denominator * _SECOND_NS

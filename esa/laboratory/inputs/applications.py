@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from esa.cluster.kinds import Kind
 from esa.errors import BadInput
 from esa.laboratory.inputs.rows import InputError, read_rows
 
@@ -30,12 +31,15 @@ MOST_HOSTS = 16
 
 
 class Epoch(NamedTuple):
-    """After an epoch: progress, in iterations of the smallest batch; iterations; the gradient's square and variance."""
+    """After an epoch: progress, in iterations of the smallest batch; iterations; the gradient's square and variance;
+    how good the model is, by the application's own measure.
+    """
 
     progress: float
-    iterations: int
+    iterations: float
     square: float
     variance: float
+    metric: float
 
 
 class Step(NamedTuple):
@@ -116,6 +120,16 @@ class Application:
         k = bisect_left(self.batches, batch)
         return (self.batches[k] if self.batches[k] == batch else self.batches[k - 1]), self.batches[k]
 
+    def shortened(self, part: float) -> Application:
+        """The same with less data: it converges alike, every epoch of a part of the iterations."""
+        epochs = {
+            batch: tuple(
+                one._replace(progress=part * one.progress, iterations=part * one.iterations) for one in of_batch
+            )
+            for batch, of_batch in self.epochs.items()
+        }
+        return replace(self, epochs=epochs)
+
     def step(self, placement: Sequence[int], local_batch: int) -> Step:
         """placement: GPUs of each host. BadInput where nothing near it was measured."""
         turned = min((*placement[k:], *placement[:k]) for k in range(len(placement)))
@@ -148,6 +162,17 @@ class Application:
         return LinearNDInterpolator(
             np.array([where for where, _ in points], np.float64), np.array([step for _, step in points], np.float64)
         )
+
+
+@dataclass(frozen=True)
+class ApplicationKind(Kind):
+    """Jobs of an application with the same batch."""
+
+    application: Application | None = None
+
+    def split(self, workers: int, additions: int = 0) -> tuple[int, int]:
+        assert self.application is not None
+        return self.application.split(self.batch, workers, additions)
 
 
 def _on_line(samples: Sequence[int], steps: Sequence[Step], local_batch: int) -> Step | None:
@@ -199,9 +224,13 @@ def _read_application(folder: Path) -> Application:
 
 def _read_epochs(path: Path, least: int) -> tuple[Epoch, ...]:
     found: list[Epoch] = []
-    for row in read_rows(path, ("progress", "iteration", "grad_sqr", "grad_var")):
+    for row in read_rows(path, ("progress", "iteration", "grad_sqr", "grad_var", "metric")):
         epoch = Epoch(
-            row.number("progress", 0), row.whole("iteration", 0, 10**12), row.number("grad_sqr"), row.number("grad_var")
+            row.number("progress", 0),
+            row.whole("iteration", 0, 10**12),
+            row.number("grad_sqr"),
+            row.number("grad_var"),
+            row.number("metric"),
         )
         if found and not (epoch.progress > found[-1].progress and epoch.iterations >= found[-1].iterations):
             raise row.error("progress", f"more than in the line before, {found[-1].progress}")

@@ -17,11 +17,12 @@ from functools import lru_cache
 from pathlib import Path
 
 from esa.cluster.inventory import Cluster, Host, Nic
-from esa.cluster.kinds import Costs, Kind
+from esa.cluster.kinds import Costs
 from esa.cluster.packing import consolidated
 from esa.cluster.times import Answer, Asked
 from esa.errors import BadInput
-from esa.laboratory.inputs.applications import EPOCHS, Application
+from esa.laboratory.inputs.applications import EPOCHS, Application, ApplicationKind
+from esa.laboratory.inputs.growing import Curve, GrowingKind, pass_samples
 from esa.laboratory.inputs.rows import read_rows
 from esa.laboratory.jobs import Submitted
 
@@ -32,17 +33,8 @@ POLLUX_CLUSTER = Cluster(
     tuple(Host(0, Nic(10e9), gpus=4, gpu_type="t4") for _ in range(16)), max_jobs=10**6, placement="most-free"
 )
 _ONE_GPU = ("ncf",)  # has no more, if it is elastic
-
-
-@dataclass(frozen=True)
-class ApplicationKind(Kind):
-    """Jobs of an application with the same batch."""
-
-    application: Application | None = None
-
-    def split(self, workers: int, additions: int = 0) -> tuple[int, int]:
-        assert self.application is not None
-        return self.application.split(self.batch, workers, additions)
+# Reports of an epoch to a scheduler that learns, if several: bert has two epochs, of an hour each on a GPU.
+OFTEN = {"bert": 10}
 
 
 @dataclass(frozen=True)
@@ -95,15 +87,32 @@ class PolluxTimes:
         return Answer(step_s + (step_s - sum_s) * additions, exposed_s=sum_s)
 
 
+def workload_curves(applications: Mapping[str, Application], often: Mapping[str, int] = OFTEN) -> dict[str, Curve]:
+    """What jobs of each application report, so often in a pass through its data."""
+    return {
+        name: Curve(application, max(1, round(pass_samples(application) / often.get(name, 1))))
+        for name, application in applications.items()
+    }
+
+
 def read_workload(
-    path: Path, applications: Mapping[str, Application], *, elastic: bool = False, costs: Costs = POLLUX_COSTS
+    path: Path,
+    applications: Mapping[str, Application],
+    *,
+    elastic: bool = False,
+    growing: bool = False,
+    often: Mapping[str, int] = OFTEN,
+    costs: Costs = POLLUX_COSTS,
 ) -> tuple[Submitted, ...]:
     """Jobs with the GPUs and the batch that they ask for; elastic: with from one to as many as the batch can be split.
 
+    growing: elastic, the batch with the GPUs (`growing.py`), and a job reports so `often` in an epoch.
     InputError names file, line and column.
     """
     jobs: list[Submitted] = []
-    kinds: dict[tuple[str, int], ApplicationKind] = {}
+    kinds: dict[tuple[str, int, int], ApplicationKind] = {}
+    curves = workload_curves(applications, often)
+    elastic = elastic or growing
     times = PolluxTimes(applications)
     last = 0
     for row in read_rows(path, ("name", "time", "application", "num_replicas", "batch_size")):
@@ -114,13 +123,17 @@ def read_workload(
             raise row.error("time", f"times that do not go backwards; the line before has {last}")
         last = submit_s
         batch = row.whole("batch_size", application.batches[0], application.batches[-1])
-        most = 1 if elastic and name in _ONE_GPU else batch // application.least_local
+        largest = application.batches[-1] if growing else batch
+        most = 1 if elastic and name in _ONE_GPU else largest // application.least_local
         if most < 1:
             raise row.error("batch_size", f"{application.least_local} or more samples for a GPU")
         workers = row.whole("num_replicas", 1, 1024)
         if elastic:
             workers = min(workers, most)
-        kind = kinds.setdefault((name, batch), ApplicationKind(name, batch, costs, application=application))
+        kind: ApplicationKind = ApplicationKind(name, batch, costs, application=application)
+        if growing:
+            kind = GrowingKind(name, batch, costs, application=application, asked=workers, largest=largest)
+        kind = kinds.setdefault((name, batch, workers), kind)
         asked = Asked(0, name, 0, *kind.split(workers), consolidated(POLLUX_CLUSTER, workers))
         iteration_ns = round(times([asked])[0].iteration_s * SECOND_NS)
         bounds = (1, most) if elastic else None
@@ -133,6 +146,7 @@ def read_workload(
                 iteration_ns=iteration_ns,
                 kind=kind,
                 elastic=bounds,
+                reports=curves[name] if growing else None,
             )
         )
     return tuple(jobs)
