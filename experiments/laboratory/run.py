@@ -19,15 +19,18 @@ from rich.table import Table
 
 from esa.cluster.inventory import Cluster, Host, Nic
 from esa.cluster.kinds import Costs, Kind
-from esa.cluster.policies import LABORATORY, TAKING_TURNS
+from esa.cluster.ones.predictor import Record
+from esa.cluster.policies import LEARNING, TAKING_TURNS, scheduler
 from esa.cluster.policies.aryl import VARIANTS, Aryl
 from esa.cluster.scheduler import Decide
 from esa.cluster.times import COMPUTING, LEVELS, Times
 from esa.laboratory import Outcome, Submitted, simulate_cluster
 from esa.laboratory.fairness import finish_time_fairness
 from esa.laboratory.inputs.applications import read_applications
+from esa.laboratory.inputs.growing import Curve, history
 from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
-from esa.laboratory.inputs.pollux import PolluxTimes, read_workload
+from esa.laboratory.inputs.ones_trace import OnesTimes, earlier, ones_jobs
+from esa.laboratory.inputs.pollux import PolluxTimes, read_workload, workload_curves
 from esa.laboratory.inputs.synthetic import synthetic
 from esa.laboratory.jobs import check_jobs, check_turns
 from esa.laboratory.offers import Offers, diurnal
@@ -50,19 +53,23 @@ _PERCENTILES = (50, 95, 99)
 
 @dataclass(frozen=True)
 class Laboratory:
-    """A scenario with its jobs. note: what of a list is not among them, for people."""
+    """A scenario with its jobs. note: what of a list is not among them, for people. history: of jobs before, to learn
+    from.
+    """
 
     cluster: Cluster
     jobs: tuple[Submitted, ...]
     times: Times
     note: str = ""
     offers: Offers | None = None
+    history: tuple[Record, ...] = ()
 
 
 def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     """Read or draw the jobs. folder: where the scenario's other files are. BadInput for jobs that could never start."""
     spec, note = scenario.cluster, ""
     times: Times = COMPUTING
+    curves: list[Curve] = []
     cluster = cluster_of(scenario)
     offers = None if scenario.inference is None else offers_of(scenario.inference, scenario.seed)
     kind = Kind(costs=_costs(scenario))
@@ -84,11 +91,28 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
         found = read_list(folder / asked.path, FORMATS[asked.format], days=asked.days, least_s=asked.least_s, kind=kind)
         jobs = found.jobs
         note = f"; {found.left_out} rows without a time, a GPU or a second, {found.dropped} jobs not asked for"
+    elif scenario.ones is not None:
+        of = scenario.ones
+        applications = read_applications(folder / of.traces)
+        jobs = ones_jobs(
+            applications,
+            of.jobs,
+            of.mean_interval_s,
+            scenario.seed,
+            most_gpus=spec.hosts * spec.gpus,
+            elastic=of.elastic,
+            growing=of.growing,
+            costs=kind.costs,
+        )
+        times, curves = OnesTimes(), earlier(applications)
     else:
         assert scenario.pollux is not None
-        applications = read_applications(folder / scenario.pollux.traces)
-        jobs = read_workload(folder / scenario.pollux.workload, applications, elastic=scenario.pollux.elastic)
-        times = PolluxTimes(applications)
+        asked_for = scenario.pollux
+        applications = read_applications(folder / asked_for.traces)
+        jobs = read_workload(
+            folder / asked_for.workload, applications, elastic=asked_for.elastic, growing=asked_for.growing
+        )
+        times, curves = PolluxTimes(applications), [*workload_curves(applications).values()]
     check_jobs(cluster, jobs)
     if scenario.scheduler in TAKING_TURNS:
         check_turns(jobs, round(scenario.tick_s * SECOND_NS))
@@ -96,7 +120,8 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
         check_fan_in(jobs, scenario.network, cluster)
         jobs = with_models(jobs, scenario.network, scenario.seed)
         times = times_of(scenario.network, cluster)
-    return Laboratory(cluster, jobs, times, note, offers)
+    before = tuple(history(curves)) if scenario.scheduler in LEARNING else ()
+    return Laboratory(cluster, jobs, times, note, offers, before)
 
 
 def cluster_of(scenario: ClusterScenario) -> Cluster:
@@ -118,11 +143,11 @@ def offers_of(lends: InferenceSpec, seed: int) -> Offers:
     return diurnal(settings.pop("hosts"), seed, **settings)
 
 
-def scheduler_of(scenario: ClusterScenario) -> Decide:
-    """The scheduler with the scenario's rules."""
+def scheduler_of(scenario: ClusterScenario, before: Sequence[Record] = ()) -> Decide:
+    """The scheduler with the scenario's rules. before: jobs that are over, for one that learns."""
     rules = VARIANTS.get(scenario.scheduler)
     if rules is None:
-        return LABORATORY[scenario.scheduler]
+        return scheduler(scenario.scheduler, scenario.seed, before)
     return Aryl(replace(rules, **scenario.aryl.model_dump()))
 
 
@@ -149,7 +174,7 @@ def evaluate(
     outcome = simulate_cluster(
         laboratory.cluster,
         laboratory.jobs,
-        scheduler_of(scenario),
+        scheduler_of(scenario, laboratory.history),
         laboratory.times,
         tick_ns=round(scenario.tick_s * SECOND_NS),
         round_ns=round(scenario.round_s * SECOND_NS),

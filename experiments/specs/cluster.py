@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from esa.cluster.packing import PACKINGS
-from esa.cluster.policies import LABORATORY
+from esa.cluster.policies import LEARNING, NAMES
 from esa.cluster.policies.aryl import ORDERS
 from esa.cluster.reclaim import SHARES, VICTIMS
 from esa.laboratory.inputs.lists import FORMATS
@@ -22,7 +22,7 @@ from experiments.specs.keys import Finite, Name, key
 from experiments.specs.toml_files import dump_toml, one_of, read_toml, validated
 
 PACKING_NAMES = tuple(PACKINGS)
-SOURCES = ("synthetic", "list", "pollux")  # where jobs come from: one of them
+SOURCES = ("synthetic", "list", "pollux", "ones")  # where jobs come from: one of them
 MAX_S = 10**6
 
 
@@ -119,6 +119,17 @@ class PolluxSpec(Finite):
     traces: str = key("the folder simulator/traces of petuum/adaptdl, branch osdi21-artifact; from this file's folder")
     workload: str = key("a workload-N.csv; from this file's folder")
     elastic: bool = key("jobs have any number of GPUs that their batch can be split among, as optimus wants it", False)
+    growing: bool = key("so they have, and their batches grow with the GPUs, as ones wants it", False)
+
+
+class OnesSpec(Finite):
+    """Jobs such as those of ONES' artefact, drawn (esa/laboratory/inputs/ones_trace.py), on hosts all alike."""
+
+    traces: str = key("Pollux's simulator/traces, of which jobs converge as one; from this file's folder")
+    jobs: int = key("how many", 50, ge=1, le=1_000_000)
+    mean_interval_s: float = key("between submissions, in the mean", 30.0, gt=0, le=MAX_S)
+    elastic: bool = key("jobs have any number of GPUs that their batch can be split among, as optimus wants it", False)
+    growing: bool = key("so they have, and their batches grow with the GPUs, as ones wants it", False)
 
 
 class ClusterScenario(Finite):
@@ -126,7 +137,7 @@ class ClusterScenario(Finite):
 
     name: Name = key("what runs and folders are called")
     seed: int = key("of what is drawn", 1, ge=0, lt=2**32)
-    scheduler: str = key("who gets GPUs, which, and when", "fifo", allowed=", ".join(LABORATORY))
+    scheduler: str = key("who gets GPUs, which, and when", "fifo", allowed=", ".join(NAMES))
     tick_s: float = key("when it is asked: at multiples; 0: when a job comes or ends", 0.0, ge=0, le=MAX_S)
     round_s: float = key("ends are noted to the nearest multiple; 0: to the nanosecond", 0.0, ge=0, le=MAX_S)
     cluster: Hosts = key("hosts and GPUs")
@@ -139,22 +150,29 @@ class ClusterScenario(Finite):
         None, alias="list", description="jobs of a list", json_schema_extra={"absent": "none"}
     )
     pollux: PolluxSpec | None = key("a workload of Pollux's", None, absent="none")
+    ones: OnesSpec | None = key("jobs such as ONES' artefact has", None, absent="none")
 
     @field_validator("scheduler")
     @classmethod
     def _known(cls, name: str) -> str:
-        return one_of("scheduler", name, tuple(LABORATORY))
+        return one_of("scheduler", name, NAMES)
 
     @model_validator(mode="after")
     def _one_source(self) -> ClusterScenario:
-        given = [name for name, one in zip(SOURCES, (self.synthetic, self.list_, self.pollux), strict=True) if one]
+        given = [
+            name for name, one in zip(SOURCES, (self.synthetic, self.list_, self.pollux, self.ones), strict=True) if one
+        ]
         if len(given) != 1:
             what = f"{' and '.join(given)} together" if given else "none"
             raise ValueError(f"jobs: {what}; allowed: one of {', '.join(SOURCES)}")
         if self.inference is None and self.scheduler == "aryl-loaning":
             raise ValueError("scheduler: aryl-loaning without [inference]; allowed: with servers that can be lent")
-        if self.pollux is not None and self.network is not None:
-            raise ValueError("network: pollux has measured times; allowed: with jobs of synthetic or list")
+        source = self.pollux or self.ones
+        if source is not None and self.network is not None:
+            name = "ones" if self.pollux is None else "pollux"
+            raise ValueError(f"network: {name} has measured times; allowed: with jobs of synthetic or list")
+        if self.scheduler in LEARNING and not (source is not None and source.growing):
+            raise ValueError(f"scheduler: '{self.scheduler}' wants growing = true in [pollux] or [ones]")
         ticks = self.tick_s / self.round_s if self.round_s else 0
         if ticks != int(ticks):
             raise ValueError(f"tick_s: {self.tick_s:g}; allowed: a multiple of round_s, {self.round_s:g}")

@@ -1,4 +1,4 @@
-"""What measures and draws: `esa figures|study|claims|reality|congestion|recovery|soak|again|bench|accuracy`."""
+"""What measures and draws: `esa figures|study|claims|reality|congestion|recovery|soak|again|bench|ones|...`."""
 
 from __future__ import annotations
 
@@ -147,3 +147,22 @@ def accuracy_command(
     from experiments.studies.bench.accuracy import print_table
 
     print_table(workers or (2, 8, 32))
+
+
+@app.command("ones")
+def ones_command(
+    simulator: Annotated[
+        Path, typer.Argument(metavar="DIR", help="simulator/ of petuum/adaptdl, branch osdi21-artifact.")
+    ],
+    seeds: Annotated[int, typer.Option(min=2, help="Of jobs such as those of ONES' artefact.")] = 10,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
+    results: ResultsOption = RESULTS,
+) -> None:
+    """Print mean JCT under ONES beside Tiresias and Optimus, and its decisions' CPU time. Finished runs are kept."""
+    from rich.console import Console
+
+    from experiments.laboratory.ones import compare, tick_line, tick_times
+
+    console = Console()
+    compare(simulator, seeds, results, jobs, console)
+    console.print(tick_line(tick_times()), highlight=False)

@@ -133,3 +133,9 @@ def test_a_network_that_cannot_be_is_refused_before_it_begins(tmp_path: Path) ->
 def test_jobs_come_from_one_place(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="jobs: none; allowed: one of synthetic, list, pollux"):
         ClusterScenario.load(scenario(tmp_path, SCENARIO.split("[list]")[0]))
+
+
+def test_ones_is_refused_jobs_whose_batches_do_not_grow(tmp_path: Path) -> None:
+    text = SCENARIO.replace("shortest-remaining", "ones")
+    with pytest.raises(BadInput, match=r"scheduler: 'ones' wants growing = true in \[pollux\] or \[ones\]"):
+        ClusterScenario.load(scenario(tmp_path, text))

@@ -1,0 +1,185 @@
+"""`esa ones`: mean JCT under ONES over that under Tiresias and Optimus; the tables of docs/laboratory.md.
+
+On jobs such as those of ONES' artefact, drawn by ten seeds, and on Pollux's workloads, each with the artefact's rules
+and with them repaired. Every figure comes from scenarios as `esa cluster` runs them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from esa.cluster.inventory import Gpu
+from esa.cluster.ones.policy import Ones
+from esa.cluster.ones.settings import REPAIRED
+from esa.cluster.scheduler import JobInfo, Running
+from esa.cluster.times import COMPUTING
+from esa.cluster.training import Training
+from esa.errors import BadInput
+from esa.report.statistics import Interval, mean_interval, ratio_interval
+from experiments.laboratory.run import evaluate, laboratory_of
+from experiments.specs.cluster import ClusterScenario, CostSpec, Hosts, OnesSpec, PolluxSpec
+
+WORKLOADS = range(1, 9)
+BESIDE = ("tiresias", "optimus")
+OURS = ("ones-artefact", "ones")
+# Of the artefact's four files of results, 50 jobs, one run each: what ONES takes of their mean JCT.
+PUBLISHED = {"tiresias": 0.427, "optimus": 0.472}
+# Seconds between two questions. ONES is asked every second, as in the artefact; on Pollux's workloads, whose epochs are
+# longer by an order, every ten; Tiresias and Optimus as in Pollux's simulator there. Of ten and sixty seconds each of
+# them had the shorter JCT on the artefact's jobs with what stands here.
+TICK_S = {"ones": {"tiresias": 10.0, "optimus": 60.0, "ones": 1.0}, "pollux": {"ones": 10.0}}
+POLLUX_TICK_S = 60.0
+START_S = 10.0  # taken, on the artefact's jobs: of a start, of a rescale, and of a move, whoever decides
+CLUSTER = Hosts(hosts=16, gpus=4, placement="most-free")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A run: whose jobs, which of them, and under whom."""
+
+    jobs: str
+    which: int
+    scheduler: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.jobs}-{self.which}-{self.scheduler}"
+
+
+def points(seeds: int) -> list[Point]:
+    """All runs, the long ones first."""
+    names = (*OURS, *BESIDE)
+    pollux = [Point("pollux", workload, name) for name in names for workload in WORKLOADS]
+    return [*pollux, *(Point("ones", seed, name) for name in names for seed in range(1, seeds + 1))]
+
+
+def scenario_of(point: Point, simulator: Path) -> ClusterScenario:
+    """As `esa cluster` would read it. simulator: the folder simulator/ of petuum/adaptdl."""
+    ones = point.scheduler in OURS
+    elastic = point.scheduler == "optimus"
+    ticks = TICK_S[point.jobs]
+    tick_s = ticks.get("ones" if ones else point.scheduler, POLLUX_TICK_S)
+    traces = str(simulator / "traces")
+    if point.jobs == "ones":
+        return ClusterScenario(
+            name=point.name,
+            seed=point.which,
+            scheduler=point.scheduler,
+            tick_s=tick_s,
+            cluster=CLUSTER,
+            costs=CostSpec(start_s=START_S, rescale_s=START_S, migrate_s=START_S),
+            ones=OnesSpec(traces=traces, elastic=elastic, growing=ones),
+        )
+    workload = str(simulator / "workloads" / f"workload-{point.which}.csv")
+    return ClusterScenario(
+        name=point.name,
+        scheduler=point.scheduler,
+        tick_s=tick_s,
+        round_s=1,
+        cluster=CLUSTER,
+        pollux=PolluxSpec(traces=traces, workload=workload, elastic=elastic, growing=ones),
+    )
+
+
+def figures_of(point: Point, simulator: Path) -> dict[str, float]:
+    """Seconds in the mean: JCT, and without a GPU."""
+    scenario = scenario_of(point, simulator)
+    _, outcome = evaluate(scenario, laboratory_of(scenario, Path()))
+    assert outcome.incomplete is None
+    jobs = len(outcome.jobs)
+    jct_ns = sum(job.jct_ns for job in outcome.jobs if job.jct_ns is not None)
+    return {"jct_s": jct_ns / jobs / 1e9, "queued_s": sum(job.queued_ns for job in outcome.jobs) / jobs / 1e9}
+
+
+def compare(simulator: Path, seeds: int, results: Path, processes: int | None, console: Console) -> None:
+    """Run what is not in `results` yet, and print the tables. BadInput if the folder is not Pollux's simulator."""
+    for name in ("traces", "workloads"):
+        if not (simulator / name).is_dir():
+            raise BadInput(f"{simulator}: no folder {name}; allowed: simulator/ of petuum/adaptdl, osdi21-artifact")
+    folder = results / "ones"
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = points(seeds)
+    missing = [point for point in wanted if not (folder / f"{point.name}.json").exists()]
+    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+        tasks = {pool.submit(figures_of, point, simulator.resolve()): point for point in missing}
+        for task in as_completed(tasks):
+            point = tasks[task]
+            path = folder / f"{point.name}.json"
+            written = path.with_suffix(f".{os.getpid()}")
+            written.write_text(json.dumps(task.result()))
+            written.replace(path)
+            console.print(f"{point.name}: {task.result()['jct_s']:.1f} s", highlight=False)
+    found = {point: json.loads((folder / f"{point.name}.json").read_text()) for point in wanted}
+    for jobs, title in (("ones", f"50 jobs such as the artefact's, {seeds} seeds"), ("pollux", "Pollux's workloads")):
+        console.print(_table(title, {point: figures for point, figures in found.items() if point.jobs == jobs}))
+
+
+def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
+    """Seconds in the mean, and ratios run by run, with 95 % intervals."""
+    which = sorted({point.which for point in found})
+
+    def series(scheduler: str, figure: str) -> list[float]:
+        by_run = {point.which: figures[figure] for point, figures in found.items() if point.scheduler == scheduler}
+        return [by_run[run] for run in which]
+
+    jobs = next(iter(found)).jobs
+    table = Table(title=title)
+    for column in ("scheduler", "mean JCT s", "of it waiting s", *(f"over {name}'s" for name in BESIDE)):
+        table.add_column(column, justify="left" if column == "scheduler" else "right")
+    for scheduler in (*BESIDE, *OURS):
+        jct_s = series(scheduler, "jct_s")
+        ratios = [_shown(ratio_interval(jct_s, series(name, "jct_s")), 3) for name in BESIDE]
+        seconds = _shown(mean_interval(jct_s), 0)
+        queued_s = f"{sum(series(scheduler, 'queued_s')) / len(which):.0f}"
+        table.add_row(scheduler, seconds, queued_s, *(ratios if scheduler in OURS else ("", "")))
+    if jobs == "ones":
+        table.add_row("ONES, as published", "", "", *(f"{PUBLISHED[name]:.3f}" for name in BESIDE))
+    return table
+
+
+def _shown(one: Interval, digits: int) -> str:
+    return f"{one.centre:.{digits}f} [{one.low:.{digits}f}, {one.high:.{digits}f}]"
+
+
+def tick_times(ticks: int = 400) -> list[float]:
+    """CPU milliseconds of ticks of ONES on 64 GPUs where 40 jobs run and wait; without those in which it learns."""
+    from esa.cluster.inventory import Cluster, Host, Nic
+
+    cluster = Cluster(tuple(Host(0, Nic(10e9), gpus=4) for _ in range(16)), max_jobs=64)
+    decide = Ones(REPAIRED, 1)
+    on: dict[int, tuple[Gpu, ...]] = {}
+    samples = dict.fromkeys(range(40), 0.0)
+    found = []
+    for tick in range(ticks):
+        infos = {number: _trained(number, done) for number, done in samples.items()}
+        running = [Running(infos[number], 0, gpus, None) for number, gpus in on.items()]
+        waiting = [info for number, info in infos.items() if number not in on]
+        before = time.thread_time()
+        decision = decide(tick * 10**9, cluster, waiting, running, COMPUTING)
+        found.append(1e3 * (time.thread_time() - before))
+        for stop in decision.stops:
+            del on[stop.job]
+        on |= {one.job: one.workers for one in (*decision.resizes, *decision.starts)}
+        samples = {number: done + 50.0 * len(on.get(number, ())) for number, done in samples.items()}
+    return found[ticks // 4 :]
+
+
+def _trained(number: int, samples: float) -> JobInfo:
+    training = Training(100, int(samples // 100), samples, 50.0, 1.0, 1.0 / (1.0 + samples), 0.0)
+    return JobInfo(number, f"job-{number}", 4, number, 10**6, has_server=False, elastic=(1, 64), training=training)
+
+
+def tick_line(found: Sequence[float]) -> str:
+    marks: Iterator[float] = iter(np.percentile(found, (50, 99)).tolist())
+    return f"a tick of ONES, 64 GPUs, 40 jobs: median {next(marks):.2f} ms of CPU, 99th percentile {next(marks):.2f} ms"
