@@ -31,6 +31,7 @@ from experiments.laboratory.run import evaluate, laboratory_of
 from experiments.specs.cluster import ClusterScenario, CostSpec, Hosts, OnesSpec, PolluxSpec
 
 WORKLOADS = range(1, 9)
+TITLES = {"ones": "50 jobs such as the artefact's, {} seeds", "pollux": "Pollux's workloads"}
 BESIDE = ("tiresias", "optimus")
 OURS = ("ones-artefact", "ones")
 # Of the artefact's four files of results, 50 jobs, one run each: what ONES takes of their mean JCT.
@@ -57,11 +58,12 @@ class Point:
         return f"{self.jobs}-{self.which}-{self.scheduler}"
 
 
-def points(seeds: int) -> list[Point]:
-    """All runs, the long ones first."""
+def points(of: Sequence[str], seeds: int) -> list[Point]:
+    """Runs of jobs of `TITLES`, the long ones first."""
     names = (*OURS, *BESIDE)
     pollux = [Point("pollux", workload, name) for name in names for workload in WORKLOADS]
-    return [*pollux, *(Point("ones", seed, name) for name in names for seed in range(1, seeds + 1))]
+    ones = [Point("ones", seed, name) for name in names for seed in range(1, seeds + 1)]
+    return [point for point in (*pollux, *ones) if point.jobs in of]
 
 
 def scenario_of(point: Point, simulator: Path) -> ClusterScenario:
@@ -102,14 +104,19 @@ def figures_of(point: Point, simulator: Path) -> dict[str, float]:
     return {"jct_s": jct_ns / jobs / 1e9, "queued_s": sum(job.queued_ns for job in outcome.jobs) / jobs / 1e9}
 
 
-def compare(simulator: Path, seeds: int, results: Path, processes: int | None, console: Console) -> None:
+def compare(
+    simulator: Path, of: Sequence[str], seeds: int, results: Path, processes: int | None, console: Console
+) -> None:
     """Run what is not in `results` yet, and print the tables. BadInput if the folder is not Pollux's simulator."""
+    for name in of:
+        if name not in TITLES:
+            raise BadInput(f"of: '{name}'; allowed: {', '.join(TITLES)}")
     for name in ("traces", "workloads"):
         if not (simulator / name).is_dir():
             raise BadInput(f"{simulator}: no folder {name}; allowed: simulator/ of petuum/adaptdl, osdi21-artifact")
     folder = results / "ones"
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = points(seeds)
+    wanted = points(of, seeds)
     missing = [point for point in wanted if not (folder / f"{point.name}.json").exists()]
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
         tasks = {pool.submit(figures_of, point, simulator.resolve()): point for point in missing}
@@ -121,8 +128,9 @@ def compare(simulator: Path, seeds: int, results: Path, processes: int | None, c
             written.replace(path)
             console.print(f"{point.name}: {task.result()['jct_s']:.1f} s", highlight=False)
     found = {point: json.loads((folder / f"{point.name}.json").read_text()) for point in wanted}
-    for jobs, title in (("ones", f"50 jobs such as the artefact's, {seeds} seeds"), ("pollux", "Pollux's workloads")):
-        console.print(_table(title, {point: figures for point, figures in found.items() if point.jobs == jobs}))
+    for jobs in of:
+        shown = {point: figures for point, figures in found.items() if point.jobs == jobs}
+        console.print(_table(TITLES[jobs].format(seeds), shown))
 
 
 def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:

@@ -154,6 +154,7 @@ def ones_command(
     simulator: Annotated[
         Path, typer.Argument(metavar="DIR", help="simulator/ of petuum/adaptdl, branch osdi21-artifact.")
     ],
+    of: Annotated[str, typer.Option(metavar="NAME,...", help="Whose jobs: ones, pollux.")] = "ones,pollux",
     seeds: Annotated[int, typer.Option(min=2, help="Of jobs such as those of ONES' artefact.")] = 10,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
     results: ResultsOption = RESULTS,
@@ -164,5 +165,5 @@ def ones_command(
     from experiments.laboratory.ones import compare, tick_line, tick_times
 
     console = Console()
-    compare(simulator, seeds, results, jobs, console)
+    compare(simulator, [name.strip() for name in of.split(",")], seeds, results, jobs, console)
     console.print(tick_line(tick_times()), highlight=False)

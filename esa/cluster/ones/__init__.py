@@ -1,1 +1,1 @@
-"""ONES (Bian et al., SC 2021) as its authors' artefact has it: an evolutionary search over who has which GPU."""
+"""ONES (arXiv 2108.03645, SC 2021) as its authors' artefact has it: an evolutionary search over who has which GPU."""
