@@ -56,7 +56,7 @@ class Pipeline:
     """One v1model switch in memory, as simple_switch runs it, without ports and threads.
 
     >>> pipeline = Pipeline.load(Path("esa/compiled/esa-64.json").read_text())
-    >>> pipeline.tables["EsaIngress.forwarding.destination"].add((0x02,), "EsaIngress.forwarding.forward", (3,))
+    >>> _ = pipeline.tables["EsaIngress.forwarding.destination"].add((0x02,), "EsaIngress.forwarding.forward", (3,))
     >>> [(port, len(packet)) for port, packet in pipeline.process(1, bytes([0, 0, 0, 0, 0, 2, *bytes(54)]))]
     [(3, 60)]
 
