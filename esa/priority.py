@@ -89,6 +89,6 @@ class Classes:
     def __call__(self, urgency: Urgency) -> int:
         """The priority; what is not known is no step."""
         communicates = (urgency.communication_s or 0.0) > (urgency.computation_s or 0.0)
-        known = urgency.layer is not None and urgency.layers is not None
-        in_front = known and 2 * (urgency.layer - 1) < urgency.layers  # type: ignore[operator]
+        layer, layers = urgency.layer, urgency.layers
+        in_front = layer is not None and layers is not None and 2 * (layer - 1) < layers
         return self.lowest + communicates + in_front

@@ -30,9 +30,9 @@ from esa.network_times.offsets import MEASURED, offset_part
 from esa.network_times.rows import Slice, rows_of
 from esa.network_times.training import bytes_of, own_parts
 from esa.network_times.urgency import priorities_of
-from esa.protocol.timers import Timers
 from esa.sim import simulate
 from esa.sim.plan import Fabric, Outcome, Plan, SimulatedJob
+from esa.sim.timers import timers_for
 from esa.workloads import Bucket
 from esa.workloads.program import compute, loop, mark, program, reduce, wait
 
@@ -238,22 +238,3 @@ def _with_wide_cable(graph: Graph, node: int, rate_bps: float) -> Graph:
         return cable._replace(link=cable.link._replace(rate_bps=rate_bps)) if cable.lower.node == node else cable
 
     return replace(graph, cables=tuple(map(own, graph.cables)))
-
-
-def timers_for(round_trip_ns: int) -> Timers:
-    """As those of simulated scenarios are chosen (`experiments/virtual/timers.py`)."""
-    us = 1000
-    rto_ns, patience_ns = max(200 * us, 20 * round_trip_ns), max(50 * us, 2 * round_trip_ns)
-    rto_initial_ns = max(1000 * us, rto_ns)
-    patience_initial_ns = max(500 * us, patience_ns)
-    return Timers(
-        rto_initial_ns,
-        rto_ns,
-        max(20_000 * us, 4 * rto_ns, rto_initial_ns),
-        max(1, round_trip_ns // 8),
-        patience_initial_ns,
-        patience_ns,
-        max(5000 * us, 4 * patience_ns, patience_initial_ns),
-        answer_initial_ns=max(1, round_trip_ns),
-        answer_floor_ns=max(1, round_trip_ns // 2),
-    )

@@ -1,8 +1,9 @@
-"""Timers that suit a simulated network. Those of real hosts, milliseconds, would be thousands of round trips."""
+"""A simulated network's timers: those that suit it (`esa/sim/timers.py`), and in their place what the file sets."""
 
 from __future__ import annotations
 
 from esa.protocol.timers import Timers
+from esa.sim.timers import PATIENCE_CEILING_NS, PATIENCE_INITIAL_NS, RTO_CEILING_NS, RTO_INITIAL_NS, timers_for
 from experiments.specs.scenario import Scenario
 from experiments.specs.timers import TimerSpec
 from experiments.virtual.fabric import slowest_cable, spine_cable, wire_bytes
@@ -28,22 +29,22 @@ def base_round_trip_ns(scenario: Scenario) -> int:
 def timers_of(spec: TimerSpec, round_trip_ns: int) -> Timers:
     """Timers for a network of that base round trip, except for those that the file sets.
 
-    An aggregate waits for the slowest worker, so a worker's time-out is many round trips, and so is a PS's patience
-    with what it sees for the first time. The other floors are parts of a round trip: what is measured (the shortest
-    one, how much is overtaken in vain, how long answers take) lies above them. ValueError where the file's do not lie
-    in order.
+    ValueError where the file's do not lie in order.
     """
-    rto = _in_order(spec, "rto", max(200 * _US, 20 * round_trip_ns), 1000 * _US, 20_000 * _US)
-    patience = _in_order(spec, "patience", max(50 * _US, 2 * round_trip_ns), 500 * _US, 5000 * _US)
-    answer_initial_ns = round_trip_ns if spec.answer_initial_us is None else round(spec.answer_initial_us * _US)
-    answer_floor_ns = round_trip_ns // 2 if spec.answer_floor_us is None else round(spec.answer_floor_us * _US)
-    overtaken_ns = round_trip_ns // 8 if spec.overtaken_floor_us is None else round(spec.overtaken_floor_us * _US)
+    suited = timers_for(round_trip_ns)
+    rto = _in_order(spec, "rto", suited.rto_floor_ns, RTO_INITIAL_NS, RTO_CEILING_NS)
+    patience = _in_order(spec, "patience", suited.patience_floor_ns, PATIENCE_INITIAL_NS, PATIENCE_CEILING_NS)
+
+    def single(key: str) -> int:
+        asked_us: float | None = getattr(spec, f"{key}_us")
+        return int(getattr(suited, f"{key}_ns")) if asked_us is None else max(1, round(asked_us * _US))
+
     return Timers(
         *rto,
-        max(1, overtaken_ns),
+        single("overtaken_floor"),
         *patience,
-        answer_initial_ns=max(1, answer_initial_ns),
-        answer_floor_ns=max(1, answer_floor_ns),
+        answer_initial_ns=single("answer_initial"),
+        answer_floor_ns=single("answer_floor"),
         ask_ahead=spec.ask_ahead,
         ask_peer=spec.ask_peer,
     )

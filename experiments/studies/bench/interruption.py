@@ -7,7 +7,6 @@ written: on a machine with few cores a process that waits for one is an interrup
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +15,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from experiments.studies.bench.beside import beside_bmv2, bmv2_is_there
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.p4runtime import writer
 from experiments.studies.bench.router import PROGRAMS, RULES, route_entries, rule_entries
-from topologies.p4switch import BMV2
 from topologies.single_rack import SingleRack
 
 RATE = 5000  # packets a second: few, so that BMv2 keeps up
@@ -100,14 +99,10 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Rows beside BMv2, where it is installed."""
     say(f"interruptions while {WRITTEN:,} routes and {RULES:,} rules come and go")
     own = interruptions("embedded", PROGRAMS / "filter")
-    theirs = interruptions("bmv2", PROGRAMS / "filter") if shutil.which(BMV2) is not None else None
-    for key, what, unit in (
+    theirs = interruptions("bmv2", PROGRAMS / "filter") if bmv2_is_there() else None
+    figures = (
         ("longest_ms", f"longest interruption of {RATE:,} packets/s while entries are written", "ms"),
         ("quiet_ms", "the same while none are", "ms"),
         ("updates_per_s", "entries inserted and deleted meanwhile", "a second"),
-    ):
-        row: dict[str, Any] = {"what": what, "figure": own[key], "unit": unit}
-        if theirs is None:
-            yield row | {"other": f"BMv2: {BMV2} is not on the PATH"}
-        else:
-            yield row | {"other": "BMv2", "other_figure": theirs[key]}
+    )
+    yield from beside_bmv2(figures, own, theirs)

@@ -8,7 +8,6 @@ python -m experiments.studies.bench.large [embedded] [bmv2] prints all of it.
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,12 +17,12 @@ from typing import Any
 import numpy as np
 
 from esa.p4runtime import p4runtime_pb2
+from experiments.studies.bench.beside import beside_bmv2, bmv2_is_there
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.interruption import Pace
 from experiments.studies.bench.p4runtime import Writer, writer
 from experiments.studies.bench.router import Host, frame
 from experiments.studies.bench.router import frames as route_frames
-from topologies.p4switch import BMV2
 from topologies.single_rack import SingleRack
 
 PROGRAM = Path(__file__).with_name("large")
@@ -127,23 +126,19 @@ def large(
 
 def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Rows beside BMv2, where it is installed."""
-    there = shutil.which(BMV2) is not None
+    there = bmv2_is_there()
     for kind in KINDS:
         say(f"{ENTRIES:,} {kind} entries")
         own = large("embedded", kind)
         theirs = large("bmv2", kind) if there else None
-        for key, what, unit in (
+        figures = (
             ("inserts_per_s", f"{ENTRIES:,} {kind} entries inserted over P4Runtime", "a second"),
             ("deletes_per_s", "deleted", "a second"),
             ("longest_ms", f"longest interruption of {RATE:,} packets/s while {CHURN:,} of them go and come", "ms"),
             ("quiet_ms", "the same while none do", "ms"),
             ("packets_per_s", "packets that each meet one of them, over veth", "packets/s"),
-        ):
-            row: dict[str, Any] = {"what": what, "figure": own[key], "unit": unit}
-            if theirs is None:
-                yield row | {"other": f"BMv2: {BMV2} is not on the PATH"}
-            else:
-                yield row | {"other": "BMv2", "other_figure": theirs[key]}
+        )
+        yield from beside_bmv2(figures, own, theirs)
 
 
 if __name__ == "__main__":

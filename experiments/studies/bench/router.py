@@ -6,7 +6,6 @@ The program is that of docs/switch.md; with the access list every packet looks a
 from __future__ import annotations
 
 import os
-import shutil
 import struct
 import subprocess
 import sys
@@ -22,10 +21,10 @@ import numpy as np
 from esa.p4runtime import p4runtime_pb2
 from esa.switch import PacketBatch, Pipeline
 from experiments import examples
+from experiments.studies.bench.beside import beside_bmv2, bmv2_is_there
 from experiments.studies.bench.cpu import cpu_s
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.p4runtime import Writer, writer
-from topologies.p4switch import BMV2
 from topologies.single_rack import SingleRack
 
 PROGRAMS = Path(examples.__file__).parent / "router"
@@ -166,26 +165,20 @@ def look_ups(name: str, routes: int, rules: int, say: Callable[[str], None]) -> 
 
 def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
     """Rows beside BMv2, where it is installed; then look-ups in large tables beside the same in small ones."""
-    there = shutil.which(BMV2) is not None
+    there = bmv2_is_there()
     for name, rules, what in (("router", 0, f"{ROUTES['router']:,} routes"), ("filter", RULES, f"{RULES:,} rules")):
         say(f"{name} over veth, {what}")
         own = over_veth("embedded", name, rules)
         theirs = over_veth("bmv2", name, rules) if there else None
-        for key, label, unit in (
+        figures = (
             ("packets_per_s", f"{name} of {what}, over veth", "packets/s"),
             ("cpu_us", f"CPU of the switch, {name} of {what}", "us per packet"),
-        ):
-            row: dict[str, Any] = {"what": label, "figure": own[key], "unit": unit}
-            if theirs is None:
-                yield row | {"other": f"BMv2: {BMV2} is not on the PATH"}
-            else:
-                yield row | {"other": "BMv2", "other_figure": theirs[key]}
+        )
+        yield from beside_bmv2(figures, own, theirs)
     say("kill and restart")
-    row = {"what": f"kill to forwarding, filter of {RULES:,} rules", "figure": restart("embedded", "filter", RULES)}
-    if there:
-        yield row | {"unit": "s", "other": "BMv2", "other_figure": restart("bmv2", "filter", RULES)}
-    else:
-        yield row | {"unit": "s", "other": f"BMv2: {BMV2} is not on the PATH"}
+    own = {"restart": restart("embedded", "filter", RULES)}
+    theirs = {"restart": restart("bmv2", "filter", RULES)} if there else None
+    yield from beside_bmv2([("restart", f"kill to forwarding, filter of {RULES:,} rules", "s")], own, theirs)
     for name, many, few, what in (
         ("router", (ROUTES["router"], 0), (1, 0), f"{ROUTES['router']:,} routes"),
         ("filter", (1, RULES), (1, 1), f"{RULES:,} rules"),
