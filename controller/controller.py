@@ -25,7 +25,6 @@ from esa.policy import MOST_AHEAD, Policy, policy
 from esa.program import program
 
 _log = area("controller")
-DEFAULT_TTL_US = Job.model_fields["ttl_us"].default
 
 
 class Controller:
@@ -241,8 +240,8 @@ class Controller:
         if pool is None:
             pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others, rows)
         pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, span)
-        ttl_us = found.ttl_us if found.ttl_us is not None else saved.ttl_us if saved else DEFAULT_TTL_US
-        changed = found.under(knobs, pool, ttl_us)
+        asked_us = saved.ttl_us if saved else None
+        changed = found.under(knobs, pool, knobs.ttl_us() if asked_us is None else asked_us)
         if e.policy_entry(changed) != e.policy_entry(found):
             self.switch.modify([e.policy_entry(changed)])
         self._log("changed a job's policy", changed)

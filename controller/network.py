@@ -54,7 +54,7 @@ class _Added:
             job.job, self.epoch, self.index, policy("ps"), None, None, job.workers, job.server, job.switch_ip
         )
         bare = replace(bare, more_servers=job.more_servers)
-        return bare.under(policy(job.policy), job.pool, job.ttl_us)
+        return bare.under(policy(job.policy), job.pool, job.row_ttl_us)
 
     @property
     def claim(self) -> pools.Claim:

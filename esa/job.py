@@ -118,8 +118,11 @@ class Job(Frozen):
     congestion: Literal["none", "aimd", "dctcp"] = Field(
         default="none", description="what a mark of a long queue does to the window: half (aimd), in proportion (dctcp)"
     )
-    ttl_us: int = Field(
-        ge=0, lt=2**48, default=2_000_000, description="after how long without news a row of its may be taken, in us"
+    ttl_us: int | None = Field(
+        ge=0,
+        lt=2**48,
+        default=None,
+        description="after how long without news it takes others' rows, in us, 0: never; null: its policy's",
     )
     quantisation: Literal["fixed", "adaptive"] = Field(
         default="adaptive", description="adaptive: a scale per fragment, agreed on as values change; fixed: one for all"
@@ -131,6 +134,11 @@ class Job(Frozen):
     wait_limit_s: float = Field(
         gt=0, default=1800.0, description="how long a worker that answers, but computes, is waited for, in s"
     )
+
+    @property
+    def row_ttl_us(self) -> int:
+        """`ttl_us`, or its policy's."""
+        return policy(self.policy).ttl_us() if self.ttl_us is None else self.ttl_us
 
     @model_validator(mode="after")
     def _consistent(self) -> Job:

@@ -17,7 +17,7 @@ class Preempt(IntEnum):
 
 
 class Aging(IntEnum):
-    """What a packet that collides does to the row of the other."""
+    """What a packet that collides does to the row of the other. (Rows age by time, too: `Policy.ttl_us`.)"""
 
     NONE = 0
     HALVE = 1  # its priority
@@ -42,6 +42,10 @@ class Emit(IntEnum):
     TO_ROOT = 2  # the switch above, as one rack's contribution
 
 
+EXPIRED_US = 2_000_000  # nobody waits that long: what is left in the row is of a worker that died
+HOSTS_ROUND_TRIP_NS = 4_000_000  # through a switch that is a process, between hosts that share its processors
+
+
 @dataclass(frozen=True)
 class Policy:
     """One job's knobs; preempt, aging, release and emit are those of its table entry.
@@ -59,6 +63,8 @@ class Policy:
     asks_peer:     a PS that knows nothing of a fragment but that somebody lacks its sum asks a peer of theirs at once
     resends_first: what a PS has to say to those who resent goes out before anything else
     passes_rows:   a worker sends what is beyond its aggregator window past the rows to the PS (`esa.protocol.a2tp`)
+    by_class:      its jobs go by `esa.priority`'s classes where they say nothing else, not by its formula
+    ttl_parts:     a row of others that has had no news for a round trip by these is anybody's; None: after `EXPIRED_US`
     """
 
     name: str
@@ -74,6 +80,15 @@ class Policy:
     asks_peer: bool = False
     resends_first: bool = False
     passes_rows: bool = False
+    by_class: bool = False
+    ttl_parts: int | None = None
+
+    def ttl_us(self, round_trip_ns: int = HOSTS_ROUND_TRIP_NS) -> int:
+        """After how long without news a row may be taken, in us, by jobs that say nothing else.
+
+        round_trip_ns: of a packet to a PS and back through an idle network, where it is known.
+        """
+        return EXPIRED_US if self.ttl_parts is None else max(1, round_trip_ns // (1000 * self.ttl_parts))
 
     @property
     def releases_on_ack(self) -> bool:
@@ -95,7 +110,15 @@ class Policy:
 
 
 _ESA = Policy(
-    "esa", "placed", Preempt.NOT_LOWER, Aging.HALVE, Release.KEPT, windows_ahead=8, yields=True, asks_peer=True
+    "esa",
+    "placed",
+    Preempt.NOT_LOWER,
+    release=Release.KEPT,
+    windows_ahead=8,
+    yields=True,
+    asks_peer=True,
+    by_class=True,
+    ttl_parts=4,
 )
 
 _ATP = Policy("atp", release=Release.ON_ACK_OR_RESEND, emit=Emit.TO_SERVER, rows="slot", resends_first=True)
@@ -113,12 +136,13 @@ POLICIES: dict[str, Policy] = {
         # What could be read of the published idea, and no more: rows by hash over all the memory, empty once complete.
         Policy("esa-paper", preempt=Preempt.HIGHER, aging=Aging.HALVE),
         # Ablations of esa: one mechanism changed at a time, and what rests on it. (Rows by hash: a pool of all rows;
-        # one window ahead: a span of a window; a window that does not yield: a `least_window` of all of it.)
-        replace(_ESA, name="esa-no-aging", aging=Aging.NONE),
+        # one window ahead: a span of a window; a window that does not yield: a `least_window` of all of it; no aging: a
+        # `ttl_us` of 0.)
+        replace(_ESA, name="esa-formula", by_class=False, aging=Aging.HALVE, ttl_parts=None),
         replace(_ESA, name="esa-higher", preempt=Preempt.HIGHER),
-        replace(_ESA, name="esa-always", preempt=Preempt.ALWAYS, aging=Aging.NONE),
-        replace(_ESA, name="esa-coin", preempt=Preempt.COIN),
-        replace(_ESA, name="esa-no-preemption", preempt=Preempt.NEVER, aging=Aging.NONE),
+        replace(_ESA, name="esa-always", preempt=Preempt.ALWAYS, ttl_parts=None),
+        replace(_ESA, name="esa-coin", preempt=Preempt.COIN, ttl_parts=None),
+        replace(_ESA, name="esa-no-preemption", preempt=Preempt.NEVER, ttl_parts=None),
         replace(_ESA, name="esa-ack", release=Release.ON_ACK, emit=Emit.TO_SERVER, asks_peer=False),
     )
 }

@@ -1,12 +1,15 @@
 """The 8-bit priority of a fragment: who gets switch memory when there is not enough.
 
+    >>> Classes()(Urgency(communication_s=0.2, computation_s=0.1, layer=1, layers=4))
+    130
     >>> Priority()(Urgency(communication_s=0.2, computation_s=0.1, service_s=60.0, layer=1))
     153
 
-The idea of priorities is the ESA paper's (arXiv 2201.06398); formula and width are ours, for no more than its abstract
-could be read. Three factors: jobs with less remaining time first (with least attained service where the end is not
-known), jobs that communicate more than they compute first, front layers first, since the next forward pass needs their
-gradients first. The formula is P = (C / K) / (R * l), and log2 P is mapped onto 1..255.
+The idea of priorities is the ESA paper's (arXiv 2201.06398); classes, formula and width are ours, for no more than its
+abstract could be read. `esa` goes by three classes. The formula, P = (C / K) / (R * l) with log2 P mapped onto 1..255,
+has three factors: jobs with less remaining time first (with least attained service where the end is not known), jobs
+that communicate more than they compute first, front layers first, since the next forward pass needs their gradients
+first.
 """
 
 from __future__ import annotations
@@ -14,6 +17,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from esa.policy import Policy
 
 LOWEST = 1  # 0 marks a free row
 HIGHEST = 255
@@ -92,3 +97,8 @@ class Classes:
         layer, layers = urgency.layer, urgency.layers
         in_front = layer is not None and layers is not None and 2 * (layer - 1) < layers
         return self.lowest + communicates + in_front
+
+
+def priority_function(policy: Policy) -> PriorityFunction:
+    """What a policy's jobs go by where they say nothing else."""
+    return Classes() if policy.by_class else Priority()

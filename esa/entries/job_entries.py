@@ -132,7 +132,7 @@ class InstalledJob:
         if job.racks:
             raise BadInput(f"racks: job {job.name} has {len(job.racks)} racks, one switch cannot hold it")
         bare = cls(job.job, job.epoch, index, policy("ps"), None, None, job.workers, job.server, job.switch_ip)
-        return replace(bare, more_servers=job.more_servers).under(policy(job.policy), job.pool, job.ttl_us)
+        return replace(bare, more_servers=job.more_servers).under(policy(job.policy), job.pool, job.row_ttl_us)
 
     def under(self, policy: Policy, pool: Pool | None, ttl_us: int | None) -> InstalledJob:
         """The same job under another policy."""

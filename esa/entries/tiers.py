@@ -216,7 +216,7 @@ class _Way:
         server = _behind(job.server, server_port)
         bare = InstalledJob(job.job, job.epoch, self.index, knobs, None, None, tuple(workers), server, switch.ip)
         bare = replace(bare, more_servers=job.more_servers)  # which are behind this switch
-        return bare.under(knobs, job.pool, job.ttl_us)
+        return bare.under(knobs, job.pool, job.row_ttl_us)
 
 
 def _behind(member: Member, port: int) -> Member:

@@ -15,7 +15,8 @@ import torch
 import torch.distributed as dist
 
 from esa.job import Job
-from esa.priority import HIGHEST, LOWEST, Priority, PriorityFunction, Urgency
+from esa.policy import policy
+from esa.priority import HIGHEST, LOWEST, Classes, PriorityFunction, Urgency, priority_function
 from esa.quantize import Floats, adaptive_scale, fixed_scale, lane_limit
 from esa.rounds import Rounds, prepare
 from esa.torch.check import check_bucket
@@ -41,7 +42,7 @@ class EsaState:
       another number of workers.
     - `quantisation`: "adaptive" scales each fragment by its largest value; "fixed" all of them by 2**`fraction_bits`.
       ValueError, on every rank, if they differ between ranks.
-    - `priority`: from `Urgency` to 1..255.
+    - `priority`: from `Urgency` to 1..255; None: `esa.priority.Classes`, or what the job's policy goes by.
     - `total_iterations`: of the training; where not given, priorities go by attained service.
     - `timeout_s`: for a redo and for the closing barrier.
     - `owns_transport`: close it with the last state on it.
@@ -69,7 +70,7 @@ class EsaState:
     ) -> None:
         self.quantisation = quantisation
         self.fraction_bits = fraction_bits
-        self.priority: PriorityFunction = priority if priority is not None else Priority()
+        self.priority: PriorityFunction = priority if priority is not None else Classes()
         self.total_iterations = total_iterations
         self.timeout_s = timeout_s
         self.owns_transport = owns_transport
@@ -82,10 +83,17 @@ class EsaState:
     def of(
         cls, job: Job, transport: Transport, process_group: dist.ProcessGroup | None = None, **settings: Any
     ) -> EsaState:
-        """The state of a model of `job`, quantised as the job says unless `settings`, those of `EsaState`, say else."""
+        """The state of a model of `job`: quantised as the job says, with its policy's priorities.
+
+        `settings`, those of `EsaState`, say otherwise.
+        """
         _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
-        quantised = {"quantisation": job.quantisation, "fraction_bits": job.fraction_bits}
-        return cls(transport, process_group, **{**quantised, **settings})
+        of_job = {
+            "quantisation": job.quantisation,
+            "fraction_bits": job.fraction_bits,
+            "priority": priority_function(policy(job.policy)),
+        }
+        return cls(transport, process_group, **{**of_job, **settings})
 
     def _initialise(self, statistics: Statistics, notices: Notices) -> None:
         self._timeline = Timeline(statistics)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from esa.job import MAX_FAN_IN, SERVER_COUNTS, Pool
-from esa.policy import POLICIES
+from esa.policy import EXPIRED_US, POLICIES, policy
 from experiments.specs.keys import MAX_RACKS, MAX_TIME_S, Finite, Name, key
 from experiments.specs.models import KNOWN_MODELS, MS_PER_SAMPLE
 from experiments.specs.toml_files import one_of
@@ -18,6 +18,7 @@ _PRIORITIES = f"a list of some of {', '.join(FACTORS)}, or of classes alone"
 INA, GLOO, HALVING_DOUBLING = "ina", "gloo", "halving-doubling"
 TRANSPORTS = (INA, GLOO, HALVING_DOUBLING)
 _POLICIES = ", ".join(POLICIES)
+_ESA_TTL_US = policy("esa").ttl_us()
 _MODELS = f"{', '.join(KNOWN_MODELS)}, or one of [[models]]"
 _PER_SAMPLE = " and ".join(f"{name} {ms:g} ms" for name, ms in MS_PER_SAMPLE.items())
 _TRAINED = (
@@ -112,7 +113,14 @@ class JobSettings(Finite):
     fraction_bits: int = key(
         "of `fixed`: a gradient is sent as value * 2**fraction_bits", 24, backend="live", unit="bits", ge=-64, le=64
     )
-    ttl_us: int = key("after how long without news a row of its may be taken", 2_000_000, unit="us", ge=0, lt=2**48)
+    ttl_us: int | None = key(
+        "after how long without news it takes others' rows, 0: never",
+        None,
+        absent=f"under esa a quarter of a round trip, live {_ESA_TTL_US}; else {EXPIRED_US}",
+        unit="us",
+        ge=0,
+        lt=2**48,
+    )
     order: Literal["ddp", "front-first"] = key(
         "ddp: buckets are sent as they are computed, and the next forward pass waits for all sums; front-first: once "
         "the backward pass is over the front layers are sent first, and the next forward pass starts with their sums; "
@@ -139,9 +147,10 @@ class JobSettings(Finite):
         le=1,
     )
     slowdown: float = key("of those that straggle", 1.0, backend="virtual", ge=1, le=1000)
-    priority: tuple[str, ...] | int = key(
-        "factors of the formula, classes (docs/protocol.md), or one number for all fragments; live, all factors",
-        FACTORS,
+    priority: tuple[str, ...] | int | None = key(
+        "classes, factors of the formula (docs/protocol.md), or one number for all fragments; live, the policy's",
+        None,
+        absent="classes under esa, else all factors",
         backend="virtual",
         allowed=f"1 to 255, {_PRIORITIES}",
     )
@@ -176,6 +185,8 @@ class JobSettings(Finite):
     @field_validator("priority", mode="before")
     @classmethod
     def _known_priority(cls, value: Any) -> Any:
+        if value is None:
+            return None
         fixed = isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 255
         factors = isinstance(value, (list, tuple)) and all(factor in FACTORS for factor in value)
         classes = isinstance(value, (list, tuple)) and tuple(value) == CLASSES

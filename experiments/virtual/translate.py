@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.cluster.policies import SCHEDULERS
-from esa.priority import Classes, Priority
+from esa.policy import policy
+from esa.priority import Classes, Priority, PriorityFunction, priority_function
 from esa.sim.failure import HOST, PS, SWITCH, Failure
 from esa.sim.plan import Fabric, Flow, Plan, SimulatedJob
 from esa.sim.transport.flow import FlowOptions
@@ -108,11 +109,15 @@ def _job(scenario: Scenario, job: JobSpec, hosts: tuple[int, ...] | None) -> Sim
         jitter=job.jitter,
         straggle=job.straggle,
         slowdown=job.slowdown,
-        ttl_us=job.ttl_us,
+        ttl_us=_ttl_us(scenario, job),
         hosts=hosts if has_server or hosts is None else hosts[: job.workers],
         servers=job.servers if has_server else 1,
         servers_on=job.servers_on,
     )
+
+
+def _ttl_us(scenario: Scenario, job: JobSpec) -> int:
+    return policy(scenario.policy_of(job)).ttl_us(base_round_trip_ns(scenario)) if job.ttl_us is None else job.ttl_us
 
 
 def _demand(scenario: Scenario, parts: tuple[Bucket, ...]) -> float:
@@ -128,7 +133,6 @@ def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> np
     """By bucket and iteration; one of a model that is scaled down is that of the model itself."""
     if isinstance(job.priority, int):
         return np.full((job.iterations, len(parts)), job.priority, np.uint8)
-    factors = {factor: factor in job.priority for factor in FACTORS}
     return priorities(
         parts,
         job.iterations,
@@ -136,5 +140,12 @@ def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> np
         fragment_bytes=_LANE_BYTES * scenario.lanes,
         wire_bytes=wire_bytes(scenario.lanes),
         time_scale=job.scale if job.time_scale is None else job.time_scale,
-        formula=Classes() if job.priority == CLASSES else Priority(**factors),
+        formula=_formula(scenario, job),
     )
+
+
+def _formula(scenario: Scenario, job: JobSpec) -> PriorityFunction:
+    if not isinstance(job.priority, tuple):
+        return priority_function(policy(scenario.policy_of(job)))
+    factors = {factor: factor in job.priority for factor in FACTORS}
+    return Classes() if job.priority == CLASSES else Priority(**factors)

@@ -74,7 +74,7 @@ def _sweep(world: World) -> None:
 
 
 def _sweep_rows(world: World, slots: list[int], number: int, ttl_us: int, tries: int) -> None:
-    run = Run(world, number, 0, JobPlan("esa", 2, 1, 0), ttl_us)
+    run = Run(world, number, 0, JobPlan("esa" if ttl_us else "esa-paper", 2, 1, 0), ttl_us)
     run.sizes = [ROWS]
     world.truths[run.key] = run
     world.switch.add(run.job, run.policy, Pool(base=0, size=ROWS))

@@ -21,38 +21,31 @@ from experiments.studies.figures.base import SUBMITTED_WITHIN_S, WINDOW, Effort,
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 
-_ALL = ("ratio", "service", "layer")
 AS_BUILT = "ESA"
 _HASHED = "rows by hash over all the memory"
 _ONE_WINDOW = "no farther ahead than a window"
 _FIXED = "a window that does not yield"
-_BY_AGE = "layer alone compared, rows older than 1 us free for all"
-BY_CLASS = "three classes compared, rows older than 1 us free for all"
+_NO_AGING = "no aging"
 _ALWAYS, _COIN, _NEVER = "always preempt", "a coin decides", "no preemption"
 UNCOMPARED = (_ALWAYS, _COIN, _NEVER)  # they do not compare priorities
-# What it is called, the policy, the priority's factors (a number: all have that one).
-VARIANTS: dict[str, tuple[str, Sequence[str] | int]] = {
-    AS_BUILT: ("esa", _ALL),
-    _HASHED: ("esa", _ALL),
-    _ONE_WINDOW: ("esa", _ALL),
-    _FIXED: ("esa", _ALL),
-    "what could be read of the published idea": ("esa-paper", _ALL),
+# What it is called, the policy, the priority (factors of the formula, or a number that all have; None: the policy's).
+VARIANTS: dict[str, tuple[str, Sequence[str] | int | None]] = {
+    AS_BUILT: ("esa", None),
+    _HASHED: ("esa", None),
+    _ONE_WINDOW: ("esa", None),
+    _FIXED: ("esa", None),
+    "what could be read of the published idea": ("esa-paper", None),
     "no priority: all the same": ("esa", 128),
-    "priority without ratio": ("esa", ("service", "layer")),
-    "priority without service": ("esa", ("ratio", "layer")),
-    "priority without layer": ("esa", ("ratio", "service")),
-    "priority: ratio alone": ("esa", ("ratio",)),
-    "priority: service alone": ("esa", ("service",)),
-    "priority: layer alone": ("esa", ("layer",)),
-    "no aging": ("esa-no-aging", _ALL),
-    _BY_AGE: ("esa-no-aging", ("layer",)),
-    BY_CLASS: ("esa-no-aging", ("classes",)),
-    "only a higher priority preempts": ("esa-higher", _ALL),
-    _ALWAYS: ("esa-always", _ALL),
-    _COIN: ("esa-coin", _ALL),
-    _NEVER: ("esa-no-preemption", _ALL),
-    "release on acknowledgement": ("esa-ack", _ALL),
-    "ATP": ("atp", _ALL),
+    "priority: the layer alone": ("esa", ("layer",)),
+    _NO_AGING: ("esa", None),
+    "the formula, rows halved by who collides": ("esa-formula", None),
+    "the same, ratio alone": ("esa-formula", ("ratio",)),
+    "only a higher priority preempts": ("esa-higher", None),
+    _ALWAYS: ("esa-always", None),
+    _COIN: ("esa-coin", None),
+    _NEVER: ("esa-no-preemption", None),
+    "release on acknowledgement": ("esa-ack", None),
+    "ATP": ("atp", None),
 }
 _MECHANISMS = tuple(VARIANTS)[1:]
 _OVERLAP, _LITTLE, _AS_IS = "128 rows, overlap", "128 rows", "512 rows"
@@ -61,6 +54,7 @@ CONDITIONS: dict[str, Mapping[str, Any]] = {
     _AS_IS: {},
     _OVERLAP: {"rows": 128},
     "512 rows, all computation-heavy": {"heavy": 0, "light": 8},
+    "512 rows, all communication-heavy": {"heavy": 8, "light": 0},
     "128 rows, eight alike, one after the other": {
         "rows": 128,
         "heavy": 8,
@@ -81,8 +75,8 @@ def _points(effort: Effort) -> list[Point]:
                 seed,
                 hashed=name == _HASHED,
                 job={
-                    "priority": priority,
                     "order": _order(condition),
+                    **({} if priority is None else {"priority": priority}),
                     **_changed(name),
                 },
                 **changed,
@@ -99,8 +93,7 @@ def _changed(variant: str) -> dict[str, int]:
     changes = {
         _ONE_WINDOW: {"span": WINDOW},
         _FIXED: {"least_window": WINDOW},
-        _BY_AGE: {"ttl_us": 1},
-        BY_CLASS: {"ttl_us": 1},
+        _NO_AGING: {"ttl_us": 0},
     }
     return changes.get(variant, {})
 
@@ -138,15 +131,9 @@ def _notes(cells: Cells) -> list[str]:
         f"{ratio_text(ratio_interval(_jct(cells, 'ATP', condition), _jct(cells, 'no preemption', condition)))}."
         for condition in CONDITIONS
     ]
-    by_age = [
-        f"{condition}: always preempt / {variant}: {ratio_text(ratio(cells, _ALWAYS, condition, variant))}."
-        for variant in (_BY_AGE, BY_CLASS)
-        for condition in CONDITIONS
-    ]
     without, overlapped = (_jct(cells, AS_BUILT, condition) for condition in (_LITTLE, _OVERLAP))
     return [
         *notes,
-        *by_age,
         f"ESA, {_LITTLE}, with overlap / without: {ratio_text(ratio_interval(overlapped, without))}.",
     ]
 

@@ -103,21 +103,16 @@ def _stands_loss(rows: int) -> Callable[[Cells], list[Found]]:
 
 
 def _comparing_priorities_pays(cells: Cells) -> list[Found]:
-    return [
-        found
-        for compared, text in ((ablations.AS_BUILT, "the formula"), (ablations.BY_CLASS, "classes"))
-        for other in ablations.UNCOMPARED
-        for found in _compared(cells, other, compared, text)
-    ]
+    return [found for other in ablations.UNCOMPARED for found in _compared(cells, other)]
 
 
-def _compared(cells: Cells, other: str, compared: str, text: str) -> list[Found]:
-    ratios = {place: ablations.ratio(cells, other, place, compared) for place in ablations.CONDITIONS}
+def _compared(cells: Cells, other: str) -> list[Found]:
+    ratios = {place: ablations.ratio(cells, other, place) for place in ablations.CONDITIONS}
     highest = max(ratios, key=lambda place: ratios[place].low)
     lowest = min(ratios, key=lambda place: ratios[place].centre)
     return [
-        Found(f"{other} / comparing by {text}, somewhere", highest, ratios[highest], 1.0, True),
-        Found(f"{other} / comparing by {text}, everywhere, less a hundredth", lowest, ratios[lowest], 0.99, True),
+        Found(f"{other} / comparing by classes, somewhere", highest, ratios[highest], 1.0, True),
+        Found(f"{other} / comparing by classes, everywhere, less a hundredth", lowest, ratios[lowest], 0.99, True),
     ]
 
 

@@ -88,7 +88,7 @@ def extent(intervals: Sequence[Interval]) -> tuple[float, float]:
     return min(one.centre for one in known), max(one.centre for one in known)
 
 
-BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00")  # where colours are no policies
+BARS = ("#56B4E9", "#E69F00", "#009E73", "#CC79A7", "#0072B2", "#D55E00", "#F0E442")  # where colours are no policies
 
 
 def ratios_across(axes: Axes, places: Sequence[str], groups: Mapping[str, Sequence[Interval]], label: str) -> None:
