@@ -83,17 +83,11 @@ class EsaState:
     def of(
         cls, job: Job, transport: Transport, process_group: dist.ProcessGroup | None = None, **settings: Any
     ) -> EsaState:
-        """The state of a model of `job`: quantised as the job says, with its policy's priorities.
-
-        `settings`, those of `EsaState`, say otherwise.
-        """
+        """The state of a model of `job`: quantised as it says, with its policy's priorities, unless `settings` differ."""
         _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
-        of_job = {
-            "quantisation": job.quantisation,
-            "fraction_bits": job.fraction_bits,
-            "priority": priority_function(policy(job.policy)),
-        }
-        return cls(transport, process_group, **{**of_job, **settings})
+        quantised = {"quantisation": job.quantisation, "fraction_bits": job.fraction_bits}
+        priority = priority_function(policy(job.policy))
+        return cls(transport, process_group, **{**quantised, "priority": priority, **settings})
 
     def _initialise(self, statistics: Statistics, notices: Notices) -> None:
         self._timeline = Timeline(statistics)
