@@ -83,7 +83,7 @@ class EsaState:
     def of(
         cls, job: Job, transport: Transport, process_group: dist.ProcessGroup | None = None, **settings: Any
     ) -> EsaState:
-        """The state of a model of `job`: quantised as it says, with its policy's priorities, unless `settings` differ."""
+        """The state of a model of `job`: quantised as it says, by its policy's priorities, or as `settings` say."""
         _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
         quantised = {"quantisation": job.quantisation, "fraction_bits": job.fraction_bits}
         priority = priority_function(policy(job.policy))
