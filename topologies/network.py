@@ -73,6 +73,7 @@ class Network:
                     (`esa-switch --faults`)
     switch_queue_packets: that may wait at each port of embedded switches, which then have the cables' rates, so that
                     programs see what waits; Mininet shapes the hosts' ends alone, whose TCP asks for marks (RFC 3168)
+    switch_options: more of the embedded switches' command lines
     log_dir:        the switches' logs; without it, in a temporary folder that goes with the network
     """
 
@@ -89,6 +90,7 @@ class Network:
         pcap_dir: Path | None = None,
         faults: Mapping[int, Path] | None = None,
         switch_queue_packets: int | None = None,
+        switch_options: Sequence[str] = (),
     ) -> None:
         self.graph = graph
         _check(graph)
@@ -100,6 +102,7 @@ class Network:
         self._pcap_dir = pcap_dir
         self._faults = faults or {}
         self._switch_queue_packets = switch_queue_packets
+        self._switch_options = switch_options
         self._processes: list[HostProcess] = []
         self._cleanup = contextlib.ExitStack()
         self.hosts: list[Node] = []
@@ -135,7 +138,13 @@ class Network:
             self._cleanup.callback(shutil.rmtree, log_dir, ignore_errors=True)
         graph = self.graph
         net = Mininet(
-            switch=partial(P4Switch, kind=self._switch_kind, log_dir=log_dir, pcap_dir=self._pcap_dir),
+            switch=partial(
+                P4Switch,
+                kind=self._switch_kind,
+                log_dir=log_dir,
+                pcap_dir=self._pcap_dir,
+                options=self._switch_options,
+            ),
             link=TCLink,
             controller=None,
             build=False,

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class P4Switch(Switch):
     log_dir: where NAME.log goes; pcap_dir: where a capture per port and direction goes, None for none
     faults:  the embedded switch's file of what its ports' links do to frames on purpose
     rates_bps, queue_packets: of the embedded switch's ports, by number: those in `rates_bps` have a queue of their own
+    options: more of the embedded switch's command line
     """
 
     _devices = 0
@@ -57,6 +58,7 @@ class P4Switch(Switch):
         faults: Path | None = None,
         rates_bps: Mapping[int, float] | None = None,
         queue_packets: int = QUEUE_DEPTH,
+        options: Sequence[str] = (),
         device_id: int | None = None,
         cpu_port: int | None = None,
         **params: Any,
@@ -69,6 +71,8 @@ class P4Switch(Switch):
             raise BadInput(f"faults: '{kind}' has none of its own; allowed: switch 'embedded'")
         if rates_bps and kind != "embedded":
             raise BadInput(f"rates_bps: ports of '{kind}' have rates in packets; allowed: switch 'embedded'")
+        if options and kind != "embedded":
+            raise BadInput(f"options: '{kind}' does not know them; allowed: switch 'embedded'")
         type(self)._devices += 1
         self.kind = kind
         self.device_id = type(self)._devices if device_id is None else device_id
@@ -78,6 +82,7 @@ class P4Switch(Switch):
         self.faults = faults
         self.rates_bps = dict(rates_bps or {})
         self.queue_packets = queue_packets
+        self.options = tuple(options)
         self.port_counters = port_counters_path(log_dir, name)
         self.grpc_address = f"127.0.0.1:{free_tcp_port()}"
         self.thrift_port = free_tcp_port()
@@ -104,7 +109,7 @@ class P4Switch(Switch):
             command += ["--queue-depth", str(self.queue_packets), "--port-counters", str(self.port_counters)]
             for port, rate_bps in sorted(self.rates_bps.items()):
                 command += ["--queue-rate", f"{port}@{rate_bps:.0f}bps"]
-        command += ["--", "--grpc-server-addr", self.grpc_address]
+        command += [*self.options, "--", "--grpc-server-addr", self.grpc_address]
         if self.cpu_port is not None:
             command += ["--cpu-port", str(self.cpu_port)]
         return command

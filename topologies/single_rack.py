@@ -59,6 +59,7 @@ class SingleRack(Network):
         pcap_dir: Path | None = None,
         faults: Path | None = None,
         switch_queue_packets: int | None = None,
+        switch_options: Sequence[str] = (),
     ) -> None:
         if isinstance(hosts, Graph) and bandwidth_mbps is not None:
             raise BadInput("bandwidth_mbps: a graph has rates of its own")
@@ -74,6 +75,7 @@ class SingleRack(Network):
             pcap_dir=pcap_dir,
             faults=None if faults is None else {0: faults},
             switch_queue_packets=switch_queue_packets,
+            switch_options=switch_options,
         )
 
     @property

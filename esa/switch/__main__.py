@@ -32,6 +32,7 @@ from esa.switch.process.link_state import LinkWatch
 from esa.switch.process.options import LOG_LEVELS, Options, UsageError, parse
 from esa.switch.process.populate import populate
 from esa.switch.process.ports import PacketLoop
+from esa.switch.process.real_time import may_go_first
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
 from esa.switch.runtime.queue_settings import QueueSettings
@@ -67,6 +68,8 @@ def _main(arguments: Sequence[str]) -> int:
         _start_log(options)
         if options.metrics is not None:
             check_address(options.metrics)
+        if options.real_time and not may_go_first():
+            raise UsageError("--real-time: this user may not have that; root may, and who has CAP_SYS_NICE")
         credentials = _credentials(options)
         faults = None if options.faults is None else _read_faults(options.faults, options.interfaces)
         return _run(options, credentials, faults, _open_trace(options.trace))
@@ -111,6 +114,7 @@ def _run(
             pcap=options.pcap,
             faults=faults,
             dump_bytes=options.dump_packet_data,
+            real_time=options.real_time,
             on_failure=on_failure,
         )
     links = nullcontext() if options.use_files is not None else LinkWatch(options.interfaces, device.set_port)
@@ -194,9 +198,21 @@ def _load(program: bytes, *, queues: QueueSettings, trace: Callable[[str], objec
         warm(pipeline, pipeline.halves, type(pipeline.halves_state), _tell, apart)
     if _log.isEnabledFor(logging.INFO):
         pipeline.on_message(partial(_log.info, "%s"))
+    pipeline.on_failed = _Failed()
     gc.collect()  # the only one of everything, see _tame_garbage_collection
     _log.info("the program is loaded")
     return pipeline
+
+
+class _Failed:
+    """Tells of packets that fail an assert(): on standard error once, then to the log alone, as they may be many."""
+
+    def __init__(self) -> None:
+        self._told = False
+
+    def __call__(self, text: str) -> None:
+        (_log.warning if self._told else _tell)(text)
+        self._told = True
 
 
 def _tame_garbage_collection() -> None:

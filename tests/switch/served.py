@@ -34,5 +34,5 @@ def primary_client(*, push: bool = True, ports: Iterable[int] | None = None) -> 
 
 def inject(device: Device, port: int, packet: bytes) -> list[tuple[int, bytes]]:
     """Send one packet through the program in service."""
-    with device.exclusive(device.pipeline):
+    with device.exclusive():
         return device.pipeline.process(port, packet)

@@ -188,7 +188,7 @@ def test_packets_meet_all_of_a_batch_or_nothing(served: tuple[Client, Device]) -
     add: Callable[..., None] = table.add
 
     def watched(*args) -> None:
-        seen.append([] if pipeline.lock.locked() else inject(device, 1, frame))
+        seen.append([] if device.turns.held() else inject(device, 1, frame))
         add(*args)
 
     table.add = watched

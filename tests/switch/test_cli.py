@@ -63,6 +63,7 @@ def test_simple_switch_grpcs_arguments_are_understood() -> None:
         metrics=None,
         use_files=None,
         dump_packet_data=0,
+        real_time=False,
         ignored=("--thrift-port", "--nanolog"),
     )
 
@@ -243,6 +244,13 @@ def test_a_signal_ends_it_cleanly(number: int) -> None:
         os.kill(process.pid, number)
         assert process.wait(20) == 0
         client.close()
+
+
+def test_packets_go_first_where_that_is_asked_for(root: None) -> None:
+    with switch("--no-p4", "-i", "1@lo", "--real-time", "--", "--grpc-server-addr", "127.0.0.1:0") as (process, _):
+        threads = [int(each.name) for each in Path(f"/proc/{process.pid}/task").iterdir()]
+        assert [os.sched_getscheduler(each) for each in threads].count(os.SCHED_RR) == 1
+        assert os.sched_getscheduler(process.pid) == os.SCHED_OTHER
 
 
 def test_two_switches_do_not_share_an_address() -> None:

@@ -13,7 +13,8 @@ from scapy.utils import rdpcap
 
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.net.impairment import Impairment, LinkFaults, PortFaults
-from esa.switch.process.ports import PacketLoop, PortError
+from esa.switch.process.openings import PortError
+from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
 from esa.switch.runtime.queue_settings import QueueSettings
@@ -29,7 +30,6 @@ class Patch:
     """A pipeline that forwards by the frame's first byte, and adds the ingress port as its second."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
         self.queue_depth = np.zeros(512, np.int64)
         self.depths: list[int] = []
         self.halves = None
@@ -262,7 +262,7 @@ def test_the_control_plane_gets_its_turn_under_load(pairs: Veth) -> None:
             waits = []
             for _ in range(20):
                 began = time.monotonic()
-                with device.exclusive(device.pipeline):
+                with device.exclusive():
                     waits.append(time.monotonic() - began)
         finally:
             stop.set()
@@ -274,16 +274,15 @@ def test_packets_that_have_waited_go_before_the_next_change() -> None:
     device, order = Device(0, None, Patch()), []
 
     def packets() -> None:
-        device.take_turn(device.pipeline)
-        order.append("packets")
-        device.pipeline.lock.release()
+        with device.turn():
+            order.append("packets")
 
     for _ in range(20):
         loop = threading.Thread(target=packets)
-        with device.exclusive(device.pipeline):
+        with device.exclusive():
             loop.start()
             time.sleep(0.02)  # it waits by now
-        with device.exclusive(device.pipeline):
+        with device.exclusive():
             order.append("change")
         loop.join()
     assert order == ["packets", "change"] * 20

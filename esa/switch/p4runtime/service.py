@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent import futures
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from itertools import chain, islice
 from typing import Any
 
@@ -122,7 +122,7 @@ class P4RuntimeServicer:
             # Loading takes seconds: by now another client may be primary, and have set a config of its own.
             self._arbitration.check_primary(request)
             if action == _SetConfig.RECONCILE_AND_COMMIT and self._config is not None:
-                config.carry_over(self._config, self._frozen(self._config))
+                config.carry_over(self._config, self.device.exclusive)
             self._config = config
             if action != _SetConfig.VERIFY_AND_SAVE:
                 self._put_in_service(config)
@@ -147,7 +147,7 @@ class P4RuntimeServicer:
             config = self._in_service
             if config is None or not config.notifies:
                 return
-            messages = config.notifications(time.monotonic_ns(), self._frozen(config))
+            messages = config.notifications(time.monotonic_ns(), self.device.exclusive)
         for message in messages:
             message_kind = getattr(message, message.WhichOneof("update"))
             message_kind.timestamp = time.time_ns()
@@ -194,20 +194,20 @@ class P4RuntimeServicer:
 
     def _write_one(self, config: ForwardingConfig, update: Any) -> P4RuntimeError | None:
         # Update by update: a long batch must not keep packets waiting for all of it.
-        self.device.hold(config.pipeline)
+        self.device.hold()
         try:
             config.write(update)
         except P4RuntimeError as error:
             return error
         finally:
-            self.device.release(config.pipeline)
+            self.device.release()
         return None
 
     def _write_all(self, config: ForwardingConfig, request: Any) -> list[P4RuntimeError | None]:
         """Carry out a batch whole or not at all; packets meet none of it before all where that is asked for."""
         if request.atomicity == p4runtime_pb2.WriteRequest.DATAPLANE_ATOMIC:
-            return write_all(config, request.updates, self._frozen(config)(), nullcontext)
-        return write_all(config, request.updates, nullcontext(), self._frozen(config))
+            return write_all(config, request.updates, self.device.exclusive(), nullcontext)
+        return write_all(config, request.updates, nullcontext(), self.device.exclusive)
 
     def Read(self, request: Any, context: Any) -> Iterator[Any]:  # noqa: N802
         errors: list[P4RuntimeError | None] = []
@@ -219,7 +219,7 @@ class P4RuntimeServicer:
                 config = self._require_config()
                 for entity in request.entities:
                     try:
-                        found.append(config.read(entity, self._frozen(config)))
+                        found.append(config.read(entity, self.device.exclusive))
                         errors.append(None)
                     except P4RuntimeError as error:
                         errors.append(error)
@@ -236,9 +236,6 @@ class P4RuntimeServicer:
         if self._config is None:
             raise P4RuntimeError(Code.FAILED_PRECONDITION, "no forwarding pipeline config is set for this device")
         return self._config
-
-    def _frozen(self, config: ForwardingConfig) -> Callable[[], AbstractContextManager[None]]:
-        return lambda: self.device.exclusive(config.pipeline)
 
     # The stream.
 
@@ -324,7 +321,7 @@ class P4RuntimeServicer:
         with self._lock:
             for config in {self._config, self._in_service} - {None}:
                 assert config is not None
-                with self.device.exclusive(config.pipeline):
+                with self.device.exclusive():
                     config.port_changed(port)
 
     def _packet_in(self, packet: bytes) -> None:

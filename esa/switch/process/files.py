@@ -114,11 +114,8 @@ class FileLoop:
         pipeline: Any = self._device.pipeline
         first = 0
         while first < batch.count:
-            self._device.take_turn(pipeline)
-            try:
+            with self._device.turn():
                 count = pipeline.process_batch(batch, self._now_us(), self._left, first)
-            finally:
-                pipeline.lock.release()
             first = batch.done
             for at in range(count):
                 self._send(*self._left.packet(at))

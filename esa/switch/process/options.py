@@ -83,6 +83,7 @@ class Options:
     metrics: str | None
     use_files: int | None
     dump_packet_data: int
+    real_time: bool
     grpc_address: str
     cpu_port: int | None
     ssl: bool
@@ -166,6 +167,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, argparse.ArgumentParser]:
     general.add_argument(
         "--use-files", metavar="SECONDS", help="ports are files, IFACE_in.pcap and IFACE_out.pcap, read after a while"
     )
+    general.add_argument(
+        "--real-time", action="store_true", help="packets go before all else on the machine (SCHED_RR; not BMv2's)"
+    )
     general.add_argument("--version", "-v", action="version", version=__version__)
     general.add_argument("--json-version", action="version", version=JSON_VERSION)
     general.add_argument("--metrics", metavar="HOST:PORT", help="offer what ports count to Prometheus (not BMv2's)")
@@ -241,6 +245,7 @@ def parse(arguments: Sequence[str]) -> Options:
         metrics=general.metrics,
         use_files=_use_files(general),
         dump_packet_data=_number("--dump-packet-data", 0, _MOST_DUMPED, general.dump_packet_data),
+        real_time=general.real_time,
         grpc_address=target.grpc_server_addr,
         cpu_port=cpu_port,
         ssl=target.grpc_server_ssl,
@@ -305,7 +310,7 @@ def _path(text: str | None) -> Path | None:
 def _use_files(general: argparse.Namespace) -> int | None:
     if general.use_files is None:
         return None
-    for other in ("faults", "pcap", "queue_rate"):
+    for other in ("faults", "pcap", "queue_rate", "real_time"):
         if getattr(general, other):
             raise UsageError(
                 f"--use-files does not go with --{other.replace('_', '-')}: files have no links and no time"

@@ -1,18 +1,16 @@
 """The packet loop: frames from every port through the program and out again, in batches, on one thread.
 
 A turn: wait until a port has frames (or the control plane a packet-out), receive up to a batch from the ready ports,
-run the program on it under the pipeline's lock, send the results grouped by egress port. The system calls and the
-program run without the interpreter lock, in three calls: after each, a control plane at work keeps the loop waiting.
-A port whose queue is full loses the frame, as a switch does; the loop never blocks on a port. Ports with a rate have
-queues of their own (`runtime/queues.py`), which the loop serves between turns.
+run the program on it in the device's turn, send the results grouped by egress port. All of that runs without the
+interpreter lock, turn after turn (`passing.py`), unless every batch needs Python, for captures, bad links, traces,
+log_msg or ports with a rate: then a control plane at work keeps the loop waiting after each step. A port whose queue is
+full loses the frame, as a switch does; the loop never blocks on a port. Ports with a rate have queues of their own
+(`runtime/queues.py`), which the loop serves between turns.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
-import struct
 import threading
 import time
 from collections import deque
@@ -24,23 +22,28 @@ from typing import Any
 
 import numpy as np
 
-from esa.net import (
-    MessageBatch,
-    lost_frames,
-    message_batch,
-    open_packet_socket,
-    poll_set,
-)
-from esa.net.faults import NEVER, FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
-from esa.net.impairment import LinkFaults, PortFaults
-from esa.switch.process.dump import PortDump
+from esa.net import lost_frames, poll_set
+from esa.net.faults import NEVER, fault_counters, impair, next_due_ns
+from esa.net.impairment import PortFaults
 from esa.switch.process.frames import COUNTER_NAMES, CPU, NOWHERE, RX_DROPPED, read_queues, receive, transmit
-from esa.switch.process.pcap import PortCapture
+from esa.switch.process.openings import PORTS, lines, messages, mtu, open_all, open_captures
+from esa.switch.process.passing import (
+    COUNT,
+    CPU_PACKETS,
+    FAILED,
+    FIRST,
+    STIRRED,
+    Ends,
+    Program,
+    nothing,
+    pass_packets,
+    program_of,
+)
+from esa.switch.process.real_time import go_first
 from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.queues import Queues
 
-PORTS = 512
 BATCH = 256
 # Copies made by multicast; a full batch is sent before the rest of the packets go through the program.
 OUT_BATCH = 1024
@@ -48,16 +51,9 @@ OUT_BATCH = 1024
 _LARGEST_MTU = 10240
 # Room in a row beyond that: Ethernet header, VLAN tag, and headers that a program adds.
 _HEADROOM = 14 + 4 + 512
-# Frames that bad links may hold back, per direction, all ports together.
-_HELD = 16384
 _WAKE, _REVENTS = 0, 3  # in the array for poll
 # Queues are served no more often than this where nothing else happens: what is due by then leaves together.
 _SERVICE_NS = 100_000
-_SIOCGIFMTU = 0x8921
-
-
-class PortError(OSError):
-    """A port cannot be opened; the message names it."""
 
 
 class PacketLoop:
@@ -68,9 +64,9 @@ class PacketLoop:
     loop.counters()     # {1: {"rx_packets": ..., ...}, ...}
 
     pcap: a directory for captures per port, of what is on the wire: before faults on the way in, after them on the way
-    out. faults: what the ports' links do to frames on purpose. dump_bytes: of each packet, on the log. on_failure:
-    called from the loop's thread with the exception that ended it. Queues are what `device.queues` says, from the turn
-    on after the program is fit for them.
+    out. faults: what the ports' links do to frames on purpose. dump_bytes: of each packet, on the log. real_time:
+    packets go first, whatever else the machine does. on_failure: called from the loop's thread with the exception that
+    ended it. Queues are what `device.queues` says, from the turn on after the program is fit for them.
     """
 
     def __init__(
@@ -81,13 +77,14 @@ class PacketLoop:
         pcap: Path | None = None,
         faults: PortFaults | None = None,
         dump_bytes: int = 0,
+        real_time: bool = False,
         on_failure: Callable[[Exception], None] | None = None,
     ) -> None:
         self._device = device
         self._numbers = np.array(list(interfaces), np.int32)
-        self._sockets = _open_all(interfaces)
+        self._sockets = open_all(interfaces)
         self._wake = os.eventfd(0, os.EFD_NONBLOCK)
-        self._captures = _open_captures(pcap, interfaces, dump_bytes)
+        self._captures = open_captures(pcap, interfaces, dump_bytes)
         self._packet_outs: deque[bytes] = deque()
         self._stopping = False
         self._thread: threading.Thread | None = None
@@ -104,30 +101,49 @@ class PacketLoop:
         if device.cpu_port is not None:
             self._slot_of_port[device.cpu_port] = CPU
 
-        row = max([_LARGEST_MTU, *map(_mtu, self._sockets)]) + _HEADROOM
+        row = max([_LARGEST_MTU, *map(mtu, self._sockets)]) + _HEADROOM
         self._in = PacketBatch(BATCH, row)
         self._out = PacketBatch(OUT_BATCH, row)
-        self._in_messages = _messages(self._in)
-        self._out_messages = _messages(self._out)
+        self._in_messages = messages(self._in)
+        self._out_messages = messages(self._out)
         outputs = len(self._out.length)
         self._rows = np.zeros(outputs, np.int32)
         self._cpu_rows = np.zeros(outputs, np.int32)
         self._starts = np.zeros(slots + 1, np.int32)
         self._queues = np.zeros((slots, 2), np.int64)
         self._depths = np.zeros(PORTS, np.int64)  # of no program
-        self._arriving, self._leaving = _lines(faults, row)
+        self._arriving, self._leaving = lines(faults, row)
         self._faulty_ports = [] if faults is None else list(faults.ports)
         self._met: Any = None
+        self._program: Program | None = None  # of what is met, if machine code can run it by itself
+        self._ends = Ends(
+            self._polled,
+            self._fds,
+            self._numbers,
+            self._slot_of_port,
+            self._in_messages,
+            self._in.port,
+            self._out_messages,
+            self._out.port,
+            self._rows,
+            self._starts,
+            self._cpu_rows,
+            self._queues,
+            self._counters,
+        )
+        self._at = np.zeros(4, np.int64)  # where `pass_packets` is
         self._waiting: Queues | None = None
         self.limits_version = 0
         self._tail_drops = dict.fromkeys(interfaces, 0)  # of queues that were of another program
         self._turns = 0
         self._on_failure = on_failure
+        self._real_time = real_time
         device.on_packet_out = self.packet_out
-        device.on_queues = self._stir
+        device.on_change = self._stir
         # Compiled before the first packet waits for it.
         self.turn()
         self._send(0)
+        pass_packets(self._ends, nothing(), device.turns.words, 0, self._at)
         read_queues(self._fds, self._numbers, self._queues, self._depths)
 
     def counters(self) -> dict[int, dict[str, int]]:
@@ -192,8 +208,13 @@ class PacketLoop:
     def run(self) -> None:
         """Turn until stopped, or until the program fails, which `on_failure` is told."""
         try:
+            if self._real_time:
+                go_first()
             while not self._stopping:
-                self.turn(self._timeout_ns())
+                if (program := self._runnable()) is not None:
+                    self._pass(program)
+                else:
+                    self.turn(self._timeout_ns())
         except Exception as error:
             if self._on_failure is None:
                 raise
@@ -211,6 +232,20 @@ class PacketLoop:
         """Since the start, as timestamps of the program are."""
         return monotonic_ns() - self._start_ns
 
+    def _runnable(self) -> Program | None:
+        """What packets can pass without the interpreter now."""
+        return self._program if self._met is self._device.pipeline and not self._device.queues.used else None
+
+    def _pass(self, program: Program) -> None:
+        """Let them do so until something is to be done that needs it; move what arrived meanwhile."""
+        words, at = self._device.turns.words, self._at
+        while (why := pass_packets(self._ends, program, words, self._start_ns, at)) != STIRRED:
+            if why == FAILED:
+                self._met.tell_failed()
+            self._tell_cpu(int(at[CPU_PACKETS]))
+        count, at[FIRST] = int(at[COUNT]), at[COUNT]
+        self._move(count)
+
     def turn(self, timeout_ns: int = 0) -> int:
         """Wait for so long at most (negative: no limit), move what arrives; returns the number of packets."""
         batch = self._in
@@ -227,6 +262,11 @@ class PacketLoop:
             self._queues,
             self._depths if self._met is None else self._met.queue_depth,
         )
+        return self._move(count)
+
+    def _move(self, count: int) -> int:
+        """Move the packets received, and those of the control plane; returns how many these are together."""
+        batch = self._in
         if self._polled[_WAKE, _REVENTS]:
             os.eventfd_read(self._wake)
         if self._captures:
@@ -240,18 +280,17 @@ class PacketLoop:
             self._met = pipeline
             if pipeline is not None:  # it may have been loaded before there were queues
                 self._device.fit_for_queues(pipeline)
+            looked_at = self._captures or self._arriving is not None or self._leaving is not None
+            self._program = None if pipeline is None or looked_at else program_of(pipeline)
         if pipeline is not None and pipeline.halves is not None:
             self._pass_queues(pipeline)
         elif pipeline is not None:
             first = 0
             while first < count:
-                self._device.take_turn(pipeline)
-                try:
+                with self._device.turn():
                     if first:
                         read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                     produced = pipeline.process_batch(batch, self._now_ns() // 1000, self._out, first)
-                finally:
-                    pipeline.lock.release()
                 first = batch.done
                 self._leave(produced)
         if self._leaving is not None and next_due_ns(self._leaving.queue) < NEVER:
@@ -267,16 +306,13 @@ class PacketLoop:
             self._waiting = Queues(pipeline, settings.limits(), frame_bytes=row, batch=len(self._out.length))
         elif settings.version != self.limits_version:
             self.limits_version = settings.version
-            with pipeline.lock:
+            with self._device.turn():
                 self._waiting.set_limits(settings.limits())
         batch, first = self._in, 0
         while True:
-            self._device.take_turn(pipeline)
-            try:
+            with self._device.turn():
                 read_queues(self._fds, self._numbers, self._queues, pipeline.queue_depth)
                 produced = self._waiting.turn(batch, first, self._now_ns(), self._out)
-            finally:
-                pipeline.lock.release()
             first = batch.done
             self._leave(produced)
             if first >= batch.count and self._waiting.next_due_ns() > self._now_ns():
@@ -318,10 +354,13 @@ class PacketLoop:
             self._queues,
             self._counters,
         )
-        for row in self._cpu_rows[:cpu_count]:
-            self._device.on_packet_in(out.data[row, : out.length[row]].tobytes())
+        self._tell_cpu(cpu_count)
         if self._captures:
             self._capture_sent(count)
+
+    def _tell_cpu(self, count: int) -> None:
+        for row in self._cpu_rows[:count]:
+            self._device.on_packet_in(self._out.packet(row)[1])
 
     def _capture_received(self, count: int) -> None:
         for captures in self._captures:
@@ -342,53 +381,3 @@ class PacketLoop:
                 written.add(slot)
         for slot in written:
             writers[slot].flush()
-
-
-def _lines(faults: PortFaults | None, row: int) -> tuple[FaultyPath | None, FaultyPath | None]:
-    """Return the links' lines to the switch and from it, numbered as the ports are."""
-    if faults is None:
-        return None, None
-    links = [faults.ports.get(port, LinkFaults()) for port in range(PORTS)]
-    arriving = new_faults([link.to_switch for link in links], [link.line_seed(0) for link in links])
-    leaving = new_faults([link.from_switch for link in links], [link.line_seed(1) for link in links])
-    return FaultyPath(arriving, delay_queue(_HELD, row)), FaultyPath(leaving, delay_queue(_HELD, row))
-
-
-def _messages(batch: PacketBatch) -> MessageBatch:
-    """Return the system calls' view of a packet batch: they read and write its own rows."""
-    n, row = batch.data.shape
-    return message_batch(n, row, peers=False, vlan=True, data=batch.data, length=batch.length)
-
-
-def _open_all(interfaces: Mapping[int, str]) -> list[socket.socket]:
-    opened: list[socket.socket] = []
-    try:
-        for number, interface in interfaces.items():
-            try:
-                opened.append(open_packet_socket(interface))
-            except OSError as error:
-                raise PortError(f"port {number}: {error.strerror or error}") from None
-    except PortError:
-        for sock in opened:
-            sock.close()
-        raise
-    return opened
-
-
-def _open_captures(
-    directory: Path | None, interfaces: Mapping[int, str], dump_bytes: int
-) -> list[list[PortCapture | PortDump]]:
-    """What is told of every packet, each a list by slot."""
-    captures: list[list[PortCapture | PortDump]] = []
-    if directory is not None:
-        captures.append([PortCapture(directory, name) for name in interfaces.values()])
-    if dump_bytes:
-        captures.append([PortDump(port, dump_bytes) for port in interfaces])
-    return captures
-
-
-def _mtu(sock: socket.socket) -> int:
-    # Not from /sys, which may show another network namespace's interfaces.
-    request = struct.pack("16s16x", str(sock.getsockname()[0]).encode())
-    answer: tuple[int] = struct.unpack_from("i", fcntl.ioctl(sock, _SIOCGIFMTU, request), 16)
-    return answer[0]

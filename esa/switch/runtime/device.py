@@ -6,13 +6,11 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from time import monotonic_ns
 from typing import Any
 
 from esa.switch.runtime.queue_settings import QueueSettings
 from esa.switch.runtime.queues import split
-
-_PATIENCE_NS = 100_000  # of packets, while one change follows another
+from esa.switch.runtime.turns import Turns, end_turn, take_turn
 
 
 @dataclass
@@ -30,7 +28,8 @@ class Device:
     """What the packet loop and the P4Runtime server share.
 
     `pipeline` is the program in service, None before the first. Two hooks connect the CPU port: the packet loop calls
-    `on_packet_in(bytes)`, the server calls `on_packet_out(bytes)`; either may be replaced. `set_port` calls a third.
+    `on_packet_in(bytes)`, the server calls `on_packet_out(bytes)`; either may be replaced. `set_port` calls a third,
+    and `on_change` is called when there is another program, or other queues.
     `ports`: the numbers of its ports beside the CPU port, None where any may come to be. `queues`: what those of the
     ports are to be, None: as fast as they can. `progress` is told when a change of them makes the program compile anew.
     """
@@ -46,22 +45,27 @@ class Device:
     ) -> None:
         self.device_id = device_id
         self.cpu_port = cpu_port
-        self.pipeline = pipeline
+        self._pipeline = pipeline
         self.on_packet_in: Callable[[bytes], None] = lambda packet: None
         self.on_packet_out: Callable[[bytes], None] = lambda packet: None
         own = () if cpu_port is None else (cpu_port,)
         self.ports = Ports(None if ports is None else frozenset((*ports, *own)))
         self.on_port: Callable[[int], None] = lambda port: None
-        self.on_queues: Callable[[], None] = lambda: None
+        self.on_change: Callable[[], None] = lambda: None
         self.queues = QueueSettings((*(ports or ()), *own)) if queues is None else queues
         self._progress = progress
-        # A lock is not fair: who takes it again right after giving it up starves the other. So whoever changes state
-        # holds the turnstile while it waits for the pipeline's lock, and the loop passes through that before every
-        # batch. Where changes follow one another, they let the loop go first once it has waited long.
-        self._turnstile = threading.Lock()
-        self._asking = threading.Lock()
-        self._asked_ns = 0  # since when the loop has been waiting; 0: it is not
+        self.turns = Turns()
         self._splitting = threading.Lock()
+
+    @property
+    def pipeline(self) -> Any:
+        """The program in service."""
+        return self._pipeline
+
+    @pipeline.setter
+    def pipeline(self, pipeline: Any) -> None:
+        self._pipeline = pipeline
+        self.on_change()
 
     def set_queue(
         self,
@@ -79,7 +83,7 @@ class Device:
         pipeline = self.pipeline
         if pipeline is not None:
             self.fit_for_queues(pipeline)
-        self.on_queues()
+        self.on_change()
 
     def fit_for_queues(self, pipeline: Any) -> None:
         """Make a program ready for queues, if there are any; it may be one that packets meet."""
@@ -93,33 +97,27 @@ class Device:
         self.on_port(port)
 
     @contextmanager
-    def exclusive(self, pipeline: Any) -> Iterator[None]:
-        """Hold `pipeline` still, ahead of packets that have not waited for long."""
-        self.hold(pipeline)
+    def exclusive(self) -> Iterator[None]:
+        """Hold the state of programs still, ahead of packets that have not waited for long."""
+        self.hold()
         try:
             yield
         finally:
-            self.release(pipeline)
+            self.release()
 
-    def hold(self, pipeline: Any) -> None:
+    def hold(self) -> None:
         """Begin what `exclusive` does; `release` ends it."""
-        asked_ns = self._asked_ns
-        if asked_ns and monotonic_ns() - asked_ns > _PATIENCE_NS:
-            with self._asking:
-                pass
-        self._turnstile.acquire()
-        pipeline.lock.acquire()
+        self.turns.hold()
 
-    def release(self, pipeline: Any) -> None:
+    def release(self) -> None:
         """End what `hold` began."""
-        pipeline.lock.release()
-        self._turnstile.release()
+        self.turns.release()
 
-    def take_turn(self, pipeline: Any) -> None:
-        """Take `pipeline.lock` for a batch of packets, behind a control plane that waits; release it after."""
-        with self._asking:
-            self._asked_ns = monotonic_ns()
-            with self._turnstile:
-                pass
-            pipeline.lock.acquire()
-            self._asked_ns = 0
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Have the state for a batch of packets, behind a control plane that waits."""
+        take_turn(self.turns.words)
+        try:
+            yield
+        finally:
+            end_turn(self.turns.words)

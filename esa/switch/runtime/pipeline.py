@@ -122,6 +122,8 @@ class Pipeline:
         self._traced: dict[bool, Traced] = {}  # by whether it is in halves
         self._untraced: tuple[Any, Any] | None = None  # step and halves, while every packet is traced
         self.trace_writer: Callable[[str], object] | None = None
+        # Told, once a batch, of packets that fail an assert() or assume(), where that is not to raise AssertionFailed.
+        self.on_failed: Callable[[str], object] | None = None
         self._one = PacketBatch(1, MTU)
         self._out = PacketBatch(COPIES, MTU)
         self.seed(1)
@@ -270,7 +272,14 @@ class Pipeline:
         if self.messages is not None:
             self.messages.tell()
         if self.state.m64[self.layout.lost + 2] != before:
-            raise AssertionFailed("an assert() or assume() of the P4 program does not hold; the packet was dropped")
+            self.tell_failed()
+
+    def tell_failed(self) -> None:
+        """Tell of a packet that failed an assert() or assume(). Raises AssertionFailed if nobody wants to be told."""
+        text = "an assert() or assume() of the P4 program does not hold; the packet was dropped"
+        if self.on_failed is None:
+            raise AssertionFailed(text)
+        self.on_failed(text)
 
     @property
     def lost(self) -> int:

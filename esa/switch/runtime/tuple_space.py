@@ -50,6 +50,7 @@ class TupleSpace:
         assert place.tuples is not None
         self._place = tuples = place.tuples
         self._m64 = m64
+        self._each = m64.data  # what moves some words is three times as fast so
         self._bytes = m64.data.cast("B")
         self._rest = OrderedRows(place, m64)
         self._fields = [(k.match_type == "range", cells_of(k.bits)) for k in key]
@@ -146,19 +147,19 @@ class TupleSpace:
 
     def _order_changes(self, old: Rank | None, new: Rank | None) -> None:
         """Tell generated code that a tuple comes, goes or stands elsewhere."""
-        order, first = self._order, self._place.order
+        order, first, each = self._order, self._place.order, self._each
         if old is not None:
             at = bisect_left(order, old)
             del order[at]
             here, end = first + 2 * at, first + 2 * len(order)
-            self._m64[here:end] = self._m64[here + 2 : end + 2]
+            each[here:end] = each[here + 2 : end + 2]
         if new is not None:
             at = bisect_left(order, new)
             here, end = first + 2 * at, first + 2 * len(order)
-            self._m64[here + 2 : end + 2] = self._m64[here:end]
-            self._m64[here : here + 2] = [-new[0], new[1]]
+            each[here + 2 : end + 2] = each[here:end]
+            each[here], each[here + 1] = -new[0], new[1]
             order.insert(at, new)
-        self._m64[self._place.count] = len(order)
+        each[self._place.count] = len(order)
 
     # --- entries with the same masks and masked words: the best is in the hash, with ranges the others behind it ------
     # `key`: where the masks lie, and the masked words

@@ -3,7 +3,7 @@
 Each kind of match has a table of its own (large.p4), and is measured by itself. The writes are made beforehand, so
 that the client takes next to nothing of the time.
 
-python -m experiments.studies.bench.large [embedded] [bmv2] prints all of it.
+python -m experiments.studies.bench.large [embedded] [real-time] [bmv2] prints all of it (esa-switch --real-time).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def large(
     present, and the longest interruption of `rate` packets/s meanwhile; `quiet_ms`: with none written; `packets_per_s`:
     as many as the switch takes, over veth, that each meet one of all entries.
     """
-    with SingleRack(1, switch=switch) as net, writer(net.switch.grpc_address, net.switch.device_id, PROGRAM) as client:
+    with _rack(switch) as net, writer(net.switch.grpc_address, net.switch.device_id, PROGRAM) as client:
         made = list(entries(client, kind, count, net.port(0)))
         first, rest = client.requests("INSERT", made[:FIRST]), client.requests("INSERT", made[FIRST:])
         some = made[-churn:]
@@ -122,6 +122,12 @@ def large(
         "emptying_ms": emptied["longest_ms"],
         "lost": sum(phase["sent"] - phase["returned"] for phase in each),
     }
+
+
+def _rack(switch: str) -> SingleRack:
+    if switch == "real-time":
+        return SingleRack(1, switch_options=["--real-time"])
+    return SingleRack(1, switch=switch)
 
 
 def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
