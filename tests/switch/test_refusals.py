@@ -75,10 +75,6 @@ def huge_length(root: Root) -> None:
     root["actions"][0]["primitives"].append({"op": "truncate", "parameters": [length]})
 
 
-def saturating(root: Root) -> None:
-    next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0] = ["dst", 48, False, True]
-
-
 def part_of_a_byte(root: Root) -> None:
     next(h for h in root["header_types"] if h["name"] == "eth_t")["fields"][0][1] = 47
 
@@ -106,7 +102,6 @@ def extern(root: Root) -> None:
     "programs: jumps in actions that are no if statements",
     "numbers: more than 2,048 bits",
     "numbers: more than 64 bits in standard metadata, indices and checksums",
-    "numbers: saturating fields",
     "headers: headers of part of a byte",
     "parsers: loops that take no byte",
     "externs: hashes that BMv2 has not",
@@ -129,7 +124,6 @@ def extern(root: Root) -> None:
         (wide_index, "register_read of a number of more than 64 bits"),
         (negative_length, "truncate to a length that may be negative or huge"),
         (huge_length, "truncate to a length that may be negative or huge"),
-        (saturating, "eth_t: field dst is a saturating field"),
         (part_of_a_byte, "header eth is not a whole number of bytes"),
         (endless, "parser state start: the parser can come back to it without taking a byte"),
         (of_the_payload, "a hash over the payload .* inside an action"),

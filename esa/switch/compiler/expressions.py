@@ -9,7 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from esa.switch.compiler.program import Bool, Const, Expr, Field, LastField, Lookahead, Object, Op, Param
+from esa.switch.compiler.program import (
+    Bool,
+    Const,
+    Expr,
+    Field,
+    FieldType,
+    LastField,
+    Lookahead,
+    Object,
+    Op,
+    Param,
+)
 from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, literal, word
 from esa.switch.compiler.wide import WideNumbers
 
@@ -31,8 +42,7 @@ class Scope(WideNumbers):
 
     def exact(self, expr: Expr | None) -> Value:
         """The value of a numeric expression. Raises TooWideError if it may not fit 64 bits."""
-        constant = folded(expr)
-        if constant is not None:
+        if (constant := folded(expr)) is not None:
             return fit(literal(constant), constant, constant)
         if isinstance(expr, Field):
             kind = self.program.field_type(expr)
@@ -88,14 +98,14 @@ class Scope(WideNumbers):
         return Value(self.call("peek", "pkt", self.hidden("INGRESS_LENGTH"), cursor, str(expr.bits)),
                      0, (1 << expr.bits) - 1)  # fmt: skip
 
-    def element_cell(self, expr: Op) -> tuple[str, int, bool]:
-        """access_field of a stack element chosen at run time: its first cell as text, its bits, if it is signed."""
+    def element_cell(self, expr: Op) -> tuple[str, FieldType]:
+        """access_field of a stack element chosen at run time: its first cell as text, and its type."""
         inner = expr.left
         assert isinstance(expr.right, Const)
         if isinstance(inner, Object) and inner.kind == "header":
             header = self.program.headers[inner.name]
             kind = header.fields[expr.right.value]
-            return self.cell(Field(header.name, kind.name)), kind.bits, kind.signed
+            return self.cell(Field(header.name, kind.name)), kind
         if not (isinstance(inner, Op) and inner.op == "dereference_header_stack" and isinstance(inner.left, Object)):
             raise self.refuse("access_field of something that is no stack element")
         stack = inner.left.name
@@ -107,7 +117,7 @@ class Scope(WideNumbers):
         index = self.exact(inner.right).code
         sink = self.hidden("SINK")[2:-1] if kind.words == 1 else str(self.layout.take_scratch(kind.words))
         cell = self.call("element", index, str(len(members)), str(base), str(stride), sink)
-        return cell, kind.bits, kind.signed
+        return cell, kind
 
     def _operation(self, expr: Op) -> Value:
         op = expr.op
@@ -144,8 +154,8 @@ class Scope(WideNumbers):
             count = self.program.depth(stack.name)
             return Value(code, 0, count) if op == "size_stack" else Value(f"({code} - 1)", -1, count - 1)
         if op == "access_field":
-            place, bits, signed = self.element_cell(expr)
-            return self._stored(f"f[{place}]", bits, signed)
+            place, kind = self.element_cell(expr)
+            return self._stored(f"f[{place}]", kind.bits, kind.signed)
         raise self.refuse(f"operation {op!r} is not supported")
 
     def _and(self, expr: Op) -> Value:
@@ -263,18 +273,9 @@ class Scope(WideNumbers):
             return value
         if bits > 64:
             raise TooWideError
-        if value.unsigned:
-            if signed:
-                return Value(f"f[{self._wide_saturate(expr).code}]", lo, hi)
-            if value.hi > hi:
-                return Value(self.call("minimum_unsigned", value.code, literal(hi)), 0, hi)
-            return value
-        code = value.code
-        if value.hi > hi:
-            code = f"min({code}, {literal(hi)})"
-        if value.lo < lo:
-            code = f"max({code}, {literal(lo)})"
-        return Value(code, min(max(value.lo, lo), hi), max(min(value.hi, hi), lo))
+        if value.unsigned and signed:
+            return Value(f"f[{self._wide_saturate(expr).code}]", lo, hi)
+        return self.saturated(value, lo, hi)
 
     # --- low bits -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from esa.switch.compiler.program import FieldType, Header
+from esa.switch.compiler.program import OLDER_METADATA, STANDARD, FieldType, Header
 from esa.switch.errors import UnsupportedError
 
 Json = Mapping[str, Any]
@@ -37,9 +37,7 @@ def read_headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ..
             if bits == "*":
                 fields.append(FieldType(name, _varbit_bits(item, name), False, varbit=True))
                 continue
-            if len(rest) > 1 and rest[1]:
-                raise UnsupportedError(f"header type {item['name']}: field {name} is a saturating field")
-            fields.append(FieldType(name, int(bits), bool(rest and rest[0])))
+            fields.append(FieldType(name, int(bits), any(rest[:1]), saturating=any(rest[1:2])))
         types[item["name"]] = tuple(fields)
     names = {item["id"]: item["name"] for item in root["headers"]}
     stacks = {
@@ -52,6 +50,9 @@ def read_headers(root: Json) -> tuple[dict[str, Header], dict[str, tuple[str, ..
     for item in root["headers"]:
         name, type_name = item["name"], item["header_type"]
         stack, at = place.get(name, (None, 0))
+        for field in types[type_name] if name in (STANDARD, *OLDER_METADATA) else ():
+            if field.saturating:
+                raise UnsupportedError(f"{name}.{field.name} is a saturating field, in which this target cannot write")
         headers[name] = Header(name, type_name, types[type_name], bool(item["metadata"]), stack, at)
     return headers, stacks
 

@@ -41,7 +41,7 @@ def _shape(expr: Expr | None, program: Program, leaves: list[Leaf]) -> Shape:
     if isinstance(expr, Field) and expr.name != "$valid$" and program.field_type(expr).words == 1:
         leaves.append(expr)
         kind = program.field_type(expr)
-        return ("field", kind.bits, kind.signed, program.headers[expr.header].metadata)
+        return ("field", kind.bits, kind.signed, kind.saturating, program.headers[expr.header].metadata)
     if isinstance(expr, Object) and expr.kind == "register_array" and program.registers[expr.name].bits <= 64:
         leaves.append(expr)
         register = program.registers[expr.name]

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from esa.switch.compiler.lanes import Leaf
 from esa.switch.compiler.layout import Layout
 from esa.switch.compiler.program import Action, Field, Header, LastField, Program
+from esa.switch.compiler.values import Value, literal
 from esa.switch.errors import UnsupportedError
 
 
@@ -102,3 +103,16 @@ class Places:
         members = self.program.stacks[stack]
         first = self.layout.cells[Field(members[0], name)]
         return first, (self.layout.cells[Field(members[1], name)] - first) if len(members) > 1 else 0
+
+    def saturated(self, value: Value, lo: int, hi: int) -> Value:
+        """The nearest number of an interval, which one word holds."""
+        if value.unsigned:
+            if value.hi > hi:
+                return Value(self.call("minimum_unsigned", value.code, literal(hi)), 0, hi)
+            return value
+        code = value.code
+        if value.hi > hi:
+            code = f"min({code}, {literal(hi)})"
+        if value.lo < lo:
+            code = f"max({code}, {literal(lo)})"
+        return Value(code, min(max(value.lo, lo), hi), max(min(value.hi, hi), lo))

@@ -15,6 +15,7 @@ from esa.switch.compiler.program import (
     Const,
     Expr,
     Field,
+    FieldType,
     LastField,
     MeterArray,
     Object,
@@ -60,28 +61,31 @@ def register_value(code: str, bits: int, wide: bool) -> Value:
     return Value(code if wide else f"np.int64({code})", 0, (1 << bits) - 1)
 
 
-def _destination(scope: Scope, target: Expr) -> tuple[str, int, bool]:
-    """The text of an lvalue, its bits, whether it is signed."""
+def _destination(scope: Scope, target: Expr) -> tuple[str, FieldType]:
+    """The text of an lvalue, and its type."""
     if isinstance(target, Field):
         kind = scope.program.field_type(target)
         if kind.varbit:
             raise scope.refuse(f"{target.header}.{target.name} is a varbit, which takes the value of a varbit alone")
-        return scope.place(target), kind.bits, kind.signed
+        return scope.place(target), kind
     if isinstance(target, LastField):
         kind = scope.program.field_type(Field(scope.program.stacks[target.stack][0], target.name))
-        return f"f[{scope.last_cell(target)}]", kind.bits, kind.signed
+        return f"f[{scope.last_cell(target)}]", kind
     if isinstance(target, Op) and target.op == "access_field":
-        cell, bits, signed = scope.element_cell(target)
-        return f"f[{cell}]", bits, signed
+        cell, kind = scope.element_cell(target)
+        return f"f[{cell}]", kind
     raise scope.refuse(f"{target!r} cannot be assigned to")
 
 
 def store(scope: Scope, target: Expr, value: Value) -> list[str]:
     """Lines that store a ready value."""
-    place, bits, signed = _destination(scope, target)
+    place, kind = _destination(scope, target)
+    bits, signed = kind.bits, kind.signed
     if bits > 64:
         return [scope.wide_store_value(place[2:-1], bits, signed, value)]
     lo, hi = (-(1 << (bits - 1)) if signed else 0), (1 << bits) - 1
+    if kind.saturating:
+        value = scope.saturated(value, lo, (1 << (bits - signed)) - 1)
     code = value.code
     if value.lo < lo or value.hi > hi:
         if signed:
@@ -92,12 +96,15 @@ def store(scope: Scope, target: Expr, value: Value) -> list[str]:
 
 
 def _assign(scope: Scope, args: Sequence[Expr]) -> list[str]:
-    place, bits, signed = _destination(scope, args[0])
-    if bits > 64:
-        return [scope.wide_store(place[2:-1], bits, signed, args[1])]
-    if scope.is_boolean(args[1]):
-        return [f"{place} = 1 if {scope.boolean(args[1])} else 0"]
-    return [f"{place} = {scope.cut(args[1], bits, signed)}"]
+    place, kind = _destination(scope, args[0])
+    value: Expr = args[1]
+    if scope.is_boolean(value) and kind.bits <= 64:
+        return [f"{place} = 1 if {scope.boolean(value)} else 0"]
+    if kind.saturating and not scope.is_boolean(value):
+        value = Op("sat_cast" if kind.signed else "usat_cast", value, Const(kind.bits))
+    if kind.bits > 64:
+        return [scope.wide_store(place[2:-1], kind.bits, kind.signed, value)]
+    return [f"{place} = {scope.cut(value, kind.bits, kind.signed)}"]
 
 
 def _assign_varbit(scope: Scope, args: Sequence[Expr]) -> list[str]:
@@ -128,10 +135,12 @@ def _wide_register(scope: Scope, primitive: Primitive, bits: int, cell: str) -> 
         value = scope.modular(primitive.args[2], cells_of(bits))
         return [scope.wide_call("wide_keep", "m64", cell, str(bits), "f", value)]
     value = scope.fetched(cell, bits)
-    place, field_bits, signed = _destination(scope, primitive.args[0])
-    if field_bits > 64:
-        return [scope.wide_store_value(place[2:-1], field_bits, signed, value)]
-    return store(scope, primitive.args[0], Value(f"f[{value.code}]", 0, (1 << 64) - 1))
+    place, kind = _destination(scope, primitive.args[0])
+    if kind.saturating:
+        value = scope.wide_saturated(value, kind.bits, kind.signed)
+    if kind.bits > 64:
+        return [scope.wide_store_value(place[2:-1], kind.bits, kind.signed, value)]
+    return store(scope, primitive.args[0], Value(f"f[{value.code}]", 0, min(value.hi, (1 << 64) - 1)))
 
 
 def _register_primitive(scope: Scope, primitive: Primitive) -> list[str]:
@@ -203,8 +212,8 @@ def _hash(scope: Scope, args: Sequence[Expr]) -> list[str]:
 
 
 def _random(scope: Scope, args: Sequence[Expr]) -> list[str]:
-    place, bits, _ = _destination(scope, args[0])
-    if bits > 64:
+    place, kind = _destination(scope, args[0])
+    if kind.bits > 64:
         raise TooWideError
     low, high = scope.exact(args[1]).code, scope.exact(args[2]).code
     state = scope.constant("RANDOM", scope.layout.random)

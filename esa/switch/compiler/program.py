@@ -11,7 +11,7 @@ from esa.switch.errors import UnsupportedError
 MAX_BITS = 2048  # of a field, key, parameter or register
 STANDARD = "standard_metadata"
 # Where P4_14 has what v1model has in the standard metadata.
-_OLDER_METADATA = ("intrinsic_metadata", "queueing_metadata")
+OLDER_METADATA = ("intrinsic_metadata", "queueing_metadata")
 
 
 def cells_of(bits: int, signed: bool = False) -> int:
@@ -30,12 +30,16 @@ def words_of(number: int, bits: int) -> list[int]:
 
 @dataclass(frozen=True)
 class FieldType:
-    """One field of a header type; `bits` wide, two's complement if `signed`; at most so wide if `varbit`."""
+    """One field of a header type; `bits` wide, two's complement if `signed`; at most so wide if `varbit`.
+
+    A `saturating` one keeps, of what it cannot hold, the nearest that it can; others keep the low bits.
+    """
 
     name: str
     bits: int
     signed: bool
     varbit: bool = False
+    saturating: bool = False
 
     @property
     def words(self) -> int:
@@ -374,7 +378,7 @@ def standard_field(program: Program, name: str) -> Field:
     declared = {(header.name, field.name) for header in program.headers.values() for field in header.fields}
     if (STANDARD, name) in declared:
         return Field(STANDARD, name)
-    for header in _OLDER_METADATA:
+    for header in OLDER_METADATA:
         alias = program.aliases.get(f"{header}.{name}")
         if alias is not None:
             return alias

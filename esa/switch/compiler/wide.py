@@ -14,7 +14,18 @@ import re
 from dataclasses import dataclass, field
 
 from esa.switch.compiler.places import Places
-from esa.switch.compiler.program import MAX_BITS, Const, Expr, Field, LastField, Lookahead, Op, Param, cells_of
+from esa.switch.compiler.program import (
+    MAX_BITS,
+    Const,
+    Expr,
+    Field,
+    FieldType,
+    LastField,
+    Lookahead,
+    Op,
+    Param,
+    cells_of,
+)
 from esa.switch.compiler.values import TooWideError, Value, folded, literal
 
 MAX_WORDS = 2 * MAX_BITS // 64 + 2  # of an intermediate result: that of a product of two of the widest fields
@@ -68,7 +79,7 @@ class WideNumbers(Places):
     def boolean(self, expr: Expr | None) -> str:
         raise NotImplementedError
 
-    def element_cell(self, expr: Op) -> tuple[str, int, bool]:
+    def element_cell(self, expr: Op) -> tuple[str, FieldType]:
         raise NotImplementedError
 
     def wide_call(self, helper: str, *args: Argument) -> str:
@@ -123,7 +134,8 @@ class WideNumbers(Places):
             kind = self.program.field_type(Field(self.program.stacks[expr.stack][0], expr.name))
             return self.last_cell(expr), kind.bits, kind.signed
         if isinstance(expr, Op) and expr.op == "access_field":
-            return self.element_cell(expr)
+            cell, kind = self.element_cell(expr)
+            return cell, kind.bits, kind.signed
         if isinstance(expr, Param):
             assert self.action is not None
             bits = self.action.params[expr.index][1]
@@ -266,9 +278,11 @@ class WideNumbers(Places):
         return self._made("wide_signed", count, lo, hi, bits, self.modular(expr.left, count))
 
     def _wide_saturate(self, expr: Op) -> Wide:
-        bits, signed = self._width(expr), expr.op == "sat_cast"
+        return self.wide_saturated(self.wide(expr.left), self._width(expr), expr.op == "sat_cast")
+
+    def wide_saturated(self, value: Wide, bits: int, signed: bool) -> Wide:
+        """The nearest number of so many bits."""
         lo, hi = (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if signed else (0, (1 << bits) - 1)
-        value = self.wide(expr.left)
         if value.lo >= lo and value.hi <= hi:
             return value
         return self._made("wide_saturate", _count(lo, hi), lo, hi, bits, int(signed), value)
