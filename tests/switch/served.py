@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from esa.switch.p4runtime.service import P4RuntimeServicer
@@ -18,7 +18,9 @@ def load(program: bytes) -> Pipeline:
 
 
 @contextmanager
-def primary_client(*, push: bool = True, ports: Iterable[int] | None = None) -> Iterator[tuple[Client, Device]]:
+def primary_client(
+    *, push: bool = True, ports: Iterable[int] | Mapping[int, str] | None = None
+) -> Iterator[tuple[Client, Device]]:
     """A server of its own, and its primary client; with the program in service unless `push` is false."""
     device = Device(1, CPU_PORT, ports=ports)
     with serving(P4RuntimeServicer(device, load)) as port:

@@ -60,6 +60,13 @@ def encode(value: int) -> bytes:
     return value.to_bytes(max(1, (value.bit_length() + 7) // 8), "big")
 
 
+def content(part: Any, text: str, what: str) -> bytes:
+    """The bytes of a value of a field or parameter: of its name, where P4Info gives it no width but a type."""
+    if not part.bitwidth and part.HasField("type_name"):
+        return text.encode()
+    return encode(number(text, part.bitwidth, what))
+
+
 def decode(data: bytes) -> int:
     return int.from_bytes(data, "big")
 
@@ -81,7 +88,7 @@ def field_match(field: Any, text: str) -> Any | None:
     kind, bits, what = MATCH_NAMES[field.match_type], field.bitwidth, f"field {field.name}"
     match = p4runtime_pb2.FieldMatch(field_id=field.id)
     if kind == "exact":
-        match.exact.value = encode(number(text, bits, what))
+        match.exact.value = content(field, text, what)
         return match
     separator, syntax = _SYNTAX[kind]
     first, found, second = text.partition(separator)
@@ -129,5 +136,4 @@ def fill_action(action: Any, texts: Sequence[str], message: Any) -> None:
         raise CommandError(f"{len(texts)} parameters of {action.preamble.name}; allowed: {wanted}")
     message.action_id = action.preamble.id
     for param, text in zip(action.params, texts, strict=True):
-        value = number(text, param.bitwidth, f"parameter {param.name}")
-        message.params.add(param_id=param.id, value=encode(value))
+        message.params.add(param_id=param.id, value=content(param, text, f"parameter {param.name}"))

@@ -15,8 +15,8 @@ from esa.p4runtime import p4runtime_pb2
 from esa.switch.compiler.layout import SELECTOR_COPIES
 from esa.switch.errors import TableError
 from esa.switch.p4runtime.actions import ActionInfo, parse_action
-from esa.switch.p4runtime.bytestrings import decode
 from esa.switch.p4runtime.status import Code, P4RuntimeError, refusal
+from esa.switch.p4runtime.translation import Translation, port_of
 from esa.switch.runtime.device import Ports
 from esa.switch.runtime.profiles import ActionProfile, Group, Member
 
@@ -42,7 +42,14 @@ class _GroupState:
 class ProfileEntries:
     """What clients wrote to one action profile. `info` is its P4Info, `actions` those of its tables by id."""
 
-    def __init__(self, info: Any, actions: Mapping[int, ActionInfo], profile: ActionProfile, ports: Ports) -> None:
+    def __init__(
+        self,
+        info: Any,
+        actions: Mapping[int, ActionInfo],
+        profile: ActionProfile,
+        ports: Ports,
+        translation: Translation,
+    ) -> None:
         self.id: int = info.preamble.id
         self.name: str = info.preamble.name
         self.profile = profile
@@ -54,6 +61,7 @@ class ProfileEntries:
         self._member_ids: dict[int, int] = {}  # of the first number of each
         self._group_ids: dict[int, int] = {}
         self._ports = ports
+        self._translation = translation
 
     def _error(self, code: Any, reason: str) -> P4RuntimeError:
         return P4RuntimeError(code, f"action profile {self.name}: {reason}")
@@ -230,7 +238,8 @@ class ProfileEntries:
             return None
         port: int = member.watch
         if kind == "watch_port":
-            port = decode(member.watch_port, _PORT_BITS, f"action profile {self.name}: {what}: watch_port")
+            where = f"action profile {self.name}: {what}: watch_port"
+            port = port_of(member.watch_port, _PORT_BITS, where, self._translation)
         if not 0 <= port < 1 << _PORT_BITS:
             raise self._invalid(f"{what}: {kind} {port} does not fit in {_PORT_BITS} bits")
         if port not in self._ports:

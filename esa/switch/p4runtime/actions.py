@@ -8,6 +8,7 @@ from typing import Any
 
 from esa.switch.p4runtime.bytestrings import decode, encode
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.translation import Strings
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,7 @@ class ParamInfo:
     name: str
     bits: int
     what: str
+    strings: Strings | None = None  # where its values have names
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,11 @@ def parse_action(owner: str, actions: Mapping[int, ActionInfo], given: Any) -> t
     for param in action.params:
         if param.id not in values:
             raise _invalid(owner, f"action {action.name}: parameter {param.name} is missing")
-        params.append(decode(values.pop(param.id), param.bits, param.what))
+        given_value = values.pop(param.id)
+        if param.strings is None:
+            params.append(decode(given_value, param.bits, param.what))
+        else:
+            params.append(param.strings.number(given_value, param.what))
     if values:
         raise _invalid(owner, f"action {action.name} has no parameter with the id {min(values)}")
     return action.name, params
@@ -55,4 +61,5 @@ def format_action(action: ActionInfo, params: Sequence[int], message: Any) -> No
     """Write an action and its parameters into an Action."""
     message.action_id = action.id
     for param, value in zip(action.params, params, strict=True):
-        message.params.add(param_id=param.id, value=encode(int(value)))
+        text = encode(int(value)) if param.strings is None else param.strings.text(int(value))
+        message.params.add(param_id=param.id, value=text)

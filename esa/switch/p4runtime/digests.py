@@ -10,6 +10,7 @@ from typing import Any
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.bytestrings import encode
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.translation import Translation
 
 Update = p4runtime_pb2.Update
 Values = tuple[int, ...]
@@ -110,7 +111,9 @@ class DigestLists:
         return response
 
 
-def filler(name: str, spec: Any, type_info: Any, bits: tuple[int, ...]) -> Callable[[Values, Any], None] | None:
+def filler(
+    name: str, spec: Any, type_info: Any, bits: tuple[int, ...], translation: Translation
+) -> Callable[[Values, Any], None] | None:
     """What writes the fields of a digest, `bits` wide each, as P4Info's type `spec`; None for a type of other parts."""
     leaves = _leaves(spec, type_info, 0)
     kind = spec.WhichOneof("type_spec")
@@ -122,6 +125,11 @@ def filler(name: str, spec: Any, type_info: Any, bits: tuple[int, ...]) -> Calla
             f"P4Info and device config differ: digest {name} has {len(leaves)} fields in one, {len(bits)} in the other",
         )
 
+    strings = [
+        translation.strings(leaf, width) if leaf not in ("bit", "int", "bool") else None
+        for leaf, width in zip(leaves, bits, strict=True)
+    ]
+
     def write(leaf: str, width: int, value: int, data: Any) -> None:
         if leaf == "bool":
             data.bool = bool(value)
@@ -131,15 +139,18 @@ def filler(name: str, spec: Any, type_info: Any, bits: tuple[int, ...]) -> Calla
             data.bitstring = encode(value)
 
     def fill(values: Values, data: Any) -> None:
-        for leaf, width, value in zip(leaves, bits, values, strict=True):
+        for leaf, width, value, names in zip(leaves, bits, values, strings, strict=True):
             part = data if kind in ("bitstring", "bool") else getattr(data, kind).members.add()
-            write(leaf, width, value, part)
+            if names is None:
+                write(leaf, width, value, part)
+            else:
+                part.bitstring = names.text(value)
 
     return fill
 
 
 def _leaves(spec: Any, type_info: Any, depth: int) -> list[str] | None:
-    """The kinds of a type's members: bit, int, bool; None where it has others, or members of members."""
+    """The kinds of a type's members: bit, int, bool, or the name of a translated type; None where it has others."""
     kind = spec.WhichOneof("type_spec")
     if kind == "bitstring":
         inner = spec.bitstring.WhichOneof("type_spec")
@@ -149,7 +160,7 @@ def _leaves(spec: Any, type_info: Any, depth: int) -> list[str] | None:
     if kind == "new_type" and depth < 16:
         new = type_info.new_types.get(spec.new_type.name)
         if new is None or new.WhichOneof("representation") != "original_type":
-            return ["bit"] if new is not None else None
+            return [spec.new_type.name] if new is not None else None
         return _leaves(new.original_type, type_info, depth + 1)
     if depth or kind not in ("struct", "tuple"):
         return None

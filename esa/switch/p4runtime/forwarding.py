@@ -46,7 +46,7 @@ class ForwardingConfig:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"this target cannot run the program: {error}") from error
         self.message = message
         self.info = P4InfoMap(message.p4info, self.pipeline, ports)
-        self.replication = ReplicationEngine(self.pipeline)
+        self.replication = ReplicationEngine(self.pipeline, self.info.translation)
         self._value_sets = ValueSetEntries()
         self._notes = Notes()
 

@@ -10,6 +10,7 @@ from typing import Any
 from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo
 from esa.switch.p4runtime.idle import IdleTimeouts
+from esa.switch.p4runtime.translation import Strings
 
 # Match kinds by which entries can overlap, so that a priority has to choose.
 _NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
@@ -24,6 +25,7 @@ class FieldInfo:
     match: str
     compiled: str
     bits: int
+    strings: Strings | None = None  # where its values have names
 
 
 @dataclass(frozen=True)

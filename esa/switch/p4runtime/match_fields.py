@@ -54,7 +54,7 @@ def parse_field(what: str, field: FieldInfo, match: Any | None) -> Any:
     if kind != field.match:
         raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: it is matched {field.match}, the entry has {kind}")
     if kind == "exact":
-        return decode(match.exact.value, bits, what)
+        return _value(field, match.exact.value, what)
     if kind == "lpm":
         return _parse_lpm(match.lpm, bits, what)
     if kind == "ternary":
@@ -76,8 +76,16 @@ def parse_field(what: str, field: FieldInfo, match: Any | None) -> Any:
                 f"{what}: " + ("low is above high" if low > high else "leave out a field that matches anything"),
             )
         return (low, high)
-    value = decode(match.optional.value, bits, what)
+    value = _value(field, match.optional.value, what)
     return value if field.compiled == "optional" else (value, (1 << bits) - 1)
+
+
+def _value(field: FieldInfo, data: bytes, what: str) -> int:
+    return decode(data, field.bits, what) if field.strings is None else field.strings.number(data, what)
+
+
+def _format(field: FieldInfo, value: int) -> bytes:
+    return encode(value) if field.strings is None else field.strings.text(value)
 
 
 def _parse_lpm(lpm: Any, bits: int, what: str) -> tuple[int, int]:
@@ -95,7 +103,7 @@ def format_field(field: FieldInfo, value: Any, message: Any) -> None:
     """Add the field to a TableEntry, unless it matches anything."""
     all_ones = (1 << field.bits) - 1
     if field.match == "exact":
-        message.match.add(field_id=field.id).exact.value = encode(value)
+        message.match.add(field_id=field.id).exact.value = _format(field, value)
     elif field.match == "lpm":
         if value[1]:
             match = message.match.add(field_id=field.id)
@@ -110,9 +118,9 @@ def format_field(field: FieldInfo, value: Any, message: Any) -> None:
             match.range.low, match.range.high = encode(value[0]), encode(value[1])
     elif field.compiled == "optional":
         if value is not None:
-            message.match.add(field_id=field.id).optional.value = encode(value)
+            message.match.add(field_id=field.id).optional.value = _format(field, value)
     elif value[1]:
-        message.match.add(field_id=field.id).optional.value = encode(value[0])
+        message.match.add(field_id=field.id).optional.value = _format(field, value[0])
 
 
 def normal_field(field: FieldInfo, value: Any) -> Any:

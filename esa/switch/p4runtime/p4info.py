@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 from esa.p4runtime import p4info_pb2
+from esa.switch.compiler.program import Action
 from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
 from esa.switch.p4runtime.digests import DigestLists, filler
@@ -13,6 +14,7 @@ from esa.switch.p4runtime.idle import IdleTimeouts
 from esa.switch.p4runtime.infos import ArrayInfo, FieldInfo, TableInfo, ValueSetInfo
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.translation import Strings, Translation
 from esa.switch.runtime.device import Ports
 from esa.switch.runtime.profiles import IndirectTable
 from esa.switch.runtime.tables import Table
@@ -41,7 +43,12 @@ class P4InfoMap:
         _check_ids(p4info)
         self.absent: dict[int, str] = {}
         self.digest_names: dict[str, int] = {}  # ids by the loaded program's names
-        self.actions = {action.preamble.id: _action(action) for action in p4info.actions}
+        self.translation = Translation(p4info.type_info, ports.names)
+        compiled = {action.name: action for action in pipeline.program.actions.values()}
+        self.actions = {
+            action.preamble.id: _action(action, compiled.get(action.preamble.name), self.translation)
+            for action in p4info.actions
+        }
         self.direct_meters = {each.direct_table_id: each for each in p4info.direct_meters}
         self.profiles = dict(self._profiles(p4info, pipeline, ports))
         self.value_sets = dict(self._value_sets(p4info, pipeline))
@@ -50,7 +57,10 @@ class P4InfoMap:
         self.counters = dict(self._arrays(p4info.counters, pipeline.counters, "counter"))
         self.registers = dict(self._arrays(p4info.registers, pipeline.registers, "register"))
         self.meters = dict(self._arrays(p4info.meters, pipeline.meters, "meter"))
-        headers = {each.preamble.name: ControllerHeader(each) for each in p4info.controller_packet_metadata}
+        headers = {
+            each.preamble.name: ControllerHeader(each, self.translation, pipeline.program)
+            for each in p4info.controller_packet_metadata
+        }
         self.packet_in = headers.get("packet_in")
         self.packet_out = headers.get("packet_out")
 
@@ -98,7 +108,7 @@ class P4InfoMap:
                 TableInfo(
                     id=info.preamble.id,
                     name=name,
-                    fields=_fields(name, info.match_fields, table.key),
+                    fields=_fields(name, info.match_fields, table.key, self.translation),
                     actions={id_: self._action_of(name, id_) for id_ in scopes},
                     default_only=frozenset(
                         id_ for id_, scope in scopes.items() if scope == p4info_pb2.ActionRef.DEFAULT_ONLY
@@ -134,7 +144,7 @@ class P4InfoMap:
             for ref in refs:
                 if ref.scope == p4info_pb2.ActionRef.DEFAULT_ONLY:
                     actions.pop(ref.id, None)  # no member can be one
-            yield info.preamble.id, ProfileEntries(info, actions, profile, ports)
+            yield info.preamble.id, ProfileEntries(info, actions, profile, ports, self.translation)
 
     def _value_sets(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, ValueSetInfo]]:
         for info in p4info.value_sets:
@@ -143,17 +153,20 @@ class P4InfoMap:
             if values is None:
                 self.absent[id_] = f"value set {name} is not used in the compiled program"
                 continue
-            if tuple(match.bitwidth for match in info.match) != values.bits:
+            widths = [match.bitwidth for match in info.match]
+            if len(widths) != len(values.bits) or any(
+                w not in (0, b) for w, b in zip(widths, values.bits, strict=True)
+            ):
                 raise _differ(f"value set {name} has fields of other widths in one than in the other")
             kinds = [_MATCH_NAMES.get(match.match_type) for match in info.match]
             if not set(kinds) <= {"exact", "lpm", "ternary", "optional"}:
                 self.absent[id_] = f"value set {name}: only exact, lpm, ternary and optional fields are supported"
                 continue
-            fields = tuple(
-                FieldInfo(match.id, match.name, str(kind), "ternary", match.bitwidth)
-                for match, kind in zip(info.match, kinds, strict=True)
-            )
-            yield id_, ValueSetInfo(id_, name, info.size, fields, values)
+            fields = []
+            for match, kind, bits in zip(info.match, kinds, values.bits, strict=True):
+                strings = _strings(f"value set {name}", match, str(kind), bits, self.translation)
+                fields.append(FieldInfo(match.id, match.name, str(kind), "ternary", bits, strings))
+            yield id_, ValueSetInfo(id_, name, info.size, tuple(fields), values)
 
     def _digests(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, DigestLists]]:
         compiled = {} if pipeline.digests is None else dict(pipeline.digests.bits)
@@ -165,7 +178,7 @@ class P4InfoMap:
             if name is None:
                 self.absent[info.preamble.id] = f"digest {info.preamble.name} is not in the compiled program"
                 continue
-            fill = filler(info.preamble.name, info.type_spec, p4info.type_info, compiled[name])
+            fill = filler(info.preamble.name, info.type_spec, p4info.type_info, compiled[name], self.translation)
             if fill is None:
                 self.absent[info.preamble.id] = f"digest {info.preamble.name}: only bit, int and bool are supported"
                 continue
@@ -305,32 +318,46 @@ def _check_actions(table: str, infos: list[ActionInfo], compiled: Table) -> None
             )
 
 
-def _action(info: Any) -> ActionInfo:
-    name = info.preamble.name
-    params = (
-        ParamInfo(each.id, each.name, each.bitwidth, f"action {name}, parameter {each.name}") for each in info.params
-    )
+def _action(info: Any, compiled: Action | None, translation: Translation) -> ActionInfo:
+    """`compiled` None: the program has no such action, and no table can name it."""
+    name, params = info.preamble.name, []
+    widths = [bits for _, bits in compiled.params] if compiled is not None else []
+    for at, each in enumerate(info.params):
+        strings = translation.strings(each.type_name.name, widths[at]) if at < len(widths) else None
+        bits = each.bitwidth if strings is None else strings.bits
+        params.append(ParamInfo(each.id, each.name, bits, f"action {name}, parameter {each.name}", strings))
     return ActionInfo(info.preamble.id, name, tuple(params))
 
 
-def _fields(table: str, infos: Any, key: Any) -> tuple[FieldInfo, ...]:
+def _fields(table: str, infos: Any, key: Any, translation: Translation) -> tuple[FieldInfo, ...]:
     if len(infos) != len(key):
         raise _differ(f"table {table} has {len(infos)} key fields in one, {len(key)} in the other")
-    return tuple(_field(table, info, compiled) for info, compiled in zip(infos, key, strict=True))
+    return tuple(_field(table, info, compiled, translation) for info, compiled in zip(infos, key, strict=True))
 
 
-def _field(table: str, info: Any, compiled: Any) -> FieldInfo:
+def _field(table: str, info: Any, compiled: Any, translation: Translation) -> FieldInfo:
     match = _MATCH_NAMES.get(info.match_type)
     if match is None:
         raise P4RuntimeError(
             Code.INVALID_ARGUMENT, f"table {table}, field {info.name}: this match kind is not supported"
         )
-    # A translated type has the controller's width in P4Info; without a translation of our own the value must fit both.
-    # An `error` has no width there.
+    # A type that is translated to another number has the controller's width in P4Info, and the value must fit both. A
+    # string and an `error` have no width there.
     same_width = info.bitwidth in (0, compiled.bits) or info.HasField("type_name")
     if compiled.match_type not in _COMPILED_KINDS.get(match, (match,)) or not same_width:
         raise _differ(
             f"table {table}, field {info.name} is {match} of {info.bitwidth} bits in one, "
             f"{compiled.match_type} of {compiled.bits} bits in the other"
         )
-    return FieldInfo(info.id, info.name, match, compiled.match_type, compiled.bits)
+    strings = _strings(f"table {table}", info, match, compiled.bits, translation)
+    return FieldInfo(info.id, info.name, match, compiled.match_type, compiled.bits, strings)
+
+
+def _strings(owner: str, info: Any, match: str, bits: int, translation: Translation) -> Strings | None:
+    found = translation.strings(info.type_name.name, bits)
+    if found is not None and match not in ("exact", "optional"):
+        raise P4RuntimeError(
+            Code.INVALID_ARGUMENT,
+            f"{owner}, field {info.name}: a string is matched {match}; exact and optional are allowed",
+        )
+    return found

@@ -7,8 +7,8 @@ from copy import deepcopy
 from typing import Any
 
 from esa.p4runtime import p4runtime_pb2
-from esa.switch.p4runtime.bytestrings import decode
 from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.p4runtime.translation import Translation, port_of
 
 Update = p4runtime_pb2.Update
 # v1model's own widths: standard_metadata.mcast_grp and egress_rid are bit<16>.
@@ -23,7 +23,8 @@ MAX_SESSION_ID = (1 << 15) - 1
 class ReplicationEngine:
     """The packet replication engine of one pipeline. Reads return what was written, replica ports in the same form."""
 
-    def __init__(self, pipeline: Any) -> None:
+    def __init__(self, pipeline: Any, translation: Translation | None = None) -> None:
+        self._translation = translation
         self._multicast = pipeline.multicast
         # None for a program that clones nothing: sessions are kept for the client then, and have no effect.
         self._clones = pipeline.clone_sessions
@@ -52,7 +53,7 @@ class ReplicationEngine:
             self._multicast.delete(id_)
             del self._groups[id_]
             return
-        _set(self._multicast, id_, _replicas(entry.replicas, what))
+        _set(self._multicast, id_, _replicas(entry.replicas, what, self._translation))
         self._groups[id_] = deepcopy(entry)
 
     def _write_session(self, update_type: int, entry: Any) -> None:
@@ -71,7 +72,7 @@ class ReplicationEngine:
             raise P4RuntimeError(Code.UNIMPLEMENTED, f"{what}: class_of_service {entry.class_of_service}: {allowed}")
         if entry.packet_length_bytes < 0:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: packet_length_bytes is negative")
-        replicas = _replicas(entry.replicas, what)
+        replicas = _replicas(entry.replicas, what, self._translation)
         if self._clones is not None:
             _set(self._clones, id_, replicas)
             self._clones.truncate(id_, entry.packet_length_bytes)
@@ -119,13 +120,13 @@ def _select(entries: dict[int, Any], id_: int, what: str) -> list[Any]:
     return [entries[id_]]
 
 
-def _replicas(replicas: Any, what: str) -> list[tuple[int, int]]:
+def _replicas(replicas: Any, what: str, translation: Translation | None) -> list[tuple[int, int]]:
     """Return (port, instance) of each replica."""
     result: list[tuple[int, int]] = []
     for replica in replicas:
         kind = replica.WhichOneof("port_kind")
         if kind == "port":
-            port = decode(replica.port, _PORT_BITS, f"{what}: replica port")
+            port = port_of(replica.port, _PORT_BITS, f"{what}: replica port", translation)
         elif kind == "egress_port":
             port = replica.egress_port
         else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ class Ports:
 
     numbers: frozenset[int] | None = None
     down: set[int] = field(default_factory=set)
+    names: Mapping[str, int] = field(default_factory=dict)  # the numbers of those that have one
 
     def __contains__(self, port: int) -> bool:
         return self.numbers is None or port in self.numbers
@@ -30,7 +31,8 @@ class Device:
     `pipeline` is the program in service, None before the first. Two hooks connect the CPU port: the packet loop calls
     `on_packet_in(bytes)`, the server calls `on_packet_out(bytes)`; either may be replaced. `set_port` calls a third,
     and `on_change` is called when there is another program, or other queues.
-    `ports`: the numbers of its ports beside the CPU port, None where any may come to be. `queues`: what those of the
+    `ports`: the numbers of its ports beside the CPU port, with their names where they have some, None where
+    any may come to be. `queues`: what those of the
     ports are to be, None: as fast as they can. `progress` is told when a change of them makes the program compile anew.
     """
 
@@ -39,7 +41,7 @@ class Device:
         device_id: int = 0,
         cpu_port: int | None = None,
         pipeline: Any = None,
-        ports: Iterable[int] | None = None,
+        ports: Iterable[int] | Mapping[int, str] | None = None,
         queues: QueueSettings | None = None,
         progress: Callable[[str], None] | None = None,
     ) -> None:
@@ -49,7 +51,8 @@ class Device:
         self.on_packet_in: Callable[[bytes], None] = lambda packet: None
         self.on_packet_out: Callable[[bytes], None] = lambda packet: None
         own = () if cpu_port is None else (cpu_port,)
-        self.ports = Ports(None if ports is None else frozenset((*ports, *own)))
+        names = {name: number for number, name in ports.items()} if isinstance(ports, Mapping) else {}
+        self.ports = Ports(None if ports is None else frozenset((*ports, *own)), names=names)
         self.on_port: Callable[[int], None] = lambda port: None
         self.on_change: Callable[[], None] = lambda: None
         self.queues = QueueSettings((*(ports or ()), *own)) if queues is None else queues
