@@ -88,6 +88,43 @@ def test_colours_are_those_of_bmv2s_rule(pipeline: Pipeline, seed: int) -> None:
     assert [each["packets"] for each in seen] == expected(by_packet, [(now, 1) for now, _ in events])
 
 
+def marked(rates: MeterRates, events: list[tuple[int, int]]) -> list[int]:
+    """RFC 2697, colour-blind: (time in us, bytes) -> colours; each token goes to the first bucket that has room."""
+    assert rates.eburst is not None
+    committed, excess, made, out = rates.cburst, rates.eburst, 0, []
+    for now, amount in events:
+        total = int(now * (rates.cir / 1e6))
+        for _ in range(max(total - made, 0)):
+            if committed < rates.cburst:
+                committed += 1
+            elif excess < rates.eburst:
+                excess += 1
+        made = max(made, total)
+        if committed >= amount:
+            committed -= amount
+            out.append(GREEN)
+        elif excess >= amount:
+            excess -= amount
+            out.append(YELLOW)
+        else:
+            out.append(RED)
+    return out
+
+
+@pytest.mark.supports("externs: meters of one rate, RFC 2697")
+@pytest.mark.parametrize("seed", range(3))
+def test_colours_of_one_rate_are_those_of_rfc_2697(pipeline: Pipeline, seed: int) -> None:
+    rng = random.Random(seed)
+    cir, cburst = rng.choice([1, 997, 20_000]), rng.choice([0, 60, 1500])
+    rates = MeterRates(cir, cburst, cir, cburst, eburst=rng.choice([0, 64, 900]))
+    now, events = 0, []
+    for _ in range(200):
+        now += rng.choice([0, 1, 300, 5000, 70_000])
+        events.append((now, rng.choice([4, 60, 64, 333])))
+    pipeline.meters["I.by_byte"].set(3, rates)
+    assert [colors(pipeline, 3, now, size)["bytes"] for now, size in events] == marked(rates, events)
+
+
 def test_a_clock_that_goes_back_makes_no_tokens(pipeline: Pipeline) -> None:
     pipeline.meters["I.by_packet"].set(0, MeterRates(1000, 1, 1000, 1))
     assert [colors(pipeline, 0, now)["packets"] for now in (5000, 0, 5500, 6000)] == [GREEN, RED, RED, GREEN]
@@ -104,12 +141,16 @@ def test_compiled_is_as_plain() -> None:
     plain, compiled = (Pipeline.load(SOURCE, compiled=compiled) for compiled in (False, True))
     for one in (plain, compiled):
         one.meters["I.by_byte"].set(2, rates)
+        one.meters["I.by_packet"].set(2, MeterRates(3000, 2, 3000, 2, eburst=3))
         one.tables["I.t"].add((7,), "I.police", (1,))
         one.direct_meters["I.t"].set(one.tables["I.t"].row((7,)), MeterRates(3, 2, 5, 4))
     rng = random.Random(3)
     for at in range(300):
         args = 2, at * 211, rng.choice([4, 60, 333]), 7
         assert colors(plain, *args) == colors(compiled, *args)
+    counts = [one.meters["I.by_packet"].counts(2) for one in (plain, compiled)]
+    assert counts[0] == counts[1]
+    assert all(packets for packets, _ in counts[0])
 
 
 @pytest.mark.supports("externs: direct meters")
@@ -134,12 +175,14 @@ def test_bad_rates_are_refused(pipeline: Pipeline) -> None:
         meter.set(0, MeterRates(1, -1, 1, 1))
     with pytest.raises(ValueError, match="cir nan"):
         meter.set(0, MeterRates(float("nan"), 1, 1, 1))
+    with pytest.raises(ValueError, match="one rate: pir and pburst must be cir and cburst"):
+        meter.set(0, MeterRates(1, 1, 2, 1, eburst=1))
     with pytest.raises(IndexError, match="cell 4 of 4"):
         meter.set(4, MeterRates(1, 1, 1, 1))
     assert meter.get(0) is None
 
 
-@pytest.mark.refuses("externs: meters with other than two rates")
+@pytest.mark.refuses("externs: meters whose JSON says other than two rates")
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
@@ -247,12 +290,45 @@ def test_cells_that_break_a_rule_are_refused(
     assert client.read(meter("by_packet", 0)) == [meter("by_packet", 0)]
 
 
-@pytest.mark.refuses("P4Runtime: counters per colour of a meter")
-def test_counters_per_colour_are_refused_by_name(served: tuple[Client, Device]) -> None:
-    client, entity = served[0], meter("by_packet", 0)
-    entity.meter_entry.counter_data.SetInParent()
-    assert client.codes(modify(entity)) == [grpc.StatusCode.UNIMPLEMENTED]
-    assert read_code(client, entity) == grpc.StatusCode.UNIMPLEMENTED
+def counted(entity: p4.Entity, *counts: tuple[int, int]) -> p4.Entity:
+    """The entity with (packets, bytes) of green, yellow and red; without any: that they are asked for, or to be 0."""
+    message = getattr(entity, str(entity.WhichOneof("entity")))
+    data = message.meter_counter_data if isinstance(message, p4.TableEntry) else message.counter_data
+    data.SetInParent()
+    for (packets, octets), each in zip(counts, (data.green, data.yellow, data.red), strict=False):
+        each.packet_count, each.byte_count = packets, octets
+    return entity
+
+
+@pytest.mark.supports("P4Runtime: counters per colour of a meter")
+def test_meters_count_their_colours(served: tuple[Client, Device]) -> None:
+    client, device = served
+    client.write(modify(meter("by_packet", 2, 0, 1, 0, 3)), insert(entry(1, 0, 1, 0, 1)))
+    for size in (10, 20, 30, 40, 50):
+        inject(device, 0, bytes([2, 1, 0, 0]) + bytes(size - 4))
+    seen = (1, 10), (2, 50), (2, 90)
+    zero = (0, 0)
+    assert client.read(counted(meter("by_packet", 2))) == [counted(meter("by_packet", 2, 0, 1, 0, 3), *seen)]
+    assert client.read(meter("by_packet", 2)) == [meter("by_packet", 2, 0, 1, 0, 3)]
+    assert client.read(counted(meter("by_byte", 2))) == [counted(meter("by_byte", 2), (5, 150), zero, zero)]
+    of_entry = (1, 10), zero, (4, 140)
+    assert client.read(counted(direct(1))) == [counted(direct(1, 0, 1, 0, 1), *of_entry)]
+    asked = p4.Entity()
+    asked.table_entry.table_id = IDS.table("t")
+    assert client.read(counted(asked)) == [counted(entry(1), *of_entry)]
+    client.push(p4.SetForwardingPipelineConfigRequest.RECONCILE_AND_COMMIT, config("meters"))
+    assert client.read(counted(meter("by_packet", 2))) == [counted(meter("by_packet", 2, 0, 1, 0, 3), *seen)]
+    # rates are changed without a loss of counts, and these are set to 0 where that is asked for
+    client.write(modify(meter("by_packet", 2, 1, 1, 1, 1)))
+    assert client.read(counted(meter("by_packet", 2))) == [counted(meter("by_packet", 2, 1, 1, 1, 1), *seen)]
+    client.write(modify(counted(meter("by_packet", 2))), modify(counted(direct(1))), modify(counted(entry(1))))
+    assert client.read(counted(meter("by_packet", 2))) == [counted(meter("by_packet", 2), zero, zero, zero)]
+    assert client.read(counted(direct(1))) == [counted(direct(1), zero, zero, zero)]
+    other = [modify(counted(each, (0, 0), (1, 0))) for each in (meter("by_packet", 2), direct(1), entry(1))]
+    assert client.codes(*other) == [INVALID] * 3
+    inject(device, 0, bytes([2, 1, 0, 0]))
+    client.write(delete(entry(1)), insert(entry(1)))
+    assert client.read(counted(direct(1))) == [counted(direct(1), zero, zero, zero)]
 
 
 @pytest.mark.supports("P4Runtime: meters, indirect and direct")
@@ -315,9 +391,14 @@ def test_one_rate_takes_one_rate(served: tuple[Client, Device]) -> None:
     message.p4info.meters[0].spec.type = kinds.SINGLE_RATE_TWO_COLOR
     message.p4info.meters[1].spec.type = kinds.SINGLE_RATE_THREE_COLOR
     client.push(message=message)
+    excess = meter("by_byte", 0, 1, 2, 1, 2, eburst=3)
     codes = client.codes(
         modify(meter("by_packet", 0, 1, 2, 1, 2)),
         modify(meter("by_packet", 0, 1, 2, 3, 2)),
-        modify(meter("by_byte", 0, 1, 2, 1, 2)),
+        modify(meter("by_packet", 0, 1, 2, 1, 2, eburst=3)),
+        modify(excess),
+        modify(meter("by_byte", 0, 1, 2, 1, 3, eburst=3)),
+        modify(meter("by_byte", 0, 1, 2, 1, 2, eburst=-3)),
     )
-    assert codes == [OK, INVALID, grpc.StatusCode.UNIMPLEMENTED]
+    assert codes == [OK, INVALID, INVALID, OK, INVALID, INVALID]
+    assert client.read(meter("by_byte", 0)) == [excess]

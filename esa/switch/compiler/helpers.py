@@ -252,30 +252,60 @@ def as_float(pattern: Any) -> Any:
     return np.int64(pattern).view(np.float64)
 
 
-def meter(m64: Array, at: int, now: Any, amount: Any) -> Any:
-    """The colour that a meter gives `amount` packets or bytes at time `now`: 0 green, 1 yellow, 2 red.
+def meter(m64: Array, at: int, now: Any, size: Any, amount: Any) -> Any:
+    """The colour that a meter gives a packet of `size` bytes at time `now`, and counts: 0 green, 1 yellow, 2 red.
 
-    Its words from `at` on: whether it is configured; then of the peak and of the committed rate each: tokens per
-    microsecond (the bits of a float64), burst, tokens in the bucket, tokens made since time 0. As in BMv2, what the
-    peak's bucket cannot pay for takes nothing from the other, and a configured meter starts with full buckets.
+    It counts `amount`: `size`, or 1. Its words from `at` on: 0 (not configured: green), 1 (two rates), 2 (one rate);
+    then of two buckets each: tokens per microsecond (the bits of a float64), burst, tokens, tokens made since time 0;
+    then of each colour: packets, bytes. As in BMv2 a configured meter starts with full buckets.
     """
-    if m64[at] == 0:
-        return np.int64(0)
+    color = np.int64(0)
+    if m64[at] == 1:
+        color = meter_of_two_rates(m64, at, now, amount)
+    elif m64[at] == 2:
+        color = meter_of_one_rate(m64, at, now, amount)
+    m64[at + 9 + 2 * color] += 1
+    m64[at + 10 + 2 * color] += size
+    return color
+
+
+def meter_of_two_rates(m64: Array, at: int, now: Any, amount: Any) -> Any:
+    """RFC 2698, as BMv2 has it: the first bucket is of the peak rate; what it cannot pay for takes nothing of both."""
     for rate in range(2):
         first = at + 1 + 4 * rate
-        since = np.float64(now) * as_float(m64[first])
-        made = np.int64(0x4000000000000000)
-        if since < 4611686018427387904:
-            made = np.int64(since)
-        tokens = m64[first + 2]
-        if made > m64[first + 3]:
-            tokens = min(tokens + made - m64[first + 3], m64[first + 1])
-            m64[first + 3] = made
+        tokens = min(m64[first + 2] + meter_made(m64, first, now), m64[first + 1])
         m64[first + 2] = tokens
         if tokens < amount:
             return np.int64(2 - rate)
         m64[first + 2] = tokens - amount
     return np.int64(0)
+
+
+def meter_of_one_rate(m64: Array, at: int, now: Any, amount: Any) -> Any:
+    """RFC 2697: the first bucket takes what the second, of the committed rate, has no room for."""
+    excess, committed = at + 1, at + 5
+    tokens = m64[committed + 2] + meter_made(m64, committed, now)
+    over = max(tokens - m64[committed + 1], 0)
+    m64[committed + 2] = tokens - over
+    m64[excess + 2] = min(m64[excess + 2] + over, m64[excess + 1])
+    if m64[committed + 2] >= amount:
+        m64[committed + 2] -= amount
+        return np.int64(0)
+    if m64[excess + 2] >= amount:
+        m64[excess + 2] -= amount
+        return np.int64(1)
+    return np.int64(2)
+
+
+def meter_made(m64: Array, bucket: int, now: Any) -> Any:
+    """How many tokens came into being for a bucket since the last time."""
+    since = np.float64(now) * as_float(m64[bucket])
+    made = np.int64(0x4000000000000000)
+    if since < 4611686018427387904:
+        made = np.int64(since)
+    more = max(made - m64[bucket + 3], 0)
+    m64[bucket + 3] += more
+    return more
 
 
 def choose(m64: Array, group: int, value: Any) -> Any:

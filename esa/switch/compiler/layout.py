@@ -21,7 +21,7 @@ HIDDEN = ("CURSOR", "INGRESS_LENGTH", "LENGTH", "EXIT", "ERROR", "CHECKSUM_ERROR
 MULTICAST_GROUPS = 65536
 PORTS = 512
 CLONE_SESSIONS = 32768
-METER_WORDS = 9  # of one meter: see helpers.meter
+METER_WORDS = 15  # of one meter: see helpers.meter
 # Of an action selector: its groups, the places of members in them, and copies of members that have a weight above one.
 SELECTOR_GROUPS = 16384
 SELECTOR_SLOTS = 65536

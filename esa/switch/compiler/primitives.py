@@ -182,10 +182,11 @@ def _count(scope: Scope, args: Sequence[Expr]) -> list[str]:
 
 def meter_call(scope: Scope, meter: MeterArray, cell: str) -> Value:
     """The colour that the meter whose words start at `cell` gives the packet in hand."""
-    amount = "1" if meter.unit == "packets" else scope.hidden("INGRESS_LENGTH")
+    size = scope.hidden("INGRESS_LENGTH")
+    amount = "1" if meter.unit == "packets" else size
     assert scope.layout.clock is not None
     now = f"m64[{scope.constant('CLOCK', scope.layout.clock)}]"
-    return Value(scope.call("meter", "m64", cell, now, amount), 0, 2)
+    return Value(scope.call("meter", "m64", cell, now, size, amount), 0, 2)
 
 
 def _execute_meter(scope: Scope, args: Sequence[Expr]) -> list[str]:

@@ -288,7 +288,7 @@ class CounterArray:
 
 @dataclass(frozen=True)
 class MeterArray:
-    """Two-rate three-colour meters; a direct one has a cell per entry of a table and writes the colour to `target`."""
+    """Three-colour meters; a direct one has a cell per entry of a table and writes the colour to `target`."""
 
     name: str
     size: int

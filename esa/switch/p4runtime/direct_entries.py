@@ -9,7 +9,7 @@ from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.arrays import Freeze, require_modify
 from esa.switch.p4runtime.infos import ArrayInfo, TableInfo
 from esa.switch.p4runtime.match_fields import invalid, parse_key, refuse
-from esa.switch.p4runtime.meters import format_rates, no_colour_counters, rates_of, set_rates
+from esa.switch.p4runtime.meters import check_counts, format_counts, format_rates, rates_of, set_rates
 from esa.switch.p4runtime.status import Code
 from esa.switch.p4runtime.table_entries import format_entry, row_of, select, set_counter
 
@@ -55,7 +55,6 @@ def _meter_of(info: TableInfo, entry: Any) -> ArrayInfo:
         raise refuse(
             Code.UNIMPLEMENTED, info, "a miss executes no direct meter, as in BMv2: the default entry has none"
         )
-    no_colour_counters(info.direct_meter.name, entry)
     return info.direct_meter
 
 
@@ -63,8 +62,11 @@ def write_direct_meter(info: TableInfo, update_type: int, entry: Any) -> None:
     """Set the meter of one entry; the caller holds the data plane still."""
     require_modify(update_type, f"table {info.name}: a direct meter")
     meter = _meter_of(info, entry)
-    rates = rates_of(meter, entry)
-    set_rates(meter.array, row_of(info, *parse_key(info, entry.table_entry)), rates)
+    rates, forget = rates_of(meter, entry), check_counts(meter.name, entry)
+    row = row_of(info, *parse_key(info, entry.table_entry))
+    set_rates(meter.array, row, rates)
+    if forget:
+        meter.array.forget(row)
 
 
 def read_direct_meters(info: TableInfo, request: Any, frozen: Freeze) -> Iterator[Any]:
@@ -80,4 +82,6 @@ def read_direct_meters(info: TableInfo, request: Any, frozen: Freeze) -> Iterato
         rates = None if found.row is None else meter.array.get(found.row)
         if rates is not None:
             format_rates(rates, message.config)
+        if found.row is not None and request.HasField("counter_data"):
+            format_counts(meter.array.counts(found.row), message.counter_data)
         yield result

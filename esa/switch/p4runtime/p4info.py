@@ -12,6 +12,7 @@ from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
 from esa.switch.p4runtime.digests import DigestLists, filler
 from esa.switch.p4runtime.idle import IdleTimeouts
 from esa.switch.p4runtime.infos import ArrayInfo, FieldInfo, TableInfo, ValueSetInfo
+from esa.switch.p4runtime.meters import EXCESS
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.p4runtime.translation import Strings, Translation
@@ -215,7 +216,7 @@ class P4InfoMap:
             elif kind == "meter":
                 data_kind = _meter_kind(info, array)
             if data_kind is None:
-                allowed = "registers of bit, int and bool" if kind == "register" else "one-rate two-colour and two-rate"
+                allowed = "registers of bit, int and bool" if kind == "register" else "meters of MeterSpec's types"
                 self.absent[info.preamble.id] = f"{kind} {name}: only {allowed} are supported"
                 continue
             yield info.preamble.id, ArrayInfo(info.preamble.id, name, info.size, data_kind, array)
@@ -232,7 +233,7 @@ class P4InfoMap:
         if kind is None:
             raise P4RuntimeError(
                 Code.INVALID_ARGUMENT,
-                f"meter {array.name}: one rate with three colours is not supported by this target",
+                f"meter {array.name}: type {info.spec.type} is not supported by this target",
             )
         return ArrayInfo(info.preamble.id, array.name, array.size, kind, array)
 
@@ -262,13 +263,14 @@ def _idle(info: Any, hits: Any) -> IdleTimeouts | None:
 
 
 def _meter_kind(info: Any, meter: Any) -> str | None:
-    """How many rates its configuration has, by MeterSpec; None for one rate with three colours."""
+    """How many rates its configuration has, by MeterSpec; None for what that does not have."""
     unit = {p4info_pb2.MeterSpec.BYTES: "bytes", p4info_pb2.MeterSpec.PACKETS: "packets"}.get(info.spec.unit)
     if unit != meter.unit:
         raise _differ(f"meter {meter.name} counts {unit} in one, {meter.unit} in the other")
     kinds = {
         p4info_pb2.MeterSpec.TWO_RATE_THREE_COLOR: "two rates",
         p4info_pb2.MeterSpec.SINGLE_RATE_TWO_COLOR: "one rate",
+        p4info_pb2.MeterSpec.SINGLE_RATE_THREE_COLOR: EXCESS,
     }
     return kinds.get(info.spec.type)
 

@@ -11,7 +11,7 @@ from esa.switch.p4runtime.actions import format_action, parse_action
 from esa.switch.p4runtime.arrays import Freeze, wrapped_int64
 from esa.switch.p4runtime.infos import TableInfo
 from esa.switch.p4runtime.match_fields import Match, format_field, invalid, normal_field, parse_key, refuse
-from esa.switch.p4runtime.meters import format_rates, rates_of, set_rates
+from esa.switch.p4runtime.meters import check_counts, format_counts, format_rates, rates_of, set_rates
 from esa.switch.p4runtime.status import Code, refusal
 from esa.switch.runtime.tables import Entry
 
@@ -61,7 +61,7 @@ def _write_default(info: TableInfo, notes: Notes, update_type: int, entry: Any) 
     _check_extras(info, entry)
     if entry.HasField("counter_data"):
         raise refuse(Code.UNIMPLEMENTED, info, "the default entry's direct counter is not supported by this target")
-    if entry.HasField("meter_config"):
+    if entry.HasField("meter_config") or entry.HasField("meter_counter_data"):
         raise refuse(
             Code.UNIMPLEMENTED, info, "a miss executes no direct meter, as in BMv2: the default entry has none"
         )
@@ -86,7 +86,9 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
         notes.drop(key)
         return
     _check_extras(info, entry)
-    rates = None if info.direct_meter is None else rates_of(info.direct_meter, entry, "meter_config")
+    meter = info.direct_meter
+    rates = None if meter is None else rates_of(meter, entry, "meter_config")
+    forget = meter is not None and check_counts(meter.name, entry, "meter_counter_data")
     if update_type == Update.INSERT:
         if not info.fields:
             raise invalid(info, "it has no key: only its default entry can be set")
@@ -105,8 +107,10 @@ def _write_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) ->
             info.idle.put(row, entry)
     if entry.HasField("counter_data"):
         set_counter(info, row, entry.counter_data)
-    if info.direct_meter is not None:
-        set_rates(info.direct_meter.array, row, rates)
+    if meter is not None:
+        set_rates(meter.array, row, rates)
+        if forget:
+            meter.array.forget(row)
 
 
 def _put(info: TableInfo, put: Callable[..., int], match: Match, priority: int, table_action: Any) -> int:
@@ -138,11 +142,8 @@ def _delete(info: TableInfo, match: Match, priority: int) -> None:
 
 def _check_extras(info: TableInfo, entry: Any) -> None:
     """Refuse what comes with an entry and this table does not have."""
-    if entry.HasField("meter_config") or entry.HasField("meter_counter_data"):
-        if info.direct_meter is None:
-            raise invalid(info, "it has no direct meter")
-        if entry.HasField("meter_counter_data"):
-            raise refuse(Code.UNIMPLEMENTED, info, "counters per colour of a meter are not supported by this target")
+    if (entry.HasField("meter_config") or entry.HasField("meter_counter_data")) and info.direct_meter is None:
+        raise invalid(info, "it has no direct meter")
     if entry.HasField("counter_data") and info.direct_counter is None:
         raise invalid(info, "it has no direct counter")
     if entry.HasField("time_since_last_hit"):
@@ -186,6 +187,7 @@ def read_table_entries(info: TableInfo, notes: Notes, request: Any, frozen: Free
     if info.idle is not None:
         info.idle.look()
     meter = info.direct_meter if request.HasField("meter_config") else None
+    counted = info.direct_meter if request.HasField("meter_counter_data") else None
     for match, entry, row, count in select(info, request, frozen):
         result = p4runtime_pb2.Entity()
         message = result.table_entry
@@ -204,6 +206,8 @@ def read_table_entries(info: TableInfo, notes: Notes, request: Any, frozen: Free
                 message.time_since_last_hit.elapsed_ns = info.idle.since_hit_ns(row)
         if meter is not None and row is not None and (rates := meter.array.get(row)) is not None:
             format_rates(rates, message.meter_config)
+        if counted is not None and row is not None:
+            format_counts(counted.array.counts(row), message.meter_counter_data)
         yield result
 
 

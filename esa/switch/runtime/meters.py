@@ -9,17 +9,24 @@ import numpy.typing as npt
 
 from esa.switch.compiler.layout import METER_WORDS
 
-MAX_BURST = (1 << 62) - 1  # of tokens in a bucket; what is above is as good as this
+MAX_BURST = (1 << 61) - 1  # of tokens in a bucket; what is above is as good as this
+_COUNTS = 9  # where a cell's counts begin
+Counts = tuple[tuple[int, int], tuple[int, int], tuple[int, int]]
 
 
 @dataclass(frozen=True)
 class MeterRates:
-    """Committed and peak rate in packets or bytes per second, and their bursts in packets or bytes."""
+    """Committed and peak rate in packets or bytes per second, and their bursts in packets or bytes.
+
+    With `eburst` a meter has one rate (RFC 2697): what is above cburst is yellow up to that, and pir and pburst are cir
+    and cburst. Without it has two (RFC 2698).
+    """
 
     cir: float
     cburst: int
     pir: float
     pburst: int
+    eburst: int | None = None
 
 
 class Meter:
@@ -41,13 +48,34 @@ class Meter:
         self._check(index)
         check_rates(rates)
         self._rates[index] = rates
-        self._cells[index] = [1, *_bucket(rates.pir, rates.pburst), *_bucket(rates.cir, rates.cburst)]
+        committed = _bucket(rates.cir, rates.cburst)
+        if rates.eburst is None:
+            words = [1, *_bucket(rates.pir, rates.pburst), *committed]
+        else:
+            words = [2, *_bucket(0.0, rates.eburst), *committed]
+        self._cells[index, :_COUNTS] = words
 
     def reset(self, index: int) -> None:
-        """Back to green for every packet. Raises IndexError out of range."""
+        """Back to green for every packet; counts stay. Raises IndexError out of range."""
         self._check(index)
         self._rates.pop(index, None)
-        self._cells[index] = 0
+        self._cells[index, :_COUNTS] = 0
+
+    def renew(self, index: int) -> None:
+        """As `reset`, and nothing is counted. Raises IndexError out of range."""
+        self.reset(index)
+        self.forget(index)
+
+    def counts(self, index: int) -> Counts:
+        """(packets, bytes) that were green, yellow and red. Raises IndexError out of range."""
+        self._check(index)
+        green, green_bytes, yellow, yellow_bytes, red, red_bytes = self._cells[index, _COUNTS:].tolist()
+        return (green, green_bytes), (yellow, yellow_bytes), (red, red_bytes)
+
+    def forget(self, index: int) -> None:
+        """Set the counts of a cell to 0. Raises IndexError out of range."""
+        self._check(index)
+        self._cells[index, _COUNTS:] = 0
 
     def get(self, index: int) -> MeterRates | None:
         """The rates of a cell as they were given; None if it has none. Raises IndexError out of range."""
@@ -58,10 +86,14 @@ class Meter:
         """The rates of every cell that has some."""
         return dict(self._rates)
 
+    def take_counts(self, other: Meter) -> None:
+        """Go on from what another meter of the same size has counted."""
+        self._cells[:, _COUNTS:] = other._cells[:, _COUNTS:]
+
     def clear(self) -> None:
-        """Reset every cell."""
-        for index in list(self._rates):
-            self.reset(index)
+        """Renew every cell."""
+        self._rates.clear()
+        self._cells[:] = 0
 
     def _check(self, index: int) -> None:
         if not 0 <= index < self.size:
@@ -69,10 +101,13 @@ class Meter:
 
 
 def check_rates(rates: MeterRates) -> None:
-    """Raise ValueError for rates below 0, or a peak below the committed rate."""
-    for name in ("cir", "cburst", "pir", "pburst"):
-        if not getattr(rates, name) >= 0:
-            raise ValueError(f"{name} {getattr(rates, name)} is below 0")
+    """Raise ValueError for rates below 0, or a peak below the committed rate, or besides one rate."""
+    for name in ("cir", "cburst", "pir", "pburst", "eburst"):
+        value = getattr(rates, name)
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} {value} is below 0")
+    if rates.eburst is not None and (rates.pir, rates.pburst) != (rates.cir, rates.cburst):
+        raise ValueError("it has one rate: pir and pburst must be cir and cburst")
     if rates.pir < rates.cir:
         raise ValueError(f"pir {rates.pir} is below cir {rates.cir}")
 

@@ -373,7 +373,7 @@ class Pipeline:
             self.hits[node.name] = self.state.m64[place.hits : place.hits + place.size]
         if node.meter is not None:
             self.direct_meters[node.name] = meter = self._meter(node.meter, place.size)
-            table.row_resets.append(meter.reset)
+            table.row_resets.append(meter.renew)
         if node.counters:
             words = self.state.m64.view(np.uint64)
             self.direct_counters[node.name] = Counter(
