@@ -214,3 +214,21 @@ def test_capabilities_are_those_of_this_device(served: tuple[Client, Device]) ->
     with pytest.raises(grpc.RpcError) as caught:
         stub.Capabilities(p4.CapabilitiesRequest(device_id=2))
     assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+def test_packets_wait_only_while_they_could_see_half_of_a_change(served: tuple[Client, Device]) -> None:
+    client, device = served
+    client.push(message=config("control_plane"))
+    table = device.pipeline.tables["MyIngress.exact_dst"]
+    index, held = table._hash, []
+
+    class Watched:
+        def __getattr__(self, name: str) -> Callable[..., None]:
+            return lambda *args: (held.append((name, device.turns.held())), getattr(index, name)(*args))[1]
+
+    check: Callable[..., object] = table._check_action
+    table._check_action = lambda *args: (held.append(("check", device.turns.held())), check(*args))[1]
+    table._hash = Watched()
+    client.write(insert(forward()), delete(forward()))
+    assert held == [("check", False), ("add", True), ("remove", True)]
+    assert not device.turns.held()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from itertools import chain
 from typing import Any
 
@@ -26,6 +27,7 @@ from esa.switch.runtime.device import Ports
 
 Update = p4runtime_pb2.Update
 _UPDATES = (Update.INSERT, Update.MODIFY, Update.DELETE)
+_FREE = nullcontext()
 _NOT_HERE = {"extern_entry": "extern entries"}
 
 
@@ -50,16 +52,21 @@ class ForwardingConfig:
         self._value_sets = ValueSetEntries()
         self._notes = Notes()
 
-    def write(self, update: Any) -> None:
-        """Carry out one update; the caller holds the data plane still."""
+    def write(self, update: Any, guard: AbstractContextManager[object] | None = None) -> None:
+        """Carry out one update; `guard` keeps packets away while it is entered, None: the caller does."""
         if update.type not in _UPDATES:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, "the update has no type")
         entity = update.entity
         kind = entity.WhichOneof("entity")
         if kind == "table_entry":
             info = self.info.table(entity.table_entry.table_id)
-            write_table_entry(info, self._notes, update.type, entity.table_entry)
-        elif kind == "counter_entry":
+            write_table_entry(info, self._notes, update.type, entity.table_entry, guard or _FREE)
+            return
+        with guard or _FREE:
+            self._write(kind, update, entity)
+
+    def _write(self, kind: str | None, update: Any, entity: Any) -> None:
+        if kind == "counter_entry":
             arrays.write_counter(self.info.counter(entity.counter_entry.counter_id), update.type, entity.counter_entry)
         elif kind in ("direct_counter_entry", "direct_meter_entry"):
             entry = getattr(entity, kind)

@@ -58,6 +58,11 @@ class TableInfo:
         return {field.id: (field, f"{self.owner}, field {field.name}") for field in self.fields}
 
     @cached_property
+    def plain(self) -> bool:
+        """Whether an entry is a match and an action, and nothing else that packets meet."""
+        return self.profile is None and self.direct_meter is None and self.idle is None
+
+    @cached_property
     def needs_priority(self) -> bool:
         return any(field.match in _NEEDS_PRIORITY for field in self.fields)
 

@@ -194,13 +194,10 @@ class P4RuntimeServicer:
 
     def _write_one(self, config: ForwardingConfig, update: Any) -> P4RuntimeError | None:
         # Update by update: a long batch must not keep packets waiting for all of it.
-        self.device.hold()
         try:
-            config.write(update)
+            config.write(update, self.device.exclusive())
         except P4RuntimeError as error:
             return error
-        finally:
-            self.device.release()
         return None
 
     def _write_all(self, config: ForwardingConfig, request: Any) -> list[P4RuntimeError | None]:

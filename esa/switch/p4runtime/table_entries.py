@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, NamedTuple
 
 from esa.p4runtime import p4runtime_pb2
@@ -17,6 +18,7 @@ from esa.switch.runtime.tables import Entry
 
 Update = p4runtime_pb2.Update
 _COUNTER_MODULUS = 1 << 64
+_FREE = nullcontext()
 
 
 class Notes:
@@ -38,15 +40,25 @@ class Notes:
         return self._notes.get(key, (0, b""))
 
 
-def write_table_entry(info: TableInfo, notes: Notes, update_type: int, entry: Any) -> None:
-    """Carry out one update of a table; the caller holds the data plane still."""
+def write_table_entry(
+    info: TableInfo, notes: Notes, update_type: int, entry: Any, guard: AbstractContextManager[object]
+) -> None:
+    """Carry out one update of a table; `guard` keeps packets away while it is entered."""
     if entry.is_const and update_type != Update.DELETE:
         raise invalid(info, "is_const must not be set in a write")
     try:
         if entry.is_default_action:
-            _write_default(info, notes, update_type, entry)
+            with guard:
+                _write_default(info, notes, update_type, entry)
+        elif info.plain and not entry.HasField("counter_data"):
+            info.table.guard = guard  # for the part of the change that packets could see
+            try:
+                _write_entry(info, notes, update_type, entry)
+            finally:
+                info.table.guard = _FREE
         else:
-            _write_entry(info, notes, update_type, entry)
+            with guard:
+                _write_entry(info, notes, update_type, entry)
     except TableError as error:
         raise refusal(error) from None
 

@@ -99,22 +99,9 @@ class Device:
         (self.ports.down.discard if up else self.ports.down.add)(port)
         self.on_port(port)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Hold the state of programs still, ahead of packets that have not waited for long."""
-        self.hold()
-        try:
-            yield
-        finally:
-            self.release()
-
-    def hold(self) -> None:
-        """Begin what `exclusive` does; `release` ends it."""
-        self.turns.hold()
-
-    def release(self) -> None:
-        """End what `hold` began."""
-        self.turns.release()
+    def exclusive(self) -> Turns:
+        """What keeps packets away while it is entered, ahead of those that have not waited for long."""
+        return self.turns
 
     @contextmanager
     def turn(self) -> Iterator[None]:

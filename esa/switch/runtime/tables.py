@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -64,7 +65,10 @@ def checked_params(owner: str, actions: Mapping[str, Action], action: str, param
 
 
 class Table:
-    """One table of the program. Every change is made in place: hold `Pipeline.lock` while packets may be running."""
+    """One table of the program. Every change is made in place: hold `Pipeline.lock` while packets may be running.
+
+    Or give it a `guard` that keeps packets away: it is entered for no longer than they could see half of a change.
+    """
 
     def __init__(
         self, node: TableNode, actions: Sequence[Action], place: TablePlace, m64: npt.NDArray[np.int64]
@@ -89,6 +93,7 @@ class Table:
         self._lpm = next((at for at, k in enumerate(node.key) if k.match_type == "lpm"), None)
         if self._linear:
             self._lpm = None
+        self.guard: AbstractContextManager[object] = nullcontext()
         self.row_resets: list[Callable[[int], None]] = []  # called with a row that gets or has lost its entry
         self._rows: Shards[int] = Shards(place.size)
         self._entries = Rows[Stored]()
@@ -159,8 +164,9 @@ class Table:
         row = self._find(match, priority)
         values = self._check_action(action, params)
         old = self._entries[row]
+        with self.guard:
+            self._write_action(row, action, values)
         self._entries[row] = (old[0], action, values, old[3], old[4])
-        self._write_action(row, action, values)
         return row
 
     def delete(self, match: Sequence[Any], priority: int = 0) -> None:
@@ -169,14 +175,15 @@ class Table:
             raise BadEntry(f"table {self.name}: its entries are const")
         row, words, identity = self._search(match, priority)
         del self._rows[identity], self._entries[row]
-        if self._tuples is not None:
-            self._tuples.remove(row, priority, words)
-        elif self._order is not None:
-            self._order.remove(row, priority)
-        elif self._hash is not None:
-            self._hash.remove(row)
-            if self._lpm is not None:
-                self._count_length(words[-1], -1)
+        with self.guard:
+            if self._tuples is not None:
+                self._tuples.remove(row, priority, words)
+            elif self._order is not None:
+                self._order.remove(row, priority)
+            elif self._hash is not None:
+                self._hash.remove(row)
+                if self._lpm is not None:
+                    self._count_length(words[-1], -1)
         self._free.free(row)
         self._reset_counters(row)
 
@@ -322,18 +329,19 @@ class Table:
         self._added += 1
         self._entries[row] = (tuple(match), action, values, priority, self._added)
         rows[identity] = row
-        if self._tuples is not None:
-            self._tuples.add(row, priority, words)
-        elif self._order is not None:
-            self._order.add(row, priority, words)
-        else:
-            assert self._hash is not None
-            keys = self._place.keys + row * self._place.words
-            for at, w in enumerate(words, keys):
+        if not self._linear:
+            for at, w in enumerate(words, self._place.keys + row * self._place.words):
                 self._each[at] = word(w)
-            self._hash.add(row, words)
-            if self._lpm is not None:
-                self._count_length(words[-1], 1)
+        # Until here no packet finds the row.
+        with self.guard:
+            if self._tuples is not None:
+                self._tuples.add(row, priority, words)
+            elif self._order is not None:
+                self._order.add(row, priority, words)
+            elif self._hash is not None:
+                self._hash.add(row, words)
+                if self._lpm is not None:
+                    self._count_length(words[-1], 1)
         return row
 
     def _count_length(self, length: int, by: int) -> None:

@@ -116,6 +116,11 @@ class Turns:
         _libc.pthread_mutex_unlock(self._state)
         _libc.pthread_mutex_unlock(self._turnstile)
 
+    __enter__ = hold
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
     def held(self) -> bool:
         """Whether anyone has the state now."""
         if _libc.pthread_mutex_trylock(self._state):
