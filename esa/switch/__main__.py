@@ -40,8 +40,8 @@ from esa.switch.runtime.queues import warm
 
 _log = logging.getLogger("esa.switch")
 _PYTHON_LEVELS = dict(zip(LOG_LEVELS, (5, 10, 20, 30, 40, 100), strict=True))
-# A control-plane thread in Python code may keep the packet loop from its next step for this long, of which a batch has
-# several; Python's own 5 ms would be thousands of packets.
+# Where packets need Python, a control-plane thread may keep the loop from its next step for this long, of which a batch
+# has several; Python's own 5 ms would be thousands of packets.
 _SWITCH_INTERVAL_S = 0.00005
 # New objects before the young are looked at; rounds of that before those that survived it; of that before all.
 _GC_THRESHOLDS = (700, 3, 1_000_000)

@@ -99,4 +99,7 @@ def test_another_program_takes_over(pairs: Veth) -> None:
 def test_which_programs_need_python() -> None:
     assert program_of(programmed()) is not None
     assert program_of(Pipeline.load((PROGRAMS / "passes.json").read_text(), compiled=False)) is None
-    assert program_of(Pipeline.load((PROGRAMS / "idioms.json").read_text())) is None  # it has log_msg
+    for name in ("messages", "halves"):  # of log_msg, and of ports with a rate
+        pipeline = programmed()
+        setattr(pipeline, name, ())
+        assert program_of(pipeline) is None
