@@ -196,12 +196,21 @@ def _load(program: bytes, *, queues: QueueSettings, trace: Callable[[str], objec
         pipeline.trace_to(trace)
     if pipeline.halves is not None:
         warm(pipeline, pipeline.halves, type(pipeline.halves_state), _tell, apart)
-    if _log.isEnabledFor(logging.INFO):
+    if _log.isEnabledFor(logging.INFO) and _goes_anywhere(_log):
         pipeline.on_message(partial(_log.info, "%s"))
     pipeline.on_failed = _Failed()
     gc.collect()  # the only one of everything, see _tame_garbage_collection
     _log.info("the program is loaded")
     return pipeline
+
+
+def _goes_anywhere(logger: logging.Logger | None) -> bool:
+    """Whether what a logger is told reaches more than handlers that do nothing."""
+    while logger is not None:
+        if any(not isinstance(handler, logging.NullHandler) for handler in logger.handlers):
+            return True
+        logger = logger.parent
+    return False
 
 
 class _Failed:

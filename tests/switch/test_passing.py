@@ -6,6 +6,7 @@ import ctypes
 import json
 import sys
 import threading
+from types import SimpleNamespace
 from typing import Any
 
 from esa.switch import Pipeline
@@ -99,7 +100,9 @@ def test_another_program_takes_over(pairs: Veth) -> None:
 def test_which_programs_need_python() -> None:
     assert program_of(programmed()) is not None
     assert program_of(Pipeline.load((PROGRAMS / "passes.json").read_text(), compiled=False)) is None
-    for name in ("messages", "halves"):  # of log_msg, and of ports with a rate
-        pipeline = programmed()
-        setattr(pipeline, name, ())
-        assert program_of(pipeline) is None
+    pipeline: Any = programmed()
+    for heard in (True, False):  # of log_msg
+        pipeline.messages = SimpleNamespace(heard=heard)
+        assert (program_of(pipeline) is None) == heard
+    pipeline.halves = ()  # for ports with a rate
+    assert program_of(pipeline) is None

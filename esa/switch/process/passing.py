@@ -52,7 +52,8 @@ class Program(NamedTuple):
 
 def program_of(pipeline: Any) -> Program | None:
     """What of a pipeline machine code can run by itself; None where every batch needs the interpreter."""
-    if getattr(pipeline, "halves", None) is not None or getattr(pipeline, "messages", None) is not None:
+    messages = getattr(pipeline, "messages", None)
+    if getattr(pipeline, "halves", None) is not None or (messages is not None and messages.heard):
         return None
     step = step_address(getattr(pipeline, "step", None))
     if not step:

@@ -3,9 +3,9 @@
 A turn: wait until a port has frames (or the control plane a packet-out), receive up to a batch from the ready ports,
 run the program on it in the device's turn, send the results grouped by egress port. All of that runs without the
 interpreter lock, turn after turn (`passing.py`), unless every batch needs Python, for captures, bad links, traces,
-log_msg or ports with a rate: then a control plane at work keeps the loop waiting after each step. A port whose queue is
-full loses the frame, as a switch does; the loop never blocks on a port. Ports with a rate have queues of their own
-(`runtime/queues.py`), which the loop serves between turns.
+log_msg that is logged, or ports with a rate: then a control plane at work keeps the loop waiting after each step. A
+port whose queue is full loses the frame, as a switch does; the loop never blocks on a port. Ports with a rate have
+queues of their own (`runtime/queues.py`), which the loop serves between turns.
 """
 
 from __future__ import annotations

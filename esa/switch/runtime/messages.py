@@ -27,6 +27,11 @@ class Messages:
         self._words[:LOG_HEAD] = 0
         self._words[_LIMIT] = 0 if listener is None else LOG_WORDS
 
+    @property
+    def heard(self) -> bool:
+        """Whether anybody listens."""
+        return self._listener is not None
+
     def say(self, message: str) -> None:
         """Pass on a message that is no number in words, but text already."""
         if self._listener is not None:
