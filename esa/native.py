@@ -4,6 +4,10 @@ Numba keeps compiled code on disk per source file, but a function's code contain
 files. After a change in one of them it would load what was compiled before. So a module's code is kept in a folder
 named after the hash of the module and of all that it imports, and of the compiled P4 programs where it calls those.
 Where the file lies and when it was written play no part: checkouts and installed wheels of the same code share it.
+
+A function that says nothing of counting references, or of being made part of its callers, is compiled as its first
+caller is: Numba's options are inherited. `esa.protocol` is such: counted for hosts, uncounted and inlined for the
+simulator, which is slower by a third with the hosts' code. So each has its own.
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
-from numba.core.caching import _CacheLocator
+from numba.core.caching import FunctionCache, _CacheLocator
+from numba.core.targetconfig import ConfigStack
 
 from esa import sources
 
@@ -80,6 +85,20 @@ class ByContent(_CacheLocator):  # type: ignore[misc]
         return str(self._line)
 
 
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """Numba's, which does not tell code apart that was compiled with what other callers pass on."""
+
+    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
+        super().__init__(function)
+        self._options = options
+
+    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
+        caller = ConfigStack.top_or_none()
+        counts = self._options.get("_nrt", True if caller is None else caller.nrt)
+        inlined = self._options.get("forceinline", False if caller is None else caller.forceinline)
+        return (*super()._index_key(signature, codegen), counts, inlined)
+
+
 def native(function: _F) -> _F:
     """Compile `function` on first call, cached on disk, running without the interpreter lock.
 
@@ -105,6 +124,8 @@ def _compiled(function: _F, **options: Any) -> _F:
     before = numba.config.CACHE_LOCATOR_CLASSES
     numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByContent.__name__}"  # read when a function is decorated
     try:
-        return cast(_F, numba.njit(nogil=True, cache=True, **options)(function))
+        dispatcher = numba.njit(nogil=True, **options)(function)
+        dispatcher._cache = _Cache(function, options)
+        return cast(_F, dispatcher)
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before
