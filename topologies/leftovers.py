@@ -15,9 +15,9 @@ from pathlib import Path
 
 from topologies import names, record
 from topologies.interfaces import require_root
-from topologies.record import RackRecord
+from topologies.record import Process, RackRecord
 
-INTERFACE = re.compile(r"esa(\d+)p\d+")  # esa<process id>p<port>, see `single_rack`
+INTERFACE = re.compile(r"esa(\d+)p\d+")  # esa<process id>p<port>, see `network`
 GRACE_S = 15.0  # for a run to end by itself
 LAUNCH = "ESA_LAUNCH"  # in the environment of all that a launch starts: RACK/JOB
 
@@ -25,12 +25,11 @@ LAUNCH = "ESA_LAUNCH"  # in the environment of all that a launch starts: RACK/JO
 def stop_runs() -> Iterator[str]:
     """End every run and rack on this machine and remove what none owns; yields what was done, in words."""
     require_root()
-    for pid in sorted({int(match[1]) for match in _interfaces()}):
-        if _is_run(pid):
-            os.kill(pid, signal.SIGTERM)
-            yield f"asked run {pid} to stop"
+    for pid in sorted({int(match[1]) for match in _interfaces() if _is_of_a_run(match)}):
+        os.kill(pid, signal.SIGTERM)
+        yield f"asked run {pid} to stop"
     deadline = time.monotonic() + GRACE_S
-    while any(_is_run(int(match[1])) for match in _interfaces()) and time.monotonic() < deadline:
+    while any(map(_is_of_a_run, _interfaces())) and time.monotonic() < deadline:
         time.sleep(0.2)
     yield from _delete_interfaces(_interfaces())
     with record.locked():
@@ -42,7 +41,7 @@ def found() -> Iterator[str]:
     """What `stop_runs` would remove, in words; runs and racks that live are none of it."""
     racks = {rack.name: rack for rack in record.records()}
     for match in _interfaces():
-        if not _is_run(int(match[1])) and int(match[1]) != os.getpid():
+        if not _is_of_a_run(match) and int(match[1]) != os.getpid():
             yield f"interface {match[0]}"
     for rack in racks.values():
         if not rack.owner.alive:
@@ -105,9 +104,11 @@ def _interfaces() -> list[re.Match[str]]:
     return [match for path in Path("/sys/class/net").iterdir() if (match := INTERFACE.fullmatch(path.name))]
 
 
-def _is_run(pid: int) -> bool:
-    """A process id may be another program's by now."""
+def _is_of_a_run(match: re.Match[str]) -> bool:
+    """Whether the other process that made this interface lives: its id may be another program's by now."""
     with contextlib.suppress(OSError):
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-        return any(b"python" in word for word in command[:1]) and pid != os.getpid()
+        alias = Path(f"/sys/class/net/{match[0]}/ifalias").read_text().strip()
+        owner = Process.of(int(match[1]))
+        # A network that is being built has no alias yet.
+        return owner.pid != os.getpid() and alias in ("", owner.alias)
     return False

@@ -23,6 +23,7 @@ from esa.signals import uninterrupted
 from topologies.forked import Forked
 from topologies.interfaces import OFFLOADS, require_root
 from topologies.p4switch import P4Switch
+from topologies.record import Process
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -176,11 +177,12 @@ class Network:
                 **{end: _shape(link, self._queue_bytes) for end in self._shaped_ends(lower)},
             )
         net.build()
+        alias = Process.of(os.getpid()).alias
         for end, name in names.items():
             switch = self.switches[end.node - graph.hosts]
             _settle_interface(switch, name)
             # The root namespace is no member of this network: it must not answer ARP for an address it happens to own.
-            switch.cmd(f"ip link set dev {name} arp off")
+            switch.cmd(f"ip link set dev {name} arp off alias '{alias}'")
         for node in self.hosts:
             _settle_interface(node, self.interface)
             if self._switch_queue_packets is not None:

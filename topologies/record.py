@@ -42,6 +42,11 @@ class Process(Frozen):
         return cls(pid=pid, start_ticks=ticks, boot=_boot())
 
     @property
+    def alias(self) -> str:
+        """What interfaces of its own carry beside the process id in their names, which leave no room for more."""
+        return f"esa {self.start_ticks}"
+
+    @property
     def alive(self) -> bool:
         return self.boot == _boot() and _start_ticks(self.pid) == self.start_ticks
 

@@ -17,6 +17,7 @@ from controller import Controller, Switch
 from esa.fabric import Graph, Link, leaf_spine, rack
 from topologies import leftovers
 from topologies.p4switch import P4SwitchError
+from topologies.record import Process
 from topologies.single_rack import NotRootError, SingleRack, require_root
 
 
@@ -204,6 +205,24 @@ def test_stop_deletes_an_interface_that_no_run_owns(root: None, monkeypatch: pyt
     assert esa_interfaces(ended.pid) == []
 
 
+def test_stop_spares_a_program_that_has_a_run_s_process_id_by_now(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        monkeypatch.setattr(leftovers, "INTERFACE", re.compile(rf"esa({other.pid})p\d+"))
+        name = f"esa{other.pid}p1"
+        subprocess.run(["ip", "link", "add", name, "type", "veth", "peer", "name", f"esa{other.pid}p2"], check=True)
+        for end in (name, f"esa{other.pid}p2"):
+            subprocess.run(["ip", "link", "set", "dev", end, "alias", "esa 1"], check=True)
+        assert {f"interface {name}", f"interface esa{other.pid}p2"} == {
+            line for line in leftovers.found() if line.startswith("interface")
+        }
+        said = list(leftovers.stop_runs())
+        assert not any("asked" in line for line in said)
+        assert other.poll() is None
+        assert other.stdin is not None
+        other.stdin.write(b"\n")
+    assert esa_interfaces(other.pid) == []
+
+
 def test_stop_ends_a_run(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
@@ -212,6 +231,9 @@ def test_stop_ends_a_run(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
         pids = [int(word) for word in holder.stdout.readline().split()]
     monkeypatch.setattr(leftovers, "INTERFACE", re.compile(rf"esa({holder.pid})p\d+"))
     monkeypatch.setattr(leftovers, "GRACE_S", 0.5)
+    assert {Path(f"/sys/class/net/{name}/ifalias").read_text() for name in esa_interfaces(holder.pid)} == {
+        f"{Process.of(holder.pid).alias}\n"
+    }
     assert f"asked run {holder.pid} to stop" in list(leftovers.stop_runs())
     holder.wait(timeout=20)
     assert gone_within(10, *pids)
