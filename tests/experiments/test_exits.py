@@ -136,7 +136,7 @@ def test_other_programs_end_alike(capsys: pytest.CaptureFixture[str]) -> None:
 def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: float) -> str:
     """What a command says on stderr when it gets SIGINT; `more_s` after it is under way."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "experiments.cli", *arguments],
+        [sys.executable, "-m", "experiments", *arguments],
         env=os.environ | {"ESA_RUN_FOLDER": str(Path("racks").absolute())},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,9 @@ from experiments.specs.scenario import Scenario, sums_by
 from tests.dissecting import check_capture
 from tests.experiments.started import STARTED
 from tests.report.trace_format import problems
+
+LIMIT_S = 100.0  # of a machine that does other things, too
+pytestmark = pytest.mark.timeout(3 * LIMIT_S)
 
 SHORT = """
 name = "short"
@@ -155,13 +159,12 @@ def test_of_two_jobs_that_find_too_few_rows_one_is_a_ring_of_the_same_integers(
     assert [job.final_loss for job in run.jobs] == [job.final_loss for job in contended["esa"].jobs]
 
 
-COMMAND = [sys.executable, "-m", "experiments.cli", "run"]
+COMMAND = [sys.executable, "-m", "experiments", "run"]
 RANKS = 4  # of both jobs
 
 
 def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
     path = tmp_path / "cut.toml"
-    text = text.replace('name = "short"', 'name = "short"\ntimers.give_up_s = 2.0')
     path.write_text(text.replace("iterations = 6", "iterations = 5000"))
     process = subprocess.Popen(
         [*COMMAND, str(path), "--results", str(tmp_path / "results")],
@@ -176,7 +179,7 @@ def start(tmp_path: Path, text: str = SHORT) -> subprocess.Popen[str]:
 
 def wait_for_iterations(tmp_path: Path) -> Path:
     """The folder of a run whose every rank has finished one."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + LIMIT_S
     while time.monotonic() < deadline:
         for path in tmp_path.glob("results/*/records.jsonl"):
             whole = [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
@@ -184,16 +187,31 @@ def wait_for_iterations(tmp_path: Path) -> Path:
             if len({(record["job"], record["rank"]) for record in records}) == RANKS:
                 return path.parent
         time.sleep(0.1)
-    raise AssertionError("no iteration within 60 s")
+    raise AssertionError(f"no iteration within {LIMIT_S} s")
 
 
-@pytest.mark.parametrize("seconds", [0.7, 3.0])  # while it trains: the next test
-def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, seconds: float) -> None:
+def _imports(pid: int) -> bool:
+    return "_multiarray_umath" in Path(f"/proc/{pid}/maps").read_text()  # NumPy's
+
+
+def _has_network(pid: int) -> bool:
+    return any(path.name.startswith(f"esa{pid}p") for path in Path("/sys/class/net").iterdir())
+
+
+def _has_switch(pid: int) -> bool:
+    return any(f"@esa{pid}p".encode() in _command_of(path) for path in Path("/proc").iterdir() if path.name.isdigit())
+
+
+@pytest.mark.parametrize("begun", [_imports, _has_network, _has_switch])  # while it trains: the next test
+def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, begun: Callable[[int], bool]) -> None:
     process = start(tmp_path)
-    time.sleep(seconds)
+    deadline = time.monotonic() + LIMIT_S
+    while not begun(process.pid):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does: everybody in the group
-    _, errors = process.communicate(timeout=30)
-    # On a busy machine Python may not have got to its first module: then it ends by the signal itself, a shell's 130.
+    _, errors = process.communicate(timeout=LIMIT_S)
+    # While it imports its modules it ends by the signal itself, a shell's 130.
     assert process.returncode in (130, -signal.SIGINT), errors
     assert "Traceback" not in errors
     assert leftovers(process.pid, tmp_path) == []
@@ -203,7 +221,7 @@ def test_ctrl_c_keeps_what_was_measured_and_nothing_else(root: None, tmp_path: P
     process = start(tmp_path)
     folder = wait_for_iterations(tmp_path)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 130
     assert "interrupted" in errors
     summary = json.loads((folder / "summary.json").read_text())
@@ -221,7 +239,7 @@ def test_a_lost_worker_fails_its_job_alone_and_is_named(root: None, tmp_path: Pa
         if path.name.isdigit() and f"{folder}/jobs/mlp.task.json 1".encode() in _command_of(path)
     )
     os.kill(victim, signal.SIGKILL)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=LIMIT_S)
     assert process.returncode == 1
     assert "job mlp rank 1 ended by signal 9 before its training was done" in errors
     assert "mlp-1.log" in errors

@@ -43,7 +43,7 @@ class Place:
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
 
     def esa(self, arguments: str, before: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        return self.run(f"{before} {sys.executable} -m experiments.cli {arguments}", **environment)
+        return self.run(f"{before} {sys.executable} -m experiments {arguments}", **environment)
 
     def findings(self, **environment: str) -> tuple[int, dict[str, dict[str, Any]]]:
         """`esa doctor`'s exit status, and every finding by its check."""
