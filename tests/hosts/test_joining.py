@@ -25,7 +25,7 @@ from esa.net import open_udp_socket
 from tests.hosts.rig import WAIT_S, Meeting, make_loopback_job
 from tests.switches import SwitchProcess, running_switch
 
-AT_ONCE_S = 2.0
+AT_ONCE_S = 20.0  # before a member is given up, after 30 s: machines that are busy take theirs
 
 
 @pytest.fixture(scope="module")
@@ -244,7 +244,7 @@ def test_a_policy_changed_on_the_switch_reaches_the_ps(meeting: Meeting) -> None
         workers = meeting.join_all(job)
         assert_sums(workers, 3)
         meeting.controller.set_policy(job.name, "atp")
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + WAIT_S
         while server.policy != "atp" and time.monotonic() < deadline:
             time.sleep(0.05)
         assert server.policy == "atp"
@@ -303,7 +303,7 @@ def test_a_ps_that_cannot_start_says_why_in_one_line(
 
 
 def test_a_rank_that_left_in_good_order_is_named_by_one_that_wants_more(meeting: Meeting) -> None:
-    job = meeting.add(make_loopback_job(2, give_up_s=10.0))
+    job = meeting.add(make_loopback_job(2))
     with JobServer(job, meeting.address):
         a, b = meeting.join_all(job)
         assert_sums([a, b], 1)
@@ -313,6 +313,6 @@ def test_a_rank_that_left_in_good_order_is_named_by_one_that_wants_more(meeting:
         before = time.monotonic()
         with pytest.raises(MemberLeft, match=r"rank 1 \(127.*\) left the run in good order, with fewer all-reduces"):
             a.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
-        assert time.monotonic() - before < 2 * AT_ONCE_S
+        assert time.monotonic() - before < AT_ONCE_S
         a.close()
         leaving.join(WAIT_S)

@@ -137,10 +137,8 @@ def test_a_second_load_takes_the_compiled_code_from_disk(tmp_path: Path, monkeyp
     Pipeline.load(text, progress=said.append)
     assert [line.split()[0] for line in said] == ["compiling", "compiled"]
     assert list(tmp_path.glob("esa-switch/*/program.py"))
-    start = time.perf_counter()
     Pipeline.load(text, progress=said.append)
-    assert len(said) == 2
-    assert time.perf_counter() - start < 2
+    assert len(said) == 2, "nothing is compiled again"
 
 
 def test_step_can_be_called_from_compiled_code() -> None:

@@ -1,6 +1,8 @@
 """The ring all-reduce twice: gloo's, over Mininet's shaped links, and the simulator's, over the same links.
 
 gloo_s, ring_s = compare(Setting(workers=4, mbps=50.0, values=1 << 19, gloo=True, repeats=3))
+
+python -m experiments.studies.bench.ring    # those, on a machine that does nothing else
 """
 
 from __future__ import annotations
@@ -64,3 +66,8 @@ def simulated(setting: Setting) -> float:
         raise BenchError(f"ring: {outcome.incomplete}")
     each_ns = np.diff([[ns for _, ns in marks] for marks in outcome.marks_ns["ring"]], axis=1)
     return median(each_ns.max(axis=0)[1:]) / 1e9  # the first one opens the windows, as gloo's first does
+
+
+if __name__ == "__main__":
+    gloo_s, ring_s = compare(Setting(workers=4, mbps=20.0, values=1 << 20, gloo=True, repeats=2))
+    print(f"gloo {gloo_s:.3f} s, ring in virtual time {ring_s:.3f} s: {ring_s / gloo_s - 1:+.1%}")
