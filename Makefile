@@ -1,4 +1,4 @@
-# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | lint | bench | figures | claims | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | docs | commands | lint | bench | figures | claims | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -25,7 +25,7 @@ TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark curl
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs lint bench figures claims reality p4 stop clean
+.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs commands lint bench figures claims reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -86,10 +86,13 @@ again: setup ## one script again and again under every policy, with a Ctrl-C in 
 recovery: setup ## how long a lost packet and a killed switch, PS, controller, worker hold jobs up
 	@$(SUDO) $(BIN)/esa recovery --results $(RESULTS)
 
-docs: setup ## run every command of README and docs, those that take long too
+docs: setup ## README and docs as a site, in build/docs; what is wrong in them ends it
+	@$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs && echo build/docs/index.html
+
+commands: setup ## run every command of README and docs, those that take long too
 	@$(SUDO) $(BIN)/python -m tests.docs
 
-lint: setup ## ruff and mypy
+lint: setup docs ## ruff, mypy, and the site without a warning
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
 bench: setup ## measure ratios side by side, against BMv2 where it is installed
@@ -111,5 +114,5 @@ stop: setup ## end what a killed run left behind
 	@$(SUDO) $(BIN)/esa stop
 
 clean: ## remove results and caches
-	rm -rf $(RESULTS) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(RESULTS) build/docs .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +

@@ -14,10 +14,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numba
@@ -25,6 +27,7 @@ from numba.core.caching import FunctionCache, _CacheLocator
 from numba.core.targetconfig import ConfigStack
 
 from esa import sources
+from esa.errors import BadInput
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -39,15 +42,27 @@ def cache_directory(name: str) -> Path:
 
 @cache
 def native_folder(file: Path) -> Path:
-    """Where the machine code of this source file is kept: there now, and marked as used."""
+    """Where the machine code of this source file is kept: there now, and marked as used. BadInput if it cannot be."""
     files = sources.closure(file)
     programs = Path(__file__).with_name("compiled").glob("*.json") if sources.ROOT / "esa/program.py" in files else ()
     parent = cache_directory("esa-native") / f"{file.parent.name}.{file.stem}"
     folder = parent / sources.digest([*files, *programs])[:24]
-    folder.mkdir(parents=True, exist_ok=True)
-    os.utime(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+    except OSError as error:
+        sys.excepthook = _one_line  # modules are imported before any command can catch what they raise
+        raise BadInput(f"cache: cannot write {folder}: {error.strerror}; allowed: XDG_CACHE_HOME=FOLDER") from None
     _prune(parent)
     return folder
+
+
+def _one_line(kind: type[BaseException], ended_by: BaseException, traceback: TracebackType | None) -> None:
+    if not isinstance(ended_by, BadInput):
+        sys.__excepthook__(kind, ended_by, traceback)
+        return
+    print(f"esa: {ended_by}", file=sys.stderr)
+    raise SystemExit(ended_by.status)  # what Python makes the process's status
 
 
 def _prune(parent: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def copy_of_package(folder: Path, value: int) -> None:
     package = folder / "esa"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
-    for name in ("native.py", "sources.py"):
+    for name in ("native.py", "sources.py", "errors.py"):
         shutil.copy(Path(esa.__file__).parent / name, package)
     (package / "rule.py").write_text(RULE.format(value))
     (package / "user.py").write_text(USER)
@@ -98,3 +99,17 @@ def test_old_versions_are_taken_away_once_nobody_uses_them(tmp_path: Path, monke
     kept = native_folder.__wrapped__(Path(esa.__file__).with_name("wire.py"))
     names = {path.name for path in kept.parent.iterdir()}
     assert names == {kept.name, "10", "20", "30", "40"}  # those beyond three were used just now
+
+
+def test_a_cache_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "esa.switch", "--no-p4"],
+        env=os.environ | {"XDG_CACHE_HOME": str(tmp_path / "file")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert re.fullmatch(r"esa: cache: cannot write \S+: Not a directory; allowed: XDG_CACHE_HOME=FOLDER\n", done.stderr)

@@ -1,4 +1,4 @@
-"""`make docs`: run every command block of README and docs, those that take long too (but not the tests themselves)."""
+"""`make commands`: run every command block of README and docs, those that take long too (but not the tests themselves)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command blocks of README and docs: ```sh is run by the tests, ```sh long by `make docs` alone.
+"""The command blocks of README and docs: ```sh is run by the tests, ```sh long by `make commands` alone.
 
 ```bash is for shells on several machines, never for this one's: `tests/topologies/machines_rig.py` runs those.
 """
@@ -32,8 +32,8 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Its lines without comments."""
-        lines = (re.sub(r"\s+#.*", "", line).strip() for line in self.text.splitlines())
+        """Its lines without comments, and without sudo."""
+        lines = (re.sub(r"\s+#.*", "", line).strip().removeprefix("sudo ") for line in self.text.splitlines())
         return [line for line in lines if line and not line.startswith("#")]
 
 
@@ -67,8 +67,11 @@ def run(page: Path, tree: Path, limit_s: float, *, long: bool = False) -> str:
     script = ["set -eu", "trap 'echo \"line $line of the page failed\" >&2' ERR"]
     for block in blocks(page):
         if block.language == "sh" and (long or not block.long):
+            end = ""  # of a here-document, whose lines are no commands
             for number, line in enumerate(block.text.splitlines(), block.line):
-                script += [f"line={number}", line]
+                script += [line] if end else [f"line={number}", line]
+                opened = re.search(r"<<'(\w+)'", line)
+                end = opened[1] if opened else "" if line == end else end
     path = f"{ROOT / '.venv' / 'bin'}:{os.environ['PATH']}"
     with tempfile.TemporaryFile("w+") as printed:  # no pipe: what the page left running holds it open
         process = subprocess.Popen(

@@ -48,6 +48,12 @@ def test_commands_that_take_long_exist_with_their_options(block: Block) -> None:
             assert option in known, f"{block.page.name}:{block.line}: {program} {' '.join(verbs)} has no {option}"
 
 
+def test_every_page_is_in_the_sites_navigation() -> None:
+    index = ROOT / "docs" / "index.md"
+    named = set(re.findall(r"^([\w/-]+)$", index.read_text(), re.MULTILINE))
+    assert {page.stem for page in PAGES if page.parent.name == "docs" and page != index} == named - {"api/index"}
+
+
 def test_links_between_pages_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text()):
@@ -56,7 +62,7 @@ def test_links_between_pages_lead_somewhere() -> None:
 
 
 def test_every_key_of_a_jobs_file_is_documented() -> None:
-    page = (ROOT / "docs" / "by-hand.md").read_text()
+    page = (ROOT / "docs" / "file-formats.md").read_text()
     parts = {"": Job, "workers.": Member, "pool.": Pool, "racks.": Rack}
     rows = {
         f"| `{prefix}{name}` | {field.description}" for prefix, model in parts.items()
