@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -31,6 +32,7 @@ pygments_dark_style = "github-dark"
 myst_heading_anchors = 4
 
 default_role = "code"  # docstrings put code in single marks
+autodoc_inherit_docstrings = False
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
@@ -49,14 +51,23 @@ def _as_rst(docstring: list[str]) -> list[str]:
             lines += [line.strip() for line in part]
         elif len(fields := [line for line in part if _FIELD.match(line)]) > 1 and part[0] == fields[0]:
             lines += [_field(line) for line in part]
-        elif any(line.startswith(" ") for line in part):
+        elif any(line.startswith(" ") for line in part) or _is_code("\n".join(part)):
             lines += ["::", "", *("    " + line for line in part)]
-        elif all(line.startswith(("- ", "* ", "  ")) for line in part):
-            lines += [_escaped(line) for line in part]
         else:
             lines += [_escaped(line) for line in part]
         lines.append("")
     return lines
+
+
+def _is_code(paragraph: str) -> bool:
+    """Whether it is Python that calls or assigns, or a command: module docstrings open with how they are used."""
+    if re.match(r"(python|esa|esactl|esa-switch) (-|[a-z])", paragraph):
+        return True
+    try:
+        body = ast.parse(paragraph).body
+    except SyntaxError:
+        return False
+    return any(isinstance(node, (ast.Assign, ast.With, ast.Call)) for line in body for node in ast.walk(line))
 
 
 def _field(line: str) -> str:

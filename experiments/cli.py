@@ -66,16 +66,22 @@ def run_command(
     results: _RESULTS = Path("results"),
     loss: _LOSS = None,
     pcap: Annotated[bool, typer.Option("--pcap", help="capture every switch port; live")] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HOST:PORT", help="for Prometheus: jobs' counters; the switch's own on the next port; live"
+        ),
+    ] = None,
 ) -> None:
     """Train a scenario's jobs through a P4 switch on this machine, or simulate them in virtual time."""
     if virtual:
-        for option, given in (("switch", switch is not None), ("pcap", pcap)):
+        for option, given in (("switch", switch is not None), ("pcap", pcap), ("metrics", metrics is not None)):
             if given:
                 raise BadInput(f"{option}: virtual time has switches of its own; allowed: without --virtual")
         _run_virtual(scenario, policy, results, loss=loss, seed=seed)
     else:
         overrides = {"seed": seed, "live": None if switch is None else {"switch": switch}}
-        _run_live(scenario, policy, results, pcap, loss=loss, **overrides)
+        _run_live(scenario, policy, results, pcap, metrics, loss=loss, **overrides)
 
 
 @app.command("sim")
@@ -90,17 +96,22 @@ def sim_command(
     _run_virtual(scenario, policy, results, loss=loss, seed=seed)
 
 
-def _run_live(path: Path, policies: str | None, results: Path, pcap: bool, **overrides: Any) -> None:
+def _run_live(
+    path: Path, policies: str | None, results: Path, pcap: bool, metrics: str | None, **overrides: Any
+) -> None:
+    from esa.metrics import check_address
     from experiments.common.folders import make_folder
     from experiments.live.check import check_live
     from experiments.live.run import run
     from topologies.single_rack import require_root
 
     scenarios = _loaded(path, policies, check_live, overrides)
+    if metrics is not None:
+        check_address(metrics)
     require_root()
     make_folder(results)
     with interruptible("everything is stopped, what was measured is kept"):
-        _run_all(scenarios, lambda chosen, console: run(chosen, results, console, pcap=pcap))
+        _run_all(scenarios, lambda chosen, console: run(chosen, results, console, pcap=pcap, metrics=metrics))
 
 
 def _run_virtual(path: Path, policies: str | None, results: Path, **overrides: Any) -> None:

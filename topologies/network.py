@@ -72,6 +72,7 @@ class Network:
     queue_bytes:    that may wait at each end of a shaped cable
     faults:         by switch, in the order of `graph.switches`: the embedded switch's file of faults of its ports
                     (`esa-switch --faults`)
+    metrics:        by switch, likewise: where embedded switches offer theirs (`esa-switch --metrics`)
     switch_queue_packets: that may wait at each port of embedded switches, which then have the cables' rates, so that
                     programs see what waits; Mininet shapes the hosts' ends alone, whose TCP asks for marks (RFC 3168)
     switch_options: more of the embedded switches' command lines
@@ -90,6 +91,7 @@ class Network:
         log_dir: Path | None = None,
         pcap_dir: Path | None = None,
         faults: Mapping[int, Path] | None = None,
+        metrics: Sequence[str] = (),
         switch_queue_packets: int | None = None,
         switch_options: Sequence[str] = (),
     ) -> None:
@@ -102,6 +104,7 @@ class Network:
         self._log_dir = log_dir
         self._pcap_dir = pcap_dir
         self._faults = faults or {}
+        self._metrics = dict(enumerate(metrics))
         self._switch_queue_packets = switch_queue_packets
         self._switch_options = switch_options
         self._processes: list[HostProcess] = []
@@ -153,7 +156,8 @@ class Network:
         self._cleanup.callback(_stop, net)
         for number, node in enumerate(graph.switches):
             queues = self._port_queues(node)
-            self.switches.append(net.addSwitch(self._switch_name(node), faults=self._faults.get(number), **queues))
+            asked = {"faults": self._faults.get(number), "metrics": self._metrics.get(number)}
+            self.switches.append(net.addSwitch(self._switch_name(node), **asked, **queues))
         prefix = 24 if len(graph.nodes) <= _OF_24 else 16
         names = dict(self._interface_names())
         macs = {end: f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}" for number, end in enumerate(names)}

@@ -42,6 +42,7 @@ class P4Switch(Switch):
     kind:    "embedded" (esa.switch) or "bmv2" (simple_switch_grpc on the PATH)
     log_dir: where NAME.log goes; pcap_dir: where a capture per port and direction goes, None for none
     faults:  the embedded switch's file of what its ports' links do to frames on purpose
+    metrics: where the embedded switch offers its own to Prometheus, HOST:PORT
     rates_bps, queue_packets: of the embedded switch's ports, by number: those in `rates_bps` have a queue of their own
     options: more of the embedded switch's command line
     """
@@ -56,6 +57,7 @@ class P4Switch(Switch):
         log_dir: Path,
         pcap_dir: Path | None = None,
         faults: Path | None = None,
+        metrics: str | None = None,
         rates_bps: Mapping[int, float] | None = None,
         queue_packets: int = QUEUE_DEPTH,
         options: Sequence[str] = (),
@@ -80,6 +82,7 @@ class P4Switch(Switch):
         self.log_path = log_dir / f"{name}.log"
         self.pcap_dir = pcap_dir
         self.faults = faults
+        self.metrics = metrics if kind == "embedded" else None  # BMv2 has none
         self.rates_bps = dict(rates_bps or {})
         self.queue_packets = queue_packets
         self.options = tuple(options)
@@ -105,6 +108,8 @@ class P4Switch(Switch):
             command += [f"--pcap={self.pcap_dir}"]
         if self.faults is not None:
             command += ["--faults", str(self.faults)]
+        if self.metrics is not None:
+            command += ["--metrics", self.metrics]
         if self.rates_bps:
             command += ["--queue-depth", str(self.queue_packets), "--port-counters", str(self.port_counters)]
             for port, rate_bps in sorted(self.rates_bps.items()):

@@ -12,6 +12,7 @@ import contextlib
 import os
 import re
 import shutil
+from collections.abc import Sequence
 from types import TracebackType
 
 from esa.errors import BadInput
@@ -37,13 +38,19 @@ class NamedRack:
         switch: str = "embedded",
         lanes: int = 64,
         private: bool = False,
+        metrics: Sequence[str] = (),
     ) -> None:
         if not re.fullmatch(NAME_PATTERN, name):
             raise BadInput(f"name: '{name}'; allowed: lower-case letters, digits and dashes, at most 32")
         self.lanes = lanes
         self._kind = switch
         self.net = SingleRack(
-            hosts, bandwidth_mbps=mbps, switch=switch, static_arp=True, log_dir=record.RUN / name / "log"
+            hosts,
+            bandwidth_mbps=mbps,
+            switch=switch,
+            static_arp=True,
+            log_dir=record.RUN / name / "log",
+            metrics=metrics,
         )
         self.record = RackRecord(
             name=name,

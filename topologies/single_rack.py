@@ -58,6 +58,7 @@ class SingleRack(Network):
         log_dir: Path | None = None,
         pcap_dir: Path | None = None,
         faults: Path | None = None,
+        metrics: Sequence[str] = (),
         switch_queue_packets: int | None = None,
         switch_options: Sequence[str] = (),
     ) -> None:
@@ -74,6 +75,7 @@ class SingleRack(Network):
             log_dir=log_dir,
             pcap_dir=pcap_dir,
             faults=None if faults is None else {0: faults},
+            metrics=metrics,
             switch_queue_packets=switch_queue_packets,
             switch_options=switch_options,
         )

@@ -53,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Way:
-    """One packet's way, as `A0 row1` or `A0 over PS A`: ends and lanes in order; the number that it is told of by, 0: none."""
+    """One packet's way, as `A0 row1` or `A0 over PS A`: ends and lanes in order; its number in the text, 0: none."""
 
     number: int
     job: str

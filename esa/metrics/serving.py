@@ -28,6 +28,15 @@ def check_address(address: str) -> None:
         raise BadInput("metrics: need the package prometheus-client: pip install 'esa[metrics]'") from None
 
 
+def next_addresses(address: str, count: int) -> list[str]:
+    """Return HOST:PORT and the same host's next ports, `count` in all. BadInput, as `check_address`."""
+    check_address(address)
+    host, _, first = address.rpartition(":")
+    if int(first) + count - 1 > 65535:
+        raise BadInput(f"metrics: '{address}' and the next {count - 1} ports; allowed: up to port 65535")
+    return [f"{host}:{port}" for port in range(int(first), int(first) + count)]
+
+
 class MetricsServer:
     """Answers every GET with what `read` yields then, in a thread of its own, until it is closed. BadInput.
 

@@ -23,6 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from controller import BadInput, SwitchError
+from esa.job import Job
 from esa.report.records import RECORDS, FailureSummary, Summary
 from esa.report.versions import write_versions
 from esa.signals import ending_interrupts
@@ -36,6 +37,7 @@ from experiments.live.faults import injected, write_port_faults
 from experiments.live.flows import Traffic
 from experiments.live.links import dropped, network_graph, queue_bytes, switch_queue_packets
 from experiments.live.measured import Measured, Records, Worker, summarise
+from experiments.live.metrics import addresses, offered
 from experiments.live.outages import Outages
 from experiments.live.plan import DIGITS, JobPlan, plan
 from experiments.live.processes import Servers, close_pipes, import_ahead, listen, start_workers, tell
@@ -54,8 +56,13 @@ PATIENCE_S = 10.0  # without a word why it takes so long
 SILENCE_LIMIT_S = 60.0  # of all workers together, while they train, beyond the time after which they give up
 
 
-def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = False) -> tuple[Summary, Path]:
-    """Run one scenario; returns its summary and folder. What ends a run early leaves the folder all the same."""
+def run(
+    scenario: Scenario, results: Path, console: Console, *, pcap: bool = False, metrics: str | None = None
+) -> tuple[Summary, Path]:
+    """Run one scenario; returns its summary and folder. What ends a run early leaves the folder all the same.
+
+    metrics: where it offers what switches count to Prometheus, the first HOST:PORT (`metrics.py`).
+    """
     require_root()
     folder = new_folder(results, f"{scenario.name}-{scenario.method}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
@@ -72,7 +79,7 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
             ending_interrupts(),
             RunProgress(console, {j.name: j.iterations for j in scenario.job_specs}) as shown,
         ):
-            _Run(scenario, folder, measured, shown, pcap).execute()
+            _Run(scenario, folder, measured, shown, pcap, metrics).execute()
         problem = None
     except KeyboardInterrupt:
         problem = "interrupted"
@@ -91,17 +98,27 @@ def run(scenario: Scenario, results: Path, console: Console, *, pcap: bool = Fal
 
 
 class _Run:
-    def __init__(self, scenario: Scenario, folder: Path, measured: Measured, progress: RunProgress, pcap: bool) -> None:
+    def __init__(
+        self,
+        scenario: Scenario,
+        folder: Path,
+        measured: Measured,
+        progress: RunProgress,
+        pcap: bool,
+        metrics: str | None,
+    ) -> None:
         self.scenario = scenario
         self.folder = folder
         self.measured = measured
         self.progress = progress
         self.pcap_dir = folder / "pcaps" if pcap else None
+        self.metrics = metrics
         self.logs = folder / "logs"
         self.started = time.monotonic()
         # The parts, in the order in which `execute` makes them.
         self.records: Records
         self.net: Network
+        self.metrics_of_jobs: list[str]
         self.traffic: Traffic
         self.control: ControlPlane
         self.counters: Counters
@@ -134,6 +151,10 @@ class _Run:
             self.traffic = self.measured.traffic = Traffic(scenario, self.net, self.logs, self.records.write)
             stack.callback(self.traffic.end)
             self._start_control_plane(stack, jobs, meeting)
+            looked = [switch.looked for switch in self.counters.switches]
+            stack.enter_context(
+                offered(self.net, self._jobs(jobs), looked, self.metrics_of_jobs, scratch / "names.json", say)
+            )
             self._start_servers(jobs, meeting)
             self._prepare_outages(scratch)
             stack.callback(close_pipes, self.stopped.former)
@@ -155,6 +176,11 @@ class _Run:
 
     # Start
 
+    @staticmethod
+    def _jobs(jobs: list[JobPlan]) -> list[Job]:
+        """Those that switches know of."""
+        return [job.job for job in jobs if job.job is not None]
+
     def _network(self) -> Network:
         graph = network_graph(self.scenario)
         switches = len(graph.switches)
@@ -167,6 +193,7 @@ class _Run:
             "log_dir": self.logs,
             "pcap_dir": self.pcap_dir,
         }
+        self.metrics_of_jobs, options["metrics"] = addresses(self.metrics, switches)
         faults = write_port_faults(self.scenario, graph, self.folder / "jobs")
         if switches == 1:
             marking = switch_queue_packets(self.scenario)
@@ -179,7 +206,7 @@ class _Run:
         self.control = control_plane(
             self.net,
             self.scenario.lanes,
-            [job.job for job in jobs if job.job is not None],
+            self._jobs(jobs),
             meeting,
             lambda: list(self.measured.failures),
             self._say_of_switches,

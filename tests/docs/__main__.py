@@ -1,4 +1,4 @@
-"""`make commands`: run every command block of README and docs, those that take long too (but not the tests themselves)."""
+"""`make commands`: run every command block of README and docs, those that take long too (but no tests)."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -24,6 +26,7 @@ from experiments.live.run import run
 from experiments.specs.scenario import Scenario, sums_by
 from tests.dissecting import check_capture
 from tests.experiments.started import STARTED
+from tests.metrics.asking import asked, free_ports, values
 from tests.report.trace_format import problems
 
 LIMIT_S = 100.0  # of a machine that does other things, too
@@ -55,7 +58,7 @@ def load(tmp_path: Path, text: str = SHORT, **overrides: object) -> Scenario:
     return Scenario.load(path, check_live, **overrides)
 
 
-def run_quietly(scenario: Scenario, results: Path, **options: bool) -> tuple[Summary, Path]:
+def run_quietly(scenario: Scenario, results: Path, **options: Any) -> tuple[Summary, Path]:
     return run(scenario, results, Console(quiet=True), **options)
 
 
@@ -67,7 +70,11 @@ def leftovers(pid: int, tmp_path: Path) -> list[str]:
 
 
 def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None:
-    esa, folder = run_quietly(load(tmp_path, policy="esa"), tmp_path, pcap=True)
+    metrics = free_ports(2)
+    seen = threading.Event()
+    threading.Thread(target=_until_counted, args=(metrics, seen), daemon=True).start()
+    esa, folder = run_quietly(load(tmp_path, policy="esa"), tmp_path, pcap=True, metrics=metrics)
+    assert seen.is_set()
     gloo, folder_of_gloo = run_quietly(load(tmp_path, **sums_by("gloo")), tmp_path)
     assert esa.incomplete is gloo.incomplete is None
     for ours, theirs in zip(esa.jobs, gloo.jobs, strict=True):
@@ -93,6 +100,14 @@ def test_esa_and_gloo_train_to_the_same_loss(root: None, tmp_path: Path) -> None
     if shutil.which("tshark"):  # where it is missing, tests/test_wireshark.py is skipped by name
         assert sum(check_capture(capture, tmp_path, packets=200) for capture in captures) > 200
     assert leftovers(os.getpid(), tmp_path) == []
+
+
+def _until_counted(metrics: str, seen: threading.Event) -> None:
+    """Set it once the run says, by name, that a job's gradients have come."""
+    while not seen.wait(0.2):
+        with contextlib.suppress(OSError):
+            if values(asked(f"http://{metrics}/metrics")).get(("esa_job_gradients_total", ("mlp",)), 0) > 0:
+                seen.set()
 
 
 def _check_times_of_buckets(esa: Run, gloo: Run) -> None:

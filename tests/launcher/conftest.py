@@ -11,12 +11,13 @@ import pytest
 
 from tests.launcher.hands import Hands
 from tests.launcher.rig import Up, bring_up
+from tests.metrics.asking import free_ports
 
 
 @pytest.fixture(scope="package")
 def rack(root: None) -> Iterator[Up]:
     """A rack of four hosts that all tests use, one after the other."""
-    up = bring_up(f"test-{os.getpid()}", 4)
+    up = bring_up(f"test-{os.getpid()}", 4, "--metrics", free_ports(2))
     yield up
     up.end()
 

@@ -12,6 +12,7 @@ import pytest
 
 from controller import Controller, Switch
 from tests.launcher.rig import LIMIT_S, Up, bring_up, esa, refused, until
+from tests.metrics.asking import asked, values
 from topologies import record
 
 pytestmark = pytest.mark.timeout(240)
@@ -55,6 +56,16 @@ def test_the_environment_leads_a_controller_to_the_switch(rack: Up) -> None:
     words = dict(word.split("=", 1) for word in export.split() if "=" in word)
     with Switch.connect(words["ESA_SWITCH"], int(words["ESA_SWITCH_DEVICE_ID"])) as switch:
         assert Controller(switch).hosts() == {host.mac: host.switch_port for host in rack.record.hosts}
+
+
+def test_a_rack_offers_metrics_of_its_jobs_and_of_its_switch(rack: Up) -> None:
+    (url,) = [line.removeprefix("metrics at ") for line in rack.lines if line.startswith("metrics at ")]
+    jobs = values(asked(url))
+    assert jobs["esa_controller_switch_up", ()] == 1
+    assert jobs["esa_switch_rows", ()] > 0
+    address, _, port = url.removesuffix("/metrics").rpartition(":")
+    switch = values(asked(f"{address}:{int(port) + 1}/metrics"))
+    assert switch["esa_switch_program_loaded", ()] == 1
 
 
 def test_the_record_is_its_owner_s_alone(rack: Up) -> None:
@@ -129,6 +140,7 @@ def test_somebody_else_s_namespace_is_left_alone(name: str) -> None:
         (["--hosts", "0"], "hosts: 0; allowed: 1 to 253"),
         (["--mbps", "2000"], "bandwidth_mbps: 2000.0; allowed: above 0, at most 1000"),
         (["--lanes", "3"], "lanes: no build with 3 lanes; allowed: 0, 64, 256"),
+        (["--metrics", "9100"], "metrics: '9100'; allowed: HOST:PORT, say 127.0.0.1:9100"),
         (["--switch", "tofino"], "switch: unknown switch 'tofino'; allowed: embedded, bmv2"),
         (["--name", "Big Rack"], "name: 'Big Rack'; allowed: lower-case letters, digits and dashes, at most 32"),
     ],

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import socket
 import subprocess
 import urllib.request
 from collections.abc import Mapping
@@ -29,6 +31,17 @@ def values(text: str) -> Mapping[tuple[str, tuple[str, ...]], float]:
         for sample in family.samples
         if not sample.name.startswith("process_")
     }
+
+
+def free_ports(count: int) -> str:
+    """An address of this machine of which so many ports in a row are free, the first of them: HOST:PORT."""
+    while True:
+        with contextlib.ExitStack() as stack:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
+            with contextlib.suppress(OSError, OverflowError):
+                for port in range(first + 1, first + count):
+                    stack.enter_context(socket.create_server(("127.0.0.1", port)))
+                return f"127.0.0.1:{first}"
 
 
 def check_with_promtool(text: str) -> None:

@@ -6,7 +6,7 @@ Errors are one line; status 2: nothing was started.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -48,6 +48,10 @@ def up_command(
     switch: Annotated[str, typer.Option(help="embedded or bmv2")] = "embedded",
     name: Annotated[str, typer.Option(help="of the rack; its hosts' namespaces are NAME-h1, NAME-h2, ...")] = "esa",
     detach: Annotated[bool, typer.Option("--detach", help="return once it is up; `esa down` ends it")] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="for Prometheus: of the jobs; the switch's own on the next port"),
+    ] = None,
     private: Annotated[bool, typer.Option("--private", hidden=True)] = False,
 ) -> None:
     """Bring up a rack on this machine, for other terminals to use, until Ctrl-C or `esa down` (needs root).
@@ -57,10 +61,11 @@ def up_command(
     from topologies.launcher.up import detach_rack, hold_rack
 
     if detach:
-        detach_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, say=_say)
+        detach_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, metrics=metrics, say=_say)
         return
     try:
-        hold_rack(name, hosts=hosts, mbps=mbps or None, lanes=lanes, switch=switch, private=private, say=_say)
+        shape: dict[str, Any] = {"hosts": hosts, "mbps": mbps or None, "lanes": lanes, "switch": switch}
+        hold_rack(name, **shape, private=private, metrics=metrics, say=_say)
     except KeyboardInterrupt:
         _say(f"rack {name} is down; nothing is left of it")
 

@@ -7,14 +7,21 @@ from collections.abc import Callable, Iterator
 
 from controller import Controller, SavedJobs, Supervisor, Switch, Wanted
 from controller.coordinator import Coordinator
+from controller.metrics import JobMetrics
+from esa.metrics import MetricsServer
 from topologies.record import RackRecord, RackSwitch
 
 CONNECT_LIMIT_S = 10.0
 
 
 @contextlib.contextmanager
-def control_plane(rack: RackRecord, switch: RackSwitch, say: Callable[[str], None]) -> Iterator[None]:
-    """Load the program, add the hosts, and keep it so for the block's length. SwitchError if that fails."""
+def control_plane(
+    rack: RackRecord, switch: RackSwitch, say: Callable[[str], None], metrics: str | None = None
+) -> Iterator[None]:
+    """Load the program, add the hosts, and keep it so for the block's length. SwitchError if that fails.
+
+    metrics: where the jobs' are offered to Prometheus, HOST:PORT. BadInput if nothing can listen there.
+    """
     hosts = {host.mac: host.switch_port for host in rack.hosts}
     saved = SavedJobs(rack.saved_jobs, f"{switch.address}#{switch.device_id}")
     with connected(rack, switch, wait_s=CONNECT_LIMIT_S) as controller:
@@ -27,7 +34,15 @@ def control_plane(rack: RackRecord, switch: RackSwitch, say: Callable[[str], Non
     def connect() -> Switch:
         return Switch.connect(switch.address, switch.device_id)
 
-    with Supervisor(connect, wanted, say), Coordinator(connect, rack.saved_jobs, say) as coordinator:
+    with (
+        Supervisor(connect, wanted, say) as supervisor,
+        Coordinator(connect, rack.saved_jobs, say) as coordinator,
+        contextlib.ExitStack() as stack,
+    ):
+        if metrics is not None:
+            jobs = JobMetrics(connect, rack.saved_jobs, lambda: supervisor.restorations)
+            stack.callback(jobs.close)
+            say(stack.enter_context(MetricsServer(metrics, jobs.read)).announcement())
         coordinator.serve(rack.controller)
         yield
 

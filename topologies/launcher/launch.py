@@ -17,8 +17,7 @@ from esa.errors import BadInput, EsaError
 from esa.exits import refusing
 from esa.hosts.compiled import is_compiled
 from esa.job import MAX_FAN_IN
-from esa.metrics import check_address
-from esa.metrics.serving import listening
+from esa.metrics.serving import listening, next_addresses
 from esa.policy import policy
 from esa.program import program
 from esa.signals import ending_signals
@@ -123,10 +122,8 @@ def _metrics_sockets(request: Request) -> Iterator[socket.socket]:
     """A socket for each rank and the PS, on this machine's own network: their hosts have networks of their own."""
     if request.metrics is None:
         return
-    check_address(request.metrics)
-    host, _, first = request.metrics.rpartition(":")
-    for port in range(int(first), int(first) + request.nproc + 1):
-        yield listening(f"{host}:{port}")
+    for address in next_addresses(request.metrics, request.nproc + 1):
+        yield listening(address)
 
 
 class _Launch:

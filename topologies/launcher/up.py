@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from esa.exits import refusing
+from esa.metrics.serving import next_addresses
 from esa.program import program
 from esa.signals import ending_interrupts
 from topologies import leftovers, record
@@ -33,14 +34,17 @@ def hold_rack(
     lanes: int,
     switch: str,
     private: bool,
+    metrics: str | None = None,
     say: Callable[[str], None],
 ) -> None:
     """Bring a rack up, say how to use it, and keep it up until a signal comes (KeyboardInterrupt).
 
+    metrics: where the jobs' are offered to Prometheus, HOST:PORT; the switch's own at the next port.
     BadInput, RackError, NotRootError, P4SwitchError, SwitchError: in words what is wrong; then nothing is left.
     """
     with refusing():
         program(lanes)
+    addresses = [] if metrics is None else next_addresses(metrics, 2)
     up: list[str] = []
 
     def to_stderr(line: str) -> None:
@@ -49,11 +53,13 @@ def hold_rack(
     with (
         examined(to_stderr, begun=lambda: bool(up)),
         ending_interrupts(),
-        NamedRack(name, hosts=hosts, mbps=mbps, switch=switch, lanes=lanes, private=private) as rack,
+        NamedRack(
+            name, hosts=hosts, mbps=mbps, switch=switch, lanes=lanes, private=private, metrics=addresses[1:]
+        ) as rack,
     ):
         where = rack.record.switch
         assert where is not None
-        with control_plane(rack.record, where, say):
+        with control_plane(rack.record, where, say, metrics):
             if not rack.net.switch.deepen_queues():
                 say("simple_switch_CLI is missing: BMv2's queues stay at 64 packets and may lose some")
             rack.ready()
@@ -67,14 +73,24 @@ def hold_rack(
 
 
 def detach_rack(
-    name: str, *, hosts: int, mbps: float | None, lanes: int, switch: str, say: Callable[[str], None]
+    name: str,
+    *,
+    hosts: int,
+    mbps: float | None,
+    lanes: int,
+    switch: str,
+    metrics: str | None = None,
+    say: Callable[[str], None],
 ) -> None:
     """Bring a rack up in a process of its own, say how to use it, and leave it to `esa down`. RackError if it fails."""
     require_root()
     with refusing():
         program(lanes)
+    if metrics is not None:
+        next_addresses(metrics, 2)
     command = [sys.executable, "-m", "topologies.launcher", "up", "--name", name, "--hosts", str(hosts)]
     command += ["--mbps", str(mbps or 0), "--lanes", str(lanes), "--switch", switch]
+    command += [] if metrics is None else ["--metrics", metrics]
     with tempfile.TemporaryFile() as errors:
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True
