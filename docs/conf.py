@@ -33,6 +33,7 @@ myst_heading_anchors = 4
 
 default_role = "code"  # docstrings put code in single marks
 autodoc_inherit_docstrings = False
+autodoc_preserve_defaults = True
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True}
@@ -49,6 +50,8 @@ def _as_rst(docstring: list[str]) -> list[str]:
         part = paragraph.split("\n")
         if part[0].lstrip().startswith(">>>"):
             lines += [line.strip() for line in part]
+        elif part[0].startswith("- ") and all(line.startswith(("- ", "  ")) for line in part):
+            lines += [_escaped(line) for line in part]
         elif len(fields := [line for line in part if _FIELD.match(line)]) > 1 and part[0] == fields[0]:
             lines += [_field(line) for line in part]
         elif any(line.startswith(" ") for line in part) or _is_code("\n".join(part)):

@@ -7,8 +7,8 @@ folder; a run that did not end as it should says so in its summary.
 
 This file says what happens, in order. Its parts: `processes.py` workers and PSs, `control_plane.py` who tells the
 switches, `counters.py` what these count, `restarts.py` what somebody killed, `outages.py` what the scenario lets die,
-`stopped.py` the jobs that this stops, `failures.py` jobs that fail alone, `flows.py` traffic of no job, `measured.py`
-what is kept of it all.
+`stopped.py` the jobs that this stops, `failures.py` jobs that fail alone, `metrics.py` counters for Prometheus,
+`flows.py` traffic of no job, `measured.py` what is kept of it all.
 """
 
 from __future__ import annotations
