@@ -32,8 +32,9 @@ class Block:
 
     @property
     def commands(self) -> list[str]:
-        """Its lines without comments, and without sudo."""
-        lines = (re.sub(r"\s+#.*", "", line).strip().removeprefix("sudo ") for line in self.text.splitlines())
+        """Its lines without comments, without sudo, and without files that are written down."""
+        text = re.sub(r"^cat .*<<'(\w+)'\n(?s:.*?)^\1\n", "", self.text, flags=re.MULTILINE)
+        lines = (re.sub(r"\s+#.*", "", line).strip().removeprefix("sudo ") for line in text.splitlines())
         return [line for line in lines if line and not line.startswith("#")]
 
 
