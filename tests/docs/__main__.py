@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -17,6 +18,9 @@ def main() -> int:
     failed = 0
     for page in PAGES:
         if not any(block.language == "sh" for block in blocks(page)):
+            continue
+        if page.name == "bmv2.md" and shutil.which("simple_switch_grpc") is None:
+            print(f"{page.name}: left out, there is no simple_switch_grpc on the PATH", flush=True)
             continue
         with tempfile.TemporaryDirectory(prefix="esa-docs-") as folder:
             tree = fresh_tree(Path(folder))
