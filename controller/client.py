@@ -219,17 +219,37 @@ class Switch:
 
     def read_registers(self, name: str, index: int | None = None) -> list[int]:
         """Read cells of a register array, all or one, as unsigned numbers. BMv2 does not support it (Refused)."""
-        registers = self._messages.names.p4info.registers
-        found = [register for register in registers if name in (register.preamble.name, register.preamble.alias)]
-        if not found:
-            raise BadInput(f"register: the program has no register '{name}'")
-        entity = p4runtime_pb2.Entity()
-        entity.register_entry.register_id = found[0].preamble.id
         if index is not None:
-            if not 0 <= index < found[0].size:
-                raise BadInput(f"index: {index} is outside register {name}, which has {found[0].size} cells")
-            entity.register_entry.index.index = index
-        return [int.from_bytes(reply.register_entry.data.bitstring, "big") for reply in self._read([entity])]
+            ((value,),) = self.read_register_cells([name], [index])
+            return [value]
+        entity = p4runtime_pb2.Entity()
+        entity.register_entry.register_id = self._register(name).preamble.id
+        return [_cell(reply) for reply in self._read([entity])]
+
+    def read_register_cells(self, names: Sequence[str], indices: Sequence[int]) -> list[list[int]]:
+        """Read the same cells of several register arrays, in one request: by register, in the order of `indices`."""
+        registers = [self._register(name) for name in names]
+        entities = []
+        for register in registers:
+            for index in indices:
+                if not 0 <= index < register.size:
+                    name = register.preamble.alias
+                    raise BadInput(f"index: {index} is outside register {name}, which has {register.size} cells")
+                entity = p4runtime_pb2.Entity()
+                entity.register_entry.register_id, entity.register_entry.index.index = register.preamble.id, index
+                entities.append(entity)
+        found = {
+            (reply.register_entry.register_id, reply.register_entry.index.index): _cell(reply)
+            for reply in self._read(entities)
+        }
+        return [[found[register.preamble.id, index] for index in indices] for register in registers]
+
+    def _register(self, name: str) -> Any:
+        """Return what P4Info says of a register array, by its name or its alias. BadInput."""
+        for register in self._messages.names.p4info.registers:
+            if name in (register.preamble.name, register.preamble.alias):
+                return register
+        raise BadInput(f"register: the program has no register '{name}'")
 
     def describe(self, item: Item) -> str:
         """Name an item as a person would."""
@@ -302,6 +322,10 @@ class Switch:
             if error.code() in passing:
                 raise
             raise refusals.of_call(error, self.address, self.device_id) from error
+
+
+def _cell(reply: Any) -> int:
+    return int.from_bytes(reply.register_entry.data.bitstring, "big")
 
 
 def _listens(address: str) -> bool:

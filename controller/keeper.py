@@ -14,6 +14,7 @@ from typing import NamedTuple, TypeAlias
 from controller import job_counters
 from controller.client import Switch
 from controller.looking import COMPARE_S, Looking
+from controller.rows import HeldRow, read_rows
 from esa.entries import job_entries as e
 from esa.entries.job_entries import Entry, Group
 from esa.errors import BadInput, Refused, SwitchError, Unreachable
@@ -120,6 +121,11 @@ class Keeper(Looking):
         """Read counters by job index. SwitchError while it is away."""
         with self._lock:
             return job_counters.read(self._with_program(), indices)
+
+    def read_rows(self, rows: Sequence[int]) -> list[HeldRow]:
+        """Read what is in these rows, as `rows.read_rows`. SwitchError while it is away."""
+        with self._lock:
+            return read_rows(self._with_program(), rows)
 
     def denied_by_reason(self) -> dict[str, int]:
         """Return how many packets its admission dropped. SwitchError while it is away."""

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Annotated
 
 import typer
+from rich.console import RenderableType
 from rich.live import Live
 from rich.table import Table
 
 from controller.commands.common import JsonOption, make_console, open_controller, print_json
 from controller.controller import Controller
-from controller.watch import Sample, rates
+from controller.row_map import row_map, used_rows
+from controller.rows import read_rows
+from controller.watch import HISTORY, Sample, shown
+from esa.report.plain import plain
 
 
 def counters(
@@ -63,11 +68,15 @@ def watch(
     context: typer.Context,
     interval: Annotated[float, typer.Option(min=0.05, help="Seconds between samples.")] = 1.0,
     count: Annotated[int, typer.Option(min=0, help="How many samples; 0: until interrupted.")] = 0,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="A map of the rows: whose, and at what priority (the embedded switch).")
+    ] = False,
 ) -> None:
-    """Follow occupancy, counters and rates of every job."""
+    """Follow occupancy, counters and rates of every job, or its rows one by one."""
     console = make_console()
     with open_controller(context) as controller:
-        samples = _samples(controller, interval, count)
+        shown = partial(_rows, colour=console.color_system is not None) if rows else _Rates()
+        samples = _samples(controller, shown, interval, count)
         if not console.is_terminal:
             for table in samples:
                 console.print(table)
@@ -78,13 +87,31 @@ def watch(
                 live.update(table, refresh=True)
 
 
-def _samples(controller: Controller, interval: float, count: int) -> Iterator[Table]:
-    before: Sample | None = None
+class _Rates:
+    """Tables of a sample after the other."""
+
+    def __init__(self) -> None:
+        self._before: list[Sample] = []
+
+    def __call__(self, controller: Controller) -> RenderableType:
+        self._before = [*self._before[-HISTORY:], Sample.take(controller)]
+        return shown(self._before)
+
+
+def _rows(controller: Controller, *, colour: bool) -> RenderableType:
+    jobs = controller.jobs()
+    rows = used_rows(jobs)
+    names = {(job.job, job.epoch): plain(controller.name(job)) for job in jobs}
+    return row_map(rows, read_rows(controller.switch, rows), names, colour=colour)
+
+
+def _samples(
+    controller: Controller, look: Callable[[Controller], RenderableType], interval: float, count: int
+) -> Iterator[RenderableType]:
     taken = 0
     while True:
-        now = Sample.take(controller)
-        yield rates(now, before)
-        before, taken = now, taken + 1
+        yield look(controller)
+        taken += 1
         if taken == count:
             return
         time.sleep(interval)

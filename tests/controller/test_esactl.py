@@ -17,6 +17,8 @@ import pytest
 
 from controller import Controller
 from controller.cli import run
+from controller.row_map import row_map
+from controller.rows import HeldRow, read_rows
 from esa.entries import job_entries as e
 from esa.job import Pool
 from tests.controller.jobs import job_dict, member
@@ -185,7 +187,43 @@ def test_watch_through_a_pipe(esactl: Esactl, job_file: Path) -> None:
     status, output, errors = esactl.process("watch", "--count", "3", "--interval", "0.05")
     assert (status, errors) == (0, "")
     assert output.count("of 8192 rows in use") == 3
-    assert output.count("alpha") == 3
+    assert output.count("rows over time") == 3
+    assert output.count("alpha") == 6
+
+
+def test_a_map_of_the_rows(esactl: Esactl, job_file: Path, process: SwitchProcess, controller: Controller) -> None:
+    esactl("job", "add", str(job_file))
+    if process.kind == "bmv2":
+        assert "UNIMPLEMENTED" in esactl.fails(1, "watch", "--rows", "--count", "1")
+        return
+    job = controller.find(1)
+    assert job.pool is not None
+    assert read_rows(controller.switch, range(job.pool.base, job.pool.base + 4)) == []
+    output = esactl("watch", "--rows", "--count", "1")
+    rows = job.pool.base + job.pool.size
+    assert output.count("·") == rows + 1
+    assert output.splitlines()[-2:] == ["a alpha: 0 rows", f"· free: {rows} of {rows}"]
+
+
+def test_rows_are_told_apart_by_job_and_priority() -> None:
+    held = [
+        HeldRow(1, 1, 7, 30, 10, 2),
+        HeldRow(2, 1, 7, 31, 200, 1),
+        HeldRow(5, 2, 7, 3, 90, 1),
+        HeldRow(6, 9, 1, 0, 1, 1),
+    ]
+    names = {(1, 7): "alpha", (2, 7): "beta"}
+    lines = row_map(range(8), held, names, colour=False, width=4).plain.splitlines()
+    assert lines == [
+        "     0 ·aA·",
+        "     4 ·b?·",
+        "a alpha: 2 rows, priorities 10 to 200",
+        "b beta: 1 rows, priorities 90 to 90",
+        "· free: 4 of 8; ? left behind: 1",
+    ]
+    coloured = row_map(range(8), held, names, colour=True, width=8)
+    assert coloured.plain.splitlines()[0] == "     0 ·░█··▒?·"
+    assert len({str(span.style) for span in coloured.spans}) >= 2
 
 
 def test_registers(esactl: Esactl, process: SwitchProcess) -> None:
