@@ -16,6 +16,7 @@ from experiments.doors import app as doors
 from experiments.laboratory.commands import app as laboratory
 from experiments.reports import app as reports
 from experiments.studies.commands import app as studies
+from experiments.watching import app as watching
 from topologies.launcher.commands import app as way_in
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ app.registered_commands += studies.registered_commands
 app.registered_commands += laboratory.registered_commands
 app.registered_commands += reports.registered_commands
 app.registered_commands += doors.registered_commands
+app.registered_commands += watching.registered_commands
 
 _SCENARIO = Annotated[Path, typer.Argument(metavar="SCENARIO.toml")]
 _POLICY = Annotated[
@@ -72,16 +74,18 @@ def run_command(
             metavar="HOST:PORT", help="for Prometheus: jobs' counters; the switch's own on the next port; live"
         ),
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="show jobs, rows, switches and links meanwhile; live")] = False,
 ) -> None:
     """Train a scenario's jobs through a P4 switch on this machine, or simulate them in virtual time."""
     if virtual:
-        for option, given in (("switch", switch is not None), ("pcap", pcap), ("metrics", metrics is not None)):
+        live = {"switch": switch is not None, "pcap": pcap, "metrics": metrics is not None, "watch": watch}
+        for option, given in live.items():
             if given:
                 raise BadInput(f"{option}: virtual time has switches of its own; allowed: without --virtual")
         _run_virtual(scenario, policy, results, loss=loss, seed=seed)
     else:
         overrides = {"seed": seed, "live": None if switch is None else {"switch": switch}}
-        _run_live(scenario, policy, results, pcap, metrics, loss=loss, **overrides)
+        _run_live(scenario, policy, results, pcap, metrics, watch, loss=loss, **overrides)
 
 
 @app.command("sim")
@@ -97,7 +101,7 @@ def sim_command(
 
 
 def _run_live(
-    path: Path, policies: str | None, results: Path, pcap: bool, metrics: str | None, **overrides: Any
+    path: Path, policies: str | None, results: Path, pcap: bool, metrics: str | None, watch: bool, **overrides: Any
 ) -> None:
     from esa.metrics import check_address
     from experiments.common.folders import make_folder
@@ -111,7 +115,10 @@ def _run_live(
     require_root()
     make_folder(results)
     with interruptible("everything is stopped, what was measured is kept"):
-        _run_all(scenarios, lambda chosen, console: run(chosen, results, console, pcap=pcap, metrics=metrics))
+        _run_all(
+            scenarios,
+            lambda chosen, console: run(chosen, results, console, pcap=pcap, metrics=metrics, watch=watch),
+        )
 
 
 def _run_virtual(path: Path, policies: str | None, results: Path, **overrides: Any) -> None:

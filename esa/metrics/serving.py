@@ -120,10 +120,12 @@ def _listening(address: str) -> socket.socket:
     return listening(address)
 
 
-def listening(address: str) -> socket.socket:
-    """Return a socket that listens at HOST:PORT. BadInput."""
+def listening(address: str, option: str = "metrics") -> socket.socket:
+    """Return a socket that listens at HOST:PORT. BadInput, which calls it by the option that it comes from."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]")
+    if not host or not port.isdecimal() or int(port) > 65535:
+        raise BadInput(f"{option}: '{address}'; allowed: HOST:PORT, say 127.0.0.1:9100")
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM)[0]
         found = socket.socket(family, kind, protocol)
@@ -135,5 +137,5 @@ def listening(address: str) -> socket.socket:
             found.close()
             raise
     except OSError as error:
-        raise BadInput(f"metrics: cannot listen at {address}: {error.strerror}") from None
+        raise BadInput(f"{option}: cannot listen at {address}: {error.strerror}") from None
     return found

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from esa.report.groups import Group, interval, mean_jct_s
+from esa.report.numbers import number
 from esa.report.plain import plain
 from esa.report.reading import ReadRun, ReadSweep
 from esa.report.records import Summary
@@ -114,11 +115,6 @@ def timeline(run: ReadRun) -> list[tuple[str, float, float, float | None]]:
         if at is not None:
             spans.append((plain(name, 24), at, at, max(ends[name]) if name in ends else None))
     return spans[:MAX_ROWS]
-
-
-def number(value: Any) -> float | None:
-    known = isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < 1e300
-    return float(value) if known else None
 
 
 def _numbers(sweep: ReadSweep, axis: str) -> set[float]:

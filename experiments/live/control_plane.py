@@ -25,9 +25,11 @@ from controller import (
     Wanted,
 )
 from controller.coordinator import Coordinator
+from controller.rows import read_rows
 from esa.job import Job
 from experiments.live.counters import Counters, SwitchCounters
 from experiments.live.measured import Measured
+from experiments.live.row_samples import ReadRows
 from topologies.network import Network
 from topologies.p4switch import P4Switch
 
@@ -51,6 +53,14 @@ class ControlPlane(Protocol):
 
     def remove(self, job: int) -> None:
         """Take a job that has failed off the switches. SwitchError, BadInput."""
+        ...
+
+    def row_readers(self) -> dict[str, ReadRows]:
+        """By switch, what reads its rows. SwitchError: it is away, or lets nothing be read."""
+        ...
+
+    def denied_by_reason(self) -> dict[str, int]:
+        """Packets that admission has dropped, over all switches. SwitchError."""
         ...
 
 
@@ -142,6 +152,12 @@ class _OneSwitch(_Started):
     def remove(self, job: int) -> None:
         self._controller.remove_job(job)
 
+    def row_readers(self) -> dict[str, ReadRows]:
+        return {self._net.switches[0].name: lambda rows: read_rows(self._controller.switch, rows)}
+
+    def denied_by_reason(self) -> dict[str, int]:
+        return self._controller.denied_by_reason()
+
 
 class _Switches(_Started):
     def __init__(
@@ -178,6 +194,12 @@ class _Switches(_Started):
 
     def remove(self, job: int) -> None:
         self._controller.remove_job(job)
+
+    def row_readers(self) -> dict[str, ReadRows]:
+        return {name: keeper.read_rows for name, keeper in self._controller.keepers.items()}
+
+    def denied_by_reason(self) -> dict[str, int]:
+        return self._controller.denied_by_reason()
 
 
 def _way_to(node: P4Switch) -> Callable[[float], Switch]:

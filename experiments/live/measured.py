@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import time
 from dataclasses import dataclass, field
@@ -60,6 +62,8 @@ class Records:
     """What happened, a JSON object a line; times are monotonic, and count from the run's start in the file."""
 
     def __init__(self, file: IO[str], started: float) -> None:
+        with contextlib.suppress(OSError):  # whoever finds them locked knows that the run is under way
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._file = file
         self._started = started
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -66,6 +68,16 @@ class RunProgress:
     def occupancy(self, rows: dict[str, int], total: int) -> None:
         self._occupancy = f"{sum(rows.values())} of {total} rows in use"
         self._show(next(iter(self._iterations)))
+
+    # What only who looks closer shows (`watch.py`).
+
+    def see(self, denied: Callable[[], dict[str, int]], links: Mapping[str, str]) -> None: ...
+
+    def submitted(self, job: str) -> None: ...
+
+    def record(self, job: str, record: dict[str, Any]) -> None: ...
+
+    def counted(self, counters: Mapping[str, Mapping[str, int]]) -> None: ...
 
     def _show(self, job: str) -> None:
         if self._bars:

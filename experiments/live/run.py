@@ -43,7 +43,9 @@ from experiments.live.plan import DIGITS, JobPlan, plan
 from experiments.live.processes import Servers, close_pipes, import_ahead, listen, start_workers, tell
 from experiments.live.progress import RunProgress
 from experiments.live.restarts import Restarts
+from experiments.live.row_samples import RowSamples
 from experiments.live.stopped import StoppedJobs
+from experiments.live.watch import RunWatch
 from experiments.specs.failures import HOST
 from experiments.specs.scenario import Scenario
 from topologies.doctor.early import examined
@@ -57,11 +59,17 @@ SILENCE_LIMIT_S = 60.0  # of all workers together, while they train, beyond the 
 
 
 def run(
-    scenario: Scenario, results: Path, console: Console, *, pcap: bool = False, metrics: str | None = None
+    scenario: Scenario,
+    results: Path,
+    console: Console,
+    *,
+    pcap: bool = False,
+    metrics: str | None = None,
+    watch: bool = False,
 ) -> tuple[Summary, Path]:
     """Run one scenario; returns its summary and folder. What ends a run early leaves the folder all the same.
 
-    metrics: where it offers what switches count to Prometheus, the first HOST:PORT (`metrics.py`).
+    metrics: where it offers what switches count to Prometheus, the first HOST:PORT (`metrics.py`). watch: show it whole (`watch.py`).
     """
     require_root()
     folder = new_folder(results, f"{scenario.name}-{scenario.method}")
@@ -77,7 +85,7 @@ def run(
         with (
             examined(lambda line: console.print(line, highlight=False, markup=False, soft_wrap=True), begun),
             ending_interrupts(),
-            RunProgress(console, {j.name: j.iterations for j in scenario.job_specs}) as shown,
+            (RunWatch if watch else RunProgress)(console, {j.name: j.iterations for j in scenario.job_specs}) as shown,
         ):
             _Run(scenario, folder, measured, shown, pcap, metrics).execute()
         problem = None
@@ -122,6 +130,7 @@ class _Run:
         self.traffic: Traffic
         self.control: ControlPlane
         self.counters: Counters
+        self.rows: RowSamples
         self.servers: Servers
         self.failures: Failures
         self.restarts: Restarts
@@ -157,6 +166,7 @@ class _Run:
             )
             self._start_servers(jobs, meeting)
             self._prepare_outages(scratch)
+            self.progress.see(self.control.denied_by_reason, self._links())
             stack.callback(close_pipes, self.stopped.former)
             say(f"  workers: {len(workers)} start and warm up")
             tell("join", workers)
@@ -214,12 +224,25 @@ class _Run:
         )
         stack.enter_context(self.control)
         self.counters = self.control.counters(self.measured)
+        names = {job.job.job: job.name for job in jobs if job.job is not None}
+        rows = self.scenario.rows if any(job.job is not None and job.job.pool is not None for job in jobs) else 0
+        self.rows = RowSamples(self.folder, self.control.row_readers(), rows, names, self.started)
         graph = self.net.graph
         self.measured.spines = [graph.nodes[spine].name for spine in graph.tier(2)]
         for job in jobs:
             if job.job is not None and job.job.racks:
                 switches = [graph.nodes[graph.switch_of[host]].name for host in job.workers]
                 self.measured.racks[job.name] = list(dict.fromkeys(switches))
+
+    def _links(self) -> dict[str, str]:
+        """By host, the interface of its link at its switch."""
+        graph, found = self.net.graph, {}
+        for switch, node in zip(graph.switches, self.net.switches, strict=True):
+            for host in graph.hosts_of.get(switch, ()):
+                interface = node.intfs.get(self.net.port(host))
+                if interface is not None:
+                    found[graph.nodes[host].name] = interface.name
+        return found
 
     def _say_of_switches(self, text: str) -> None:
         self.progress.say(f"  controller: {text}")
@@ -317,6 +340,7 @@ class _Run:
             worker.ready = True
         elif event == "iteration":
             worker.iterations = record["iteration"] + 1
+            self.progress.record(worker.plan.name, record)
             if worker.rank == 0:
                 self.progress.iteration(worker.plan.name, worker.iterations, record["loss"])
         elif event == "end":
@@ -327,6 +351,7 @@ class _Run:
     def _submit(self, job: JobPlan) -> None:
         self.measured.go[job.name] = time.monotonic()
         self.records.now("submit", job=job.name)
+        self.progress.submitted(job.name)
         if job.name not in self.stopped:  # else once its workers are there again
             tell("go", [worker for worker in self.measured.workers if worker.plan is job])
 
@@ -339,7 +364,9 @@ class _Run:
         self.records.write(
             {"event": "occupancy", "t": time.monotonic(), "rows": rows, "counters": self.measured.counters}
         )
+        self.progress.counted(self.measured.counters)
         self.progress.occupancy(rows, there)
+        self.rows.look()
 
     # End
 

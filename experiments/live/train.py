@@ -244,7 +244,8 @@ def train(
             seconds = time.monotonic() - start
             snapshots.save(iteration + 1, lambda: earlier.plus(totals(), network()))
             through, buckets[:] = list(map(bucket_record, buckets)), []
-            sums = {"buckets": through, "via_ps": int(network().get("via_ps", 0))}
+            counts = network()
+            sums = {"buckets": through, **{name: int(counts.get(name, 0)) for name in ("fragments", "via_ps")}}
             record("iteration", iteration=iteration, loss=loss, seconds=seconds, **sums)
         end = time.monotonic()
         sent = network()

@@ -13,12 +13,14 @@ in virtual time.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 
 from esa.protocol import NEVER
 from esa.report.live_trace import SWITCH_COUNTERS
 from esa.report.reading import SCENARIO, ReadRun
+from esa.report.records import Summary
 from esa.report.trace import Trace
 from esa.sim import loop
 from esa.sim.fabric.switches import Switches
@@ -47,21 +49,41 @@ def virtual_trace(
 ) -> tuple[Trace, bool]:
     """scenario: the run's. steps: looks over the run."""
     plan = plan_of(scenario)
-    length_s = run.summary.makespan_s or 0.0
-    step_ns = max(1, round(1e9 * length_s / steps)) if length_s > 0 else plan.sample_ns
-    summary = run.summary
+    step_ns, summary = step_of(run, plan, steps), run.summary
     trace = Trace(
         run=run.name, scenario=summary.scenario, policy=summary.policy, switch="virtual", step=f"{step_ns} ns"
     )
     watch = Watch(plan, trace, step_ns)
     outcome = watched(plan, watch, progress)
     _jobs(trace, outcome)
-    again = summarise(scenario, outcome)
-    same = (again.makespan_s, again.switch_counters) == (summary.makespan_s, summary.switch_counters)
-    return trace, same
+    return trace, same_run(run, summarise(scenario, outcome))
 
 
-def watched(plan: Plan, watch: Watch, progress: Callable[[float], None] | None = None) -> Outcome:
+def step_of(run: ReadRun, plan: Plan, steps: int) -> int:
+    """Nanoseconds between two of so many looks over the run."""
+    length_s = run.summary.makespan_s or 0.0
+    return max(1, round(1e9 * length_s / steps)) if length_s > 0 else plan.sample_ns
+
+
+def same_run(run: ReadRun, again: Summary) -> bool:
+    """Whether a run came out as it is kept."""
+    kept = run.summary
+    return (again.makespan_s, again.switch_counters) == (kept.makespan_s, kept.switch_counters)
+
+
+class Look(Protocol):
+    """Who looks at a simulation. control: is given before it begins."""
+
+    control: Control | None
+
+    def next_ns(self, sim: SimState) -> int:
+        """When to look next; what is over already: at once."""
+        ...
+
+    def look(self, sim: SimState, now_ns: int) -> None: ...
+
+
+def watched(plan: Plan, watch: Look, progress: Callable[[float], None] | None = None) -> Outcome:
     """`simulate(plan)`, with `watch.look` called in between."""
 
     def run(sim: SimState, switches: Switches, until_ns: int) -> int:

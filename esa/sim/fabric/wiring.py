@@ -249,6 +249,14 @@ class Control:
     def _ip_of(self, which: int) -> IPv4Address:
         return self._graph.nodes[self._graph.switches[which]].ip
 
+    def runs(self) -> dict[int, Run]:
+        """The newest run of each job that was ever added, by number."""
+        return dict(self._jobs)
+
+    def pipeline(self, which: int) -> Pipeline:
+        """A switch, by its number in the graph's order."""
+        return self._pipelines[self._ip_of(which)]
+
     def run_of(self, number: int) -> Run:
         """A job's newest run, which was added."""
         return self._jobs[number]

@@ -1,0 +1,72 @@
+"""What is in the switches' rows while a run trains, written down now and then: see `esa.report.live_memory`.
+
+Reading a row takes each end of P4Runtime about 0.1 ms, so how often it is looked follows from what a look took here:
+`BUDGET` of the time. A run that goes on for long is looked at less and less often,
+so that its file stays small.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from controller import BadInput, SwitchError
+from controller.rows import HeldRow
+from esa.report.live_memory import ROWS
+
+BUDGET = 0.006  # of a processor, at this end; a switch needs up to twice that
+LEAST_INTERVAL_S = 0.5
+MOST_ROWS = 1024  # of a switch; the others are not looked at
+FRAMES = 300  # after so many the time between two is doubled
+
+ReadRows = Callable[[Sequence[int]], list[HeldRow]]
+
+
+class RowSamples:
+    """read: by switch, what reads its rows. rows: of each. names: of jobs, by id. started: what times count from."""
+
+    def __init__(
+        self, folder: Path, read: Mapping[str, ReadRows], rows: int, names: Mapping[int, str], started: float
+    ) -> None:
+        self._path, self._read, self._names, self._started = folder / ROWS, read, names, started
+        self._rows = range(min(rows, MOST_ROWS))
+        self._interval_s = LEAST_INTERVAL_S
+        self._next = 0.0
+        self._frames = 0
+        self._off = not self._rows or not names  # nobody has rows
+
+    def look(self) -> None:
+        """Look, if it is time to. A switch that lets nothing be read, as BMv2, is not asked again."""
+        now, began_s = time.monotonic(), time.thread_time()
+        if self._off or now < self._next:
+            return
+        try:
+            held = {name: read(self._rows) for name, read in self._read.items()}
+        except SwitchError:  # it restarts, or is BMv2
+            self._off = self._frames == 0
+            self._next = now + self._interval_s
+            return
+        except BadInput:  # another program is on it just now
+            return
+        if self._frames == 0:
+            self._write({"switches": dict.fromkeys(held, len(self._rows))})
+        self._frames += 1
+        if self._frames % FRAMES == 0:
+            self._interval_s *= 2
+        spent_s = time.thread_time() - began_s
+        self._next = now + max(self._interval_s, spent_s / BUDGET)
+        self._write({"t": round(now - self._started, 6), **{name: self._columns(rows) for name, rows in held.items()}})
+
+    def _columns(self, held: Sequence[HeldRow]) -> dict[str, list[int | str]]:
+        return {
+            "row": [one.row for one in held],
+            "job": [self._names.get(one.job, "") for one in held],
+            "seq": [one.seq for one in held],
+            "priority": [one.priority for one in held],
+        }
+
+    def _write(self, line: dict[str, object]) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(line, separators=(",", ":")) + "\n")

@@ -1,0 +1,154 @@
+"""What is seen of a live run: rows that it writes down, tables in the terminal, fragments in its captures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from controller import Refused
+from controller.rows import HeldRow
+from esa.errors import BadInput
+from esa.job import Job
+from esa.report import life as words
+from esa.report.live_memory import ROWS, live_memory
+from esa.report.progress import JobProgress
+from esa.report.reading import read_run
+from esa.sim.fabric.addresses import encapsulation
+from esa.switch.process.pcap import PcapWriter
+from esa.wire import HEADER, Kind, version_kind
+from experiments.live.captured import recorded_life
+from experiments.live.row_samples import RowSamples
+from experiments.live.watch import RunWatch
+from tests.controller.jobs import job_dict
+from tests.report.folders import run_folder
+from tests.report.test_command import HOSTILE
+
+
+def test_rows_are_written_down_and_read_again(tmp_path: Path) -> None:
+    held = [[HeldRow(1, 7, 3, 40, 200, 2)], [HeldRow(0, 7, 3, 41, 100, 1), HeldRow(3, 9, 1, 2, 1, 1)]]
+    samples = RowSamples(tmp_path, {"s1": lambda rows: held.pop(0) if len(rows) == 4 else []}, 4, {7: "mlp"}, 0.0)
+    for _ in range(2):
+        samples._next = 0.0
+        samples.look()
+    samples.look()  # it is not time yet
+    assert held == []
+    memory = live_memory(tmp_path, ["cnn", "mlp"])
+    assert memory is not None
+    assert memory.switches == [("s1", 4)]
+    assert [frame.tolist() for frame in memory.owner] == [[0, 2, 0, 0], [2, 0, 0, 255]]
+    assert [frame.tolist() for frame in memory.priority] == [[0, 200, 0, 0], [100, 0, 0, 1]]
+    assert memory.seq[1].tolist() == [41, 0, 0, 2]
+    assert memory.rows_by_job() == {"cnn": [0, 0], "mlp": [1, 1]}
+
+
+def test_a_switch_that_lets_no_rows_be_read_is_asked_once(tmp_path: Path) -> None:
+    asked = []
+
+    def refuse(rows: object) -> list[HeldRow]:
+        asked.append(rows)
+        raise Refused("UNIMPLEMENTED", address="127.0.0.1:9559")
+
+    samples = RowSamples(tmp_path, {"s1": refuse}, 4, {7: "mlp"}, 0.0)
+    for _ in range(3):
+        samples._next = 0.0
+        samples.look()
+    assert len(asked) == 1
+    assert live_memory(tmp_path, ["mlp"]) is None
+
+
+def test_nonsense_among_the_rows_is_left_out(tmp_path: Path) -> None:
+    lines = [
+        {"switches": {"s1": 2}},
+        {"t": 1.0, "s1": {"row": [0, 99, "x"], "job": ["mlp", "mlp", "mlp"], "seq": [1, 2, 3], "priority": [5, 6, 7]}},
+        {"t": "never", "s1": {}},
+        {"t": 2.0, "s1": [1, 2]},
+        {"t": 0.5, "s1": {}},
+    ]
+    (tmp_path / ROWS).write_text("".join(json.dumps(line) + "\n" for line in lines) + "{cut o")
+    memory = live_memory(tmp_path, ["mlp"])
+    assert memory is not None
+    assert memory.times_s == [1.0, 2.0]
+    assert memory.owner[0].tolist() == [1, 0]
+
+
+def test_how_far_a_job_is_follows_its_slowest_rank() -> None:
+    progress = JobProgress(planned=10, submit_s=100.0)
+    assert JobProgress(10, None).told(101.0) is None
+    for number in range(5):
+        for rank in range(2 if number < 4 else 1):
+            at = 101.0 + number + rank / 10
+            progress.add({"rank": rank, "t": at, "fragments": 100 * (number + 1), "via_ps": 25 * (number + 1)})
+    told = progress.told(105.5)
+    assert told is not None
+    assert (told.done, told.rate, told.so_far_s, told.by_ps) == (4, pytest.approx(1.0), 5.5, 0.25)
+    assert told.expected_s == pytest.approx(4.1 + 6)
+
+
+def test_the_tables_of_a_run(tmp_path: Path) -> None:
+    console = Console(width=110, force_terminal=False, record=True)
+    watch = RunWatch(console, {"mlp": 70, HOSTILE[2]: 3})
+    watch.see(lambda: {"bitmap": 3, "kind": 0}, {"h1": "lo", "h2": "no-such-interface"})
+    watch.submitted("mlp")
+    assert watch._jobs["mlp"].submit_s is not None
+    for number in range(3):
+        at = watch._jobs["mlp"].submit_s + 1 + number
+        watch.record("mlp", {"rank": 0, "t": at, "loss": 1.5, "fragments": 100, "via_ps": 10})
+    watch.counted({"mlp": {"completed": 1234, "preemptions": 5}})
+    watch.occupancy({"mlp": 24}, 32)
+    watch._next_show = 0.0
+    watch._show_if_due()
+    text = console.export_text()
+    assert "3/70" in text
+    assert "90.0%" in text
+    assert "1,234" in text
+    assert "denied, of jobs and none: bitmap 3" in text
+    assert "rows, of 32" in text
+    assert "▆" in text
+    assert "h1" in text
+    assert "h2" not in text
+    assert "\x1b" not in text
+
+
+def packet(job: dict[str, object], kind: Kind, source: int, seq: int, bits: int) -> bytes:
+    """From worker `source`, or from its PS to workers."""
+    told = Job.model_validate(job)
+    header = np.zeros(1, HEADER)
+    header["version_kind"], header["job"], header["seq"] = version_kind(kind), told.job, seq
+    header["epoch"], header["bitmap0"], header["priority"] = 5, bits, 77
+    sender, to = (told.workers[source], told.server) if kind == Kind.GRADIENT else (told.server, told.workers[source])
+    return encapsulation(sender, to, 0) + header.tobytes()
+
+
+def test_a_fragment_in_captures(tmp_path: Path) -> None:
+    job = job_dict(name="mlp")
+    folder = run_folder(tmp_path / "run")
+    (folder / "jobs").mkdir()
+    (folder / "jobs" / "mlp.job.json").write_text(json.dumps(job))
+    with pytest.raises(BadInput, match="packets were not captured"):
+        recorded_life(read_run(folder), "mlp", 9)
+    (folder / "pcaps").mkdir()
+    files = {name: PcapWriter(folder / "pcaps" / f"{name}.pcap") for name in ("p1_in", "p2_in", "p1_out", "p2_out")}
+    files["p1_in"].write(1_000_000, packet(job, Kind.GRADIENT, 0, 9, 1))
+    files["p1_in"].write(1_500_000, packet(job, Kind.GRADIENT, 0, 10, 1))
+    files["p2_in"].write(3_000_000, packet(job, Kind.GRADIENT, 1, 9, 2))
+    files["p1_out"].write(4_000_000, packet(job, Kind.RESULT, 0, 9, 3))
+    files["p2_out"].write(4_000_000, packet(job, Kind.RESULT, 1, 9, 3))
+    for file in files.values():
+        file.close()
+    (folder / "pcaps" / "odd.pcap").write_bytes(b"no capture")
+    life = recorded_life(read_run(folder), "mlp", 9)
+    assert [(event.at, event.what) for event in life.in_order()] == [
+        ("rank 0", words.SENT),
+        ("switch", words.ADDED),
+        ("rank 1", words.SENT),
+        ("switch", words.COMPLETED),
+        ("rank 0", words.RECEIVED),
+        ("rank 1", words.RECEIVED),
+    ]
+    assert [round(1e3 * event.t_s, 3) for event in life.in_order()] == [0.0, 0.0, 2.0, 2.0, 3.0, 3.0]
+    with pytest.raises(BadInput, match="no packet of it is in the captures"):
+        recorded_life(read_run(folder), "mlp", 11)
