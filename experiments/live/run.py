@@ -69,7 +69,8 @@ def run(
 ) -> tuple[Summary, Path]:
     """Run one scenario; returns its summary and folder. What ends a run early leaves the folder all the same.
 
-    metrics: where it offers what switches count to Prometheus, the first HOST:PORT (`metrics.py`). watch: show it whole (`watch.py`).
+    metrics: where it offers what switches count to Prometheus, the first HOST:PORT (`metrics.py`). watch: see
+    `watch.py`.
     """
     require_root()
     folder = new_folder(results, f"{scenario.name}-{scenario.method}")
