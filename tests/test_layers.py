@@ -22,6 +22,7 @@ FORBIDDEN = {
     "esa.entries": ("esa.sim", "esa.hosts", "esa.protocol"),
     "esa.cluster": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.laboratory": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
+    "esa.serving": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.workloads": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.sim.engine": (
         "esa.sim.fabric",

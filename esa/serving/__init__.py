@@ -1,0 +1,1 @@
+"""LLM inference in virtual time: requests, KV memory, iteration times, schedulers of Vidur, FastServe and ExeGPT."""
