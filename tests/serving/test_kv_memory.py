@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.errors import BadInput
@@ -11,6 +11,7 @@ from esa.serving.kv_memory import Blocks, paged_blocks, replica_blocks, requests
 from esa.serving.models import GPUS, MODELS
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9))))
 def test_every_block_is_free_or_held_once(steps: list[tuple[int, int]]) -> None:
     blocks = Blocks(20)
