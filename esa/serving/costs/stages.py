@@ -32,9 +32,12 @@ FABRIC_OF = {"a100": "a100-dgx", "a100-40": "a100-dgx", "h100": "h100-dgx", "a40
 
 
 class StageTimes(Protocol):
-    """overhead_ns: of the engine, before each iteration."""
+    """Times of one replica's stages."""
 
-    overhead_ns: int
+    @property
+    def overhead_ns(self) -> int:
+        """Of the engine, before each iteration."""
+        ...
 
     def stage_ns(self, shape: Shape) -> int:
         """One stage's computing, collectives included."""

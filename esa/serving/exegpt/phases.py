@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import exp
 
 from esa.errors import BadInput
 
@@ -50,8 +51,6 @@ class Phase:
 
 def truncated_normal(mean: float, deviation: float, most: int) -> dict[int, float]:
     """Of whole tokens from 1, as densities at them: how ExeGPT's tasks are given."""
-    from math import exp
-
     weights = {tokens: exp(-0.5 * ((tokens - mean) / deviation) ** 2) for tokens in range(1, most + 1)}
     total = sum(weights.values())
     return {tokens: weight / total for tokens, weight in weights.items()}

@@ -131,7 +131,7 @@ class ReplicaScheduler(ABC):
 
         Where a block is missing, the last of `runnable` goes; the request itself if it is the last.
         """
-        runnable, chosen, kept = self.runnable, [], []
+        runnable, chosen, kept = self.runnable, list[Life](), list[Life]()
         at = 0
         while at < len(runnable) and len(chosen) < most:
             life = runnable[at]
