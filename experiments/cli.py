@@ -15,6 +15,7 @@ from esa.exits import commands, interruptible
 from experiments.doors import app as doors
 from experiments.laboratory.commands import app as laboratory
 from experiments.reports import app as reports
+from experiments.serving.commands import app as serving
 from experiments.studies.commands import app as studies
 from experiments.watching import app as watching
 from topologies.launcher.commands import app as way_in
@@ -34,6 +35,7 @@ app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
 app.registered_commands += studies.registered_commands
 app.registered_commands += laboratory.registered_commands
+app.registered_commands += serving.registered_commands
 app.registered_commands += reports.registered_commands
 app.registered_commands += doors.registered_commands
 app.registered_commands += watching.registered_commands

@@ -27,6 +27,7 @@ _ONLY_IF_KNOWN = (
     "flows",
     "failures",
     "cluster",
+    "serving",
     "unseated",
     "incomplete",
 )
@@ -177,6 +178,47 @@ class ClusterSummary(_Strict):
     decisions: int = 0
 
 
+class SpreadSummary(_Strict):
+    """Seconds: the mean, percentiles, and the largest."""
+
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    most: float
+
+
+class ServingSummary(_Strict):
+    """What `esa serve` found; a spread is None where nothing came so far.
+
+    ttft:              from a request's arrival to its first token; tbt: between tokens, over all of them
+    latency_per_token: from arrival to the last token, over the output's tokens
+    scheduling_delay:  from arrival to the first iteration; iteration: of a batch, from its first stage to its last
+    busy:              part of the stages' time; batch_tokens: of an iteration, in the mean
+    peak_memory:       part of the fullest replica's KV memory; restarts: of requests whose KV was dropped, offloads:
+                       of KV to the host
+    """
+
+    model: str
+    gpu: str
+    gpus: int
+    requests: int
+    finished: int
+    ttft: SpreadSummary | None = None
+    tbt: SpreadSummary | None = None
+    latency_per_token: SpreadSummary | None = None
+    scheduling_delay: SpreadSummary | None = None
+    iteration: SpreadSummary | None = None
+    tokens_per_s: float = 0.0
+    requests_per_s: float = 0.0
+    busy: float = 0.0
+    batch_tokens: float = 0.0
+    peak_memory: float = 0.0
+    restarts: int = 0
+    offloads: int = 0
+
+
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
@@ -184,7 +226,8 @@ class Summary(_Strict):
     as `switch_counters`, which is their sum.
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
-    `failures`, too; `cluster` is there if a cluster was run (switch "none", or the network's policy and rows).
+    `failures`, too; `cluster` is there if a cluster was run (switch "none", or the network's policy and rows), `serving`
+    if requests to a language model were (without jobs).
     `unseated`, how many jobs found no rows and were rings, is there only if there are any.
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
     every job has the figure; `mean_per_bound`: of jct_s over bound_s.
@@ -220,6 +263,7 @@ class Summary(_Strict):
     flows: list[FlowSummary] | None = None
     failures: list[FailureSummary] | None = None
     cluster: ClusterSummary | None = None
+    serving: ServingSummary | None = None
     unseated: int | None = None
     incomplete: str | None = None
 

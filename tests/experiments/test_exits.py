@@ -73,6 +73,8 @@ BAD = {
     "sim": (["absent.toml"], "cannot read absent.toml"),
     "sweep": (["absent.toml"], "cannot read absent.toml"),
     "cluster": (["absent.toml"], "cannot read absent.toml"),
+    "serve": (["absent.toml"], "cannot read absent.toml"),
+    "fastserve": (["--seeds", "1"], "'--seeds'"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),

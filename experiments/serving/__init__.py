@@ -1,0 +1,1 @@
+"""LLM inference from a scenario: `esa serve`."""

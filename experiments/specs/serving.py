@@ -1,0 +1,138 @@
+"""What is written down of a run of `esa serve`: replicas of a model, who forms their batches, and requests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from esa.serving.arrivals import KINDS
+from esa.serving.costs.stages import SOURCES
+from esa.serving.fastserve.engine import SWAPS
+from esa.serving.fastserve.orders import POLICIES
+from esa.serving.lengths import LENGTHS
+from esa.serving.models import GPUS, MODELS
+from esa.serving.network import FABRICS
+from esa.serving.routers import ROUTERS
+from esa.serving.traces import FORMATS
+from esa.serving.vidur.names import SCHEDULERS
+from experiments.specs.keys import Finite, Name, key
+from experiments.specs.toml_files import dump_toml, one_of, read_toml, validated
+
+NAMES = (*SCHEDULERS, *POLICIES)
+MAX_REQUESTS = 1_000_000
+
+
+def _known(name: str, allowed: tuple[str, ...]) -> Any:
+    return field_validator(name)(classmethod(lambda cls, value: one_of(name, value, allowed)))
+
+
+class ReplicaSpec(Finite):
+    """A model on GPUs, some times over."""
+
+    model: str = key("which", allowed=", ".join(MODELS))
+    gpu: str = key("on which", allowed=", ".join(GPUS))
+    tp: int = key("degree of tensor parallelism", 1, ge=1, le=64)
+    pp: int = key("stages", 1, ge=1, le=64)
+    count: int = key("replicas", 1, ge=1, le=1024)
+    times: str = key("where iteration times are from", "auto", allowed=", ".join(SOURCES))
+    fabric: str | None = key("whose collectives", None, absent="the GPU's own", allowed=", ".join(FABRICS))
+    per_host: int = key("GPUs of a host", 8, ge=1, le=64)
+    overhead_ms: float = key("of the engine, each iteration", 0.0, ge=0, le=10_000)
+    blocks: int | None = key("of KV memory, 16 tokens each", None, absent="what the model leaves", ge=1, le=10**9)
+
+    _models = _known("model", tuple(MODELS))
+    _gpus = _known("gpu", tuple(GPUS))
+    _sources = _known("times", SOURCES)
+
+    @field_validator("fabric")
+    @classmethod
+    def _fabrics(cls, value: str | None) -> str | None:
+        return value if value is None else one_of("fabric", value, FABRICS)
+
+
+class VidurSpec(Finite):
+    """Limits of Vidur's replica schedulers."""
+
+    cap: int = key("requests under way", 128, ge=1, le=100_000)
+    request_tokens: int = key("most of a request, prompt and answer", 4096, ge=2, le=10**6)
+    most_tokens: int = key("most of a batch of prompts", 4096, ge=1, le=10**6)
+    chunk: int = key("tokens of sarathi's batches", 512, ge=1, le=10**6)
+    watermark: float = key("part of the blocks that a new request leaves free", 0.01, ge=0, lt=1)
+    patience: int = key("iterations between lightllm's batches of prompts", 10, ge=1, le=10**6)
+    compat: bool = key("as the published tool, with what looks like mistakes", False)
+
+
+class FastServeSpec(Finite):
+    """Rules of FastServe's engine."""
+
+    batch: int = key("requests of an iteration", 16, ge=1, le=4096)
+    alpha_s: float = key("who has waited so long moves up; 0: nobody does", 0.3, ge=0, le=1e6)
+    swap: str = key("where keys and values go that have no room", "proactive", allowed=", ".join(SWAPS))
+    idle: int = key("blocks that are kept free", 16, ge=0, le=10**6)
+    pcie_gbs: float = key("of a link, one way", 32.0, ge=0, le=10_000)
+    host_gb: float = key("of a replica, for keys and values", 56.0, ge=0, le=100_000)
+
+    _swaps = _known("swap", SWAPS)
+
+
+class DrawnSpec(Finite):
+    """Requests that are drawn."""
+
+    count: int = key("how many", 1000, ge=1, le=MAX_REQUESTS)
+    lengths: str = key("of prompts and answers", "lmsys-chat", allowed=", ".join(LENGTHS))
+    arrivals: str = key("intervals", "poisson", allowed=", ".join(KINDS))
+    rate: float = key("requests a second, all replicas", 1.0, gt=0, le=1e6)
+    cv: float = key("of gamma's intervals, deviation over mean", 0.5, gt=0, le=100)
+
+    _lengths = _known("lengths", tuple(LENGTHS))
+    _kinds = _known("arrivals", KINDS)
+
+
+class TraceSpec(Finite):
+    """Requests of a trace (esa/serving/traces.py)."""
+
+    format: str = key("whose columns", allowed=", ".join(FORMATS))
+    path: str = key("from this file's folder")
+    most: int | None = key("requests", None, absent="all", ge=1, le=MAX_REQUESTS)
+    pace: float = key("how many times as fast", 1.0, gt=0, le=1e6)
+
+    _formats = _known("format", tuple(FORMATS))
+
+
+class ServingScenario(Finite):
+    """Requests, and who serves them."""
+
+    name: Name = key("what runs and folders are called")
+    seed: int = key("of what is drawn", 1, ge=0, lt=2**32)
+    scheduler: str = key("who forms batches", allowed=", ".join(NAMES))
+    router: str = key("which replica a request goes to", "least-outstanding", allowed=", ".join(ROUTERS))
+    most: int = key("requests of a replica, of deferred", 128, ge=1, le=100_000)
+    replicas: ReplicaSpec = key("that serve")
+    vidur: VidurSpec = key("of Vidur's schedulers", VidurSpec())
+    fastserve: FastServeSpec = key("of FastServe's", FastServeSpec())
+    drawn: DrawnSpec | None = key("requests that are drawn", None, absent="none")
+    trace: TraceSpec | None = Field(None, description="requests of a trace", json_schema_extra={"absent": "none"})
+
+    _schedulers = _known("scheduler", NAMES)
+    _routers = _known("router", ROUTERS)
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> ServingScenario:
+        if (self.drawn is None) == (self.trace is None):
+            what = "drawn and trace together" if self.drawn else "none"
+            raise ValueError(f"requests: {what}; allowed: one of drawn, trace")
+        if self.scheduler in POLICIES and self.replicas.pp > 1:
+            raise ValueError(f"replicas.pp: {self.replicas.pp} with {self.scheduler}; allowed: 1")
+        return self
+
+    @classmethod
+    def load(cls, path: Path, **overrides: Any) -> ServingScenario:
+        """Read and validate a TOML file. overrides: those that are not None replace top-level keys."""
+        data = read_toml(path) | {name: value for name, value in overrides.items() if value is not None}
+        return validated(cls, data, str(path))
+
+    def to_toml(self) -> str:
+        """The scenario as resolved."""
+        return dump_toml(self.model_dump(mode="json", exclude_none=True))

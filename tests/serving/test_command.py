@@ -1,0 +1,107 @@
+"""`esa serve`: a scenario's requests, figures and files."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from esa.errors import BadInput
+from esa.report import load_run
+from esa.serving.batches import decode_shape, prompt_shape
+from esa.serving.costs.stages import stage_times
+from experiments.cli import app
+from experiments.specs.serving import ServingScenario
+
+SHIPPED = sorted((Path(__file__).parents[2] / "experiments" / "scenarios" / "serving").glob("*.toml"))
+TRACE = """TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:00:00.0000000,200,3
+2023-11-16 18:00:09.0000000,100,1
+2023-11-16 18:00:10.0000000,5000,1
+"""
+SCENARIO = """name = "two"
+scheduler = "vllm"
+[replicas]
+model = "llama-2-7b"
+gpu = "a100"
+[trace]
+format = "azure"
+path = "trace.csv"
+"""
+
+
+def scenario(folder: Path, text: str = SCENARIO) -> Path:
+    (folder / "trace.csv").write_text(TRACE)
+    path = folder / "scenario.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_trace_is_served_and_its_figures_and_requests_are_written(tmp_path: Path) -> None:
+    done = CliRunner().invoke(app, ["serve", str(scenario(tmp_path)), "--results", str(tmp_path / "results")])
+    assert done.exit_code == 0, done.output
+    assert "two: 2 requests; 0 rows without an answer, 1 of too many tokens; 1 of llama-2-7b on a100" in done.output
+    (folder,) = (tmp_path / "results").iterdir()
+    found = load_run(folder).summary.serving
+    assert found is not None
+    times = stage_times("llama-2-7b", "a100", 1, 1)
+    first, second = times.stage_ns(prompt_shape(200)), times.stage_ns(prompt_shape(100))
+    more = sum(times.stage_ns(decode_shape(1, 200 + k)) for k in (1, 2))
+    assert found.ttft is not None
+    assert found.ttft.mean == pytest.approx((first + second) / 2e9)
+    assert found.latency_per_token is not None
+    assert found.latency_per_token.mean == pytest.approx(((first + more) / 3 + second) / 2e9)
+    assert (found.requests, found.finished, found.restarts) == (2, 2, 0)
+    with (folder / "requests.csv").open() as file:
+        rows = [*csv.DictReader(file)]
+    assert [int(row["end_ns"]) for row in rows] == [first + more, 9 * 10**9 + second]
+    assert ServingScenario.load(folder / "scenario.toml") == ServingScenario.load(tmp_path / "scenario.toml")
+
+
+def test_equal_scenarios_give_equal_bytes(tmp_path: Path) -> None:
+    path = scenario(tmp_path, SHIPPED[1].read_text().replace("count = 200", "count = 12"))
+    for results in ("one", "other"):
+        arguments = ["serve", str(path), "--scheduler", "fastserve,fcfs", "--results", str(tmp_path / results)]
+        done = CliRunner().invoke(app, arguments)
+        assert done.exit_code == 0, done.output
+    one, other = (sorted((tmp_path / results).iterdir()) for results in ("one", "other"))
+    assert len(one) == len(other) == 2
+    for mine, theirs in zip(one, other, strict=True):
+        for name in ("summary.json", "requests.csv", "scenario.toml"):
+            assert (mine / name).read_bytes() == (theirs / name).read_bytes()
+        assert json.loads((mine / "summary.json").read_text())["serving"]["finished"] == 12
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_scenarios_are_valid(path: Path) -> None:
+    assert ServingScenario.load(path).to_toml()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (('"vllm"', '"vlm"'), "scheduler: unknown scheduler 'vlm'; allowed: faster-transformer, orca, vllm"),
+        (('"azure"', '"mooncake"'), "trace.format: unknown format 'mooncake'; allowed: azure, burstgpt"),
+        (("[trace]", "[drawn]\n[trace]"), "requests: drawn and trace together; allowed: one of drawn, trace"),
+        (('"a100"', '"a100"\ntp = 3'), "tp: 3; allowed: a divisor of llama-2-7b's 32 heads"),
+        (('"llama-2-7b"', '"llama-2-70b"'), "llama-2-70b on a100, tp 1, pp 1: no room for the keys and values of 4096"),
+        (
+            ('"vllm"', '"fastserve"\n[fastserve]\nswap = "lazy"'),
+            "fastserve.swap: unknown swap 'lazy'; allowed: proactive",
+        ),
+        (('"a100"', '"a100"\npp = 0'), "replicas.pp: 0: input should be greater than or equal to 1"),
+    ],
+)
+def test_what_is_wrong_is_said_in_a_line_before_anything_is_written(
+    tmp_path: Path, change: tuple[str, str], problem: str
+) -> None:
+    done = CliRunner().invoke(
+        app, ["serve", str(scenario(tmp_path, SCENARIO.replace(*change))), "--results", str(tmp_path / "results")]
+    )
+    said = done.output if done.exit_code == 2 else ""
+    error = done.exception if isinstance(done.exception, BadInput) else ""
+    assert problem in " ".join(f"{said} {error}".split())
+    assert not (tmp_path / "results").exists() or not [*(tmp_path / "results").iterdir()]
