@@ -206,7 +206,7 @@ def serving_table(summary: Summary) -> Table:
     """The figures of a run, for people."""
     found = summary.serving
     assert found is not None
-    table = Table(title=f"{summary.scenario}: {summary.policy}")
+    table = Table(title=f"{summary.scenario}: {summary.policy}, seconds", caption_justify="left")
     for name in ("figure", "mean", "median", "90 %", "95 %", "99 %", "most"):
         table.add_column(name, justify="left" if name == "figure" else "right")
     for what, one in (
@@ -217,19 +217,15 @@ def serving_table(summary: Summary) -> Table:
         ("iteration", found.iteration),
     ):
         table.add_row(what, *_cells(one))
-    for what, value in (
-        ("requests that are over", f"{found.finished} of {found.requests}"),
-        ("requests, tokens a second", f"{found.requests_per_s:.3f}, {found.tokens_per_s:.1f}"),
-        ("busy, of the stages' time", f"{found.busy:.1%}"),
-        ("tokens of a batch", f"{found.batch_tokens:.1f}"),
-        ("KV memory, peak", f"{found.peak_memory:.1%}"),
-        ("restarts, offloads", f"{found.restarts}, {found.offloads}"),
-    ):
-        table.add_row(what, value)
+    table.caption = (
+        f"{found.finished} of {found.requests} requests are over; {found.requests_per_s:.3f} requests and "
+        f"{found.tokens_per_s:.1f} tokens a second; stages busy {found.busy:.1%}; {found.batch_tokens:.1f} tokens a "
+        f"batch; KV memory {found.peak_memory:.1%} at most; {found.restarts} restarts, {found.offloads} offloads"
+    )
     return table
 
 
 def _cells(one: SpreadSummary | None) -> Sequence[str]:
     if one is None:
         return ["-"]
-    return [f"{value:.4g} s" for value in (one.mean, one.p50, one.p90, one.p95, one.p99, one.most)]
+    return [f"{value:.4g}" for value in (one.mean, one.p50, one.p90, one.p95, one.p99, one.most)]

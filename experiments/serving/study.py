@@ -89,7 +89,7 @@ def _text(found: Interval) -> str:
 def print_study(seeds: int, count: int, console: Console) -> None:
     """Three tables: loads and policies, ratios of prompt to answer, ways to swap."""
     chat = LENGTHS[TRACE]
-    policies = ("fcfs", "naive-mlfq", "srpt", "fixed-priority", "fastserve-artefact", "fastserve")
+    policies = ("fcfs", "naive-mlfq", "srpt", "fixed-priority", "fastserve")
     table = Table(title=f"latency by output token, {TRACE}, {count} requests, {seeds} seeds")
     for name in ("load", "policy", "mean, s", "95 %, s", "fcfs' mean over it", "fcfs' 95 % over it"):
         table.add_column(name)
