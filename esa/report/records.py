@@ -226,8 +226,8 @@ class Summary(_Strict):
     as `switch_counters`, which is their sum.
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
-    `failures`, too; `cluster` is there if a cluster was run (switch "none", or the network's policy and rows), `serving`
-    if requests to a language model were (without jobs).
+    `failures`, too; `cluster` is there if a cluster was run (switch "none", or the network's policy and rows),
+    `serving` if requests to a language model were (without jobs).
     `unseated`, how many jobs found no rows and were rings, is there only if there are any.
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
     every job has the figure; `mean_per_bound`: of jct_s over bound_s.
