@@ -79,6 +79,8 @@ BAD = {
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),
     "grafana": (["now"], "unexpected extra argument"),
+    "dashboard": (["absent"], "absent: No such file or directory"),
+    "explain": (["absent", "3"], "absent"),
     "report": (["absent"], "not the folder of a run"),
     "stop": (["now"], "unexpected extra argument"),
     "switch": (["--nosuch"], "--nosuch"),
