@@ -24,6 +24,7 @@ FORBIDDEN = {
     "esa.laboratory": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.serving": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.workloads": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
+    "esa.gpu": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch", "esa.torch"),
     "esa.sim.engine": (
         "esa.sim.fabric",
         "esa.sim.transport",
