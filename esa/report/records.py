@@ -28,6 +28,7 @@ _ONLY_IF_KNOWN = (
     "failures",
     "cluster",
     "serving",
+    "gpu",
     "unseated",
     "incomplete",
 )
@@ -219,6 +220,35 @@ class ServingSummary(_Strict):
     offloads: int = 0
 
 
+class GpuTaskSummary(_Strict):
+    """A task of a GPU that is shared: how many requests and kernels ended, and how long it had the device.
+
+    filled:  kernels that ran in predicted gaps of others, filled_s their time
+    delay_s: sum over kernels of the time from when each could begin to when it did; worst_delay_s: the longest, but of
+             the first ones after the task was away
+    """
+
+    name: str
+    priority: int
+    requests: int
+    kernels: int
+    busy_s: float
+    filled: int
+    filled_s: float
+    delay_s: float
+    worst_delay_s: float
+
+
+class GpuSummary(_Strict):
+    """What `esa gpu` found besides: the device's time, of which the tasks have what is left."""
+
+    elapsed_s: float
+    idle_s: float
+    switch_s: float
+    wasted_s: float
+    tasks: list[GpuTaskSummary]
+
+
 class Summary(_Strict):
     """A run. `switch_counters`: by job, by counter. `occupancy_mean`: part of the shared rows in use, 0..1.
 
@@ -227,7 +257,8 @@ class Summary(_Strict):
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
     `failures`, too; `cluster` is there if a cluster was run (switch "none", or the network's policy and rows),
-    `serving` if requests to a language model were (without jobs).
+    `serving` if requests to a language model were (without jobs),
+    `gpu` if a GPU was shared: jobs are its tasks, with the mean JCT of their requests.
     `unseated`, how many jobs found no rows and were rings, is there only if there are any.
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if
     every job has the figure; `mean_per_bound`: of jct_s over bound_s.
@@ -264,6 +295,7 @@ class Summary(_Strict):
     failures: list[FailureSummary] | None = None
     cluster: ClusterSummary | None = None
     serving: ServingSummary | None = None
+    gpu: GpuSummary | None = None
     unseated: int | None = None
     incomplete: str | None = None
 

@@ -1,4 +1,4 @@
-"""The laboratory's studies as commands: `esa levels`, `esa schedulers`."""
+"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`."""
 
 from __future__ import annotations
 
@@ -43,3 +43,35 @@ def schedulers_command(
     from experiments.laboratory.picture import draw_schedulers
 
     draw_schedulers(scenario, scheduler, policy, rows, seeds, results, jobs)
+
+
+@app.command("gpu")
+def gpu_command(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml")],
+    rule: Annotated[
+        str | None, typer.Option(metavar="NAME,...", help="Separated by commas, runs one after the other.")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of what is drawn.")] = None,
+    surface: Annotated[
+        bool, typer.Option("--surface", help="Besides, JCT by time slices over the rule's, by slice and switch cost.")
+    ] = False,
+    results: _RESULTS = Path("results"),
+) -> None:
+    """Let tasks share a GPU, kernel by kernel: FIKIT and other rules; docs/laboratory.md."""
+    from rich.console import Console
+
+    from experiments.common.folders import make_folder
+    from experiments.laboratory.gpu import gpu_table, run_gpu
+    from experiments.laboratory.gpu import surface as surface_table
+    from experiments.specs.gpu import GpuScenario
+
+    names = [None] if rule is None else [name.strip() for name in rule.split(",")]
+    scenarios = [GpuScenario.load(scenario, rule=name, seed=seed) for name in names]
+    make_folder(results)
+    console = Console()
+    for chosen in scenarios:
+        summary, folder = run_gpu(chosen, scenario.parent, results)
+        console.print(gpu_table(summary))
+        console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        if surface:
+            console.print(surface_table(chosen, scenario.parent))
