@@ -25,6 +25,7 @@ FORBIDDEN = {
     "esa.serving": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.workloads": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch"),
     "esa.gpu": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch", "esa.torch"),
+    "esa.kvcache": ("esa.sim", "esa.hosts", "esa.protocol", "esa.switch", "esa.torch"),
     "esa.sim.engine": (
         "esa.sim.fabric",
         "esa.sim.transport",
