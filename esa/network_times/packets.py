@@ -30,6 +30,7 @@ from esa.network_times.offsets import MEASURED, offset_part
 from esa.network_times.rows import Slice, rows_of
 from esa.network_times.training import bytes_of, own_parts
 from esa.network_times.urgency import priorities_of
+from esa.policy import policy
 from esa.sim import simulate
 from esa.sim.plan import Fabric, Outcome, Plan, SimulatedJob
 from esa.sim.timers import timers_for
@@ -129,6 +130,8 @@ def plan_of(
     fabric, host_of, server_of = _fabric(component, network)
     slices = rows_of(component, network)
     longest_ns = max(iterations[k] * expected_s[k] for k in range(len(iterations))) * scale * 1e9
+    most_racks = max(len(component.racks_of(member)) for member in component.members)
+    round_trip_ns = round(2 * network.way_ns(most_racks))
     jobs = []
     for number, member in enumerate(component.members):
         hosts = [host_of[host] for host, ranks in member.hosts for _ in range(ranks)]
@@ -144,10 +147,9 @@ def plan_of(
                 slices[number],
                 tuple(hosts),
                 round(offset_part(number) * expected_s[number] * scale * 1e9),
+                round_trip_ns,
             )
         )
-    most_racks = max(len(component.racks_of(member)) for member in component.members)
-    round_trip_ns = round(2 * network.way_ns(most_racks))
     return Plan(
         fabric,
         tuple(jobs),
@@ -166,6 +168,7 @@ def _job(
     own: Slice,
     hosts: tuple[int, ...],
     submit_ns: int,
+    round_trip_ns: int,
 ) -> SimulatedJob:
     parts = [_scaled(part, scale) for part in own_parts(member)]
     steps = [wait(), mark(), *(compute(part.forward_ns) for part in reversed(parts))]
@@ -173,9 +176,10 @@ def _job(
         steps += [compute(part.backward_ns), reduce(part.bytes, priority)]
     in_network = network.policy != RING
     sending_s = bytes_of(member.model) / FRAGMENT_BYTES * network.packet_ns / 1e9
+    by = network.policy if in_network else "esa"
     return SimulatedJob(
         name,
-        network.policy if in_network else "esa",
+        by,
         member.ranks,
         1,
         (),
@@ -185,6 +189,7 @@ def _job(
         submit_ns=submit_ns,
         hosts=hosts,
         transport="ina" if in_network else "ring",
+        ttl_us=policy(by).ttl_us(round_trip_ns),
         demand=sending_s / (sending_s + member.compute_ns / 1e9),
         programs=(program(loop(iterations, *steps)),) * member.ranks,
     )

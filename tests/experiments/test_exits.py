@@ -73,6 +73,7 @@ BAD = {
     "sim": (["absent.toml"], "cannot read absent.toml"),
     "sweep": (["absent.toml"], "cannot read absent.toml"),
     "cluster": (["absent.toml"], "cannot read absent.toml"),
+    "gpu": (["absent.toml"], "cannot read absent.toml"),
     "serve": (["absent.toml"], "cannot read absent.toml"),
     "fastserve": (["--seeds", "1"], "'--seeds'"),
     "trace": (["absent"], "absent"),
