@@ -236,6 +236,7 @@ def test_pools_and_windows_are_those_of_a_real_run(tmp_path: Path, policy: str) 
 
 def test_priorities_are_those_of_the_model_before_it_is_scaled(tmp_path: Path) -> None:
     text = VIRTUAL.replace('model = "vgg16"\nscale = 0.01', 'model = "vgg16"\nscale = 0.01\nbucket_cap_mb = 25.0')
+    text = text.replace("scale = 0.01\n", 'scale = 0.01\npriority = ["ratio", "service", "layer"]\n')
     job = plan_of(load(tmp_path, text)).jobs[0]
     whole = buckets_of(profile("vgg16"), DDP_CAP_BYTES)
     wire = {"rate_bps": 10e9, "fragment_bytes": 256, "wire_bytes": 42 + 24 + 256 + 24}
