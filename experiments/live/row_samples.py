@@ -17,6 +17,7 @@ from controller.rows import HeldRow
 from esa.report.live_memory import ROWS
 
 BUDGET = 0.006  # of a processor, at this end; a switch needs up to twice that
+FIRST_S = 1.0  # what a run is told meanwhile waits for a look: none where most begins
 LEAST_INTERVAL_S = 0.5
 MOST_ROWS = 1024  # of a switch; the others are not looked at
 FRAMES = 300  # after so many the time between two is doubled
@@ -33,13 +34,15 @@ class RowSamples:
         self._path, self._read, self._names, self._started = folder / ROWS, read, names, started
         self._rows = range(min(rows, MOST_ROWS))
         self._interval_s = LEAST_INTERVAL_S
-        self._next = 0.0
+        self._next: float | None = None
         self._frames = 0
         self._off = not self._rows or not names  # nobody has rows
 
     def look(self) -> None:
         """Look, if it is time to. A switch that lets nothing be read, as BMv2, is not asked again."""
         now, began_s = time.monotonic(), time.thread_time()
+        if self._next is None:
+            self._next = now + FIRST_S
         if self._off or now < self._next:
             return
         try:

@@ -115,7 +115,8 @@ def _check_times_of_buckets(esa: Run, gloo: Run) -> None:
     for record in (*esa.of("iteration"), *gloo.of("iteration")):
         assert record["buckets"]
         for _, *times in record["buckets"]:
-            assert record["t"] - record["seconds"] <= times[0] <= times[-1] <= record["t"]
+            # Between an iteration's end and its line its rank reads what was counted.
+            assert record["t"] - record["seconds"] - 0.2 <= times[0] <= times[-1] <= record["t"]
     for record in esa.of("iteration"):
         for _, *times in record["buckets"]:
             launched, taken_up, quantised, first_fed, last_fed, first_sum, last_sum, written = times
