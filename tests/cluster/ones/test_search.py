@@ -131,7 +131,7 @@ def test_order_moves_no_fewer_gpus_than_need_be_and_as_few_for_two_jobs(
                 laid = [who for piece in pieces for who in piece]
                 best = min(best, moved(np.array(laid + [NOBODY] * (cells - len(laid)))))
     assert moved(row) >= best
-    if len(sizes) <= 2 and not spare:
+    if len(sizes) == len(set(sizes)) <= 2 and not spare:  # of two that fill as many cells the first is kept
         assert moved(row) == best
 
 
