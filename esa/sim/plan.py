@@ -20,7 +20,7 @@ from esa.entries.tiers import SentUp
 from esa.fabric import Graph, Link
 from esa.job import MAX_SPAN, Pool, check_servers
 from esa.net.impairment import LinkFaults
-from esa.policy import POLICIES, policy
+from esa.policy import EXPIRED_US, POLICIES, policy
 from esa.protocol.congestion import RULES as CONGESTION_RULES
 from esa.protocol.timers import Timers
 from esa.sim.engine.lines import MIN_RATE_BPS
@@ -162,7 +162,7 @@ class SimulatedJob:
     jitter: float = 0.0
     straggle: float = 0.0
     slowdown: float = 1.0
-    ttl_us: int = 2_000_000
+    ttl_us: int = EXPIRED_US
     hosts: tuple[int, ...] | None = None
     servers: int = 1
     servers_on: Literal["hosts", "workers"] = "hosts"

@@ -67,8 +67,8 @@ def rounded(tokens: int) -> int:
 
 
 @dataclass(frozen=True)
-class Profiled:
-    """By operator profiles. same_host: stages send within a host."""
+class _Sharded:
+    """A model over the GPUs of a group and the stages of a pipeline. same_host: stages send within a host."""
 
     model: Llm
     gpu: Gpu
@@ -78,10 +78,34 @@ class Profiled:
     group: Group
     same_host: bool
     overhead_ns: int = 0
+
+    def padded(self, tokens: int) -> int:
+        """How many a batch of so many computes with and sends."""
+        return tokens
+
+    def all_reduce_ms(self, tokens: int) -> float:
+        if self.tp == 1:
+            return 0.0
+        return LAUNCH_MS + self.port.collective(self.group, ALL_REDUCE, tokens * self.model.hidden * HALF) / 1e6
+
+    def send_ns(self, shape: Shape) -> int:
+        if self.pp == 1:
+            return 0
+        octets = self.padded(shape.tokens) * self.model.hidden * HALF
+        return self.port.flow(same_host=self.same_host, octets=octets)
+
+
+@dataclass(frozen=True)
+class Profiled(_Sharded):
+    """By operator profiles."""
+
     _by_tokens: dict[int, float] = field(default_factory=dict, compare=False)
 
+    def padded(self, tokens: int) -> int:
+        return rounded(tokens)
+
     def stage_ns(self, shape: Shape) -> int:
-        tokens = rounded(shape.tokens)
+        tokens = self.padded(shape.tokens)
         known = self._by_tokens.get(tokens)
         if known is None:
             known = self._by_tokens[tokens] = self.tokens_ms(tokens)
@@ -94,17 +118,6 @@ class Profiled:
         passes, rest = divmod(tokens, MOST_TOKENS)
         parts = [MOST_TOKENS] * passes + ([rest] if rest else [])
         return sum(curve.at(part) + 2 * self.all_reduce_ms(part) for part in parts)
-
-    def all_reduce_ms(self, tokens: int) -> float:
-        if self.tp == 1:
-            return 0.0
-        return LAUNCH_MS + self.port.collective(self.group, ALL_REDUCE, tokens * self.model.hidden * HALF) / 1e6
-
-    def send_ns(self, shape: Shape) -> int:
-        if self.pp == 1:
-            return 0
-        octets = rounded(shape.tokens) * self.model.hidden * HALF
-        return self.port.flow(same_host=self.same_host, octets=octets)
 
 
 @dataclass(frozen=True)
@@ -123,19 +136,11 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Roofline:
+class Roofline(_Sharded):
     """By peak and bandwidth: a layer's products at `peak` of the GPU's, or its weights at `bandwidth`; attention as
     elsewhere. Both parts are guesses; ExeGPT's OPT-13B on A40, 37 % of the peak (its Table 6), is one point.
     """
 
-    model: Llm
-    gpu: Gpu
-    tp: int
-    pp: int
-    port: Port
-    group: Group
-    same_host: bool
-    overhead_ns: int = 0
     peak: float = 0.5
     bandwidth: float = 0.8
 
@@ -143,18 +148,12 @@ class Roofline:
         parameters = self.model.layer_parameters(self.tp)
         compute_ms = 2 * parameters * shape.tokens / (self.gpu.tflops * self.peak) / 1e9
         memory_ms = HALF * parameters / (self.gpu.bandwidth_gbs * self.bandwidth) / 1e6
-        sums = 0.0
-        if self.tp > 1:
-            octets = shape.tokens * self.model.hidden * HALF
-            sums = 2 * (LAUNCH_MS + self.port.collective(self.group, ALL_REDUCE, octets) / 1e6)
-        layer = max(compute_ms, memory_ms) + attention_ms(self.model, self.gpu, self.tp, shape) + sums
+        layer = (
+            max(compute_ms, memory_ms)
+            + attention_ms(self.model, self.gpu, self.tp, shape)
+            + 2 * self.all_reduce_ms(shape.tokens)
+        )
         return round(1e6 * self.model.layers / self.pp * layer)
-
-    def send_ns(self, shape: Shape) -> int:
-        if self.pp == 1:
-            return 0
-        octets = shape.tokens * self.model.hidden * HALF
-        return self.port.flow(same_host=self.same_host, octets=octets)
 
 
 SOURCES = ("auto", "profile", "fit", "roofline")
