@@ -150,7 +150,7 @@ def test_bmv2_sees_the_same_depths(tmp_path: Path, field: str, last: int) -> Non
     """Those of the last packets: when its egress takes the first one out of its idle queue is its threads' affair."""
     path = tmp_path / "passes.json"
     path.write_text(program(field))
-    theirs = bmv2_files.run(path, {0: [FRAME] * 10}, "set_queue_rate 50 1\nset_queue_depth 4 1\n")[1]
+    theirs = bmv2_files.run(path, {0: [FRAME] * 10}, "set_queue_rate 50 1\nset_queue_depth 4 1\n", pause_s=0.1)[1]
     switch = Switch(path.read_text(), {1: QueueLimit(rate_pps=50, depth=4)})
     ours = switch.turn(0, *[FRAME] * 10) + [each for _, each in switch.drain()]
     assert len(theirs) in (4, 5)
@@ -278,7 +278,7 @@ def test_bmv2_serves_priorities_the_same(tmp_path: Path) -> None:
     """From the second of each queue on: when the first ones leave, idle queues all, is for BMv2's threads to say."""
     burst = [asking(0, 1), asking(0, 2), asking(0, 3), asking(1, 11), asking(1, 12), asking(1, 13), asking(2, 21)]
     commands = "set_queue_rate 4 1 0\nset_queue_rate 20 1 1\nset_queue_depth 3 1\n"
-    theirs = bmv2_files.run(PROGRAMS / "queues.json", {0: burst}, commands, ["--priority-queues", "2"])[1]
+    theirs = bmv2_files.run(PROGRAMS / "queues.json", {0: burst}, commands, ["--priority-queues", "2"], 0.3)[1]
     limits = {(1, 0): QueueLimit(rate_pps=4, depth=3), (1, 1): QueueLimit(rate_pps=20, depth=3)}
     switch = Switch(QUEUES, limits, priorities=2)
     ours = switch.turn(0, *burst) + [each for _, each in switch.drain()]

@@ -52,6 +52,11 @@ ASSIGNED = {
 }
 
 
+def argument(value: Root) -> Root:
+    """An expression as a primitive's argument: BMv2 wants it wrapped once more."""
+    return {"type": "expression", "value": value} if value["type"] == "expression" else value
+
+
 def writes(primitive: Root) -> bool:
     """Whether it writes a field of the output."""
     target = primitive["parameters"][0]
@@ -67,7 +72,7 @@ def program() -> Root:
     action = max(root["actions"], key=lambda action: len(action["primitives"]))
     for each in root["actions"]:
         each["primitives"] = [p for p in each["primitives"] if not writes(p)]
-    assigned = [{"op": "assign", "parameters": [field("o", name), value]} for name, value in ASSIGNED.items()]
+    assigned = [{"op": "assign", "parameters": [field("o", name), argument(e)]} for name, e in ASSIGNED.items()]
     array = {"type": "register_array", "value": "I.wide"}
     first = {"type": "hexstr", "value": "0x0"}
     register = [
