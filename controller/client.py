@@ -322,6 +322,10 @@ class Switch:
             if error.code() in passing:
                 raise
             raise refusals.of_call(error, self.address, self.device_id) from error
+        except ValueError:  # gRPC's word for a channel that another thread has closed
+            if not self._connection.closed:
+                raise
+            raise Unreachable(f"the connection to {self.address} was closed", address=self.address) from None
 
 
 def _cell(reply: Any) -> int:

@@ -28,6 +28,7 @@ class Connection:
     def __init__(self, address: str, device_id: int, tls: Tls | None) -> None:
         self.device_id = device_id
         self.election_id = (0, 0)  # (high, low): what we last asked with
+        self.closed = False
         self._channel = _channel(address, tls)
         self.stub = p4runtime_pb2_grpc.P4RuntimeStub(self._channel)
         self._stream: Any = None
@@ -79,6 +80,7 @@ class Connection:
         threading.Thread(target=receive, name="p4runtime-stream", daemon=True).start()
 
     def close(self) -> None:
+        self.closed = True  # calls that are under way in other threads are cancelled
         if self._stream is not None:
             self._requests.put(None)
             self._stream.cancel()

@@ -123,9 +123,10 @@ class Keeper(Looking):
             return job_counters.read(self._with_program(), indices)
 
     def read_rows(self, rows: Sequence[int]) -> list[HeldRow]:
-        """Read what is in these rows, as `rows.read_rows`. SwitchError while it is away."""
+        """Read what is in these rows, as `rows.read_rows`; meanwhile all else goes on. SwitchError while it is away."""
         with self._lock:
-            return read_rows(self._with_program(), rows)
+            switch = self._with_program()
+        return read_rows(switch, rows)
 
     def denied_by_reason(self) -> dict[str, int]:
         """Return how many packets its admission dropped. SwitchError while it is away."""

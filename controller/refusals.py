@@ -38,7 +38,7 @@ def of_call(error: grpc.RpcError, address: str, device_id: int) -> SwitchError:
     """Return the error of any other call."""
     code, details = error.code(), one_line(error.details())
     said: dict[str, Any] = {"code": code.name, "details": details, "address": address}
-    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+    if code in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
         return Unreachable(f"the switch at {address} does not answer: {details}", **said)
     if code == grpc.StatusCode.PERMISSION_DENIED:
         return NotPrimary(f"not primary: the switch at {address} takes no writes from us: {details}", **said)

@@ -3,6 +3,9 @@
 Reading a row takes each end of P4Runtime about 0.1 ms, so how often it is looked follows from what a look took here:
 `BUDGET` of the time. A run that goes on for long is looked at less and less often,
 so that its file stays small.
+
+The rows of several switches are some tenths of a second of reading. So a thread reads them, and whoever asks for a look
+goes on at once; a switch that does not answer delays the next look and nothing else.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from controller import BadInput, SwitchError
@@ -26,7 +30,11 @@ ReadRows = Callable[[Sequence[int]], list[HeldRow]]
 
 
 class RowSamples:
-    """read: by switch, what reads its rows. rows: of each. names: of jobs, by id. started: what times count from."""
+    """Looks while its block is open; leave it after what the readers read from, which ends a look that waits.
+
+    read: by switch, what reads its rows, from another thread. rows: of each. names: of jobs, by id. started: what times
+    count from.
+    """
 
     def __init__(
         self, folder: Path, read: Mapping[str, ReadRows], rows: int, names: Mapping[int, str], started: float
@@ -37,19 +45,36 @@ class RowSamples:
         self._next: float | None = None
         self._frames = 0
         self._off = not self._rows or not names  # nobody has rows
+        self._reader = ThreadPoolExecutor(1, "row-samples")
+        self._under_way: Future[None] | None = None
+
+    def __enter__(self) -> RowSamples:
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        self._reader.shutdown()
 
     def look(self) -> None:
-        """Look, if it is time to. A switch that lets nothing be read, as BMv2, is not asked again."""
-        now, began_s = time.monotonic(), time.thread_time()
+        """Begin a look, if it is time to and none is under way. Raises what the one before ended with, as OSError."""
+        now = time.monotonic()
         if self._next is None:
             self._next = now + FIRST_S
-        if self._off or now < self._next:
-            return
+        if self._under_way is not None:
+            if not self._under_way.done():
+                return
+            self._under_way.result()
+            self._under_way = None
+        if not self._off and now >= self._next:
+            self._under_way = self._reader.submit(self._look, now)
+
+    def _look(self, now: float) -> None:
+        """Look. A switch that lets nothing be read, as BMv2, is not asked again."""
+        began_s = time.thread_time()
+        self._next = now + self._interval_s
         try:
             held = {name: read(self._rows) for name, read in self._read.items()}
-        except SwitchError:  # it restarts, or is BMv2
-            self._off = self._frames == 0
-            self._next = now + self._interval_s
+        except SwitchError as error:  # BMv2; or it restarts, and the next look finds it again
+            self._off = error.code == "UNIMPLEMENTED"
             return
         except BadInput:  # another program is on it just now
             return

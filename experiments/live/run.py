@@ -223,11 +223,12 @@ class _Run:
             self._say_of_switches,
             self.scenario.network.ecn_packets,
         )
-        stack.enter_context(self.control)
-        self.counters = self.control.counters(self.measured)
         names = {job.job.job: job.name for job in jobs if job.job is not None}
         rows = self.scenario.rows if any(job.job is not None and job.job.pool is not None for job in jobs) else 0
-        self.rows = RowSamples(self.folder, self.control.row_readers(), rows, names, self.started)
+        samples = RowSamples(self.folder, self.control.row_readers(), rows, names, self.started)
+        self.rows = stack.enter_context(samples)
+        stack.enter_context(self.control)
+        self.counters = self.control.counters(self.measured)
         graph = self.net.graph
         self.measured.spines = [graph.nodes[spine].name for spine in graph.tier(2)]
         for job in jobs:

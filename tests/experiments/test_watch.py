@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from controller import Refused
-from controller.rows import HeldRow
+from controller import Refused, Switch, keeper, looking
+from controller.rows import HeldRow, read_rows
 from esa.errors import BadInput
 from esa.job import Job
 from esa.report import life as words
@@ -26,15 +29,31 @@ from experiments.live.watch import RunWatch
 from tests.controller.jobs import job_dict
 from tests.report.folders import run_folder
 from tests.report.test_command import HOSTILE
+from tests.switches import running_switch
+
+
+def look(samples: RowSamples) -> None:
+    """One look, and its end."""
+    samples._next = 0.0
+    samples.look()
+    end(samples)
+
+
+def end(samples: RowSamples) -> None:
+    """Wait for the look that is under way."""
+    assert samples._under_way is not None
+    samples._under_way.exception(timeout=30)
 
 
 def test_rows_are_written_down_and_read_again(tmp_path: Path) -> None:
     held = [[HeldRow(1, 7, 3, 40, 200, 2)], [HeldRow(0, 7, 3, 41, 100, 1), HeldRow(3, 9, 1, 2, 1, 1)]]
-    samples = RowSamples(tmp_path, {"s1": lambda rows: held.pop(0) if len(rows) == 4 else []}, 4, {7: "mlp"}, 0.0)
-    for _ in range(2):
-        samples._next = 0.0
-        samples.look()
-    samples.look()  # it is not time yet
+    read = {"s1": lambda rows: held.pop(0) if len(rows) == 4 else []}
+    with RowSamples(tmp_path, read, 4, {7: "mlp"}, 0.0) as samples:
+        samples.look()  # the first comes later
+        look(samples)
+        look(samples)
+        samples.look()  # it is not time yet
+        assert samples._under_way is None
     assert held == []
     memory = live_memory(tmp_path, ["cnn", "mlp"])
     assert memory is not None
@@ -50,14 +69,70 @@ def test_a_switch_that_lets_no_rows_be_read_is_asked_once(tmp_path: Path) -> Non
 
     def refuse(rows: object) -> list[HeldRow]:
         asked.append(rows)
-        raise Refused("UNIMPLEMENTED", address="127.0.0.1:9559")
+        raise Refused("refused", code="UNIMPLEMENTED", address="127.0.0.1:9559")
 
-    samples = RowSamples(tmp_path, {"s1": refuse}, 4, {7: "mlp"}, 0.0)
-    for _ in range(3):
-        samples._next = 0.0
-        samples.look()
+    with RowSamples(tmp_path, {"s1": refuse}, 4, {7: "mlp"}, 0.0) as samples:
+        look(samples)
+        for _ in range(3):
+            samples._next = 0.0
+            samples.look()
     assert len(asked) == 1
     assert live_memory(tmp_path, ["mlp"]) is None
+
+
+def test_what_ends_a_look_is_raised_by_the_next(tmp_path: Path) -> None:
+    with RowSamples(tmp_path / "absent", {"s1": lambda _: []}, 4, {7: "mlp"}, 0.0) as samples:
+        look(samples)
+        with pytest.raises(FileNotFoundError):
+            samples.look()
+
+
+def test_a_look_holds_nobody_up_and_may_lose_its_switch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look waits until it is let go on; all else that a run asks for goes on, then the switch is killed under it."""
+    asked, go_on = 0, threading.Event()
+
+    def read(switch: Switch, rows: Sequence[int]) -> list[HeldRow]:
+        nonlocal asked
+        asked += 1
+        assert go_on.wait(30)
+        return read_rows(switch, rows)
+
+    monkeypatch.setattr(keeper, "read_rows", read)
+    monkeypatch.setattr(looking, "LOOK_S", 3600.0)  # the test looks
+    with contextlib.ExitStack() as stack:
+        first = stack.enter_context(running_switch("embedded"))
+        kept = keeper.Keeper("s1", lambda wait_s: Switch.connect(first.address, wait_s=wait_s), 64)
+        samples = stack.enter_context(RowSamples(tmp_path, {"s1": kept.read_rows}, 16, {7: "mlp"}, 0.0))
+        stack.callback(kept.close)
+        kept.start()
+        samples._next = 0.0
+        counted = 0
+        for _ in range(100):
+            samples.look()
+            counted += len(kept.read_counters([1]))
+        assert (counted, asked) == (100, 1)
+        first.process.kill()
+        first.process.wait()
+        go_on.set()
+        end(samples)
+        assert asked == 1
+        kept.look()
+        look(samples)  # it is away
+        assert asked == 1
+        second = stack.enter_context(running_switch("embedded"))
+        kept._connect = lambda: Switch.connect(second.address)
+        kept.look()
+        look(samples)
+        assert (kept.restorations, asked) == (1, 2)
+        go_on.clear()
+        samples._next = 0.0
+        samples.look()
+        samples.look()
+        kept.close()  # as at a run's end, with a look under way
+        go_on.set()
+    memory = live_memory(tmp_path, ["mlp"])
+    assert memory is not None
+    assert len(memory.times_s) == 1
 
 
 def test_nonsense_among_the_rows_is_left_out(tmp_path: Path) -> None:
