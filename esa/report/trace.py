@@ -45,12 +45,16 @@ class Trace:
         )  # fmt: skip
 
     def overlapping(self, process: int, track: str, name: str, start_s: float, end_s: float, **arguments: Any) -> None:
-        """Something that others of its track may overlap."""
+        """Something that others of its track may overlap.
+
+        Perfetto makes a track of all that have one name, so the name says whose it is; and takes what has a plain "id"
+        out of its process.
+        """
         self._asynchronous += 1
-        common = {"cat": plain(track), "id": f"0x{self._asynchronous:x}", "pid": process}
-        tid = self._track(process, track)
-        self._add(name=plain(name), ph="b", tid=tid, ts=_us(start_s), **common, **_told(arguments))
-        self._add(name=plain(name), ph="e", tid=tid, ts=max(_us(start_s), _us(end_s)), **common)
+        told = {"name": f"{plain(track)}, {plain(name)}", "cat": plain(track), "pid": process}
+        told |= {"id2": {"local": f"0x{self._asynchronous:x}"}, "tid": self._track(process, track)}
+        self._add(ph="b", ts=_us(start_s), **told, **_told(arguments))
+        self._add(ph="e", ts=max(_us(start_s), _us(end_s)), **told)
 
     def instant(self, process: int, name: str, at_s: float) -> None:
         self._add(name=plain(name), cat="esa", ph="i", s="p", pid=process, tid=0, ts=_us(at_s))

@@ -14,8 +14,8 @@ from typing import Any
 
 NEEDED = {
     "X": {"name", "cat", "pid", "tid", "ts", "dur"},
-    "b": {"name", "cat", "id", "pid", "tid", "ts"},
-    "e": {"name", "cat", "id", "pid", "tid", "ts"},
+    "b": {"name", "cat", "id2", "pid", "tid", "ts"},
+    "e": {"name", "cat", "id2", "pid", "tid", "ts"},
     "i": {"name", "cat", "pid", "tid", "ts", "s"},
     "C": {"name", "pid", "tid", "ts", "args"},
     "M": {"name", "pid", "tid", "ts", "args"},
@@ -82,7 +82,9 @@ def _of_all(events: list[dict[str, Any]]) -> Iterator[str]:
             yield f"track {event['pid']}, {event['tid']} has no name"
         if event["ph"] == "X":
             spans[event["pid"], event["tid"]].append((event["ts"], -event["dur"], event["name"]))
-        key = tuple(event.get(name) for name in ("pid", "cat", "id", "name"))
+        key = (event["pid"], event.get("cat"), event.get("id2", {}).get("local"), event["name"])
+        if event["ph"] in "be" and not isinstance(key[2], str):
+            yield f"id2 is {event['id2']!r}"
         if event["ph"] == "b":
             open_ends[key] = event["ts"]
         elif event["ph"] == "e" and open_ends.pop(key, math.inf) > event["ts"]:
