@@ -24,7 +24,7 @@ from esa.errors import BadInput
 
 VARIABLE = "ESA_LOG"
 AREAS = {
-    "protocol": "what engines of workers and PSs have counted since the line before, twice a second; level debug",
+    "protocol": "every packet of workers and PSs, and twice a second what they have counted; level debug",
     "hosts": "runs that are joined and left, what is waited for, packets of other runs",
     "switch": "programs, ports, messages of the program (log_msg)",
     "controller": "jobs, runs, policies and rows on switches; switches that were restored",

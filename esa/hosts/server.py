@@ -26,6 +26,7 @@ from esa.hosts.channel import (
     wait,
 )
 from esa.hosts.counted import CountLog
+from esa.hosts.packet_log import PacketLog, packets_wanted
 from esa.hosts.waiting import OtherRuns, Watch
 from esa.job import Job, Run
 from esa.log import area, event
@@ -131,10 +132,14 @@ class ServerEndpoint:
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
         self._told[_CLOSE] = 0
+        self._fields = {"job": job.name, "epoch": job.epoch, "rank": "ps"}
+        names = [f"rank {rank}" for rank in range(job.fan_in)]
+        names += [f"switch {ip}" for ip, _ in self._addresses[job.fan_in :]]
+        packets = PacketLog(self._state.counter, **self._fields)
+        self._run = packets.server(_run, names) if packets_wanted() else _run
         self._thread = threading.Thread(target=self._serve, name=f"{job.name}-server", daemon=True)
         self._thread.start()
         self._other_runs = OtherRuns()
-        self._fields = {"job": job.name, "epoch": job.epoch, "rank": "ps"}
         self._counts = CountLog(**self._fields)
         self._watch = Watch(f"{job.name}-server-watch", self._look)
 
@@ -145,11 +150,19 @@ class ServerEndpoint:
             state = server_state(job=1, epoch=0, workers_per_rack=[1], window=1, lanes=64)
             members = message_batch(1, 1)
             numbers = np.zeros(BATCH, np.int32)
-            _run(open_channel(sock, waker, 64), members, state, numbers, numbers, np.ones(2, np.uint8))
+            channel, told = open_channel(sock, waker, 64), np.ones(2, np.uint8)
+            _run(channel, members, state, numbers, numbers, told)
+            if packets_wanted():  # then each part is called by itself
+                server_receive(state, channel.packets_in, numbers, 0, 0)
+                _senders(channel, members, numbers, 0)
+                PacketLog(state.counter).server(_run, [])(channel, members, state, numbers, numbers, told)
+                wait(channel, 0)
 
     def _serve(self) -> None:
         while True:
-            self._error = _run(self._channel, self._members, self._state, self._source, self._destination, self._told)
+            self._error = self._run(
+                self._channel, self._members, self._state, self._source, self._destination, self._told
+            )
             if self._error or self._told[_CLOSE]:
                 return
             self._told[_POLICY] = 0  # first: who sets it after this has set `_policy` before, and is heard again

@@ -33,6 +33,7 @@ from esa.hosts.counted import CountLog
 from esa.hosts.errors import no_sum
 from esa.hosts.membership import Membership
 from esa.hosts.operations import CAPACITY, Operations, drain, feed, operations
+from esa.hosts.packet_log import PacketLog, packets_wanted
 from esa.hosts.waiting import Occasion, OtherRuns, Watch, ranks_of, what_is_waited_for
 from esa.job import Job, Run
 from esa.log import area, event
@@ -179,11 +180,12 @@ class WorkerEndpoint:
             set_peer(self._servers, number, int(server.ip), server.udp_port)
         self._waker = Waker()
         self._channel = open_channel(self._socket, self._waker, job.lanes, faults)
+        self._fields = {"job": job.name, "epoch": job.epoch, "rank": rank}
+        self._run = PacketLog(self._state.counter, **self._fields).worker(_run) if packets_wanted() else _run
         self._thread = threading.Thread(target=self._engine, name=f"{job.name}-worker-{rank}", daemon=True)
         self._thread.start()
         self._membership = membership
         self._occasion, self._other_runs = Occasion(), OtherRuns()
-        self._fields = {"job": job.name, "epoch": job.epoch, "rank": rank}
         self._counts = CountLog(**self._fields)
         self._watch = Watch(f"{job.name}-worker-{rank}-watch", self._look)
         if membership is not None:
@@ -196,7 +198,12 @@ class WorkerEndpoint:
             ended = operations()
             ended.progress[0]["closing"] = 1
             state = worker_state(job=1, epoch=0, rank=0, window=1, lanes=64)
-            _run(open_channel(sock, waker, 64), message_batch(1, 1), ended, state, 0)
+            channel, peer = open_channel(sock, waker, 64), message_batch(1, 1)
+            _run(channel, peer, ended, state, 0)
+            if packets_wanted():  # then each part is called by itself
+                worker_receive(state, channel.packets_in, 0, 0)
+                PacketLog(state.counter).worker(_run)(channel, peer, ended, state, 0)
+                wait(channel, 0)
 
     def all_reduce(
         self, lanes: Lanes, priority: int = 128, exponents: Exponents | None = None, *, out: Lanes | None = None
@@ -257,7 +264,7 @@ class WorkerEndpoint:
         progress = self._operations.progress[0]
         done = 0
         while not progress["closing"]:
-            error = _run(self._channel, self._servers, self._operations, self._state, int(self._error is not None))
+            error = self._run(self._channel, self._servers, self._operations, self._state, int(self._error is not None))
             while done < progress["completed"]:
                 times = self._times(done)
                 with self._lock:
