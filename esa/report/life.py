@@ -16,7 +16,7 @@ from esa.report.plain import plain
 SENT, RESENT, SEATED, ADDED, COMPLETED = "sent", "resent", "seated", "added", "completed"
 PREEMPTS, PREEMPTED, COLLIDES, PARTIAL, LOST = "preempts", "preempted", "collides", "partial", "lost"
 REMINDED, MISSED, QUERIED, RESULT, RECEIVED = "reminded", "missed", "queried", "result", "received"
-PASSES, DUPLICATE, RELEASED = "passes", "duplicate", "released"
+PASSES, DUPLICATE, RELEASED, STOPPED = "passes", "duplicate", "released", "stopped"
 MAX_EVENTS = 1000
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from esa.errors import BadInput
+from esa.fabric.graph import End
 from esa.job import Job
 from esa.report import life as words
 from esa.report.life import Flight, Life
@@ -32,10 +33,21 @@ _MAGIC = {b"\xd4\xc3\xb2\xa1": ("<u4", 1e-6), b"\x4d\x3c\xb2\xa1": ("<u4", 1e-9)
 _PS, _SWITCH = "PS", "switch"
 
 
+class Port(NamedTuple):
+    """Of which switch a capture is, and whether a host is at the other end of its cable."""
+
+    switch: str
+    of_host: bool
+
+
+_ONLY = Port(_SWITCH, of_host=True)  # where there is one switch
+
+
 class Seen(NamedTuple):
     """A packet of the fragment at a port. came: to the switch; else it left."""
 
     t_s: float
+    port: Port
     came: bool
     source: int
     destination: int
@@ -58,9 +70,18 @@ def recorded_life(run: ReadRun, name: str, seq: int) -> Life:
         raise BadInput(plain(f"job: {name}: its file is not there or none of ours: {str(error)[:200]}", 400)) from None
     ranks = {int(member.ip): f"rank {rank}" for rank, member in enumerate(job.workers)}
     names = ranks | {int(server.ip): _PS for server in job.servers}
-    life = Life(name, seq, [*ranks.values(), _SWITCH, _PS])
     folder = run.folder / PCAPS
-    seen = sorted((one for path in sorted(folder.glob("*.pcap")) for one in packets_of(path, job.job, seq)), key=_time)
+    ports, names_of_switches = _ports(run) if job.racks else ({}, {})
+    names |= names_of_switches
+    life = Life(name, seq, [*ranks.values(), *(names_of_switches.values() or [_SWITCH]), _PS])
+    seen = sorted(
+        (
+            one
+            for path in sorted(folder.glob("*.pcap"))
+            for one in packets_of(path, job.job, seq, ports.get(_number(path), _ONLY))
+        ),
+        key=_time,
+    )
     if seen:
         _tell(life, seen, names)
         life.notes.append("a capture has no rows: what came to the switch and did not leave again was added to one")
@@ -73,7 +94,29 @@ def recorded_life(run: ReadRun, name: str, seq: int) -> Life:
     return life
 
 
-def packets_of(path: Path, job: int, seq: int) -> Iterator[Seen]:
+def _ports(run: ReadRun) -> tuple[dict[int, Port], dict[int, str]]:
+    """Of several switches, which port each capture is of, by the number in its name, and their names by address."""
+    from experiments.live.check import check_live
+    from experiments.live.links import network_graph
+    from experiments.specs.scenario import Scenario
+
+    graph = network_graph(Scenario.load(run.folder / "scenario.toml", check_live))
+    peer = {a: b for cable in graph.cables for a, b in ((cable.lower, cable.upper), (cable.upper, cable.lower))}
+    switches = frozenset(graph.switches)
+    ends = sorted(End(node, port) for node in graph.switches for port, _ in graph.ports(node))  # as `Network` has them
+    ports = {
+        number: Port(graph.nodes[end.node].name, peer[end].node not in switches) for number, end in enumerate(ends)
+    }
+    return ports, {int(graph.nodes[node].ip): graph.nodes[node].name for node in graph.switches}
+
+
+def _number(path: Path) -> int:
+    """Of the interface that a capture is of; -1: it is no capture of a port."""
+    found = re.search(r"p(\d+)_(in|out)$", path.stem)
+    return int(found[1]) if found else -1
+
+
+def packets_of(path: Path, job: int, seq: int, port: Port) -> Iterator[Seen]:
     """A job's packets with this seq in a capture, of whatever run: found by their octets, then looked at as packets."""
     octets = path.read_bytes()
     if octets[:4] not in _MAGIC:
@@ -94,22 +137,22 @@ def packets_of(path: Path, job: int, seq: int) -> Iterator[Seen]:
         if not 1 <= int(header["version_kind"]) & 15 <= len(Kind):
             continue
         source, destination = (int.from_bytes(octets[at + place : at + place + 4], "big") for place in (26, 30))
-        yield Seen(seconds + fraction * unit, came, source, destination, header)
+        yield Seen(seconds + fraction * unit, port, came, source, destination, header)
 
 
 def _tell(life: Life, seen: list[Seen], names: dict[int, str]) -> None:
     start_s, sent = seen[0].t_s, set()
-    left, last = [one for one in seen if not one.came], _completing(seen)
     for one in seen:
-        at_s, who = one.t_s - start_s, names.get(one.source, _SWITCH)
-        to = names.get(one.destination, _SWITCH)
-        if one.came and one.kind == Kind.GRADIENT:
+        at_s, here, who = one.t_s - start_s, one.port.switch, names.get(one.source, _SWITCH)
+        to, to_here = names.get(one.destination, _SWITCH), one.came and one.kind == Kind.GRADIENT
+        if to_here and one.port.of_host:
             again = who in sent
             sent.add(who)
             life.happens(at_s, who, words.RESENT if again else words.SENT, f"priority {one.header['priority']}")
-            done = words.COMPLETED, f"{who}: the sum leaves"
-            life.happens(at_s, _SWITCH, *(done if one is last else _fate(one, left, who)))
-        elif one.came:
+        if to_here and (one.port.of_host or Flag.LEVEL1 in one.flags):
+            whose = f"the sum of {who}" if Flag.LEVEL1 in one.flags else who
+            life.happens(at_s, here, *_fate(one, [other for other in seen if other.port.switch == here], whose))
+        elif one.came and one.port.of_host:
             told = {
                 Kind.REMINDER: (_PS, words.REMINDED, "asks the switch for what it holds"),
                 Kind.QUERY: (_PS, words.QUERIED, f"asks {to} for its part, or the result"),
@@ -117,38 +160,43 @@ def _tell(life: Life, seen: list[Seen], names: dict[int, str]) -> None:
             }.get(one.kind)
             if told is not None:
                 life.happens(at_s, *told)
-        else:
-            told = {
-                Kind.RESULT: (to, words.RECEIVED, "the sum is here"),
-                Kind.PARTIAL: (_SWITCH, words.PARTIAL, f"a sum of {_workers(one)} leaves for the PS"),
-                Kind.MISS: (_SWITCH, words.MISSED, "nothing of it is held"),
-            }.get(one.kind)
-            if told is not None:
-                life.happens(at_s, *told)
-        place, other = (who, _SWITCH) if one.came else (_SWITCH, to)
-        life.packets.append(Flight(one.kind.name, place, other, at_s, at_s))
+        elif not one.came and one.kind == Kind.RESULT and one.port.of_host:
+            life.happens(at_s, to, words.RECEIVED, "the sum is here")
+        elif not one.came and who in (here, _SWITCH):  # else another's, on its way
+            if one.kind == Kind.PARTIAL:
+                life.happens(at_s, here, words.PARTIAL, f"a sum of {_workers(one)} leaves for the PS")
+            elif one.kind == Kind.MISS:
+                life.happens(at_s, here, words.MISSED, "nothing of it is held")
+        place, other = (who if one.port.of_host else here, here) if one.came else (here, to)
+        if one.port.of_host:  # between switches it is another's that it came from
+            life.packets.append(Flight(one.kind.name, place, other, at_s, at_s))
 
 
-def _completing(seen: list[Seen]) -> Seen | None:
-    """The gradient that completed the sum at the switch: the last before that left, unless it came from the PS."""
-    last = None
-    for one in seen:
-        if one.came and one.kind == Kind.GRADIENT:
-            last = one
-        elif one.kind == Kind.RESULT:
-            return None if one.came else last
-    return None
-
-
-def _fate(one: Seen, left: list[Seen], who: str) -> tuple[str, str]:
-    """What became of another one: whether it left again."""
-    after = [other for other in left if 0 <= other.t_s - one.t_s < 0.01]
-    for other in after:
-        if other.kind == Kind.GRADIENT and other.header["bitmap0"] == one.header["bitmap0"]:
+def _fate(one: Seen, here: list[Seen], who: str) -> tuple[str, str]:
+    """What became of a fragment, or a rack's sum, that came to a switch: by what was seen there."""
+    if one is _completing(here):
+        return words.COMPLETED, f"{who}: the sum leaves"
+    for other in here:
+        if other.came or not 0 <= other.t_s - one.t_s < 0.01 or other.kind != Kind.GRADIENT:
+            continue
+        if all(other.header[bits] == one.header[bits] for bits in ("bitmap0", "bitmap1")):
             if Flag.COLLISION in other.flags and Flag.COLLISION not in one.flags:
                 return words.COLLIDES, f"{who}: the row was another's, on to the PS"
             return words.PASSES, f"{who}: on to the PS"
     return words.ADDED, f"{who}: to a row"
+
+
+def _completing(here: list[Seen]) -> Seen | None:
+    """What completed the sum at a switch: the last that came before the sum left, unless that came from elsewhere."""
+    last = None
+    for one in here:
+        if one.came and one.kind == Kind.GRADIENT:
+            last = one
+        elif one.kind == Kind.RESULT:
+            return None if one.came else last
+        elif not one.came and last is not None and Flag.LEVEL1 in one.flags and Flag.LEVEL1 not in last.flags:
+            return last
+    return None
 
 
 def _tell_rows(life: Life, run: ReadRun, name: str, seq: int) -> None:

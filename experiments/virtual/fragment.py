@@ -30,14 +30,24 @@ from esa.sim.loop import SimState
 from esa.sim.plan import Plan
 from esa.wire import ENCAPSULATION_BYTES, HEADER, HEADER_BYTES, WIRE_OVERHEAD_BYTES, Flag, Kind, packet_bytes
 from experiments.specs.scenario import Scenario
-from experiments.virtual.fragment_packets import Packet, arrivals_at_once, is_sum, kind_of
-from experiments.virtual.row_verdicts import FREE, Came, Row, verdict
+from experiments.virtual.fragment_losses import Losses
+from experiments.virtual.fragment_packets import (
+    Packet,
+    Senders,
+    arrivals_at_once,
+    cable_of,
+    came_to_server,
+    is_sum,
+    kind_of,
+    told_of_server,
+    workers_in,
+)
+from experiments.virtual.row_verdicts import FREE, Came, Row, read_row, verdict
 from experiments.virtual.trace import watched
 from experiments.virtual.translate import plan_of
 
 MAX_LOOKS = 200_000
 DRAWN_RANKS, DRAWN_SWITCHES = 16, 4
-_AGGREGATION = "EsaIngress.aggregation"
 _SOURCE, _DESTINATION = 26, 30
 _JOB_AT = int(HEADER.fields["job"][1])  # type: ignore[index]
 _PS, _RANK = "PS", "rank "
@@ -64,6 +74,8 @@ def fragment_life(
     life = watch.life
     if not life.events:
         raise BadInput(plain(f"seq: job {job} has no fragment {seq}; allowed: 0 to {watch.newest - 1}", 400))
+    if any(job in outage.stopped for outage in run.summary.failures or ()):
+        life.notes.append("the job was stopped and went on in another run: each counts its fragments from 0")
     made_by = run.versions.get("code")
     if made_by is not None and made_by != versions()["code"]:
         life.notes.append("the run was made by another version: this is its scenario as this version runs it")
@@ -87,14 +99,19 @@ class FragmentWatch:
         links = [link for _, _, link in graph.cables]
         self._send_ns = 8e9 * octets / max(link.rate_bps for link in links)
         self._step_ns = max(1, int(min(link.delay_ns + 8e9 * octets / link.rate_bps for link in links)) - 1)
+        self._losses = Losses(plan, number)
+        self._senders: Senders
+        self._looks = self._next_ns = 0
+        self._closed = True
+        self._begin()
+
+    def _begin(self) -> None:
+        """Know nothing of it, as before it is seen in a run."""
         self._run: Run | None = None  # that it is of
-        self._looks = 0
-        self._next_ns = 0
         self._flights: dict[tuple[int, int], Packet] = {}
         self._rows: dict[tuple[int, int], Row] = {}  # as last seen, by switch and row
         self._held: dict[tuple[int, int], int] = {}  # rows that hold it: since when
-        self._sent = [0] * job.workers
-        self._acked = [False] * job.workers
+        self._sent, self._acked = [0] * self._job.workers, [False] * self._job.workers
         self._came_ns: dict[int, int] = {}  # by rank: when a sum last arrived
 
     # When to look
@@ -109,10 +126,10 @@ class FragmentWatch:
             self.life.notes.append(f"given up after {MAX_LOOKS:,} looks; what came later is not here")
             raise OverError
         self._closed = not self._is_open(sim)
+        if self._run is not None and (self._closed or self._now().epoch != self._run.epoch):
+            self._stop(now_ns)
         if self._run is not None or self._is_near(sim, now_ns):
             self._see(sim, now_ns)
-
-    _closed = True
 
     def _is_open(self, sim: SimState) -> bool:
         return bool(sim.ranks.job[self._number]["open"])
@@ -128,25 +145,46 @@ class FragmentWatch:
         if self._closed:
             self._next_ns = NEVER
         elif left <= 0:
-            self._run = self.control.runs()[self._number]
+            self._run = self._now()
+            self._senders = Senders(self._run, self._server, self._graph)
+            self._losses.looked(sim)
         return self._run is not None
+
+    def _now(self) -> Run:
+        """The job's newest run."""
+        assert self.control is not None
+        return self.control.run_of(self._number)
+
+    def _stop(self, now_ns: int) -> None:
+        """The job is stopped; it may go on in another run, where the fragment's number is another fragment's."""
+        if any(self._sent) and not all(self._acked):
+            self._end_spans(now_ns)
+            text = "the job is stopped: this run of it is over, whatever is on its way counts for nothing"
+            self._happens(now_ns, self._server, words.STOPPED, text)
+        elif all(self._acked):
+            self._end(now_ns)
+        self._next_ns = now_ns
+        self._begin()
 
     # What there is to see
 
     def _see(self, sim: SimState, now_ns: int) -> None:
         arrived = [one for one in self._flights.values() if one.arrive_ns < now_ns]
         self._flights = {key: one for key, one in self._flights.items() if one.arrive_ns >= now_ns}
-        self._see_sending(sim)
+        sending = self._see_sending(sim)
         for at_once in arrivals_at_once(sorted(arrived, key=lambda one: one.arrive_ns)):
             if at_once[0].switch != NONE:
                 self._at_switch(at_once)
             else:
                 for packet in at_once:
-                    self._at_host(packet)
+                    self._at_host(sim, packet)
         self._see_rows(now_ns)
+        left = set()
         for packet in self._under_way(sim, now_ns):
+            left.add(packet.start)
             self._flights[packet.buffer, packet.arrive_ns] = packet
             self._see_departure(packet, max((one.arrive_ns for one in arrived), default=now_ns))
+        self._see_losses(sim, sending - left, {one.switch for one in arrived}, left)
         for packet in self._flights.values():  # before it arrives
             row = self._row_of(packet)
             if packet.switch != NONE and row is not None:
@@ -158,14 +196,29 @@ class FragmentWatch:
         if all(self._acked) and not self._flights:
             self._end(now_ns)
 
+    def _see_losses(self, sim: SimState, sending: set[str], met: set[int], left: set[str]) -> None:
+        """Of what was to leave and is on no cable. sending: ranks; met: switches that packets have come to."""
+        for name in sending:
+            rank = int(name.removeprefix(_RANK))
+            if self._losses.to_switch(sim, int(sim.host_of[self._first(sim) + rank])):
+                at_ns = int(self._fragment(sim, rank)["sent_ns"])
+                self._happens(at_ns, name, words.LOST, "on the cable to the switch")
+        for which in met - {NONE}:
+            if self._switches[which] not in left and self._losses.in_queues_of(sim, which):
+                at_ns = int(sim.scalars["now_ns"][0])
+                self._happens(at_ns, self._switches[which], words.LOST, "the queue of its port was full")
+        self._losses.looked(sim)
+
     def _end(self, now_ns: int) -> None:
-        for (which, row), since_ns in self._held.items():
-            name = self._switches[which]
-            self.life.spans.append(Span(name, since_ns / 1e9, now_ns / 1e9, f"row {row}"))
-            self.life.notes.append(
-                f"{name}: row {row} still has it when all workers have the sum; what comes then is left out"
-            )
+        self._end_spans(now_ns)
+        for which, row in self._held:
+            still = f"row {row} still has it when all workers have the sum; what comes then is left out"
+            self.life.notes.append(f"{self._switches[which]}: {still}")
         raise OverError
+
+    def _end_spans(self, now_ns: int) -> None:
+        for (which, row), since_ns in self._held.items():
+            self.life.spans.append(Span(self._switches[which], since_ns / 1e9, now_ns / 1e9, f"row {row}"))
 
     def _under_way(self, sim: SimState, now_ns: int) -> Iterator[Packet]:
         """The fragment's packets that are new on a cable."""
@@ -178,25 +231,19 @@ class FragmentWatch:
         alike[pool.free[: pool.spare[0]]] = False
         for buffer in np.flatnonzero(alike).tolist():
             arrive_ns = int(pool.descriptor[buffer]["arrive_ns"])
-            line = None if (buffer, arrive_ns) in self._flights else self._line_of(sim, buffer)
+            line = None if (buffer, arrive_ns) in self._flights else cable_of(sim, buffer, len(self._graph.cables))
             if line is None:
                 continue
             octets, record = pool.data[buffer].tobytes(), sim.lines[line]
             header = np.frombuffer(octets[start : start + HEADER_BYTES], HEADER)[0]
             source, destination = (int.from_bytes(octets[at : at + 4], "big") for at in (_SOURCE, _DESTINATION))
             sender = record["from_switch"]
-            place = self._switches[sender] if sender != NONE else self._endpoint(source)
+            place = self._switches[sender] if sender != NONE else self._senders.at(source)
             yield Packet(buffer, arrive_ns, header, source, destination, line, int(record["switch"]), place)
 
-    def _line_of(self, sim: SimState, buffer: int) -> int | None:
-        """The cable that a packet is on; None: it is in a host's processor, or held by a fault."""
-        last = buffer
-        while (following := int(sim.pool.descriptor[last]["next"])) != NONE:
-            last = following
-        found = np.flatnonzero((sim.lines["tail"] == last) & (sim.lines["head"] != NONE))
-        return int(found[0]) if len(found) and found[0] < 2 * len(self._graph.cables) else None
-
-    def _see_sending(self, sim: SimState) -> None:
+    def _see_sending(self, sim: SimState) -> set[str]:
+        """Tell who has sent it; return whom that is."""
+        sending = set()
         for rank in range(self._job.workers):
             fragment = self._fragment(sim, rank)
             if fragment is None or fragment["transmissions"] <= self._sent[rank] or self._acked[rank]:
@@ -205,6 +252,8 @@ class FragmentWatch:
             self._sent[rank] = int(fragment["transmissions"])
             text = f"for the {self._sent[rank]}. time" if again else f"priority {fragment['priority']}"
             self._happens(int(fragment["sent_ns"]), _rank(rank), words.RESENT if again else words.SENT, text)
+            sending.add(_rank(rank))
+        return sending
 
     def _see_results(self, sim: SimState, now_ns: int) -> None:
         for rank in range(self._job.workers):
@@ -230,23 +279,25 @@ class FragmentWatch:
     def _see_departure(self, packet: Packet, at_ns: int) -> None:
         """A packet is new on a cable."""
         kind, end = kind_of(packet), self._switches[packet.switch] if packet.switch != NONE else None
-        end = self._endpoint(packet.destination) if end is None else end
+        end = self._senders.at(packet.destination) if end is None else end
         self.life.packets.append(Flight(kind.name, packet.start, end, at_ns / 1e9, packet.arrive_ns / 1e9))
         if packet.start == self._server:
-            to = self._endpoint(packet.destination)
-            told = {
-                Kind.REMINDER: (words.REMINDED, "asks the switch for what it holds"),
-                Kind.QUERY: (words.QUERIED, f"asks {to} for its part, or the result"),
-                Kind.RESULT: (words.RESULT, "sends the sum"),
-            }.get(kind)
+            told = told_of_server(kind, self._senders.at(packet.destination))
             if told is not None:
                 self._happens(at_ns, self._server, *told)
         elif kind == Kind.PARTIAL and packet.start in self._switches:
-            self._happens(at_ns, packet.start, words.PARTIAL, f"a sum of {self._whose(packet)} leaves for the PS")
+            self._happens(
+                at_ns, packet.start, words.PARTIAL, f"a sum of {self._senders.whose(packet)} leaves for the PS"
+            )
 
-    def _at_host(self, packet: Packet) -> None:
-        name, kind, at_ns = self._endpoint(packet.destination), kind_of(packet), packet.arrive_ns
-        flags = Flag(int(packet.header["flags"]))
+    def _at_host(self, sim: SimState, packet: Packet) -> None:
+        name, kind, at_ns = self._senders.at(packet.destination), kind_of(packet), packet.arrive_ns
+        host = int(sim.lines[packet.line]["host"])
+        down = self._losses.host_down(host, name == self._server, at_ns)
+        if down or self._losses.to_host(sim, host):
+            what = f"{kind.name} of {self._senders.whose(packet)}" if name == self._server else kind.name
+            self._happens(at_ns, name, words.LOST, f"{what}: {'nobody is there' if down else 'on the last cable'}")
+            return
         if name.startswith(_RANK) and kind == Kind.QUERY:
             self._happens(at_ns, name, words.QUERIED, "the PS asks for its part, or the result")
         elif name.startswith(_RANK) and kind == Kind.RESULT:
@@ -255,14 +306,7 @@ class FragmentWatch:
             if self._acked[rank]:
                 self._happens(at_ns, name, words.DUPLICATE, "the sum comes again")
         elif name == self._server:
-            again = ", sent again" if Flag.RESEND in flags else ""
-            met = ", which met another's row" if Flag.COLLISION in flags else ""
-            told = {
-                Kind.GRADIENT: (words.RECEIVED, f"{self._whose(packet)}{again}{met}"),
-                Kind.PARTIAL: (words.RECEIVED, f"a sum of {self._whose(packet)}"),
-                Kind.MISS: (words.MISSED, "the switch holds nothing of it"),
-                Kind.RESULT: (words.RECEIVED, "a worker answers with the sum" if Flag.ANSWER in flags else "the sum"),
-            }.get(kind)
+            told = came_to_server(packet, self._senders.whose(packet))
             if told is not None:
                 self._happens(at_ns, name, *told)
 
@@ -272,7 +316,10 @@ class FragmentWatch:
         """Packets of one kind have met the program in one nanosecond: what became of their row says what it did."""
         packet = packets[0]
         which, at_ns, kind, row = packet.switch, packet.arrive_ns, kind_of(packet), self._row_of(packet)
-        name, who = self._switches[which], ", ".join(self._whose(one) for one in packets)
+        name, who = self._switches[which], ", ".join(self._senders.whose(one) for one in packets)
+        if self._losses.switch_down(which, at_ns):
+            self._happens(at_ns, name, words.LOST, f"{kind.name} of {who}: the switch is down")
+            return
         if row is None:
             if kind == Kind.GRADIENT:
                 self._happens(at_ns, name, words.PASSES, f"{who}: on to the PS, no rows are used")
@@ -281,18 +328,12 @@ class FragmentWatch:
         self._rows[which, row] = after
         self._note_held(which, row, after, at_ns)
         if kind == Kind.GRADIENT:
-            came = Came(
-                who,
-                int(
-                    np.bitwise_or.reduce([int(one.header["bitmap1" if is_sum(one) else "bitmap0"]) for one in packets])
-                ),
-                int(packet.header["priority"]),
-                Flag.RESEND in Flag(int(packet.header["flags"])),
-                self._full(which),
-            )
+            part, again = "bitmap1" if is_sum(packet) else "bitmap0", Flag.RESEND in Flag(int(packet.header["flags"]))
+            bitmap = int(np.bitwise_or.reduce([int(one.header[part]) for one in packets]))
+            came = Came(who, bitmap, int(packet.header["priority"]), again, self._full(which))
             self._happens(at_ns, name, *verdict(came, row, self._key(), before, after, self._named))
         elif kind == Kind.REMINDER and self._is_it(before):
-            self._happens(at_ns, name, words.REMINDED, f"row {row} hands over its sum of {_count(before.bitmap)}")
+            self._happens(at_ns, name, words.REMINDED, f"row {row} hands over its sum of {workers_in(before.bitmap)}")
         elif kind == Kind.REMINDER:
             self._happens(at_ns, name, words.MISSED, f"row {row} holds nothing of it")
         elif kind == Kind.RESULT and self._is_it(before) and not self._is_it(after):
@@ -311,18 +352,17 @@ class FragmentWatch:
             before, after = self._rows[which, row], self._read(which, row)
             self._rows[which, row] = after
             self._note_held(which, row, after, now_ns)
-            if after.bitmap and not self._is_it(after):
+            if self._losses.switch_down(which, now_ns):
+                text = f"the switch is down, and with it row {row} with {workers_in(before.bitmap)}"
+                self._happens(now_ns, self._switches[which], words.LOST, text)
+            elif after.bitmap and not self._is_it(after):
                 taker = f"{self._named(after.owner)}, priority {after.priority}"
-                text = f"{taker}, takes row {row} with {_count(before.bitmap)}"
+                text = f"{taker}, takes row {row} with {workers_in(before.bitmap)}"
                 self._happens(now_ns, self._switches[which], words.PREEMPTED, text)
 
     def _read(self, which: int, row: int) -> Row:
         assert self.control is not None
-        registers = self.control.pipeline(which).registers
-        owner, bitmap, priority = (
-            int(registers[f"{_AGGREGATION}.{name}"].read(row)) for name in ("row_owner", "row_bitmap", "row_priority")
-        )
-        return Row((owner >> 48, owner >> 32 & 0xFFFF, owner & 0xFFFFFFFF), bitmap, priority)
+        return read_row(self.control.pipeline(which), row)
 
     def _row_of(self, packet: Packet) -> int | None:
         """Which row its index names; None: its job uses none."""
@@ -350,36 +390,9 @@ class FragmentWatch:
         names = {(run.job, run.epoch): run.name for run in self.control.runs().values()}
         return f"job {names.get(owner[:2], '(over)')}'s fragment {owner[2]}"
 
-    # Names
-
-    def _endpoint(self, address: int) -> str:
-        """Who has an IPv4 address: a rank, a PS, a switch."""
-        assert self._run is not None
-        for rank, member in enumerate(self._run.workers):
-            if int(member.ip) == address:
-                return _rank(rank)
-        if any(int(server.ip) == address for server in self._run.servers):
-            return self._server
-        return "switch"
-
-    def _whose(self, packet: Packet) -> str:
-        """Of which workers the packet is, or holds a sum."""
-        assert self._run is not None
-        bitmap = int(packet.header["bitmap0"])
-        if bitmap.bit_count() == 1 and len(self._run.racks) < 2 and int(packet.header["bitmap1"]).bit_count() <= 1:
-            return _rank(bitmap.bit_length() - 1)
-        if int(packet.header["bitmap1"]).bit_count() > 1:
-            return f"{int(packet.header['bitmap1']).bit_count()} racks"
-        return _count(bitmap)
-
     def _happens(self, at_ns: int, at: str, what: str, text: str) -> None:
         self.life.happens(at_ns / 1e9, at, what, text)
 
 
 def _rank(number: int) -> str:
     return f"{_RANK}{number}"
-
-
-def _count(bitmap: int) -> str:
-    number = bitmap.bit_count()
-    return f"{number} worker{'' if number == 1 else 's'}"

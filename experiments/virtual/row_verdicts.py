@@ -6,7 +6,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from esa.report import life as words
+from esa.switch import Pipeline
 
+_AGGREGATION = "EsaIngress.aggregation"
 Owner = tuple[int, int, int]
 """Job, epoch, seq, as on the wire."""
 
@@ -23,6 +25,14 @@ class Row(NamedTuple):
 
 
 FREE = Row((0, 0, 0), 0, 0)
+
+
+def read_row(pipeline: Pipeline, row: int) -> Row:
+    registers = pipeline.registers
+    owner, bitmap, priority = (
+        int(registers[f"{_AGGREGATION}.{name}"].read(row)) for name in ("row_owner", "row_bitmap", "row_priority")
+    )
+    return Row((owner >> 48, owner >> 32 & 0xFFFF, owner & 0xFFFFFFFF), bitmap, priority)
 
 
 class Came(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +82,76 @@ def test_fragments_whose_rows_others_take(run: ReadRun) -> None:
     assert seen[words.RESULT] > 0
 
 
+def lives(tmp_path: Path, text: str, seqs: range) -> Iterator[Life]:
+    """Of fragments of job a, in a run of a scenario."""
+    run = read_run(run_virtual(Scenario.parse(text, check_virtual), tmp_path, Console(quiet=True))[1])
+    assert run.summary.incomplete is None
+    for seq in seqs:
+        yield fragment_life(run, scenario_of(run), "a", seq)
+
+
+def told(life: Life) -> list[tuple[str, str]]:
+    return [(event.at, event.what) for event in life.in_order()]
+
+
+def test_two_racks_and_a_spine_say_whose_parts_meet_where(tmp_path: Path) -> None:
+    text = SCENARIO.replace('rate = "10 Gb/s"', 'rate = "10 Gb/s"\nracks = [2, 2, 2]').replace(
+        "workers = 2", "workers = 4"
+    )
+    text = text.replace('name = "a"', 'name = "a"\nhosts = [0, 1, 2, 3, 4]').replace(
+        'name = "b"', 'name = "b"\nhosts = [0, 1, 2, 3, 5]'
+    )
+    (life,) = lives(tmp_path, text, range(1))
+    assert life.lanes == ["rank 0", "rank 1", "rank 2", "rank 3", "rack-0", "rack-1", "rack-2", "spine-0", "PS"]
+    at = {name: " ".join(e.text for e in life.in_order() if e.at == name) for name in life.lanes}
+    assert ("rank 0" in at["rack-0"], "rank 1" in at["rack-0"], "rank 2" in at["rack-0"]) == (True, True, False)
+    assert ("rank 2" in at["rack-1"], "rank 3" in at["rack-1"]) == (True, True)
+    assert ("the sum of rack-0" in at["spine-0"], "the sum of rack-1" in at["spine-0"]) == (True, True)
+    assert [where for where, what in told(life) if what == words.COMPLETED][-1] == "spine-0"
+    assert [where for where, what in told(life) if what == words.RECEIVED] == [f"rank {rank}" for rank in range(4)]
+
+
+def test_a_lost_packet_is_told_and_nobody_receives_it(tmp_path: Path) -> None:
+    seen: Counter[tuple[str, str]] = Counter()
+    for life in lives(tmp_path, SCENARIO + '\n[[faults]]\nlink = "all"\nloss = 0.1\n', range(0, 120, 4)):
+        check(life)
+        events = life.in_order()
+        lost = [event for event in events if event.what == words.LOST]
+        seen.update((event.at.split()[0], event.text.split(": ")[-1]) for event in lost)
+        for event in lost:
+            same = [one.what for one in events if (one.t_s, one.at) == (event.t_s, event.at)]
+            assert words.RECEIVED not in same
+    assert seen["rank", "on the cable to the switch"] > 0
+    assert seen["rank", "on the last cable"] > 0
+    assert seen["PS", "on the last cable"] > 0
+
+
+def test_a_switch_that_is_down_loses_what_comes_and_what_it_had(tmp_path: Path) -> None:
+    outage = '\n[[failures]]\nwhat = "switch"\nname = "switch-0"\nat_s = 1.5e-4\ndown_s = 5e-5\n'
+    texts: list[str] = []
+    for life in lives(tmp_path, SCENARIO + outage, range(436, 450)):
+        check(life)
+        for event in life.events:
+            if event.what == words.LOST:
+                assert (event.at, 1.5e-4 <= event.t_s <= 2.1e-4) == ("switch-0", True)
+                texts.append(event.text)
+    assert any(text.startswith("GRADIENT of rank") and text.endswith(": the switch is down") for text in texts)
+    assert any(text.startswith("the switch is down, and with it row ") for text in texts)
+
+
+def test_a_job_that_is_stopped_says_so_and_its_next_run_is_followed(tmp_path: Path) -> None:
+    failures = '\n[[failures]]\nwhat = "host"\nname = "a-0"\nat_s = 1.5e-4\ndown_s = 5e-5\n'
+    before, open_then, after = lives(tmp_path, SCENARIO + failures, range(100, 799, 346))  # 100, 446, 792
+    assert (words.STOPPED in dict(told(before)).values(), words.STOPPED in dict(told(after)).values()) == (False, False)
+    whats = [what for _, what in told(open_then)]
+    assert whats.count(words.STOPPED) == 1
+    assert words.RECEIVED not in whats[: whats.index(words.STOPPED)]
+    assert whats[whats.index(words.STOPPED) :].count(words.RECEIVED) == 2
+    check(after)
+    assert words.COMPLETED in dict(told(after)).values() or words.RESULT in dict(told(after)).values()
+    assert all("went on in another run" in life.notes[0] for life in (before, open_then, after))
+
+
 @pytest.mark.parametrize("policy", ["atp", "switchml", "ps"])
 def test_other_policies(tmp_path: Path, policy: str) -> None:
     text = SCENARIO.replace('policy = "esa"', f'policy = "{policy}"')
@@ -105,8 +176,8 @@ def test_other_policies(tmp_path: Path, policy: str) -> None:
     ],
 )
 def test_a_row_says_what_was_done(came: int, before: Row, after: Row, what: str) -> None:
-    told = Came("rank 0", came, 9, again=False, full=2)
-    assert verdict(told, 17, MINE, before, after, lambda owner: f"job {owner[0]}")[0] == what
+    came_in = Came("rank 0", came, 9, again=False, full=2)
+    assert verdict(came_in, 17, MINE, before, after, lambda owner: f"job {owner[0]}")[0] == what
 
 
 def test_the_command(run: ReadRun) -> None:

@@ -22,7 +22,8 @@ from esa.report.progress import JobProgress
 from esa.report.reading import read_run
 from esa.sim.fabric.addresses import encapsulation
 from esa.switch.process.pcap import PcapWriter
-from esa.wire import HEADER, Kind, version_kind
+from esa.wire import ENCAPSULATION_BYTES, HEADER, Flag, Kind, version_kind
+from experiments.live import captured
 from experiments.live.captured import recorded_life
 from experiments.live.row_samples import RowSamples
 from experiments.live.watch import RunWatch
@@ -30,6 +31,18 @@ from tests.controller.jobs import job_dict
 from tests.report.folders import run_folder
 from tests.report.test_command import HOSTILE
 from tests.switches import running_switch
+
+TWO_RACKS = """
+name = "two"
+[network]
+racks = [1, 1, 1]
+rate = "25 Mb/s"
+[[jobs]]
+name = "mlp"
+model = "mlp"
+workers = 2
+iterations = 2
+"""
 
 
 def look(samples: RowSamples) -> None:
@@ -196,6 +209,60 @@ def packet(job: dict[str, object], kind: Kind, source: int, seq: int, bits: int)
     header["epoch"], header["bitmap0"], header["priority"] = 5, bits, 77
     sender, to = (told.workers[source], told.server) if kind == Kind.GRADIENT else (told.server, told.workers[source])
     return encapsulation(sender, to, 0) + header.tobytes()
+
+
+def test_a_fragment_in_captures_of_two_racks_and_a_spine(tmp_path: Path) -> None:
+    """Each switch is told apart; a packet on its way from switch to switch is no new one."""
+    racks = [{"switch_ip": f"10.1.0.{k + 1}", "workers": 1} for k in range(2)]
+    job = job_dict(name="mlp") | {"racks": racks, "switch_ip": "10.1.0.4"}
+    told = Job.model_validate(job)
+    folder = run_folder(tmp_path / "run")
+    (folder / "jobs").mkdir()
+    (folder / "jobs" / "mlp.job.json").write_text(json.dumps(job))
+    (folder / "scenario.toml").write_text(TWO_RACKS)
+    (folder / "pcaps").mkdir()
+    ports, switches = captured._ports(read_run(folder))
+    assert set(switches.values()) == {"rack-0", "rack-1", "rack-2", "spine-0"}
+    number = {}  # of a port, by its switch and what is behind it
+    for port, (switch, of_host) in sorted(ports.items()):
+        number.setdefault((switch, of_host), port)
+    spine = [port for port, (switch, _) in ports.items() if switch == "spine-0"]
+    address = {name: ip for ip, name in switches.items()}
+
+    def gradient(rank: int, flags: Flag, source: int | None = None) -> bytes:
+        octets = bytearray(packet(job, Kind.GRADIENT, rank, 9, 1))
+        octets[ENCAPSULATION_BYTES + 1] = flags
+        octets[ENCAPSULATION_BYTES + 20 : ENCAPSULATION_BYTES + 24] = (1 << rank).to_bytes(4, "big")
+        if source is not None:
+            octets[26:30] = source.to_bytes(4, "big")
+        return bytes(octets)
+
+    result = [packet(job, Kind.RESULT, rank, 9, 1) for rank in range(2)]
+    at = [(f"p{number[f'rack-{rank}', True]}_in", 1 + rank, gradient(rank, Flag(0))) for rank in range(2)]
+    for rank in range(2):
+        octets = gradient(rank, Flag.LEVEL1, address[f"rack-{rank}"])
+        at += [(f"p{number[f'rack-{rank}', False]}_out", 3 + rank, octets), (f"p{spine[rank]}_in", 5 + rank, octets)]
+    for rank in range(2):
+        at += [(f"p{spine[rank]}_out", 7, result[rank]), (f"p{number[f'rack-{rank}', False]}_in", 8, result[rank])]
+        at += [(f"p{number[f'rack-{rank}', True]}_out", 9, result[rank])]
+    files = {f"esa77{name}": PcapWriter(folder / "pcaps" / f"esa77{name}.pcap") for name in {one[0] for one in at}}
+    for name, ms, octets in sorted(at, key=lambda one: one[1]):
+        files[f"esa77{name}"].write(1_000_000 * ms, octets)
+    for file in files.values():
+        file.close()
+    life = recorded_life(read_run(folder), told.name, 9)
+    assert life.lanes == ["rank 0", "rank 1", *switches.values(), "PS"]
+    assert [(event.at, event.what) for event in life.in_order()] == [
+        ("rank 0", words.SENT),
+        ("rack-0", words.COMPLETED),
+        ("rank 1", words.SENT),
+        ("rack-1", words.COMPLETED),
+        ("spine-0", words.ADDED),
+        ("spine-0", words.COMPLETED),
+        ("rank 0", words.RECEIVED),
+        ("rank 1", words.RECEIVED),
+    ]
+    assert "the sum of rack-0" in next(event.text for event in life.events if event.at == "spine-0")
 
 
 def test_a_fragment_in_captures(tmp_path: Path) -> None:
