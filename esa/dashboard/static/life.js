@@ -4,7 +4,7 @@ import { make, seconds, svg, tip } from "./dom.js";
 
 const MARKS = {
   sent: ["●", 0], resent: ["↻", 1], seated: ["■", 2], added: ["+", 2], completed: ["★", 2], preempts: ["▲", 3], preempted: ["▼", 1], evicted: ["▼", 1],
-  collides: ["✕", 1], partial: ["◆", 4], reminded: ["?", 4], missed: ["∅", 4], queried: ["?", 4], result: ["○", 5], received: ["✓", 0], lost: ["✕", 1],
+  collides: ["✕", 1], partial: ["◆", 4], reminded: ["?", 4], missed: ["∅", 4], queried: ["?", 4], result: ["○", 5], received: ["✓", 0], lost: ["✕", 1], stopped: ["■", 1],
 };
 const WIDTH = 640, LEFT = 92, LANE = 26;
 

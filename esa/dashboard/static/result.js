@@ -49,8 +49,8 @@ function bars(views, place) {
       const track = make("div", { class: `track${k ? " second" : ""}` });
       const time = job && (job.jct_s ?? job.so_far_s);
       const width = (value) => `${(100 * value) / most}%`;
-      if (job && job.jct_s == null && job.expected_s) track.append(make("div", { class: "fill open", style: { width: width(job.expected_s), background: colour(index) } }));
-      if (time) track.append(make("div", { class: "fill", style: { width: width(time), background: colour(index) } }));
+      if (job && job.jct_s == null && job.expected_s) track.append(make("div", { class: "fill open", style: { width: width(job.expected_s), backgroundColor: colour(index) } }));
+      if (time) track.append(make("div", { class: "fill", style: { width: width(time), backgroundColor: colour(index) } }));
       if (job && job.bound_s) track.append(make("div", { class: "bound", style: { left: width(job.bound_s) }, title: `bound ${seconds(job.bound_s)}` }));
       row.append(track, make("span", { class: "value", "data-job": name, "data-value": job && job.jct_s }, time ? seconds(time, most) : UNKNOWN));
     });
