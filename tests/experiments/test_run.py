@@ -218,7 +218,7 @@ def _has_switch(pid: int) -> bool:
     return any(f"@esa{pid}p".encode() in _command_of(path) for path in Path("/proc").iterdir() if path.name.isdigit())
 
 
-@pytest.mark.parametrize("begun", [_imports, _has_network, _has_switch])  # while it trains: the next test
+@pytest.mark.parametrize("begun", [_imports, _has_network, _has_switch])  # while it trains: test_watched_run.py
 def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, begun: Callable[[int], bool]) -> None:
     process = start(tmp_path)
     deadline = time.monotonic() + LIMIT_S
@@ -230,19 +230,6 @@ def test_ctrl_c_at_any_time_leaves_nothing_behind(root: None, tmp_path: Path, be
     # While it imports its modules it ends by the signal itself, a shell's 130.
     assert process.returncode in (130, -signal.SIGINT), errors
     assert "Traceback" not in errors
-    assert leftovers(process.pid, tmp_path) == []
-
-
-def test_ctrl_c_keeps_what_was_measured_and_nothing_else(root: None, tmp_path: Path) -> None:
-    process = start(tmp_path)
-    folder = wait_for_iterations(tmp_path)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=LIMIT_S)
-    assert process.returncode == 130
-    assert "interrupted" in errors
-    summary = json.loads((folder / "summary.json").read_text())
-    assert summary["incomplete"] == "interrupted"
-    assert summary["jobs"][0]["iterations"] > 0
     assert leftovers(process.pid, tmp_path) == []
 
 

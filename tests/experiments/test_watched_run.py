@@ -133,5 +133,7 @@ def test_a_watched_run_shows_what_it_does_and_ctrl_c_gives_the_terminal_back(
     assert "Traceback" not in told
     assert termios.tcgetattr(terminal.screen) == settings
     (summary,) = tmp_path.glob("results/watched-*/summary.json")
-    assert json.loads(summary.read_text())["incomplete"] == "interrupted"
+    kept = json.loads(summary.read_text())
+    assert kept["incomplete"] == "interrupted"
+    assert kept["jobs"][0]["iterations"] > 0
     assert leftovers(process.pid, tmp_path) == []
