@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-_REPLACED = {
+REPLACED = {
     "switch": "live.switch",
     "topology": "network.racks; without it there is one rack",
     "give_up_s": "timers.give_up_s",
@@ -35,8 +35,8 @@ def check_former_keys(data: Mapping[str, Any]) -> None:
     # "links.worker_mbps" says more than "links", so keys inside a table come before it.
     for path in sorted(found, key=lambda path: -path.count(".")):
         plain = found[path]
-        if plain in _REPLACED:
-            raise ValueError(f"{path}: is no key any more; replaced by {_REPLACED[plain]}")
+        if plain in REPLACED:
+            raise ValueError(f"{path}: is no key any more; replaced by {REPLACED[plain]}")
     if isinstance(data.get("lanes"), int) and data["lanes"] in _OF_LANES:
         raise ValueError(f"lanes: {data['lanes']}; replaced by {_OF_LANES[data['lanes']]}; allowed: 64, 256")
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import tomli_w
 
 from esa.job import Pool
 from esa.net.impairment import Impairment
@@ -15,8 +17,13 @@ from experiments.live.faults import host_faults
 from experiments.live.links import link_rates_mbps, queue_bytes
 from experiments.live.places import places
 from experiments.live.timers import RESEND_FLOOR_NS, server_timers, worker_timers
+from experiments.specs.backends import Live, Virtual
+from experiments.specs.former_keys import REPLACED
+from experiments.specs.jobs import JobSettings
+from experiments.specs.network import Network
 from experiments.specs.rows import side_by_side
 from experiments.specs.scenario import Scenario, sums_by
+from experiments.specs.timers import TimerSpec
 from experiments.specs.toml_files import ScenarioError
 from experiments.virtual.check import check_virtual
 from experiments.virtual.translate import plan_of
@@ -239,61 +246,75 @@ def test_large_scenarios_are_refused_live_with_the_reason() -> None:
         assert str(found.value) == f"{path}: {reason}"
 
 
+# Every key that scenarios once had, and the one that its refusal names.
 FORMER = {
-    "former-live": 'name = "x"\ngive_up_s = 30.0\n[links]\nworker_mbps = 5.0\n[[jobs]]\nname = "a"\nmodel = "mlp"\n',
-    "former-virtual": 'name = "x"\nsample_us = 5.0\n[network]\nhosts = 3\n[[jobs]]\nname = "a"\nmodel = "vgg16"\n',
+    "switch": "live.switch",
+    "topology": "network.racks",
+    "give_up_s": "timers.give_up_s",
+    "links": "network",
+    "links.worker_mbps": "network.rate",
+    "links.server_mbps": "network.server_rate",
+    "links.hosts": "network.rates",
+    "wire_lanes": "lanes",
+    "sample_us": "virtual.sample_us",
+    "limit_s": "virtual.limit_s",
+    "hosts": "virtual",
+    "hosts.send_ns": "virtual.send_ns",
+    "hosts.receive_ns": "virtual.receive_ns",
+    "hosts.server_ns": "virtual.server_ns",
+    "network.gbps": "network.rate",
+    "network.spine_gbps": "network.spine_rate",
+    "network.switch_ns": "virtual.switch_ns",
+    "jobs.overlap": "order",
+    "job_defaults.overlap": "order",
 }
+JOB = {"name": "a", "model": "mlp"}
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "refused"),
-    [
-        ("", "", "links.worker_mbps: is no key any more; replaced by network.rate"),
-        ("worker_mbps = 5.0", "", "give_up_s: is no key any more; replaced by timers.give_up_s"),
-        ("give_up_s = 30.0", 'switch = "bmv2"', "links.worker_mbps"),
-        (
-            "worker_mbps = 5.0",
-            "server_mbps = 5.0",
-            "links.server_mbps: is no key any more; replaced by network.server_rate",
-        ),
-        ("worker_mbps = 5.0", "hosts = { a-0 = 1.0 }", "links.hosts: is no key any more; replaced by network.rates"),
-    ],
-)
-def test_keys_of_former_live_runs_are_refused_with_what_replaced_them(
-    tmp_path: Path, old: str, new: str, refused: str
-) -> None:
+def former(key: str) -> dict[str, Any]:
+    """A scenario with that key."""
+    scenario: dict[str, Any] = {"name": "x", "jobs": [JOB]}
+    table, _, name = key.rpartition(".")
+    if table == "jobs":
+        return scenario | {"jobs": [JOB | {name: 1}]}
+    if table:
+        return scenario | {table: {name: 1}}
+    return scenario | {name: {} if key in ("links", "hosts") else 1}
+
+
+def refusal(tmp_path: Path, scenario: dict[str, Any]) -> str:
     with pytest.raises(ScenarioError) as found:
-        load(tmp_path, FORMER["former-live"].replace(old, new, 1) if old else FORMER["former-live"])
+        load(tmp_path, tomli_w.dumps(scenario))
     assert "\n" not in str(found.value)
-    assert f"scenario.toml: {refused}" in str(found.value)
+    return str(found.value).partition("scenario.toml: ")[2]
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "refused"),
-    [
-        ("", "", "sample_us: is no key any more; replaced by virtual.sample_us"),
-        ("sample_us = 5.0", "limit_s = 1.0", "limit_s: is no key any more; replaced by virtual.limit_s"),
-        ("sample_us = 5.0", "wire_lanes = 256", "wire_lanes: is no key any more; replaced by lanes"),
-        ("sample_us = 5.0", "lanes = 0", "lanes: 0; replaced by virtual.carry_gradients"),
-        ("hosts = 3", "gbps = 10.0", "network.gbps: is no key any more; replaced by network.rate"),
-        ("hosts = 3", "switch_ns = 10", "network.switch_ns: is no key any more; replaced by virtual.switch_ns"),
-        (
-            "[network]",
-            "[hosts]\nsend_ns = 1\n[network]",
-            "hosts.send_ns: is no key any more; replaced by virtual.send_ns",
-        ),
-        ('name = "a"', 'name = "a"\noverlap = true', "jobs[0].overlap: is no key any more; replaced by order"),
-        (
-            "[network]",
-            "[job_defaults]\noverlap = false\n[network]",
-            "job_defaults.overlap: is no key any more; replaced",
-        ),
-    ],
-)
-def test_keys_of_former_simulations_are_refused_with_what_replaced_them(
-    tmp_path: Path, old: str, new: str, refused: str
-) -> None:
-    with pytest.raises(ScenarioError) as found:
-        load(tmp_path, FORMER["former-virtual"].replace(old, new, 1))
-    assert "\n" not in str(found.value)
-    assert f"scenario.toml: {refused}" in str(found.value)
+def test_every_former_key_is_tried() -> None:
+    assert set(FORMER) == set(REPLACED)
+
+
+@pytest.mark.parametrize("key", FORMER)
+def test_former_keys_are_refused_with_what_replaced_them(tmp_path: Path, key: str) -> None:
+    told = refusal(tmp_path, former(key))
+    where = key.replace("jobs.", "jobs[0].")
+    assert re.match(rf"{re.escape(where)}: is no key any more; replaced by {re.escape(FORMER[key])}\b", told)
+
+
+@pytest.mark.parametrize("key", FORMER)
+def test_what_replaced_a_former_key_is_one(key: str) -> None:
+    fields = Scenario.model_fields | JobSettings.model_fields
+    section, _, name = FORMER[key].partition(".")
+    assert section in fields
+    if name:
+        parts = {"network": Network, "timers": TimerSpec, "live": Live, "virtual": Virtual}
+        assert name in parts[section].model_fields
+
+
+def test_a_former_keys_own_successor_comes_before_its_tables(tmp_path: Path) -> None:
+    told = refusal(tmp_path, former("links.worker_mbps") | {"give_up_s": 30.0})
+    assert told.startswith("links.worker_mbps: is no key any more; replaced by network.rate")
+
+
+def test_no_lanes_are_refused_with_what_replaced_them(tmp_path: Path) -> None:
+    told = refusal(tmp_path, {"name": "x", "lanes": 0, "jobs": [JOB]})
+    assert told.startswith("lanes: 0; replaced by virtual.carry_gradients")
