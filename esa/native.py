@@ -5,9 +5,9 @@ files. After a change in one of them it would load what was compiled before. So 
 named after the hash of the module and of all that it imports, and of the compiled P4 programs where it calls those.
 Where the file lies and when it was written play no part: checkouts and installed wheels of the same code share it.
 
-A function that says nothing of counting references, or of being made part of its callers, is compiled as its first
-caller is: Numba's options are inherited. `esa.protocol` is such: counted for hosts, uncounted and inlined for the
-simulator, which is slower by a third with the hosts' code. So each has its own.
+A function is compiled by itself for Python alone, and kept; what native code calls becomes a part of it, optimized and
+written once (`native_parts.py`). Every function says whether it counts references and whether it is inlined: Numba's
+options are inherited else, and what is compiled would depend on who compiles first.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from types import TracebackType
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import types
 from numba.core.caching import FunctionCache, _CacheLocator
-from numba.core.targetconfig import ConfigStack
+from numba.core.registry import CPUDispatcher
 
 from esa import sources
 from esa.errors import BadInput
+from esa.native_parts import WITHOUT_WRAPPERS, Part, Remembering
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -100,18 +102,19 @@ class ByContent(_CacheLocator):  # type: ignore[misc]
         return str(self._line)
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
-    """Numba's, which does not tell code apart that was compiled with what other callers pass on."""
+class _Entry(CPUDispatcher):  # type: ignore[misc]
+    """What Python calls. Native code that names it calls its part instead."""
 
     def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        super().__init__(function)
-        self._options = options
+        super().__init__(function, targetoptions=options, pipeline_class=Remembering)
+        self.part = CPUDispatcher(function, targetoptions=options | WITHOUT_WRAPPERS, pipeline_class=Part)
+        self._cache = FunctionCache(function)
+        self.typingctx._remove_global(self)  # as what Numba takes every dispatcher for
+        self.typingctx.insert_global(self, self._numba_type_)
 
-    def _index_key(self, signature: Any, codegen: Any) -> tuple[Any, ...]:
-        caller = ConfigStack.top_or_none()
-        counts = self._options.get("_nrt", True if caller is None else caller.nrt)
-        inlined = self._options.get("forceinline", False if caller is None else caller.forceinline)
-        return (*super()._index_key(signature, codegen), counts, inlined)
+    @property
+    def _numba_type_(self) -> types.Dispatcher:
+        return types.Dispatcher(self.part)
 
 
 def native(function: _F) -> _F:
@@ -119,7 +122,7 @@ def native(function: _F) -> _F:
 
     The original stays reachable as `.py_func`. Functions that call libc run compiled only.
     """
-    return _compiled(function)
+    return _compiled(function, counted=True)
 
 
 def native_uncounted(function: _F) -> _F:
@@ -127,20 +130,19 @@ def native_uncounted(function: _F) -> _F:
 
     Their arguments must outlive the call, as those of a call from Python do.
     """
-    return _compiled(function, _nrt=False)
+    return _compiled(function, counted=False)
 
 
 def native_inlined(function: _F) -> _F:
     """As `native_uncounted`, and made part of every caller: for what takes many arrays and is called often."""
-    return _compiled(function, _nrt=False, forceinline=True)
+    return _compiled(function, counted=False, inlined=True)
 
 
-def _compiled(function: _F, **options: Any) -> _F:
+def _compiled(function: _F, *, counted: bool, inlined: bool = False) -> _F:
+    options = {"nopython": True, "nogil": True, "_nrt": counted, "forceinline": inlined}
     before = numba.config.CACHE_LOCATOR_CLASSES
     numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByContent.__name__}"  # read when a function is decorated
     try:
-        dispatcher = numba.njit(nogil=True, **options)(function)
-        dispatcher._cache = _Cache(function, options)
-        return cast(_F, dispatcher)
+        return cast(_F, _Entry(function, options))
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before

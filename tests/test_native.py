@@ -24,7 +24,7 @@ def copy_of_package(folder: Path, value: int) -> None:
     package = folder / "esa"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
-    for name in ("native.py", "sources.py", "errors.py"):
+    for name in ("native.py", "native_parts.py", "sources.py", "errors.py"):
         shutil.copy(Path(esa.__file__).parent / name, package)
     (package / "rule.py").write_text(RULE.format(value))
     (package / "user.py").write_text(USER)
@@ -62,31 +62,8 @@ def test_copies_of_the_same_code_share_its_machine_code(tmp_path: Path) -> None:
             os.utime(file, (1e9 + number, 1e9 + number))
         assert answer_of(folder, tmp_path / "cache") == 7
         written.append({path: path.stat().st_mtime_ns for path in tmp_path.joinpath("cache").rglob("*.nb?")})
-    assert len(written[0]) == 4  # an index and the code of two functions
+    assert len(written[0]) == 2  # an index and the code of the one that Python calls, which has the other in it
     assert written[1] == written[0]
-
-
-COUNTED_OR_NOT = """
-from esa.native import native, native_uncounted
-from esa.rule import rule
-
-@native
-def answer():
-    return rule()
-
-@native_uncounted
-def uncounted():
-    return rule()
-"""
-
-
-def test_what_callers_pass_on_is_told_apart_whoever_compiles_first(tmp_path: Path) -> None:
-    copy_of_package(tmp_path, 3)
-    (tmp_path / "esa" / "user.py").write_text(COUNTED_OR_NOT)
-    for cache, order in (("one", ("answer", "uncounted")), ("other", ("uncounted", "answer"))):
-        for number, name in enumerate(order, 1):
-            assert answer_of(tmp_path, tmp_path / cache, PROGRAM.replace("answer", name)) == 3
-            assert len(list((tmp_path / cache).rglob("rule.rule-*.nbc"))) == number
 
 
 def test_old_versions_are_taken_away_once_nobody_uses_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

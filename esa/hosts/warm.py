@@ -16,8 +16,9 @@ from esa.hosts.compiled import done_file
 from esa.hosts.membership import say
 from esa.protocol import server_receive, server_send, worker_receive, worker_send
 
-# What an engine's loop calls, in about the order in which it is compiled; a few seconds each at most.
-PARTS: tuple[Any, ...] = (
+# The engines' loops and what they call, in about the order in which it is compiled; a few seconds each at most.
+LOOPS: tuple[Any, ...] = (server._run, worker._run)
+CALLED: tuple[Any, ...] = (
     channel.receive,
     channel.void_wrong_lengths,
     server._senders,
@@ -25,13 +26,12 @@ PARTS: tuple[Any, ...] = (
     server_send,
     channel.send_all,
     channel.wait,
-    server._run,
     worker_receive,
     operations.drain,
     operations.feed,
     worker_send,
-    worker._run,
 )
+PARTS = (*LOOPS, *(function.part for function in CALLED))
 
 
 def say_compiling(done: int, parts: int) -> None:
@@ -69,7 +69,7 @@ class _Progress(event.Listener):  # type: ignore[misc]
         self._done: set[Any] = set()
 
     def on_start(self, event: Any) -> None:
-        if not self._done and event.data["dispatcher"] in (server._run, worker._run):
+        if not self._done and event.data["dispatcher"] in LOOPS:
             self._tell(0, len(PARTS))
 
     def on_end(self, event: Any) -> None:

@@ -36,7 +36,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from esa.native import native
+from esa.native import native, native_uncounted
 from esa.net.impairment import Impairment
 from esa.net.mmsg import MessageBatch
 
@@ -150,13 +150,13 @@ def fault_counters(faults: Faults, line: int) -> dict[str, int]:
     return {name: int(faults.counter[line][name]) for name in COUNTER_NAMES}
 
 
-@native
+@native_uncounted
 def _uniform(line: Any, packet: int, question: int) -> float:
     """A number in [0, 1): a hash of the line's seed, the packet's number and the question."""
     return _hashed(line["seed"], packet * _QUESTIONS + question + 1)
 
 
-@native
+@native_uncounted
 def _hashed(seed: Any, number: int) -> float:
     z = seed * _MIX_1 + np.uint64(number) * _GOLDEN
     z = (z ^ (z >> _SHIFTS[0])) * _MIX_1
@@ -165,7 +165,7 @@ def _hashed(seed: Any, number: int) -> float:
     return float(z >> _SHIFTS[3]) * _UNIT
 
 
-@native
+@native_uncounted
 def decide(faults: Faults, number: int, now_ns: int) -> int:
     """What line `number` does to the packet that enters it now: how often it arrives, and in `faults.due_ns` when."""
     line = faults.line[number]
@@ -201,7 +201,7 @@ def decide(faults: Faults, number: int, now_ns: int) -> int:
     return copies
 
 
-@native
+@native_uncounted
 def _retries(line: Any, packet: int) -> int:
     """How often a lost packet is sent again until it arrives; 0: it never does. Bursts take each for a packet."""
     for retry in range(MAX_RETRIES):

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.native import native
+from esa.native import native_uncounted as native
 
 _PART_GAIN = 1 / 8
 _DEGREE_GAIN = 1 / 64

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.native import native
+from esa.native import native_uncounted as native
 
 _LEAST_PART = 0.3
 _INCREASE, _DECREASE = 8.0, 4.0

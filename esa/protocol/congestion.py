@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.native import native
+from esa.native import native_uncounted as native
 
 RULES = ("none", "aimd", "dctcp")
 NONE, AIMD, DCTCP = range(3)

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.wire import FIELDS, HEADER, HEADER_BYTES, VERSION, Flag, Kind, packet_dtype
 
 Words: TypeAlias = npt.NDArray[np.uint32]

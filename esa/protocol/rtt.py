@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from esa.native import native
+from esa.native import native_uncounted as native
 
 NEVER = 2**62  # ns; a time that does not come
 NS_PER_S = 1_000_000_000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from esa.native import native
+from esa.native import native_uncounted as native
 
 _BITS32 = 0xFFFFFFFF
 _HALF = 0x80000000

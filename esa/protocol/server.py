@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.rtt import rto_ns, update_rtt

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.protocol.packets import Lanes, Records
 from esa.protocol.rtt import ESTIMATE_FIELDS, NEVER, NS_PER_S
 from esa.protocol.timers import Timers

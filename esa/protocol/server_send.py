@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.protocol import packets as p
 from esa.protocol.packets import Words
 from esa.protocol.rtt import NEVER, SCANS_PER_FLOOR, rto_ns, update_rtt

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.protocol import packets as p
 from esa.protocol.serial import on_wire
 from esa.protocol.server_ring import EntryState, ServerState

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.native import native
+from esa.native import native_uncounted as native
 
 _ROW = 0xFFFF  # the index of a slot has two halves: the row of its fragment, and that of its next
 

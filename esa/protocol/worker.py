@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.memory import prefetch
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.protocol import a2tp, aggregator_window, congestion
 from esa.protocol import packets as p
 from esa.protocol.packets import Words

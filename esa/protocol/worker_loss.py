@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from esa.native import native
+from esa.native import native_uncounted as native
 from esa.protocol.rtt import rto_ns, update_rtt
 
 _MIN_RTT_DRIFT = 1.0 / 1024.0  # of min_rtt, per sample towards it: paths change

@@ -62,7 +62,7 @@ class Machines:
 
 
 def _sources(package: str, count: bool) -> dict[str, str]:
-    """The modules of `esa.protocol` as text of `package`, with another decorator than `esa.native.native`."""
+    """The modules of `esa.protocol` as text of `package`, with another decorator than `esa.native`."""
     sources = {}
     for name in _MODULES:
         text = Path(str(importlib.import_module(f"esa.protocol.{name}").__file__)).read_text()
@@ -71,7 +71,7 @@ def _sources(package: str, count: bool) -> dict[str, str]:
             text = coverage.counted(text, f"esa/protocol/{name}.py")
         else:
             text = text.replace("np.int32(_swap(", "int32(_swap(")  # numpy refuses what Numba cuts off
-        text = text.replace("from esa.native import native", _NATIVE if count else _PLAIN)
+        text = text.replace("from esa.native import native_uncounted as native", _NATIVE if count else _PLAIN)
         sources[name] = text
     return sources
 

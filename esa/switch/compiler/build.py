@@ -20,7 +20,7 @@ from esa.native import cache_directory
 
 COMPILED = """from numba import njit
 
-from esa.switch.compiler.parts import Part
+from esa.native_parts import Part
 
 # Only `step` is called from Python; nothing here allocates, so nothing needs reference counts.
 _inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True, "pipeline_class": Part}

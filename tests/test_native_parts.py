@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from numba import njit
+from typing import Any
 
-from esa.switch.compiler.parts import Part
+import numpy as np
+import pytest
+from numba import njit
+from numba.core.caching import NullCache
+
+from esa.native import native, native_inlined, native_uncounted
+from esa.native_parts import Part
 
 PART = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True, "pipeline_class": Part}
 
@@ -43,3 +48,38 @@ def test_a_part_has_no_machine_code_of_its_own() -> None:
         (compiled, *_) = function.overloads.values()
         library = compiled.library
         assert library.get_pointer_to_function(compiled.fndesc.llvm_func_name) == 0
+
+
+@native_uncounted
+def uncounted(cells):  # type: ignore[no-untyped-def]
+    return cells[1:][0]
+
+
+@native_inlined
+def inlined(cells):  # type: ignore[no-untyped-def]
+    return uncounted(cells) + 1
+
+
+@native
+def counted(cells):  # type: ignore[no-untyped-def]
+    return inlined(cells) + uncounted(cells[1:])
+
+
+def test_what_a_function_is_compiled_as_is_not_passed_on_by_callers(monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled_as = {}
+    define = Part.define_pipelines
+
+    def note(self: Part) -> list[Any]:
+        state = self.state
+        compiled_as[state.func_id.func_name] = state.flags.nrt, state.flags.forceinline
+        return define(self)
+
+    monkeypatch.setattr(Part, "define_pipelines", note)
+    monkeypatch.setattr(counted, "_cache", NullCache())  # compiled here, whatever is on the disk
+    assert counted(np.arange(4)) == 4
+    assert compiled_as == {"inlined": (False, True), "uncounted": (False, False)}
+
+
+def test_python_and_native_code_call_the_same_function() -> None:
+    cells = np.arange(5)
+    assert inlined(cells) + uncounted(cells[1:]) == counted(cells) == 4

@@ -1,8 +1,9 @@
-"""How Numba compiles the parts of a program: functions that only the program's entry calls, and nobody from Python.
+"""How Numba compiles parts: functions as native code calls them, not Python.
 
 Numba makes every function ready to be called by itself: it optimizes it, writes its machine code and loads that; then
-does so once more with each of its callers, which have it inlined. A program has a hundred functions, of which one is
-called. So a part is kept as what its callers link in, and is optimized and written once, as a piece of the entry.
+does so once more with each of its callers, which have it inlined. The simulator's loop has two hundred functions, a P4
+program a hundred, of which one is called. So a part is kept as what its callers link in, and is optimized and written
+once, as a piece of the entry, which Python calls.
 
 Numba also asks anew, for each `a + b`, which of its dozens of rules for + fits; parts ask once for each pair of types.
 """
@@ -18,18 +19,28 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 
 
-class Part(CompilerBase):  # type: ignore[misc]
-    """`njit(pipeline_class=Part)`: for functions without wrappers (no_cpython_wrapper, no_cfunc_wrapper)."""
+WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+class Remembering(CompilerBase):  # type: ignore[misc]
+    """`njit(pipeline_class=Remembering)`: for entries."""
+
+    def define_pipelines(self) -> list[Any]:
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+
+    def _compile_core(self) -> Any:
+        with _remembering(self.state.typingctx):
+            return super()._compile_core()
+
+
+class Part(Remembering):
+    """`njit(pipeline_class=Part)`: for functions without wrappers."""
 
     def define_pipelines(self) -> list[Any]:
         """Numba's own passes, with a library of ours."""
         state = self.state
         state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
-        return [DefaultPassBuilder.define_nopython_pipeline(state)]
-
-    def _compile_core(self) -> Any:
-        with _remembering(self.state.typingctx):
-            return super()._compile_core()
+        return super().define_pipelines()
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
