@@ -1,4 +1,7 @@
-"""Runs on real switches: no epoch is given twice, whoever asks and whatever was lost; a run starts whole or not."""
+"""Runs on real switches: no epoch is given twice, whoever asks and whatever was lost; a run starts whole or not.
+
+One reason to change: when a run starts, and which epoch it gets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The switch's rules, one test each, on the compiled program: who gets a row, what leaves, and to whom."""
+"""The switch's rules, one test each, on the compiled program: who gets a row, what leaves, and to whom.
+
+One reason to change: a rule of the P4 program.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""The worker's rules, one test each."""
+"""The worker's rules, one test each.
+
+One reason to change: a rule of the worker.
+"""
 
 from __future__ import annotations
 

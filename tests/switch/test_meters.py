@@ -1,4 +1,7 @@
-"""Meters: colours by a given clock, from configuration to packet, and over P4Runtime."""
+"""Meters: colours by a given clock, from configuration to packet, and over P4Runtime.
+
+One reason to change: what a meter does.
+"""
 
 from __future__ import annotations
 
