@@ -31,6 +31,22 @@ def hosts() -> None:
     warm(lambda done, parts: None)
     for dtype in (np.float32, np.float64):
         all_reduce_float(LocalNetwork(1).transports[0], np.ones(1, dtype))
+    state_machines()
+
+
+def state_machines() -> None:
+    """As tests call them, from Python, after hosts did, from their loops: what both call is typed once."""
+    from esa.protocol import server_state, worker_drain, worker_ready, worker_room, worker_state
+    from tests.protocol.exchange import EPOCH, JOB, LANES, Server, Worker
+
+    worker = Worker(worker_state(job=JOB, epoch=EPOCH, rank=0, window=1, lanes=LANES))
+    worker.feed(worker_room(worker.state))
+    worker.send()
+    worker.result(0)
+    worker_drain(worker.state, np.empty(LANES, np.int32), 0, worker_ready(worker.state), np.zeros(1, np.int8))
+    server = Server(server_state(job=JOB, epoch=EPOCH, workers_per_rack=[1], window=1, lanes=LANES))
+    server.gradient(0, 0)
+    server.send()
 
 
 def switch() -> None:
