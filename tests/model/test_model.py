@@ -24,7 +24,7 @@ from tests.model.world import World
 
 pytestmark = pytest.mark.timeout(300)  # the first run compiles the switch and the protocol
 
-ALL_REDUCES = int(os.environ.get("ESA_MODEL_ALLREDUCES", "1000"))
+ALL_REDUCES = int(os.environ.get("ESA_MODEL_ALLREDUCES", "300"))
 SEED = int(os.environ.get("ESA_MODEL_SEED", "1"))
 
 
