@@ -40,6 +40,7 @@ AHEAD = (
     "controller",
     "topologies.launcher.commands",
     "esa.switch.__main__",
+    "esa.switch.cli.__main__",
     "esa.hosts.__main__",
     "esa.hosts.serving",
     "experiments.live.loop",
@@ -112,11 +113,16 @@ def start(
     return Process(_server(), pid, [module, *arguments], None if writing is None else os.fdopen(writing, "wb"))
 
 
-def run(module: str, *arguments: str, timeout: float, folder: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """As subprocess.run with capture_output."""
+def run(
+    module: str, *arguments: str, timeout: float, folder: Path | None = None, given: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """As subprocess.run with capture_output. given: a few lines of standard input."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
-        process = start(module, *arguments, stdout=out, stderr=err, folder=folder)
+        process = start(module, *arguments, stdin=subprocess.PIPE, stdout=out, stderr=err, folder=folder)
         try:
+            assert process.stdin is not None
+            with contextlib.suppress(BrokenPipeError), process.stdin as stdin:  # it may end without reading
+                stdin.write(given.encode())
             status = process.wait(timeout)
         finally:
             process.kill()

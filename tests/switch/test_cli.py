@@ -22,6 +22,7 @@ from esa import __version__
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.switch.process.options import Options, UsageError, parse
 from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
+from tests import forks
 from tests.net.veth import Veth
 from tests.switch.control import PROGRAMS, Client, entry, exact, insert, p4
 
@@ -163,9 +164,7 @@ def test_what_is_wrong_is_named(arguments: str, message: str) -> None:
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "esa.switch", *arguments], capture_output=True, text=True, timeout=60, check=False
-    )
+    return forks.run("esa.switch", *arguments, timeout=60)
 
 
 @pytest.mark.parametrize(
@@ -174,19 +173,17 @@ def run(*arguments: str) -> subprocess.CompletedProcess:
         (["/nonexistent.json"], "/nonexistent.json"),
         ([__file__], "test_cli.py"),
         (["--no-p4", "-i", "1@esa-none0"], "port 1: no interface 'esa-none0'"),
-        pytest.param(["--no-p4", "--pcap=/nonexistent"], "/nonexistent", marks=SLOW),
-        pytest.param(["--no-p4", "--log-file", "/nonexistent/log"], "/nonexistent/log", marks=SLOW),
-        pytest.param(["--no-p4", "--trace", "/nonexistent/trace"], "/nonexistent/trace", marks=SLOW),
+        (["--no-p4", "--pcap=/nonexistent"], "/nonexistent"),
+        (["--no-p4", "--log-file", "/nonexistent/log"], "/nonexistent/log"),
+        (["--no-p4", "--trace", "/nonexistent/trace"], "/nonexistent/trace"),
         (["--no-p4", "--", "--grpc-server-addr", "192.0.2.7:9559"], "192.0.2.7:9559"),
-        pytest.param(
+        (
             ["--no-p4", "--", "--grpc-server-ssl", "--grpc-server-cert", "/nonexistent.pem", "--grpc-server-key", "k"],
             "/nonexistent.pem",
-            marks=SLOW,
         ),
-        pytest.param(
+        (
             ["--no-p4", "--", "--grpc-server-ssl", "--grpc-server-cert", __file__, "--grpc-server-key", __file__],
             "no PEM file",
-            marks=SLOW,
         ),
         (["--nonsense"], "--nonsense"),
     ],

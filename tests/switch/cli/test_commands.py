@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import grpc
@@ -20,6 +18,7 @@ from esa.switch.cli.registry import COMMANDS, REFUSED, prepare, words_of
 from esa.switch.p4runtime.service import P4RuntimeServicer
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.queues import QueueLimit
+from tests import forks
 from tests.switch.cli.embedded import Switch, switch
 from tests.switch.control import PROGRAMS, Client, counter, serving
 from tests.switch.test_cli import CERTIFICATE
@@ -264,18 +263,10 @@ def test_any_words_are_a_command_or_refused_in_a_line(program: str) -> None:
 
 
 def cli(port: int, *arguments: str, given: str = "") -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", "esa.switch.cli", "--grpc-server-addr", f"127.0.0.1:{port}", *arguments],
-        input=given,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env=os.environ,
-    )
+    address = ("--grpc-server-addr", f"127.0.0.1:{port}")
+    return forks.run("esa.switch.cli", *address, *arguments, timeout=60, given=given)
 
 
-@pytest.mark.slow
 def test_files_and_standard_input_as_a_process(tmp_path: Path) -> None:
     good, bad = tmp_path / "s1-commands.txt", tmp_path / "bad.txt"
     good.write_text("# entries\n\n" + ADD.format(dst=1, port=1))
@@ -298,7 +289,6 @@ def test_files_and_standard_input_as_a_process(tmp_path: Path) -> None:
         assert len(done.stderr.splitlines()) == 1
 
 
-@pytest.mark.slow
 def test_over_tls_with_a_certificate_of_ones_own(tmp_path: Path) -> None:
     subprocess.run(CERTIFICATE.format(d=tmp_path).split(), check=True, capture_output=True, timeout=30)
     cert, key = (tmp_path / "cert.pem").read_bytes(), (tmp_path / "key.pem").read_bytes()
