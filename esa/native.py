@@ -24,7 +24,7 @@ from typing import Any, TypeVar, cast
 
 import numba
 from numba.core import types
-from numba.core.caching import FunctionCache, _CacheLocator
+from numba.core.caching import _CacheLocator
 from numba.core.registry import CPUDispatcher
 
 from esa import sources
@@ -105,10 +105,16 @@ class ByContent(_CacheLocator):  # type: ignore[misc]
 class _Entry(CPUDispatcher):  # type: ignore[misc]
     """What Python calls. Native code that names it calls its part instead."""
 
-    def __init__(self, function: Callable[..., Any], options: dict[str, Any]) -> None:
-        super().__init__(function, targetoptions=options, pipeline_class=Remembering)
-        self.part = CPUDispatcher(function, targetoptions=options | WITHOUT_WRAPPERS, pipeline_class=Part)
-        self._cache = FunctionCache(function)
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        names: dict[str, Any] | None = None,
+        options: dict[str, Any] | None = None,
+        pipeline: type[Remembering] = Remembering,
+    ) -> None:
+        """As a dispatcher is made, also from a pickle."""
+        super().__init__(function, names, options, pipeline)
+        self.part = CPUDispatcher(function, names, (options or {}) | WITHOUT_WRAPPERS, Part)
         self.typingctx._remove_global(self)  # as what Numba takes every dispatcher for
         self.typingctx.insert_global(self, self._numba_type_)
 
@@ -143,6 +149,8 @@ def _compiled(function: _F, *, counted: bool, inlined: bool = False) -> _F:
     before = numba.config.CACHE_LOCATOR_CLASSES
     numba.config.CACHE_LOCATOR_CLASSES = f"{__name__}.{ByContent.__name__}"  # read when a function is decorated
     try:
-        return cast(_F, _Entry(function, options))
+        entry = _Entry(function, options=options)
+        entry.enable_caching()
+        return cast(_F, entry)
     finally:
         numba.config.CACHE_LOCATOR_CLASSES = before

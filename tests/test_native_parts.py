@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -83,3 +84,7 @@ def test_what_a_function_is_compiled_as_is_not_passed_on_by_callers(monkeypatch:
 def test_python_and_native_code_call_the_same_function() -> None:
     cells = np.arange(5)
     assert inlined(cells) + uncounted(cells[1:]) == counted(cells) == 4
+
+
+def test_a_pickle_brings_the_same_function() -> None:
+    assert pickle.loads(pickle.dumps(counted)) is counted
