@@ -28,13 +28,12 @@ from esa.network_times.load import episode_hops, tail_ns
 from esa.network_times.network import FRAGMENT_BYTES, RING, Network
 from esa.network_times.offsets import MEASURED, offset_part
 from esa.network_times.rows import Slice, rows_of
-from esa.network_times.training import bytes_of, own_parts
+from esa.network_times.training import bytes_of, own_parts, scaled
 from esa.network_times.urgency import priorities_of
 from esa.policy import policy
 from esa.sim import simulate
 from esa.sim.plan import Fabric, Outcome, Plan, SimulatedJob
 from esa.sim.timers import timers_for
-from esa.workloads import Bucket
 from esa.workloads.program import compute, loop, mark, program, reduce, wait
 
 LEVEL = 3
@@ -170,7 +169,7 @@ def _job(
     submit_ns: int,
     round_trip_ns: int,
 ) -> SimulatedJob:
-    parts = [_scaled(part, scale) for part in own_parts(member)]
+    parts = [scaled(part, scale) for part in own_parts(member)]
     steps = [wait(), mark(), *(compute(part.forward_ns) for part in reversed(parts))]
     for part, priority in zip(parts, priorities_of(member, network), strict=True):
         steps += [compute(part.backward_ns), reduce(part.bytes, priority)]
@@ -192,12 +191,6 @@ def _job(
         ttl_us=policy(by).ttl_us(round_trip_ns),
         demand=sending_s / (sending_s + member.compute_ns / 1e9),
         programs=(program(loop(iterations, *steps)),) * member.ranks,
-    )
-
-
-def _scaled(part: Bucket, scale: float) -> Bucket:
-    return Bucket(
-        max(4, 4 * round(part.bytes * scale / 4)), round(part.forward_ns * scale), round(part.backward_ns * scale)
     )
 
 

@@ -23,6 +23,13 @@ def bytes_of(model: str) -> int:
     return sum(part.bytes for part in parts_of(model))
 
 
+def scaled(part: Bucket, scale: float) -> Bucket:
+    """So much of a bucket, in whole lanes."""
+    return Bucket(
+        max(4, 4 * round(part.bytes * scale / 4)), round(part.forward_ns * scale), round(part.backward_ns * scale)
+    )
+
+
 @lru_cache(maxsize=4096)
 def own_parts(member: Member) -> tuple[Bucket, ...]:
     """A job's buckets, with the computing that it says it has shared as the model's is. Earlier passes, whose gradients

@@ -2,6 +2,12 @@
 
     outcome = simulate_serving(requests, [Replica(scheduler, times, pp=1)], RoundRobin())
 
+What a stage takes is known when it begins (`times`), or told when it is over (`runs`), by a network that others use, too:
+
+    run = Run(requests, replicas, router, runs=lambda replica, stage, batch, now_ns: ...)
+    run.advance(run.next_ns)             # what happens then
+    run.stage_over(replica, stage, now_ns)
+
 Time is in whole nanoseconds. At the same time, stages that are done come before requests that come, and both before
 schedulers are asked, replica by replica. A replica has as many batches under way as stages; a stage works on one at a
 time, in the order in which they come, and sends the result on before it takes the next.
@@ -93,6 +99,12 @@ class Outcome:
     incomplete: str | None = None
 
 
+class Runs(Protocol):
+    """Runs stages; says with `Run.stage_over` when one is over."""
+
+    def __call__(self, replica: int, stage: int, batch: Batch, now_ns: int) -> None: ...
+
+
 class _Running:
     """A replica's state."""
 
@@ -103,14 +115,29 @@ class _Running:
         self.pp = replica.pp
         self.under_way = 0
         self.queues = [deque[Batch]() for _ in range(replica.pp)]
-        self.busy = [False] * replica.pp
+        self.busy: list[Batch | None] = [None] * replica.pp
+        self.since_ns = [0] * replica.pp
         self.wake_ns = _NEVER
 
 
-class _Run:
+class Run:
+    """Requests on their way through replicas. runs: runs stages in place of the replicas' `times`.
+
+    BadInput for requests that cannot be, and no replicas.
+    """
+
     def __init__(
-        self, requests: Sequence[Request], replicas: Sequence[Replica], router: Router, *, check: bool = False
+        self,
+        requests: Sequence[Request],
+        replicas: Sequence[Replica],
+        router: Router,
+        *,
+        check: bool = False,
+        runs: Runs | None = None,
     ) -> None:
+        check_requests(requests)
+        if not replicas:
+            raise BadInput("replicas: none; allowed: at least one")
         self._lives = [Life(number, one) for number, one in enumerate(requests)]
         order = sorted(self._lives, key=lambda life: (life.arrival_ns, life.number), reverse=True)
         self._to_come = order
@@ -123,32 +150,64 @@ class _Run:
         self._now_ns = 0
         self._over = 0
         self._check = check
+        self._runs = runs
+        self._under_way = 0  # stages that `runs` runs
         self.found = Outcome(tuple(self._lives), stages=sum(one.pp for one in replicas))
 
     def loop(self, progress: Callable[[float], None] | None, should_stop: Callable[[], bool] | None) -> bool:
         """Until all requests are over; False if it was asked to stop before."""
         events = 0
-        while self._over < len(self._lives):
+        while not self.over:
             events += 1
             if events % _LOOK_EVERY == 0:
                 if should_stop is not None and should_stop():
                     return False
                 if progress is not None:
-                    progress(self._over / len(self._lives))
-            self._step()
-            if self._check:
-                self._conserved()
+                    progress(self.part)
+            self.advance(self.next_ns)
         return True
 
-    def _step(self) -> None:
-        due = self._due
+    @property
+    def over(self) -> bool:
+        """Whether all requests are."""
+        return self._over == len(self._lives)
+
+    @property
+    def part(self) -> float:
+        """Of the requests that are over."""
+        return self._over / len(self._lives)
+
+    @property
+    def next_ns(self) -> int | None:
+        """When something happens; None: when a stage is over that others run.
+
+        BadInput if nothing runs or is to come while requests wait.
+        """
         arrival = self._to_come[-1].arrival_ns if self._to_come else _NEVER
-        now = min(due[0][0] if due else _NEVER, arrival)
-        if now >= _NEVER:
-            left = len(self._lives) - self._over
-            raise BadInput(
-                f"serving: {left} requests wait, nothing runs and nothing is to come; allowed: room for each"
-            )
+        when = min(self._due[0][0] if self._due else _NEVER, arrival)
+        if when < _NEVER:
+            return when
+        if self._under_way or self.over:
+            return None
+        left = len(self._lives) - self._over
+        raise BadInput(f"serving: {left} requests wait, nothing runs and nothing is to come; allowed: room for each")
+
+    def stage_over(self, number: int, stage: int, now_ns: int) -> None:
+        """What was asked of `runs` is done."""
+        self._now_ns = now_ns
+        self._under_way -= 1
+        replica = self._replicas[number]
+        batch = replica.busy[stage]
+        assert batch is not None
+        if self._stage_over(replica, stage, batch):
+            self._fill(replica)
+        if self._check:
+            self._conserved()
+
+    def advance(self, now: int | None) -> None:
+        """What happens at that time, which is `next_ns`."""
+        assert now is not None
+        due = self._due
         self._now_ns = now
         ask: dict[int, _Running] = {}
         while due and due[0][0] == now:
@@ -167,6 +226,8 @@ class _Run:
                 ask[number] = self._replicas[number]
         for number in sorted(ask):
             self._fill(ask[number])
+        if self._check:
+            self._conserved()
 
     def _fill(self, replica: _Running) -> None:
         """Batches for a replica that has room for some."""
@@ -189,19 +250,21 @@ class _Run:
             self._start(replica, 0)
 
     def _start(self, replica: _Running, stage: int) -> None:
-        if replica.busy[stage] or not replica.queues[stage]:
+        if replica.busy[stage] is not None or not replica.queues[stage]:
             return
-        batch = replica.queues[stage].popleft()
+        batch = replica.busy[stage] = replica.queues[stage].popleft()
+        replica.since_ns[stage] = self._now_ns
+        if self._runs is not None:
+            self._under_way += 1
+            self._runs(replica.number, stage, batch, self._now_ns)
+            return
         times = replica.times
         took = times.stage_ns(batch.shape)
         if stage == 0:
             took += times.overhead_ns
         if stage < replica.pp - 1:
             took += times.send_ns(batch.shape)
-        took = max(took, 1)
-        replica.busy[stage] = True
-        self.found.busy_ns += took
-        self._push(self._now_ns + took, _STAGE_OVER, replica, stage, batch)
+        self._push(self._now_ns + max(took, 1), _STAGE_OVER, replica, stage, batch)
 
     def _push(self, when: int, kind: int, replica: _Running, stage: int, batch: Batch | None) -> None:
         self._sequence += 1
@@ -209,7 +272,8 @@ class _Run:
 
     def _stage_over(self, replica: _Running, stage: int, batch: Batch) -> bool:
         """Whether the replica has room for another batch now."""
-        replica.busy[stage] = False
+        replica.busy[stage] = None
+        self.found.busy_ns += self._now_ns - replica.since_ns[stage]
         self._start(replica, stage)
         if stage < replica.pp - 1:
             replica.queues[stage + 1].append(batch)
@@ -254,10 +318,7 @@ def simulate_serving(
     progress: told which part of the requests is over; should_stop: asked now and then.
     BadInput for requests that cannot be, and if nothing runs or is to come while some wait.
     """
-    check_requests(requests)
-    if not replicas:
-        raise BadInput("replicas: none; allowed: at least one")
-    run = _Run(requests, replicas, router, check=check)
+    run = Run(requests, replicas, router, check=check)
     if not run.loop(progress, should_stop):
         run.found.incomplete = "interrupted"
     return run.found

@@ -21,6 +21,7 @@ from esa.sim.engine.lines import grown_pool
 from esa.sim.fabric.switches import Switches
 from esa.sim.fabric.wiring import Control
 from esa.sim.failures import Failures
+from esa.sim.guests import Guest, park
 from esa.sim.jobs_on_hosts import JobsOnHosts
 from esa.sim.loop import FLOW_FINISHED, SPARE_BUFFERS, SPARE_EVENTS, SimState, StopReason, run
 from esa.sim.measure import Sampler, job_outcome, marks_ns
@@ -33,12 +34,14 @@ def simulate(
     progress: Callable[[float], None] | None = None,
     should_stop: Callable[[], bool] | None = None,
     observer: Callable[[Control], Callable[[SimState, Switches, int], int]] | None = None,
+    guest: Guest | None = None,
 ) -> Outcome:
     """Run a plan to its end. The same plan gives the same outcome, bit for bit.
 
     progress: told the part of the loops' rounds that are finished, 0..1, at every sample. should_stop: asked at every
     sample; True ends the simulation, whose outcome then is incomplete. observer: told the control plane, makes what is
-    called in place of `loop.run`, which it calls as often as it wants to look.
+    called in place of `loop.run`, which it calls as often as it wants to look. guest: decides what the ranks of its jobs
+    do (`esa/sim/guests.py`); those jobs, and others that it says, end when it says so.
     """
     built = build(plan)
     sim = built.sim
@@ -51,11 +54,18 @@ def simulate(
     next_sample_ns = 0
     incomplete = None
     start_flows(plan, sim)
+    for number in () if guest is None else guest.jobs:
+        park(sim, number)
     while not (jobs.all_over and flows_are_over(plan, sim)):
         now_ns = int(sim.scalars["now_ns"][0])
         failures.happen(sim, now_ns)
         jobs.submit_until(sim, now_ns)
         jobs.look(sim, now_ns)
+        ended = () if guest is None else guest.happen(sim, now_ns)
+        if ended:
+            for number in ended:
+                jobs.over(sim, number)
+            continue
         if now_ns >= next_sample_ns:
             sampler.sample(sim, now_ns, jobs.running)
             next_sample_ns = now_ns + plan.sample_ns
@@ -76,14 +86,21 @@ def simulate(
             jobs.next_look_ns,
             stop_flows(plan, sim, now_ns),
             failures.next_ns,
+            NEVER if guest is None else guest.next_ns,
             plan.limit_ns,
         )
         reason = run_loop(sim, built.switches, until_ns)
         if reason == StopReason.NEEDS_CAPACITY:
             sim = _with_capacity(sim)
         elif reason == StopReason.JOB_FINISHED and sim.scalars["finished_job"][0] != FLOW_FINISHED:
-            jobs.over(sim, int(sim.scalars["finished_job"][0]))
-        elif reason == StopReason.NO_EVENTS and jobs.running:
+            number = int(sim.scalars["finished_job"][0])
+            if sim.ranks.job[number]["failed"]:
+                jobs.over(sim, number)
+                if guest is not None:  # nobody else ends what it decides
+                    break
+            elif guest is None or not guest.stays(sim, number, int(sim.scalars["now_ns"][0])):
+                jobs.over(sim, number)
+        elif reason == StopReason.NO_EVENTS and jobs.running and (guest is None or guest.next_ns == NEVER):
             raise RuntimeError("simulation: jobs are running and nothing will ever happen again")
     end_ns = int(sim.scalars["now_ns"][0])
     sampler.sample(sim, end_ns, jobs.running)
