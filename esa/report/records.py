@@ -199,6 +199,8 @@ class ServingSummary(_Strict):
     busy:              part of the stages' time; batch_tokens: of an iteration, in the mean
     peak_memory:       part of the fullest replica's KV memory; restarts: of requests whose KV was dropped, offloads:
                        of KV to the host
+    carrier:           how sums were made on a simulated network; layers: of a stage's that were simulated there, None:
+                       all; beside: of jobs that trained there meanwhile, how long an iteration took
     """
 
     model: str
@@ -218,6 +220,9 @@ class ServingSummary(_Strict):
     peak_memory: float = 0.0
     restarts: int = 0
     offloads: int = 0
+    carrier: str | None = None
+    layers: int | None = None
+    beside: dict[str, SpreadSummary | None] = {}
 
 
 class GpuTaskSummary(_Strict):
@@ -257,7 +262,7 @@ class Summary(_Strict):
 
     `faults` is there only if some were asked for: what was done to packets, by link, direction and kind; `flows` and
     `failures`, too; `cluster` is there if a cluster was run (switch "none", or the network's policy and rows),
-    `serving` if requests to a language model were (without jobs),
+    `serving` if requests to a language model were (jobs are those that trained on the same network),
     `gpu` if a GPU was shared: jobs are its tasks, with the mean JCT of their requests.
     `unseated`, how many jobs found no rows and were rings, is there only if there are any.
     `incomplete` is there only if the run did not end as it should, and says why. Means are over the jobs, and there if

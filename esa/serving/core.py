@@ -2,7 +2,7 @@
 
     outcome = simulate_serving(requests, [Replica(scheduler, times, pp=1)], RoundRobin())
 
-What a stage takes is known when it begins (`times`), or told when it is over (`runs`), by a network that others use, too:
+What a stage takes is known when it begins (`times`), or told when it is over (`runs`), by a network that others use:
 
     run = Run(requests, replicas, router, runs=lambda replica, stage, batch, now_ns: ...)
     run.advance(run.next_ns)             # what happens then

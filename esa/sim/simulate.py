@@ -40,8 +40,8 @@ def simulate(
 
     progress: told the part of the loops' rounds that are finished, 0..1, at every sample. should_stop: asked at every
     sample; True ends the simulation, whose outcome then is incomplete. observer: told the control plane, makes what is
-    called in place of `loop.run`, which it calls as often as it wants to look. guest: decides what the ranks of its jobs
-    do (`esa/sim/guests.py`); those jobs, and others that it says, end when it says so.
+    called in place of `loop.run`, which it calls as often as it wants to look. guest: decides what ranks of its jobs do
+    (`esa/sim/guests.py`); those jobs, and others that it says, end when it says so.
     """
     built = build(plan)
     sim = built.sim

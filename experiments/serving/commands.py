@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from esa.errors import BadInput
 from esa.exits import commands, interruptible
 
 app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
@@ -19,6 +20,9 @@ def serve_command(
     scheduler: Annotated[
         str | None, typer.Option(help="one or several, separated by commas, runs one after the other")
     ] = None,
+    carrier: Annotated[
+        str | None, typer.Option(help="of [network], in place of the scenario's: one or several, separated by commas")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="of lengths, arrivals and random routing")] = None,
     results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
 ) -> None:
@@ -27,8 +31,14 @@ def serve_command(
     from experiments.serving.run import run_serving, serving_table
     from experiments.specs.serving import ServingScenario
 
-    names = [None] if scheduler is None else [name.strip() for name in scheduler.split(",")]
-    scenarios = [ServingScenario.load(scenario, scheduler=name, seed=seed) for name in names]
+    schedulers, carriers = (
+        [None] if names is None else [name.strip() for name in names.split(",")] for names in (scheduler, carrier)
+    )
+    scenarios = [
+        ServingScenario.load(scenario, scheduler=one, seed=seed).carried_by(other)
+        for other in carriers
+        for one in schedulers
+    ]
     make_folder(results)
     console = Console()
     with interruptible("what was simulated until then is kept"):
@@ -49,3 +59,38 @@ def fastserve_command(
     from experiments.serving.study import print_study
 
     print_study(seeds, requests, Console())
+
+
+@app.command("together")
+def together_command(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml")],
+    carriers: Annotated[str, typer.Option(help="separated by commas")] = "esa,atp,switchml,ps,ring,halving-doubling",
+    rows: Annotated[str | None, typer.Option(help="of each switch, separated by commas")] = None,
+    tp: Annotated[str | None, typer.Option(help="degrees of tensor parallelism, separated by commas")] = None,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="of lengths and arrivals")] = 3,
+) -> None:
+    """Print who slows whom: inference and training on one network, by how sums are made; docs/serving.md."""
+    from experiments.serving.together_study import print_together
+    from experiments.specs.serving import ServingScenario
+
+    loaded = ServingScenario.load(scenario)
+    own = loaded.network
+    with interruptible("nothing is kept"):
+        print_together(
+            loaded,
+            scenario.parent,
+            [name.strip() for name in carriers.split(",")],
+            _numbers("--rows", rows, 1024 if own is None else own.rows),
+            _numbers("--tp", tp, loaded.replicas.tp),
+            seeds,
+            Console(),
+        )
+
+
+def _numbers(option: str, text: str | None, otherwise: int) -> list[int]:
+    """BadInput for what is no number."""
+    parts = [str(otherwise)] if text is None else text.split(",")
+    for part in parts:
+        if not part.strip().isdigit():
+            raise BadInput(f"{option}: '{part.strip()}'; allowed: whole numbers, separated by commas")
+    return [int(part) for part in parts]

@@ -27,7 +27,7 @@ from esa.serving.kv_memory import BLOCK_TOKENS, Blocks, replica_blocks, requests
 from esa.serving.lengths import lengths_of
 from esa.serving.metrics import Spread, figures
 from esa.serving.models import gpu_of, model_of
-from esa.serving.network import TablePort
+from esa.serving.network import Port, TablePort
 from esa.serving.requests import Request
 from esa.serving.routers import router_of
 from esa.serving.traces import read_trace
@@ -36,6 +36,7 @@ from esa.serving.vidur.names import replica_scheduler
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
+from experiments.serving.together import port_of, prepared, run_together, with_network
 from experiments.specs.serving import ServingScenario
 
 REQUESTS_FILE = "requests.csv"
@@ -55,19 +56,24 @@ def serving_of(scenario: ServingScenario, folder: Path) -> Serving:
     """Read or draw the requests, make the replicas. folder: where the scenario's other files are. BadInput."""
     requests, note = _requests(scenario, folder)
     own = scenario.replicas
-    port = TablePort(own.fabric or FABRIC_OF[own.gpu])
+    port: Port = TablePort(own.fabric or FABRIC_OF[own.gpu])
+    if scenario.network is not None:
+        port = port_of(scenario.network)
     times = stage_times(
         own.model,
         own.gpu,
         own.tp,
         own.pp,
         port=port,
-        per_host=own.per_host,
+        per_host=1 if scenario.network is not None else own.per_host,
         overhead_ms=own.overhead_ms,
         source=own.times,
     )
     make = _fastserve if scenario.scheduler in POLICIES else _vidur
-    return Serving(requests, tuple(make(scenario, times) for _ in range(own.count)), note)
+    replicas = tuple(make(scenario, times) for _ in range(own.count))
+    if scenario.network is not None:
+        prepared(scenario, replicas)
+    return Serving(requests, replicas, note)
 
 
 def _requests(scenario: ServingScenario, folder: Path) -> tuple[tuple[Request, ...], str]:
@@ -119,6 +125,10 @@ def evaluate(
 ) -> tuple[Summary, Outcome]:
     """The run itself, once: replicas keep what they have come to."""
     router = router_of(scenario.router, seed=scenario.seed, most=scenario.most, compat=scenario.vidur.compat)
+    if scenario.network is not None and not scenario.network.idle:
+        together = run_together(scenario, serving.requests, serving.replicas, router, progress, should_stop)
+        summary = summarise(scenario, serving, together.serving)
+        return with_network(summary, scenario, together), together.serving
     outcome = simulate_serving(serving.requests, serving.replicas, router, progress=progress, should_stop=should_stop)
     return summarise(scenario, serving, outcome), outcome
 
@@ -126,17 +136,17 @@ def evaluate(
 def run_serving(scenario: ServingScenario, source: Path, results: Path, console: Console) -> tuple[Summary, Path]:
     """Run a scenario; returns its summary and folder. Asked to end, it keeps what it has, and its summary says so."""
     serving = serving_of(scenario, source)
-    folder = new_folder(results, f"{scenario.name}-{scenario.scheduler}")
+    folder = new_folder(results, f"{scenario.name}-{scenario.method}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
     own = scenario.replicas
     console.print(
         f"{scenario.name}: {len(serving.requests)} requests{serving.note}; {own.count} of {own.model} on {own.gpu}, "
-        f"tp {own.tp}, pp {own.pp}; scheduler {scenario.scheduler}, results in {folder}",
+        f"tp {own.tp}, pp {own.pp}; scheduler {scenario.method}, results in {folder}",
         highlight=False,
         soft_wrap=True,
     )
     try:
-        with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.scheduler}") as shown:
+        with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.method}") as shown:
             summary, outcome = evaluate(scenario, serving, shown.part, asked)
         (folder / REQUESTS_FILE).write_text(requests_text(outcome))
         summary.save(folder)
@@ -206,7 +216,8 @@ def serving_table(summary: Summary) -> Table:
     """The figures of a run, for people."""
     found = summary.serving
     assert found is not None
-    table = Table(title=f"{summary.scenario}: {summary.policy}, seconds", caption_justify="left")
+    by = "" if found.carrier is None else f", sums by {found.carrier}"
+    table = Table(title=f"{summary.scenario}: {summary.policy}{by}, seconds", caption_justify="left")
     for name in ("figure", "mean", "median", "90 %", "95 %", "99 %", "most"):
         table.add_column(name, justify="left" if name == "figure" else "right")
     for what, one in (
@@ -215,6 +226,7 @@ def serving_table(summary: Summary) -> Table:
         ("latency by token", found.latency_per_token),
         ("scheduling delay", found.scheduling_delay),
         ("iteration", found.iteration),
+        *((f"{name}'s iteration", one) for name, one in found.beside.items()),
     ):
         table.add_row(what, *_cells(one))
     table.caption = (

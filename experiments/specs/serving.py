@@ -17,8 +17,10 @@ from esa.serving.network import FABRICS
 from esa.serving.routers import ROUTERS
 from esa.serving.traces import FORMATS
 from esa.serving.vidur.names import SCHEDULERS
-from experiments.specs.keys import Finite, Name, key
-from experiments.specs.toml_files import dump_toml, one_of, read_toml, validated
+from experiments.specs.flows import MAX_FLOWS, FlowSpec
+from experiments.specs.keys import MAX_JOBS, Finite, Name, key
+from experiments.specs.serving_network import NetworkSpec, TrainingSpec
+from experiments.specs.toml_files import ScenarioError, dump_toml, one_of, read_toml, validated
 
 NAMES = (*SCHEDULERS, *POLICIES)
 MAX_REQUESTS = 1_000_000
@@ -40,6 +42,12 @@ class ReplicaSpec(Finite):
     fabric: str | None = key("whose collectives", None, absent="the GPU's own", allowed=", ".join(FABRICS))
     per_host: int = key("GPUs of a host", 8, ge=1, le=64)
     overhead_ms: float = key("of the engine, each iteration", 0.0, ge=0, le=10_000)
+    hosts: tuple[tuple[int, ...], ...] | None = key(
+        "with [network]: by replica, those of its GPUs, stage by stage",
+        None,
+        absent="one after the other",
+        allowed="hosts by number, from 0",
+    )
     blocks: int | None = key("of KV memory, 16 tokens each", None, absent="what the model leaves", ge=1, le=10**9)
 
     _models = _known("model", tuple(MODELS))
@@ -113,6 +121,9 @@ class ServingScenario(Finite):
     vidur: VidurSpec = key("of Vidur's schedulers", VidurSpec())
     fastserve: FastServeSpec = key("of FastServe's", FastServeSpec())
     drawn: DrawnSpec | None = key("requests that are drawn", None, absent="none")
+    network: NetworkSpec | None = key("the simulated network under its collectives", None, absent="as measured")
+    training: tuple[TrainingSpec, ...] = key("jobs beside, on [network]", (), max_length=MAX_JOBS)
+    flows: tuple[FlowSpec, ...] = key("traffic beside, on [network]", (), max_length=MAX_FLOWS)
     trace: TraceSpec | None = Field(None, description="requests of a trace", json_schema_extra={"absent": "none"})
 
     _schedulers = _known("scheduler", NAMES)
@@ -125,6 +136,23 @@ class ServingScenario(Finite):
             raise ValueError(f"requests: {what}; allowed: one of drawn, trace")
         if self.scheduler in POLICIES and self.replicas.pp > 1:
             raise ValueError(f"replicas.pp: {self.replicas.pp} with {self.scheduler}; allowed: 1")
+        if self.network is None:
+            beside = "training" if self.training else "flows" if self.flows else None
+            if beside or self.replicas.hosts is not None:
+                raise ValueError(f"{beside or 'replicas.hosts'}: without [network]; allowed: with it")
+            return self
+        if self.scheduler in POLICIES:
+            raise ValueError(f"scheduler: {self.scheduler} with [network]; allowed: {', '.join(SCHEDULERS)}")
+        if self.replicas.fabric is not None:
+            raise ValueError("replicas.fabric: with [network]; allowed: one of them")
+        if self.network.idle and (self.training or self.flows):
+            raise ValueError("network.idle: with jobs or flows beside; allowed: without")
+        if self.replicas.tp * self.replicas.pp == 1 and not (self.training or self.flows):
+            raise ValueError("network: replicas of one GPU, and nobody beside; allowed: something that sends")
+        names = [one.name for one in (*self.training, *self.flows)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(f"training, flows: {twice} is given twice")
         return self
 
     @classmethod
@@ -133,6 +161,22 @@ class ServingScenario(Finite):
         data = read_toml(path) | {name: value for name, value in overrides.items() if value is not None}
         return validated(cls, data, str(path))
 
+    @property
+    def method(self) -> str:
+        """Who forms batches and, on [network], how sums are made."""
+        return self.scheduler if self.network is None else f"{self.scheduler}-{self.network.carrier}"
+
+    def carried_by(self, carrier: str | None) -> ServingScenario:
+        """The same with sums made so; None: as it is. ScenarioError without [network], or for one that is not known."""
+        if carrier is None:
+            return self
+        if self.network is None:
+            raise ScenarioError(f"--carrier {carrier}: {self.name} has no [network]; allowed: with it")
+        one_of_carriers = validated(
+            NetworkSpec, {**self.network.model_dump(mode="json"), "carrier": carrier}, "--carrier"
+        )
+        return self.model_copy(update={"network": one_of_carriers})
+
     def to_toml(self) -> str:
         """The scenario as resolved."""
-        return dump_toml(self.model_dump(mode="json", exclude_none=True))
+        return dump_toml(self.model_dump(mode="json", exclude_none=True, by_alias=True))

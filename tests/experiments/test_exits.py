@@ -76,6 +76,7 @@ BAD = {
     "gpu": (["absent.toml"], "cannot read absent.toml"),
     "serve": (["absent.toml"], "cannot read absent.toml"),
     "fastserve": (["--seeds", "1"], "'--seeds'"),
+    "together": (["absent.toml"], "cannot read absent.toml"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),

@@ -33,6 +33,13 @@ path = "trace.csv"
 """
 
 
+DRAWN = """[drawn]
+count = 2
+lengths = "exegpt-s"
+rate = 1000
+"""
+
+
 def scenario(folder: Path, text: str = SCENARIO) -> Path:
     (folder / "trace.csv").write_text(TRACE)
     path = folder / "scenario.toml"
@@ -62,7 +69,7 @@ def test_a_trace_is_served_and_its_figures_and_requests_are_written(tmp_path: Pa
 
 
 def test_equal_scenarios_give_equal_bytes(tmp_path: Path) -> None:
-    path = scenario(tmp_path, SHIPPED[1].read_text().replace("count = 200", "count = 12"))
+    path = scenario(tmp_path, (SHIPPED[0].parent / "fastserve.toml").read_text().replace("count = 200", "count = 12"))
     for results in ("one", "other"):
         arguments = ["serve", str(path), "--scheduler", "fastserve,fcfs", "--results", str(tmp_path / results)]
         done = CliRunner().invoke(app, arguments)
@@ -73,6 +80,56 @@ def test_equal_scenarios_give_equal_bytes(tmp_path: Path) -> None:
         for name in ("summary.json", "requests.csv", "scenario.toml"):
             assert (mine / name).read_bytes() == (theirs / name).read_bytes()
         assert json.loads((mine / "summary.json").read_text())["serving"]["finished"] == 12
+
+
+NETWORK = """
+[[training]]
+name = "beside"
+model = "communication-heavy"
+hosts = [0, 1]
+[[flows]]
+name = "keys-and-values"
+from = "host-1"
+to = "host-0"
+kind = "constant"
+rate = "1 Gb/s"
+[network]
+hosts = 2
+layers = 1
+"""
+
+
+def test_a_training_beside_is_in_the_summary_and_the_scenario_is_read_again(tmp_path: Path) -> None:
+    text = SCENARIO.replace('"a100"', '"a100"\ntp = 2').replace('"trace.csv"', '"trace.csv"\npace = 1000')
+    path = scenario(tmp_path, text + NETWORK)
+    arguments = ["serve", str(path), "--carrier", "esa,ring", "--results", str(tmp_path / "results")]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    folders = sorted((tmp_path / "results").iterdir())
+    assert [folder.name.rsplit("-", 2)[0] for folder in folders] == ["two-vllm-esa", "two-vllm-ring"]
+    for folder in folders:
+        summary = load_run(folder).summary
+        assert summary.serving is not None
+        assert summary.serving.finished == 2
+        assert summary.switch == "virtual"
+        assert [job.name for job in summary.jobs] == ["beside"]
+        beside = summary.serving.beside["beside"]
+        assert beside is not None
+        assert beside.mean > 3.75e-3
+        assert summary.flows is not None
+        assert summary.flows[0].goodput_bps == pytest.approx(1e9, rel=0.05)
+        again = ServingScenario.load(folder / "scenario.toml")
+        assert again.network is not None
+        assert again.network.carrier == summary.serving.carrier
+
+
+def test_who_slows_whom_is_a_table_of_ratios(tmp_path: Path) -> None:
+    text = SCENARIO.replace('"a100"', '"a100"\ntp = 2') + NETWORK
+    path = scenario(tmp_path, text[: text.index("[trace]")] + DRAWN + NETWORK)
+    done = CliRunner().invoke(app, ["together", str(path), "--carriers", "ring", "--seeds", "2"])
+    assert done.exit_code == 0, done.output
+    assert "ttft, mean" in " ".join(done.output.split())
+    assert "beside the" in done.output
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
@@ -92,6 +149,15 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
             ('"vllm"', '"fastserve"\n[fastserve]\nswap = "lazy"'),
             "fastserve.swap: unknown swap 'lazy'; allowed: proactive",
         ),
+        (
+            ("[trace]", "[[training]]\nname = 't'\nmodel = 'bert'\nhosts = [0, 1]\n[trace]"),
+            "training: without [network]",
+        ),
+        (('"a100"', '"a100"\nfabric = "a40"\n[network]'), "replicas.fabric: with [network]; allowed: one of them"),
+        (('"a100"', '"a100"\ntp = 2\n[network]\nrows = 3'), "rows: 3; allowed: powers of two"),
+        (('"vllm"', '"fcfs"\n[network]'), "scheduler: fcfs with [network]; allowed: faster-transformer"),
+        (("[trace]", "[network]\ncarrier = 'nccl'\n[trace]"), "network.carrier: unknown carrier 'nccl'; allowed: esa"),
+        (("[trace]", "[network]\n[trace]"), "allowed: something that sends"),
         (('"a100"', '"a100"\npp = 0'), "replicas.pp: 0: input should be greater than or equal to 1"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Inference on the simulated network: collectives and messages of its iterations, beside training jobs."""

@@ -1,0 +1,144 @@
+"""Who slows whom: a scenario's replicas and training jobs on one network, and each with the network to itself.
+
+    print_together(ServingScenario.load(path), path.parent, carriers, rows, degrees, seeds, console)    # `esa together`
+
+Requests and arrivals are the same under every carrier, seed by seed; intervals are over the seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+from rich.console import Console
+from rich.table import Table
+
+from esa.errors import BadInput
+from esa.report.records import SpreadSummary, Summary
+from esa.report.statistics import Interval, mean_interval, ratio_interval
+from esa.serving.models import model_of
+from esa.serving_network.jobs import Training
+from esa.serving_network.together import train_alone
+from experiments.serving.run import evaluate, serving_of
+from experiments.serving.together import network_of
+from experiments.specs.serving import ServingScenario
+from experiments.specs.toml_files import validated
+
+FIGURES = ("ttft, mean", "tbt, median", "tbt, 99 %")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """By seed, seconds: each of FIGURES alone and beside; the mean iteration of all training jobs alone and beside."""
+
+    alone: dict[str, tuple[float, ...]]
+    beside: dict[str, tuple[float, ...]]
+    trains_alone: tuple[float, ...]
+    trains_beside: tuple[float, ...]
+
+
+def changed(scenario: ServingScenario, carrier: str, rows: int, tp: int, seed: int) -> ServingScenario:
+    """The scenario so; a degree of its own spreads replicas and jobs over as many hosts as there are."""
+    data = scenario.model_dump(mode="json", exclude_none=True, by_alias=True)
+    data["seed"] = seed
+    data["network"] |= {"carrier": carrier, "rows": rows}
+    if tp != scenario.replicas.tp:
+        data["replicas"] |= {"tp": tp}
+        data["replicas"].pop("hosts", None)
+        data["network"]["hosts"] = max(data["network"]["hosts"], tp)
+        for one in data["training"]:
+            one["hosts"] = [*range(tp)]
+    return validated(ServingScenario, data, scenario.name)
+
+
+def cell(scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: int, seeds: int) -> Cell:
+    """A carrier's figures, seed by seed."""
+    alone: dict[str, list[float]] = {name: [] for name in FIGURES}
+    beside: dict[str, list[float]] = {name: [] for name in FIGURES}
+    trains_alone: list[float] = []
+    trains_beside: list[float] = []
+    for seed in range(1, seeds + 1):
+        mine = changed(scenario, carrier, rows, tp, seed)
+        assert mine.network is not None
+        nobody = mine.model_copy(update={"training": (), "flows": ()})
+        for found, one in ((alone, nobody), (beside, mine)):
+            summary, _ = evaluate(one, serving_of(one, folder))
+            for name, value in _figures(summary).items():
+                found[name].append(value)
+        trains_beside += [_iteration(summary)]
+        own = mine.replicas
+        layers = mine.network.layers
+        part = 1.0 if layers is None else layers * own.pp / model_of(own.model).layers
+        network = network_of(mine.network)
+        trains_alone.append(
+            fmean(
+                fmean(train_alone(Training(one.name, one.model, one.hosts), network, part, seed=seed).iterations_s)
+                for one in mine.training
+            )
+        )
+    return Cell(
+        {name: tuple(values) for name, values in alone.items()},
+        {name: tuple(values) for name, values in beside.items()},
+        tuple(trains_alone),
+        tuple(trains_beside),
+    )
+
+
+def _figures(summary: Summary) -> dict[str, float]:
+    found = summary.serving
+    assert found is not None
+    ttft, tbt = _there(found.ttft), _there(found.tbt)
+    return dict(zip(FIGURES, (ttft.mean, tbt.p50, tbt.p99), strict=True))
+
+
+def _there(found: SpreadSummary | None) -> SpreadSummary:
+    if found is None:
+        raise BadInput("together: no request has two tokens; allowed: more requests")
+    return found
+
+
+def _iteration(summary: Summary) -> float:
+    assert summary.serving is not None
+    times = [found for found in summary.serving.beside.values() if found is not None]
+    if len(times) < len(summary.jobs):
+        raise BadInput("together: a training job has no whole iteration; allowed: more requests")
+    return fmean(found.mean for found in times)
+
+
+def print_together(
+    scenario: ServingScenario,
+    folder: Path,
+    carriers: Sequence[str],
+    rows: Sequence[int],
+    degrees: Sequence[int],
+    seeds: int,
+    console: Console,
+) -> None:
+    """A table for each degree of tensor parallelism. BadInput for a scenario without network or training jobs."""
+    if scenario.network is None or not scenario.training or scenario.network.idle:
+        raise BadInput(f"{scenario.name}: no [network] with [[training]]; allowed: with them, and idle = false")
+    for tp in degrees:  # what is wrong is said before anything runs
+        for carrier in carriers:
+            for size in rows:
+                one = changed(scenario, carrier, size, tp, 1)
+                assert one.network is not None
+                network_of(one.network)
+                serving_of(one, folder)
+    for tp in degrees:
+        table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
+        for name in ("sums by", "rows", "figure", "alone, ms", "beside the other, over that"):
+            table.add_column(name)
+        for carrier in carriers:
+            for size in rows:
+                one = cell(scenario, folder, carrier, size, tp, seeds)
+                pairs = [(name, one.alone[name], one.beside[name]) for name in FIGURES]
+                for name, alone, beside in (*pairs, ("training's iteration", one.trains_alone, one.trains_beside)):
+                    alone_ms = mean_interval([1e3 * value for value in alone])
+                    table.add_row(carrier, f"{size}", name, _text(alone_ms), _text(ratio_interval(beside, alone)))
+        console.print(table)
+
+
+def _text(found: Interval) -> str:
+    return f"{found.centre:.4g} [{found.low:.4g}, {found.high:.4g}]"
