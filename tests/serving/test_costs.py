@@ -10,8 +10,9 @@ import pytest
 
 from esa.errors import BadInput
 from esa.serving.batches import Shape, decode_shape, prompt_shape
+from esa.serving.costs.forest import forest_ms
 from esa.serving.costs.make_tables import DEGREES, PROFILED, collective_ms, kept_sizes, kept_tokens, layer_ms
-from esa.serving.costs.stages import stage_time, stage_times, token_operators
+from esa.serving.costs.stages import FOREST, stage_time, stage_times, token_operators
 from esa.serving.network import Group, TablePort, measured
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -67,6 +68,31 @@ def test_points_of_the_profiles_that_are_not_in_the_table_lie_where_it_says() ->
             errors += [abs(curve.at(at) / ms - 1) for (of, at), ms in found.items() if of == tp and at not in kept]
     assert len(errors) == 64 * 12
     assert statistics.mean(errors) < 0.03
+
+
+@needs_data
+def test_a_forest_is_made_again_and_is_within_3_percent_of_points_that_it_was_not_trained_on() -> None:
+    found = layer_ms(DATA / "vidur" / "compute" / "a100" / PROFILED["llama-2-7b"] / "mlp.csv")
+    points = {tokens: ms for (degree, tokens), ms in found.items() if degree == 4}
+    table = token_operators(FOREST)["a100", "llama-2-7b", 4]
+    again = forest_ms(points, [64, 512, 4096])
+    assert again == pytest.approx([table.at(tokens) for tokens in (64, 512, 4096)], rel=0.01)
+    kept = set(kept_tokens(points))
+    held_out = [tokens for tokens in points if tokens not in kept]
+    predicted = forest_ms({tokens: points[tokens] for tokens in kept}, held_out)
+    assert statistics.mean(abs(ms / points[at] - 1) for at, ms in zip(held_out, predicted, strict=True)) < 0.03
+
+
+def test_a_forests_times_are_near_the_lines_and_refused_where_there_is_no_profile() -> None:
+    for tokens in (64, 512, 2048):
+        by_lines, by_forest = (
+            stage_times("llama-2-70b", "a100", 4, 1, source=source).stage_ns(prompt_shape(tokens))
+            for source in ("profile", "forest")
+        )
+        assert by_forest == pytest.approx(by_lines, rel=0.03)
+        assert by_forest != by_lines
+    with pytest.raises(BadInput, match="no profile of opt-13b on a100 with tp 1"):
+        stage_times("opt-13b", "a100", 1, 1, source="forest")
 
 
 @needs_data

@@ -83,7 +83,7 @@ def kept_sizes(sizes: Iterable[int]) -> list[int]:
     return kept
 
 
-def _write(name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_table(name: str, head: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with (HERE / name).open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(head)
@@ -110,9 +110,9 @@ def _collectives(folder: Path, kind: str) -> Iterable[Sequence[object]]:
 
 def main(folder: Path) -> None:
     head = ("gpu", "model", "tokens", *(f"tp{degree}" for degree in DEGREES))
-    _write("token_operators.csv", head, _operators(folder))
+    write_table("token_operators.csv", head, _operators(folder))
     for kind in ("all_reduce", "send_recv"):
-        _write(f"{kind}.csv", ("fabric", "workers", "per_node", "bytes", "ms"), _collectives(folder, kind))
+        write_table(f"{kind}.csv", ("fabric", "workers", "per_node", "bytes", "ms"), _collectives(folder, kind))
 
 
 if __name__ == "__main__":

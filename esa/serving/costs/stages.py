@@ -27,6 +27,7 @@ from esa.serving.network import ALL_REDUCE, Curve, Group, Port, TablePort
 MOST_TOKENS = 4096  # of the profiles; what is beyond goes as passes of so many
 LAUNCH_MS = 0.02  # of a collective
 OPERATORS = Path(__file__).with_name("token_operators.csv")
+FOREST = Path(__file__).with_name("token_forest.csv")
 _ROUND = 8
 FABRIC_OF = {"a100": "a100-dgx", "a100-40": "a100-dgx", "h100": "h100-dgx", "a40": "a40"}
 
@@ -49,10 +50,10 @@ class StageTimes(Protocol):
 
 
 @cache
-def token_operators() -> dict[tuple[str, str, int], Curve]:
+def token_operators(table: Path = OPERATORS) -> dict[tuple[str, str, int], Curve]:
     """Milliseconds of a layer's token-level operators by tokens: by (GPU, model, degree of tensor parallelism)."""
     found: dict[tuple[str, str, int], tuple[list[int], list[float]]] = {}
-    with OPERATORS.open(newline="") as file:
+    with table.open(newline="") as file:
         for row in csv.DictReader(file):
             for column in row:
                 if column.startswith("tp"):
@@ -97,8 +98,9 @@ class _Sharded:
 
 @dataclass(frozen=True)
 class Profiled(_Sharded):
-    """By operator profiles."""
+    """By operator profiles. table: lines through them, or a forest."""
 
+    table: Path = OPERATORS
     _by_tokens: dict[int, float] = field(default_factory=dict, compare=False)
 
     def padded(self, tokens: int) -> int:
@@ -114,7 +116,7 @@ class Profiled(_Sharded):
 
     def tokens_ms(self, tokens: int) -> float:
         """Of a layer: what goes by the number of tokens, operators and all-reduces."""
-        curve = token_operators()[self.gpu.name, self.model.name, self.tp]
+        curve = token_operators(self.table)[self.gpu.name, self.model.name, self.tp]
         passes, rest = divmod(tokens, MOST_TOKENS)
         parts = [MOST_TOKENS] * passes + ([rest] if rest else [])
         return sum(curve.at(part) + 2 * self.all_reduce_ms(part) for part in parts)
@@ -156,7 +158,7 @@ class Roofline(_Sharded):
         return round(1e6 * self.model.layers / self.pp * layer)
 
 
-SOURCES = ("auto", "profile", "fit", "roofline")
+SOURCES = ("auto", "profile", "forest", "fit", "roofline")
 
 
 def stage_times(
@@ -170,7 +172,7 @@ def stage_times(
     overhead_ms: float = 0.0,
     source: str = "auto",
 ) -> StageTimes:
-    """The best that there is for model and GPU, or what `source` says: `profile`, `fit`, `roofline`.
+    """The best that there is for model and GPU, or what `source` says: `profile`, `forest`, `fit`, `roofline`.
 
     port: the network; by default what was measured on the GPU's own fabric. per_host: GPUs of a host.
     BadInput for a degree that does not divide, a source that has not got it, a name that is not known.
@@ -183,10 +185,11 @@ def stage_times(
     network = port or TablePort(FABRIC_OF[gpu])
     group, same_host = Group(tp, min(tp, per_host)), tp * pp <= per_host
     profiled = (gpu, model, tp) in token_operators()
-    if source == "profile" or (source == "auto" and profiled):
+    if source in ("profile", "forest") or (source == "auto" and profiled):
         if not profiled:
             raise BadInput(f"times: no profile of {model} on {gpu} with tp {tp}; allowed: {_known_profiles()}")
-        return Profiled(shape, device, tp, pp, network, group, same_host, overhead_ns)
+        table = FOREST if source == "forest" else OPERATORS
+        return Profiled(shape, device, tp, pp, network, group, same_host, overhead_ns, table)
     fitted = (model, tp) in FITS and gpu.startswith("a100")
     if source == "fit" or (source == "auto" and fitted):
         if not fitted:
