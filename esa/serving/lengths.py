@@ -126,11 +126,12 @@ def _task(prompt: tuple[float, float, int], output: tuple[float, float, int]) ->
     return Independent(Marginal(*prompt), Marginal(*output), most=prompt[2] + output[2])
 
 
+CHAT = Independent(_through(417, 1678), _through(139, 484))  # LMSYS-Chat-1M as Vidur's authors have it
 LENGTHS: dict[str, Lengths] = {
     "fixed": Fixed(),
     "uniform": Uniform(),
     "zipf": Zipf(),
-    "lmsys-chat": Independent(_through(417, 1678), _through(139, 484)),
+    "lmsys-chat": CHAT,
     "arxiv-summarization": Independent(Marginal(2588, 880, 4095), _through(167, 372)),
     "bilingual-web-book": Independent(Marginal(1067, 301, 4095), Marginal(1612, 419, 4095)),
     "azure-conv": Independent(_through(1020, 2734, 14_050), _through(129, 424, 1000), most=15_050),

@@ -7,6 +7,7 @@ A ratio is of latencies by output token, seed by seed (`esa/report/statistics.py
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -21,7 +22,7 @@ from esa.serving.core import simulate_serving
 from esa.serving.costs.stages import stage_times
 from esa.serving.fastserve.engine import SWAPS, Rules
 from esa.serving.fastserve.instance import instance
-from esa.serving.lengths import LENGTHS, Lengths, Uniform
+from esa.serving.lengths import CHAT, LENGTHS, Independent, Lengths, Marginal, Uniform
 from esa.serving.metrics import figures
 from esa.serving.routers import RoundRobin
 
@@ -30,6 +31,10 @@ TRACE = "lmsys-chat"
 LOADS = (0.8, 0.9, 1.0)
 RATIOS = (0.25, 1.0, 4.0, 16.0, 64.0)
 BATCH = 16
+ALPHA_S = 0.3
+ARTEFACT_ALPHA_S = 3.0
+NOBODY = "fastserve, nobody moves up"
+WIDE = Independent(CHAT.prompt, Marginal(math.log(8), 0.8, 64, log=True))  # prompts of chats, short answers
 
 
 @dataclass(frozen=True)
@@ -58,13 +63,15 @@ def row(
     seeds: int,
     count: int,
     swap: str = "proactive",
+    alpha_s: float | None = ALPHA_S,
 ) -> Row:
-    """One policy, seed by seed."""
+    """One policy, seed by seed. alpha_s: who has waited so long moves up; None: nobody."""
     rate = load * capacity_rate(lengths)
     means, p95s = [], []
     for seed in range(1, seeds + 1):
         requests = drawn_requests(count, Arrivals(rate), lengths, seed)
-        replica = instance(MODEL, GPU, policy=policy, rules=Rules(batch=BATCH, swap=swap))
+        alpha_ns = None if alpha_s is None else round(alpha_s * 1e9)
+        replica = instance(MODEL, GPU, policy=policy, rules=Rules(batch=BATCH, swap=swap), alpha_ns=alpha_ns)
         found = figures(simulate_serving(requests, [replica], RoundRobin())).latency
         assert found is not None
         means.append(found.mean)
@@ -95,6 +102,7 @@ def print_study(seeds: int, count: int, console: Console) -> None:
         table.add_column(name)
     for load in LOADS:
         found = {policy: row(chat, load, policy, seeds, count) for policy in policies}
+        found[NOBODY] = row(chat, load, "fastserve", seeds, count, alpha_s=None)
         first = found["fcfs"]
         for policy, one in found.items():
             table.add_row(
@@ -113,11 +121,18 @@ def print_study(seeds: int, count: int, console: Console) -> None:
         lengths = Uniform(64, 1024, part)
         naive, joined = (row(lengths, 0.9, policy, seeds, count) for policy in ("naive-mlfq", "fastserve"))
         table.add_row(f"{part:g}", ratio(naive.mean, joined.mean))
+    for alpha_s in (ALPHA_S, None):
+        naive, joined = (
+            row(WIDE, 1.1, policy, seeds, count, alpha_s=alpha_s) for policy in ("naive-mlfq", "fastserve")
+        )
+        promotes = "nobody moves up" if alpha_s is None else f"alpha {alpha_s:g} s"
+        table.add_row(f"chat : 8 tokens, load 1.1, {promotes}", ratio(naive.mean, joined.mean))
     console.print(table)
-    table = Table(title=f"ways to swap, {TRACE}, load 1, mean over proactive's")
-    table.add_column("swap")
-    table.add_column("ratio")
-    ways = {swap: row(chat, 1.0, "fastserve", seeds, count, swap) for swap in SWAPS}
-    for swap, one in ways.items():
-        table.add_row(swap, ratio(one.mean, ways["proactive"].mean))
+    table = Table(title=f"ways to swap, {TRACE}, load 0.85, mean over proactive's")
+    for name in ("swap", "moves up after, s", "ratio"):
+        table.add_column(name)
+    for alpha_s in (ALPHA_S, ARTEFACT_ALPHA_S):
+        ways = {swap: row(chat, 0.85, "fastserve", seeds, count, swap, alpha_s) for swap in SWAPS}
+        for swap, one in ways.items():
+            table.add_row(swap, f"{alpha_s:g}", ratio(one.mean, ways["proactive"].mean))
     console.print(table)
