@@ -199,6 +199,8 @@ class ServingSummary(_Strict):
     busy:              part of the stages' time; batch_tokens: of an iteration, in the mean
     peak_memory:       part of the fullest replica's KV memory; restarts: of requests whose KV was dropped, offloads:
                        of KV to the host
+    mfu:               model FLOPs over what the GPUs' peak makes of the run's time (Chowdhery et al., PaLM), without
+                       embedding and output
     carrier:           how sums were made on a simulated network; layers: of a stage's that were simulated there, None:
                        all; beside: of jobs that trained there meanwhile, how long an iteration took
     """
@@ -220,6 +222,7 @@ class ServingSummary(_Strict):
     peak_memory: float = 0.0
     restarts: int = 0
     offloads: int = 0
+    mfu: float | None = None
     carrier: str | None = None
     layers: int | None = None
     beside: dict[str, SpreadSummary | None] = {}

@@ -25,6 +25,11 @@ class Shape(NamedTuple):
     squares: int = 0
     cross: int = 0
 
+    @property
+    def attended(self) -> float:
+        """Keys that its tokens look at, together; a prompt's token at those before it."""
+        return self.context + self.cross + self.squares / 2
+
 
 def prompt_shape(*chunks: int) -> Shape:
     """Of prompts, each whole."""

@@ -85,6 +85,7 @@ class Outcome:
     """gaps: between a request's tokens, how many by ns; iterations: how many by ns, as executed, stage by stage.
 
     busy_ns: of all stages. tokens: through the layers; prompt_tokens: of them, of prompts, repeats included.
+    attended: keys that tokens look at, together.
     """
 
     lives: tuple[Life, ...]
@@ -94,6 +95,7 @@ class Outcome:
     busy_ns: int = 0
     tokens: int = 0
     prompt_tokens: int = 0
+    attended: float = 0.0
     batches: int = 0
     end_ns: int = 0
     incomplete: str | None = None
@@ -292,6 +294,7 @@ class Run:
         found.batches += 1
         found.tokens += batch.shape.tokens
         found.prompt_tokens += batch.shape.prompts
+        found.attended += batch.shape.attended
         found.end_ns = now
         replica.under_way -= 1
         replica.scheduler.batch_done(batch, now)

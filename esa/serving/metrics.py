@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from esa.serving.core import Outcome
+from esa.serving.models import Gpu, Llm
 from esa.serving.requests import Life
 
 SECOND_NS = 1e9
@@ -85,6 +86,22 @@ def figures(outcome: Outcome, *, skip: int = 0) -> Figures:
         batch_tokens=outcome.tokens / outcome.batches if outcome.batches else 0.0,
         restarts=sum(life.restarts for life in outcome.lives),
     )
+
+
+def model_flops(model: Llm, tokens: float, attended: float) -> float:
+    """Of a forward pass: two for each parameter and token, and attention's two products; without embedding and output.
+
+    attended: keys that tokens look at, together.
+    """
+    return model.layers * (2 * model.layer_parameters() * tokens + 4 * model.heads * model.head_size * attended)
+
+
+def utilisation(outcome: Outcome, model: Llm, gpu: Gpu, gpus: int) -> float | None:
+    """Model FLOPs (MFU): of what the GPUs' peak would be in the run's time; None of no time."""
+    seconds = (outcome.end_ns - min(life.arrival_ns for life in outcome.lives)) / SECOND_NS
+    if seconds <= 0:
+        return None
+    return model_flops(model, outcome.tokens, outcome.attended) / (gpus * gpu.tflops * 1e12 * seconds)
 
 
 def normalised_ns(life: Life) -> float:

@@ -53,7 +53,7 @@ def serve_command(
 @app.command("fastserve")
 def fastserve_command(
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="of lengths and arrivals")] = 10,
-    requests: Annotated[int, typer.Option(min=10, max=100_000, help="of each run")] = 200,
+    requests: Annotated[int, typer.Option(min=10, max=100_000, help="of each run")] = 1000,
 ) -> None:
     """Print FastServe's latency beside other orders' and ways to swap, over seeds; docs/serving.md."""
     from experiments.serving.study import print_study
@@ -94,3 +94,25 @@ def _numbers(option: str, text: str | None, otherwise: int) -> list[int]:
         if not part.strip().isdigit():
             raise BadInput(f"{option}: '{part.strip()}'; allowed: whole numbers, separated by commas")
     return [int(part) for part in parts]
+
+
+@app.command("search")
+def search_command(
+    spec: Annotated[Path, typer.Argument(metavar="SEARCH.toml")],
+    processes: Annotated[int, typer.Option(min=1, max=256, help="configurations that are run side by side")] = 1,
+    results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
+) -> None:
+    """Find the configuration that serves the most requests for a dollar within limits; docs/serving.md."""
+    from experiments.common.folders import make_folder
+    from experiments.serving.search import run_search, space_of
+    from experiments.specs.search import SearchSpec
+
+    loaded = SearchSpec.load(spec)
+    space_of(loaded)
+    make_folder(results)
+    console = Console()
+    with interruptible("what was found until then is kept"):
+        _, folder, cut = run_search(loaded, results, console, processes)
+        console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        if cut:
+            raise KeyboardInterrupt

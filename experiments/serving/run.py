@@ -25,7 +25,7 @@ from esa.serving.fastserve.instance import instance
 from esa.serving.fastserve.orders import POLICIES
 from esa.serving.kv_memory import BLOCK_TOKENS, Blocks, replica_blocks, requests_that_fit
 from esa.serving.lengths import lengths_of
-from esa.serving.metrics import Spread, figures
+from esa.serving.metrics import Spread, figures, utilisation
 from esa.serving.models import gpu_of, model_of
 from esa.serving.network import Port, TablePort
 from esa.serving.requests import Request
@@ -187,6 +187,7 @@ def summarise(scenario: ServingScenario, serving: Serving, outcome: Outcome) -> 
             peak_memory=max(_peak(one) for one in serving.replicas),
             restarts=found.restarts,
             offloads=sum(one.store.offloads for one in engines),
+            mfu=utilisation(outcome, model_of(own.model), gpu_of(own.gpu), own.count * own.tp * own.pp),
         ),
         incomplete=outcome.incomplete,
     )
@@ -232,7 +233,8 @@ def serving_table(summary: Summary) -> Table:
     table.caption = (
         f"{found.finished} of {found.requests} requests are over; {found.requests_per_s:.3f} requests and "
         f"{found.tokens_per_s:.1f} tokens a second; stages busy {found.busy:.1%}; {found.batch_tokens:.1f} tokens a "
-        f"batch; KV memory {found.peak_memory:.1%} at most; {found.restarts} restarts, {found.offloads} offloads"
+        f"batch; MFU {found.mfu or 0:.1%}; KV memory {found.peak_memory:.1%} at most; {found.restarts} restarts, "
+        f"{found.offloads} offloads"
     )
     return table
 

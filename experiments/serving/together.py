@@ -75,7 +75,9 @@ def prepared(scenario: ServingScenario, replicas: Sequence[Replica]) -> Prepared
         for number, replica in enumerate(replicas)
     ]
     trainings = [Training(one.name, one.model, one.hosts, one.iterations) for one in scenario.training]
-    network.fabric(host for one in (*placed, *trainings) for host in one.hosts)
+    network.fabric(
+        [*(host for one in placed for host in one.hosts), *(host for one in trainings for host in one.hosts)]
+    )
     return Prepared(network, placed, trainings, [_flow(one, spec.hosts) for one in scenario.flows])
 
 

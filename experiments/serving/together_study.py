@@ -132,9 +132,9 @@ def print_together(
             table.add_column(name)
         for carrier in carriers:
             for size in rows:
-                one = cell(scenario, folder, carrier, size, tp, seeds)
-                pairs = [(name, one.alone[name], one.beside[name]) for name in FIGURES]
-                for name, alone, beside in (*pairs, ("training's iteration", one.trains_alone, one.trains_beside)):
+                found = cell(scenario, folder, carrier, size, tp, seeds)
+                pairs = [(name, found.alone[name], found.beside[name]) for name in FIGURES]
+                for name, alone, beside in (*pairs, ("training's iteration", found.trains_alone, found.trains_beside)):
                     alone_ms = mean_interval([1e3 * value for value in alone])
                     table.add_row(carrier, f"{size}", name, _text(alone_ms), _text(ratio_interval(beside, alone)))
         console.print(table)

@@ -77,6 +77,7 @@ BAD = {
     "serve": (["absent.toml"], "cannot read absent.toml"),
     "fastserve": (["--seeds", "1"], "'--seeds'"),
     "together": (["absent.toml"], "cannot read absent.toml"),
+    "search": (["absent.toml"], "cannot read absent.toml"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),
