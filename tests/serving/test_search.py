@@ -74,6 +74,13 @@ def test_what_does_not_fit_is_in_the_list_with_the_reason() -> None:
     assert not one.meets(Slo())
 
 
+def test_requests_that_never_wait_have_no_capacity() -> None:
+    """Ten at a time have room for all ten: any rate is within the limit, and none is what the configuration takes."""
+    one = probe(replace(ONE, cap=64), replace(WORK, requests=10))
+    assert one.refused == "requests: 10 never wait 0.5 s, however fast they come; allowed: more"
+    assert one.rate == 0
+
+
 def test_a_front_has_whom_nobody_beats_in_both() -> None:
     slow, middle, fast = found(40, 3.0, 0.1), found(20, 1.0, 0.2), found(5, 0.1, 0.3)
     beaten = found(10, 1.5, 0.25)
@@ -107,12 +114,12 @@ def test_limits_that_cross_and_gpus_without_a_price_are_refused() -> None:
 SMALL = """name = "small"
 model = "llama-2-7b"
 lengths = "exegpt-s"
-requests = 30
-delay_s = 0.5
+requests = 40
+delay_s = 0.3
 tp = [1]
 pp = [1]
 chunks = [512]
-caps = [32]
+caps = [8]
 seeds = 2
 gpus = {a100 = 1}
 """

@@ -31,6 +31,7 @@ from esa.serving.vidur.capacity import LIMIT_S, capacity
 from esa.serving.vidur.names import SCHEDULERS, replica_scheduler
 
 SARATHI = "sarathi"
+MOST_RATE = 1e5  # requests a second: beyond, they come as good as together
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,10 @@ def configurations(
     return [*all_of()]
 
 
+class _NeverWaits(Exception):  # noqa: N818
+    """No rate is too much: there are too few requests for that."""
+
+
 class Prober:
     """A configuration under load: its figures by rate, each run once.
 
@@ -174,7 +179,15 @@ class Prober:
         self._known: dict[float, tuple[float, Found]] = {}
 
     def delay_s(self, rate: float) -> float:
+        """_NeverWaits where requests come as good as together."""
+        if rate > MOST_RATE:
+            raise _NeverWaits
         return self._run(rate)[0]
+
+    @property
+    def runs(self) -> int:
+        """How many there were."""
+        return len(self._known)
 
     def found(self, rate: float, probes: int) -> Found:
         """Figures at a rate that was asked for."""
@@ -212,7 +225,11 @@ def probe(configuration: Configuration, work: Work, beats: float = 0.0) -> Found
     asked = beats * configuration.dollars / 3600
     if asked > 0 and prober.delay_s(asked) > work.delay_s:
         return Found(configuration, probes=1, pruned=True)
-    known = capacity(prober.delay_s, work.start, limit_s=work.delay_s)
+    try:
+        known = capacity(prober.delay_s, work.start, limit_s=work.delay_s)
+    except _NeverWaits:
+        why = f"requests: {work.requests} never wait {work.delay_s:g} s, however fast they come; allowed: more"
+        return Found(configuration, probes=prober.runs, refused=why)
     probes = len(known.probes) + (asked > 0)
     if known.rate == 0:
         return Found(configuration, probes=probes)
