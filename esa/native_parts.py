@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from llvmlite.binding import Linkage
 from numba.core import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
@@ -40,6 +41,31 @@ class Part(Remembering):
         state = self.state
         state.library = _PartLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
         return super().define_pipelines()
+
+
+class Entry(Remembering):
+    """`njit(pipeline_class=Entry)`: for a function that is called from Python, and calls parts."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Numba's own passes, with a library of ours."""
+        state = self.state
+        state.library = _EntryLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return super().define_pipelines()
+
+
+class _EntryLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """Code in which nobody else calls the parts: LLVM is told so.
+
+    Then it may leave out arguments that a part does not read (of each array six words of seven) and makes part of its
+    caller what is called in one place.
+    """
+
+    def _optimize_final_module(self) -> None:
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.linkage == Linkage.linkonce_odr:
+                function.linkage = Linkage.internal
+        super()._optimize_final_module()
 
 
 class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]

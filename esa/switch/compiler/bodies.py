@@ -14,6 +14,8 @@ from esa.switch.compiler.trace_gen import traced
 from esa.switch.compiler.values import TooWideError, Value, indented
 from esa.switch.errors import UnsupportedError
 
+MIN_VECTORS = 16  # passes of a loop that LLVM shall not write out
+
 
 def body(
     scope: Scope, primitives: Sequence[Primitive], runs: Sequence[Run], locals_of: Callable[[Run], set[Field]]
@@ -93,7 +95,8 @@ def _loop(scope: Scope, primitives: Sequence[Primitive], run: Run, local_fields:
     names = {target: _local_name(scope, target) for target in sorted(local_fields, key=str)}
     inner = replace(scope, strides=run.strides, locals=names)
     index = _common_index(scope, passed, run)
-    head = f"for i in range({run.count}):"
+    count = str(run.count)
+    head = f"for i in range({count if run.count < MIN_VECTORS else scope.call('lanes', count)}):"
     if index is None:
         lines = [f"{name} = 0" for name in names.values()]
         lines += _pass(inner, passed, run.start)

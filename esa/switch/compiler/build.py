@@ -16,21 +16,24 @@ from typing import Any
 
 import numba
 
+from esa import native_parts
 from esa.native import cache_directory
+from esa.switch.compiler import machine
 
 COMPILED = """from numba import njit
 
-from esa.native_parts import Part
+from esa.native_parts import Entry, Part
+from esa.switch.compiler.machine import machine
 
 # Only `step` is called from Python; nothing here allocates, so nothing needs reference counts.
 _inner = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "no_rewrites": True, "pipeline_class": Part}
 compiled = njit(nogil=True, _nrt=False, error_model="numpy", **_inner)
-entry = njit(nogil=True, _nrt=False, error_model="numpy", cache=True)"""
+entry = njit(nogil=True, _nrt=False, error_model="numpy", cache=True, pipeline_class=Entry)"""
 PLAIN = """def compiled(function):
     return function
 
 
-entry = compiled"""
+entry = machine = compiled"""
 
 
 def plain_module(text: str, hooks: Mapping[str, Callable[..., Any]] | None = None) -> ModuleType:
@@ -44,7 +47,8 @@ def plain_module(text: str, hooks: Mapping[str, Callable[..., Any]] | None = Non
 def compiled_module(text: str) -> ModuleType:
     """The module with Numba's decorators, imported from the cache directory so that compiled code is kept."""
     text = text.replace("{decorators}", COMPILED, 1)
-    digest = hashlib.sha256(f"{numba.__version__} {sys.version} {text}".encode()).hexdigest()[:24]
+    how = "".join(Path(each).read_text() for each in (machine.__file__, native_parts.__file__))
+    digest = hashlib.sha256(f"{numba.__version__} {sys.version} {how} {text}".encode()).hexdigest()[:24]
     folder = cache_directory("esa-switch") / digest
     path = folder / "program.py"
     if not path.exists():

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import identifier, remark
-from esa.switch.compiler.program import Calculation, Checksum, Field, words_of
+from esa.switch.compiler.program import Calculation, Checksum, Field, Program, words_of
 from esa.switch.compiler.values import indented, literal
 from esa.switch.errors import UnsupportedError
 
@@ -25,9 +25,9 @@ ALGORITHMS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-def buffer_bytes(scope: Scope) -> int:
+def buffer_bytes(program: Program) -> int:
     """The most bytes that any calculation gathers from fields and constants."""
-    sizes = [(sum(bits for *_, bits in c.inputs) + 7) // 8 for c in scope.program.calculations.values()]
+    sizes = [(sum(bits for *_, bits in c.inputs) + 7) // 8 for c in program.calculations.values()]
     return max(sizes, default=0)
 
 

@@ -7,15 +7,17 @@ import re
 from collections.abc import Mapping, Sequence
 from functools import cache
 
-from esa.switch.compiler import helpers, target, wide_helpers
+from esa.switch.compiler import helpers, memory_helpers, target, wide_helpers
 from esa.switch.compiler.bodies import body
 from esa.switch.compiler.checksum_gen import buffer_bytes, calculation_function, checksum_functions
 from esa.switch.compiler.control_gen import ControlWriter, is_direct
 from esa.switch.compiler.deparser_gen import deparser_functions
 from esa.switch.compiler.digest_gen import learn_functions
 from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.halves import NotHalvedError, halved_headers
 from esa.switch.compiler.lanes import Run, families, find_runs, leaves_of
-from esa.switch.compiler.layout import Layout, identifier, lay_out, remark
+from esa.switch.compiler.lay_out import lay_out
+from esa.switch.compiler.layout import Layout, identifier, remark
 from esa.switch.compiler.parser_gen import parser_functions
 from esa.switch.compiler.primitives import reads, written
 from esa.switch.compiler.program import Action, Field, Primitive, Program, TableNode
@@ -123,10 +125,19 @@ class _Locals:
             name
             for name in out
             if self.program.headers[name.header].metadata
-            and name in private
             and name.header == "scalars"
             and self.program.field_type(name).words == 1
+            and _in_all_passes(action, run, {name}) <= private
         }
+
+    def in_all_passes(self, action: Action, run: Run) -> set[Field]:
+        """The same, and the fields that take their places in the other passes."""
+        return _in_all_passes(action, run, self.of(action, run))
+
+
+def _in_all_passes(action: Action, run: Run, first: set[Field]) -> set[Field]:
+    written_to = [written(primitive) for primitive in action.primitives[run.start : run.end]]
+    return {x for at, x in enumerate(written_to) if x is not None and written_to[at % run.period] in first}
 
 
 def _unique_actions(program: Program) -> tuple[dict[int, str], list[tuple[str, Action]]]:
@@ -153,7 +164,7 @@ def _known_helpers() -> dict[str, str]:
     """The source of every helper, by its name."""
     return {
         name: inspect.getsource(function)
-        for module in (helpers, wide_helpers)
+        for module in (memory_helpers, helpers, wide_helpers)
         for name, function in vars(module).items()
         if inspect.isfunction(function) and function.__module__ == module.__name__
     }
@@ -167,7 +178,11 @@ def _helper_text(wanted: set[str]) -> list[str]:
         name = todo.pop()
         needed.add(name)
         todo |= {other for other in re.findall(r"\b([a-z]\w+)\(", known[name]) if other in known} - needed
-    return [f"@compiled\n{text.rstrip()}" for name, text in known.items() if name in needed]
+    return [
+        f"@{'machine' if name in memory_helpers.MACHINE else 'compiled'}\n{text.rstrip()}"
+        for name, text in known.items()
+        if name in needed
+    ]
 
 
 def generate(
@@ -185,18 +200,28 @@ def generate(
     is one that is traced: each of its steps calls a `trace_` function, whose first argument is the place in `sites`
     (filled here) of what the step is one of. It has no loops over lanes.
     """
-    actions = list(program.actions.values())
-    layout = lay_out(program, families([a.primitives for a in actions], program))
-    buffer = layout.n_cells
-    scope = Scope(program, layout, title, sites=sites)
-    layout.n_cells += buffer_bytes(scope)
-    target.name_places(scope)
+    halved = halved_headers(program)
+    while True:
+        try:
+            return _generate(program, title, queues, priorities, sites, halved)
+        except NotHalvedError as error:
+            halved -= {error.header}
+            if sites is not None:
+                sites.clear()
+
+
+def _generate(
+    program: Program, title: str, queues: bool, priorities: int, sites: list[object] | None, halved: frozenset[str]
+) -> tuple[str, Layout]:
     names, unique = _unique_actions(program)
     counts = _Locals(program, [action for _, action in unique])
+    layout = _lay_out(program, counts, halved)
+    scope = Scope(program, layout, title, sites=sites)
+    target.name_places(scope)
     inlined = {
         action.id: _action_lines(scope, action, counts) for _, action in unique if _is_statement(program, action)
     }
-    functions = [calculation_function(scope, c, buffer) for c in program.calculations.values()]
+    functions = [calculation_function(scope, c, layout.buffer) for c in program.calculations.values()]
     for name, action in unique:
         if action.primitives and action.id not in inlined:
             functions.append(_action_function(scope, name, action, counts))
@@ -212,6 +237,18 @@ def generate(
     functions += learn_functions(scope)
     functions += target.functions(scope, queues, priorities)
     return _module(scope, functions, title, len(target.ENTRIES[queues])), layout
+
+
+def _lay_out(program: Program, counts: _Locals, halved: frozenset[str]) -> Layout:
+    """The layout, in which what lives inside one pass of a loop has no part in the packet's own cells."""
+    side_by_side = families([action.primitives for action in program.actions.values()], program)
+    buffer = buffer_bytes(program)
+    layout = lay_out(program, side_by_side, halved, (), buffer)
+    passing: set[Field] = set()
+    for action in program.actions.values():
+        for run in find_runs(action.primitives, program, layout.position):
+            passing |= counts.in_all_passes(action, run)
+    return lay_out(program, side_by_side, halved, passing, buffer) if passing else layout
 
 
 def _is_statement(program: Program, action: Action) -> bool:

@@ -38,6 +38,8 @@ def _emit_header(scope: Scope, header: Header) -> list[str]:
 
 def _emit_fields(scope: Scope, name: str, fields: Sequence[FieldType]) -> list[str]:
     lines: list[str] = []
+    if (first := scope.words_of_lanes(scope.program.headers[name])) is not None:
+        return [scope.call("store_be32s", "out", "n", "f", first, str(len(fields)))]
     chunk: list[tuple[str, FieldType]] = []
     start = 0
 
@@ -62,25 +64,19 @@ def _emit_fields(scope: Scope, name: str, fields: Sequence[FieldType]) -> list[s
         value = " | ".join(parts)
         size = bits // 8
         if size == 1:
-            lines.append(f"out[{at}] = {value}" if not chunk[0][1].signed else f"out[{at}] = ({value}) & 255")
-        elif size in (2, 4):
+            lines.append(scope.call("put8", "out", at, value))
+        elif size in (2, 4, 6, 8):
             lines.append(scope.call(f"put{bits}", "out", at, value))
         else:
             lines.append(scope.call("put_n", "out", at, value, str(size)))
 
     for at, number, offset in runs_of_fields(fields):
         kind = fields[at]
-        place = scope.place(Field(name, kind.name))
+        place = scope.place_or_half(Field(name, kind.name))
         if number > 1:
             size = kind.bits // 8
             target = f"n + {offset // 8} + {f'{size} * ' if size > 1 else ''}i"
-            value = place[:-1] + " + i]"
-            if size in (2, 4):
-                store = scope.call(f"put{kind.bits}", "out", target, value)
-            elif size == 1:
-                store = f"out[{target}] = {value} & 255"
-            else:
-                store = scope.call("put_n", "out", target, value, str(size))
+            store = scope.call(f"put{kind.bits}", "out", target, f"np.int64({place[:-1]} + i])")
             lines += [f"for i in range({number}):", *indented([store])]
             continue
         if not chunk:

@@ -21,7 +21,7 @@ from esa.switch.compiler.program import (
     Op,
     Param,
 )
-from esa.switch.compiler.values import MAX64, TooWideError, Value, fit, folded, literal, word
+from esa.switch.compiler.values import TooWideError, Value, fit, folded, literal, word
 from esa.switch.compiler.wide import WideNumbers
 
 COMPARISONS = {"==", "!=", "<", "<=", ">", ">="}
@@ -45,6 +45,8 @@ class Scope(WideNumbers):
         if (constant := folded(expr)) is not None:
             return fit(literal(constant), constant, constant)
         if isinstance(expr, Field):
+            if expr in self.layout.halves:
+                return self._half(expr)
             kind = self.program.field_type(expr)
             return self._stored(self.place(expr), kind.bits, kind.signed)
         if isinstance(expr, Param):
@@ -72,14 +74,6 @@ class Scope(WideNumbers):
         if known[1] is None:
             raise TooWideError
         return known[1]
-
-    def _stored(self, code: str, bits: int, signed: bool) -> Value:
-        if bits > 64:
-            raise TooWideError
-        if not signed:
-            return Value(code, 0, (1 << bits) - 1)
-        # BMv2 keeps a number between 2**(bits-1) and 2**bits - 1 as it is when it stores into a signed field.
-        return Value(code, -(1 << (bits - 1)), MAX64 if bits == 64 else (1 << bits) - 1)
 
     def _param(self, expr: Param) -> Value:
         assert self.action is not None

@@ -13,40 +13,6 @@ import numpy as np
 Array = Any  # int64, uint32 or uint8, by the caller
 
 
-def be16(pkt: Array, at: int) -> Any:
-    return (np.int64(pkt[at]) << 8) | np.int64(pkt[at + 1])
-
-
-def be32(pkt: Array, at: int) -> Any:
-    return (
-        (np.int64(pkt[at]) << 24) | (np.int64(pkt[at + 1]) << 16) | (np.int64(pkt[at + 2]) << 8) | np.int64(pkt[at + 3])
-    )
-
-
-def be_n(pkt: Array, at: int, size: int) -> Any:
-    value = np.int64(0)
-    for k in range(size):
-        value = (value << 8) | np.int64(pkt[at + k])
-    return value
-
-
-def put16(out: Array, at: int, value: Any) -> None:
-    out[at] = (value >> 8) & 255
-    out[at + 1] = value & 255
-
-
-def put32(out: Array, at: int, value: Any) -> None:
-    out[at] = (value >> 24) & 255
-    out[at + 1] = (value >> 16) & 255
-    out[at + 2] = (value >> 8) & 255
-    out[at + 3] = value & 255
-
-
-def put_n(out: Array, at: int, value: Any, size: int) -> None:
-    for k in range(size):
-        out[at + k] = (value >> (8 * (size - 1 - k))) & 255
-
-
 def peek(pkt: Array, length: int, bit: int, bits: int) -> Any:
     """`bits` packet bits from bit number `bit`; beyond the packet's end they are 0."""
     value = np.int64(0)
@@ -74,21 +40,6 @@ def poke(out: Array, bit: int, value: Any, bits: int) -> None:
         out[at] = (np.int64(out[at]) & keep) | (part << (room - take))
         bit += take
         bits -= take
-
-
-def clear_cells(f: Array, first: int, count: int) -> None:
-    for k in range(count):
-        f[first + k] = 0
-
-
-def copy_cells(target: Array, source: Array, count: int) -> None:
-    for k in range(count):
-        target[k] = source[k]
-
-
-def copy_bytes(out: Array, at: int, pkt: Array, start: int, count: int) -> None:
-    for k in range(count):
-        out[at + k] = pkt[start + k]
 
 
 def copy_header(f: Array, target: int, source: int, fields: int) -> None:

@@ -26,6 +26,7 @@ from esa.switch.errors import UnsupportedError
 
 ACCEPT, ERROR = -1, -2
 MIN_LOOP = 4
+MAX_NESTED = 16  # states that call one another
 CORE_ERRORS = {"NoError": 0, "PacketTooShort": 1, "NoMatch": 2, "StackOutOfBounds": 3, "HeaderTooShort": 4,
                "ParserTimeout": 5, "ParserInvalidArgument": 6}  # fmt: skip
 
@@ -55,8 +56,8 @@ def _load(scope: Scope, at: str, offset: int, kind: FieldType) -> str:
     if size > 8:
         return scope.call("peek", "pkt", scope.hidden("INGRESS_LENGTH"), f"8 * ({at}) + {offset}", str(kind.bits))
     if size == 1:
-        code = f"np.int64(pkt[{start}])"
-    elif size in (2, 4):
+        code = scope.call("be8", "pkt", start)
+    elif size in (2, 4, 6, 8):
         code = scope.call(f"be{8 * size}", "pkt", start)
     else:
         code = scope.call("be_n", "pkt", start, str(size))
@@ -105,7 +106,7 @@ def _extract(scope: Scope, header: Header, place: Callable[[int], str], length: 
             f"c = {cursor}",
             f"if c + {header.bytes} > {scope.hidden('INGRESS_LENGTH')}:",
             *indented(_fail(scope, "PacketTooShort")),
-            *_load_fields(scope, header.fields, place),
+            *_load_fields(scope, header, header.fields, place),
             valid,
             f"{cursor} = c + {header.bytes}",
         ]
@@ -124,20 +125,22 @@ def _extract(scope: Scope, header: Header, place: Callable[[int], str], length: 
         *indented(_fail(scope, "PacketTooShort")),
         f"if width > {header.fields[at].bits}:",
         *indented(_fail(scope, "HeaderTooShort")),
-        *_load_fields(scope, before, place),
+        *_load_fields(scope, header, before, place),
         scope.call("clear_cells", "f", cell, str(words)),
         scope.wide_call("wide_peek", "f", cell, "pkt", scope.hidden("INGRESS_LENGTH"), f"8 * (c + {start})", "width"),
         f"f[{cell} + {words - 1}] = width",
         f"c = c + {start} + (width >> 3)",
-        *_load_fields(scope, rest, lambda index: place(at + 1 + index)),
+        *_load_fields(scope, header, rest, lambda index: place(at + 1 + index)),
         valid,
         f"{cursor} = c + {header.bytes - start}",
     ]
 
 
-def _load_fields(scope: Scope, fields: Sequence[FieldType], place: Callable[[int], str]) -> list[str]:
+def _load_fields(scope: Scope, header: Header, fields: Sequence[FieldType], place: Callable[[int], str]) -> list[str]:
     """Lines that fill fields from packet byte c on."""
     lines: list[str] = []
+    if (first := scope.words_of_lanes(header)) is not None:
+        return [scope.call("load_be32s", "f", first, "pkt", "c", str(len(fields)))]
     for at, number, offset in runs_of_fields(fields):
         kind = fields[at]
         if kind.bits > 64:
@@ -156,7 +159,7 @@ def _load_fields(scope: Scope, fields: Sequence[FieldType], place: Callable[[int
 def _extract_header(scope: Scope, name: str, length: Expr | None = None) -> list[str]:
     header = scope.program.headers[name]
     names = [f.name for f in header.fields] + ["$valid$"]
-    lines = _extract(scope, header, lambda at: scope.place(Field(name, names[at])), length)
+    lines = _extract(scope, header, lambda at: scope.place_or_half(Field(name, names[at])), length)
     return [*lines, *(f"{scope.place(Field(other, '$valid$'))} = 0" for other in scope.program.beside(name))]
 
 
@@ -258,7 +261,7 @@ def _key(scope: Scope, state: ParserState) -> list[tuple[str, int]]:
 
 
 def _value_set(
-    scope: Scope, name: str, mask: tuple[int, ...] | None, keys: Sequence[tuple[str, int]], goal: int
+    scope: Scope, name: str, mask: tuple[int, ...] | None, keys: Sequence[tuple[str, int]], goal: object
 ) -> list[str]:
     """Lines that go to `goal` if the control plane has put the key into a value set."""
     first = scope.layout.value_sets[name]
@@ -288,8 +291,8 @@ def _wide_tests(cell: str, value: int, mask: int, bits: int) -> list[str]:
     return tests
 
 
-def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
-    """The function of one parser state; it returns the number of the next state, ACCEPT or ERROR."""
+def state_function(scope: Scope, state: ParserState, numbers: dict[str, object]) -> list[str]:
+    """The function of one parser state; it returns what `numbers` says of the next state, ACCEPT or ERROR."""
     scope = replace(scope, where=f"parser state {state.name}")
     try:
         return _state(scope, state, numbers)
@@ -297,7 +300,7 @@ def state_function(scope: Scope, state: ParserState, numbers: dict[str, int]) ->
         raise scope.refuse("a number of more than 64 bits, where none is expected") from None
 
 
-def _state(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[str]:
+def _state(scope: Scope, state: ParserState, numbers: dict[str, object]) -> list[str]:
     lines = scope.tell("state", state)
     for op in state.ops:
         if not op.op.startswith("extract") and op.op not in ("set", "verify", "advance"):
@@ -309,9 +312,9 @@ def _state(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[st
     lines += [f"k{at} = {code}" for at, (code, _) in enumerate(keys)]
     if keys:
         lines += scope.tell("select", (state, [bits for _, bits in keys]), "f", *(f"k{at}" for at in range(len(keys))))
-    default = ACCEPT
+    default: object = ACCEPT
     for transition in state.transitions:
-        goal = ACCEPT if transition.next is None else numbers[transition.next]
+        goal: object = ACCEPT if transition.next is None else numbers[transition.next]
         if transition.value is None:
             default = goal
             continue
@@ -334,14 +337,34 @@ def _state(scope: Scope, state: ParserState, numbers: dict[str, int]) -> list[st
             *indented([*lines, *after, f"return {default}"])]  # fmt: skip
 
 
+def _comes_back(states: Sequence[ParserState]) -> bool:
+    """Whether a parser can come to a state again."""
+    left = {state.name: {transition.next for transition in state.transitions} for state in states}
+    while left:
+        ends = [name for name, following in left.items() if not following & left.keys()]
+        if not ends:
+            return True
+        for name in ends:
+            del left[name]
+    return False
+
+
 def parser_functions(scope: Scope) -> list[list[str]]:
-    """One function per state, and `parse`, which goes from state to state."""
+    """One function per state, and `parse`, which goes from state to state.
+
+    In a small parser without loops each state calls the next: so what it has read is still in registers there.
+    """
     states = scope.program.states
-    numbers = {state.name: at for at, state in enumerate(states)}
+    about = '    """Parse the packet into f; CURSOR ends where the payload begins."""'
+    if scope.sites is None and len(states) <= MAX_NESTED and not _comes_back(states):
+        calls: dict[str, object] = {s.name: f"state_{identifier(s.name)}(f, pkt, m32, m64)" for s in states}
+        functions = [state_function(scope, state, calls) for state in states]
+        return [*functions, ["def parse(f, pkt, m32, m64):", about, f"    {calls[scope.program.first_state]}"]]
+    numbers: dict[str, object] = {state.name: at for at, state in enumerate(states)}
     functions = [state_function(scope, state, numbers) for state in states]
     lines = [
         "def parse(f, pkt, m32, m64):",
-        '    """Parse the packet into f; CURSOR ends where the payload begins."""',
+        about,
         f"    state = {numbers[scope.program.first_state]}",
         "    while state >= 0:",
     ]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from esa.switch.compiler.halves import NotHalvedError
 from esa.switch.compiler.lanes import Leaf
 from esa.switch.compiler.layout import Layout
 from esa.switch.compiler.program import Action, Field, Header, LastField, Program
-from esa.switch.compiler.values import Value, literal
+from esa.switch.compiler.values import MAX64, TooWideError, Value, literal
 from esa.switch.errors import UnsupportedError
 
 
@@ -55,17 +56,49 @@ class Places:
         return f"f[{self.constant(name, cell)}]"
 
     def cell(self, target: Field) -> str:
-        """The number of a field's cell, as text."""
+        """The number of a field's cell, as text. Raises NotHalvedError for half a cell."""
+        if target in self.layout.halves:
+            raise NotHalvedError(target.header)
         number = self.layout.cells.get(target)
         if number is None:
             raise self.refuse(f"field {target.header}.{target.name} is not declared")
-        name = self.constant(self.layout.cell_names[number], number)
+        return self._strided(target, self.constant(self.layout.cell_names[number], number))
+
+    def _strided(self, target: Field, name: str) -> str:
         stride = self.strides.get(target, 0)
         return name if stride == 0 else f"{name} + i" if stride == 1 else f"{name} + {stride} * i"
 
     def place(self, target: Field) -> str:
-        """The text that reads or writes a field."""
+        """The text that reads or writes a field. Raises NotHalvedError for half a cell."""
         return self.locals.get(target) or f"f[{self.cell(target)}]"
+
+    def place_or_half(self, target: Field) -> str:
+        """The same, for whoever knows that what is read there may have 32 bits, and is cut to these when written."""
+        half = self.layout.halves.get(target)
+        if half is None:
+            return self.place(target)
+        vector = self.call("int32s" if half.signed else "uint32s", "f")
+        return f"{vector}[{self._strided(target, self.constant(half.name, half.at))}]"
+
+    def words_of_lanes(self, header: Header) -> str | None:
+        """The number of the first half of a cell of a header that is words of 32 bits; None for other headers."""
+        half = self.layout.halves.get(Field(header.name, header.fields[0].name)) if header.fields else None
+        if half is None or header.fields[0].bits != 32:
+            return None
+        return self.constant(half.name, half.at)
+
+    def _half(self, target: Field) -> Value:
+        kind = self.program.field_type(target)
+        high = (1 << (31 if kind.signed and kind.bits == 32 else kind.bits)) - 1  # see halves.fits
+        return Value(f"np.int64({self.place_or_half(target)})", -(1 << (kind.bits - 1)) if kind.signed else 0, high)
+
+    def _stored(self, code: str, bits: int, signed: bool) -> Value:
+        if bits > 64:
+            raise TooWideError
+        if not signed:
+            return Value(code, 0, (1 << bits) - 1)
+        # BMv2 keeps a number between 2**(bits-1) and 2**bits - 1 as it is when it stores into a signed field.
+        return Value(code, -(1 << (bits - 1)), MAX64 if bits == 64 else (1 << bits) - 1)
 
     def copied(self, target: Field, source: Field) -> list[str]:
         """Lines that copy all words of a field to another of its type."""

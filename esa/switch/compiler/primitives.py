@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 from esa.switch.compiler.expressions import Scope
+from esa.switch.compiler.halves import NotHalvedError, fits
 from esa.switch.compiler.header_primitives import HEADER_PRIMITIVES, header_primitive
 from esa.switch.compiler.header_refs import header_ref
 from esa.switch.compiler.lanes import leaves_of
@@ -67,7 +69,7 @@ def _destination(scope: Scope, target: Expr) -> tuple[str, FieldType]:
         kind = scope.program.field_type(target)
         if kind.varbit:
             raise scope.refuse(f"{target.header}.{target.name} is a varbit, which takes the value of a varbit alone")
-        return scope.place(target), kind
+        return scope.place_or_half(target), kind
     if isinstance(target, LastField):
         kind = scope.program.field_type(Field(scope.program.stacks[target.stack][0], target.name))
         return f"f[{scope.last_cell(target)}]", kind
@@ -83,6 +85,7 @@ def store(scope: Scope, target: Expr, value: Value) -> list[str]:
     bits, signed = kind.bits, kind.signed
     if bits > 64:
         return [scope.wide_store_value(place[2:-1], bits, signed, value)]
+    _check_half(scope, target, value)
     lo, hi = (-(1 << (bits - 1)) if signed else 0), (1 << bits) - 1
     if kind.saturating:
         value = scope.saturated(value, lo, (1 << (bits - signed)) - 1)
@@ -95,8 +98,16 @@ def store(scope: Scope, target: Expr, value: Value) -> list[str]:
     return [f"{place} = {code}"]
 
 
+def _check_half(scope: Scope, target: Expr, value: Value) -> None:
+    if isinstance(target, Field) and target in scope.layout.halves:
+        kind = scope.program.field_type(target)
+        if not fits(kind, value.lo, value.hi):
+            raise NotHalvedError(target.header)
+
+
 def _assign(scope: Scope, args: Sequence[Expr]) -> list[str]:
-    place, kind = _destination(scope, args[0])
+    target = args[0]
+    place, kind = _destination(scope, target)
     value: Expr = args[1]
     if scope.is_boolean(value) and kind.bits <= 64:
         return [f"{place} = 1 if {scope.boolean(value)} else 0"]
@@ -104,6 +115,9 @@ def _assign(scope: Scope, args: Sequence[Expr]) -> list[str]:
         value = Op("sat_cast" if kind.signed else "usat_cast", value, Const(kind.bits))
     if kind.bits > 64:
         return [scope.wide_store(place[2:-1], kind.bits, kind.signed, value)]
+    if target in scope.layout.halves:
+        with suppress(TooWideError):  # of a wider number, as many bits as the field has are kept
+            _check_half(scope, target, scope.exact(value))
     return [f"{place} = {scope.cut(value, kind.bits, kind.signed)}"]
 
 

@@ -23,6 +23,9 @@ _ATTRIBUTES = {
         "np.int64",
         "np.uint64",
         "np.float64",
+        "np.int32",
+        "np.uint32",
+        "f.view",
         "np.int64(pattern).view",
         "out_data.shape",
         "out_length.shape",
@@ -32,7 +35,7 @@ _ATTRIBUTES = {
     *(f"held.{name}" for name in _HELD),
 }
 _BUILTINS = {"abs", "min", "max", "range"}
-_DECORATORS = {"compiled", "entry"}
+_DECORATORS = {"compiled", "entry", "machine"}
 
 
 def screen(text: str, hooks: frozenset[str] = frozenset()) -> None:

@@ -27,6 +27,7 @@ INGRESS_CLONE, EGRESS_CLONE, RECIRCULATED, REPLICATED, RESUBMITTED = 1, 2, 4, 5,
 # Copies that wait inside the switch for another pass at one time, per packet on the wire; what comes on top is lost.
 LATER = 64
 LATER_BYTES = 16384
+AHEAD_IN, AHEAD_OUT = 3, 8  # packets and rows of the output that are fetched so long before their turn: see ask_for
 ENQUEUED = ("enqueued", "depth_in", "depth_out")  # of a copy that waited: when it came, what waited then and waits now
 # BMv2 would recirculate for ever. A packet on the wire has so many passes here, its copies' included; what would go on
 # is given up, and counted in m64[GIVEN_UP].
@@ -34,15 +35,6 @@ PASSES = 4096
 _FAILED = "dropped: an assert() or assume() does not hold"
 OUTPUT = "out_data, out_length, out_port"
 LATER_PLACES = "later, later_bytes, later_port"
-
-FIELDS = ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port", "egress_rid", "mcast_grp",
-          "parser_error", "checksum_error", "ingress_global_timestamp", "egress_global_timestamp", "enq_timestamp",
-          "enq_qdepth", "deq_timedelta", "deq_qdepth", "priority")  # fmt: skip
-
-
-def _primitives(scope: Scope) -> set[str]:
-    program = scope.program
-    return {p.op for action in program.actions.values() for p in action.primitives}
 
 
 def name_places(scope: Scope) -> None:
@@ -69,7 +61,7 @@ class _Target:
             if queues
             else f"send({{}}, pkt, m32, m64, {LATER_PLACES}, {{}}, now, {OUTPUT}, produced)"
         )
-        ops = _primitives(scope)
+        ops = {p.op for action in scope.program.actions.values() for p in action.primitives}
         self.clone_ingress = makes_clones(scope.program, scope.program.ingress)
         self.clone_egress = makes_clones(scope.program, scope.program.egress)
         self.resubmit = "resubmit" in ops
@@ -80,7 +72,7 @@ class _Target:
         for name in ("ingress_port", "packet_length", "instance_type", "egress_spec", "egress_port"):
             if Field("standard_metadata", name) not in scope.layout.cells:
                 raise UnsupportedError(f"standard_metadata.{name} is missing: this is no v1model program")
-        for helper in ("clear_cells", "copy_cells", "copy_bytes"):
+        for helper in ("clear_cells", "copy_cells", "copy_bytes", "ask_for"):
             scope.helpers.add(helper)
 
     def std(self, name: str, vector: str = "f") -> str | None:
@@ -168,6 +160,7 @@ class _Target:
             f"copy_bytes(out, size, pkt, {hidden('CURSOR')}, payload)",
             "out_length[produced] = min(size + payload, limit)",
             "out_port[produced] = port",
+            f"ask_for(out_data, produced + {AHEAD_OUT}, size + payload)",
             *self.tell("out", "", "port", "out", "out_length[produced]"),
             "return produced + 1",
         ]
@@ -296,31 +289,38 @@ class _Target:
                 *indented(self._enqueue(fill)),
                 "    return produced",
             ]
-        if group is not None:
-            lines += [
-                f"if {group} != 0:",
-                *indented([*self.set("instance_type", str(REPLICATED)), *self._unasked("f")]),
-                f"    node = m64[GROUPS + 2 * {group}]",
-                f"    copies = m64[GROUPS + 2 * {group} + 1]",
-                *indented(self.tell("group", "", group, "copies")),
-                "    for copy in range(copies):",
-                *indented(self.tell("copy", "", "m64[node]", "m64[node + 1]"), 2),
-                *indented(self.set("egress_rid", "m64[node + 1]"), 2),
-                "        if copy + 1 < copies:",
-                "            copy_cells(g, f, CELLS)",
-                f"            produced = {send.format('g', 'm64[node]')}",
-                "        else:",
-                f"            produced = {send.format('f', 'm64[node]')}",
-                "        node += 2",
-                "    return produced",
-            ]
-        lines += [
+        one = [
             f"port = {self.std('egress_spec')}",
             f"if port == {DROP_PORT}:",
             *leave(self.scope, "dropped at the end of the ingress"),
             *self.set("instance_type", "0"),
-            f"return {send.format('f', 'port')}",
         ]
+        if group is None:
+            lines += [*one, f"return {send.format('f', 'port')}"]
+        else:
+            lines += [  # with one call of `send`, so that it can be made part of this
+                "node, copies = np.int64(-1), np.int64(1)",
+                f"if {group} != 0:",
+                *indented([*self.set("instance_type", str(REPLICATED)), *self._unasked("f")]),
+                "    port = np.int64(0)",
+                f"    node = m64[GROUPS + 2 * {group}]",
+                f"    copies = m64[GROUPS + 2 * {group} + 1]",
+                *indented(self.tell("group", "", group, "copies")),
+                "else:",
+                *indented(one),
+                "for copy in range(copies):",
+                "    vector = f",
+                "    if node >= 0:",
+                *indented(self.tell("copy", "", "m64[node]", "m64[node + 1]"), 2),
+                "        port = m64[node]",
+                *indented(self.set("egress_rid", "m64[node + 1]"), 2),
+                "        node += 2",
+                "        if copy + 1 < copies:",
+                "            copy_cells(g, f, CELLS)",
+                "            vector = g",
+                f"    produced = {send.format('vector', 'port')}",
+                "return produced",
+            ]
         args = f"f, g, pkt, m32, m64, {LATER_PLACES}, now, {self.output}, produced"
         return [f"def one_pass({args}):", '    """Parser, ingress, replication of the packet that `start` prepared."""',
                 *indented(lines)]  # fmt: skip
@@ -363,6 +363,8 @@ class _Target:
             *self._unpack(),
             "k = first",
             "while k < count:",
+            f"    if k + {AHEAD_IN} < count:",
+            f"        ask_for(data, k + {AHEAD_IN}, np.int64(length[k + {AHEAD_IN}]))",
             f"    if produced > 0 and produced + m64[LARGEST_GROUP] > {room}:",
             "        break",
             "    start(f, np.int64(length[k]))",

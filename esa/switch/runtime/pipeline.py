@@ -174,8 +174,8 @@ class Pipeline:
         module = build.compiled_module(source) if compiled else build.plain_module(source)
         later = target.LATER + 1 if "later[slot]" in source else 1
         state = module.State(
-            np.zeros(layout.n_cells + layout.scratch, np.int64),
-            np.zeros(layout.n_cells + layout.scratch, np.int64),
+            np.zeros(layout.vector, np.int64),
+            np.zeros(layout.vector, np.int64),
             _aligned(layout.words32),
             np.zeros(layout.words64, np.int64),
             np.zeros((later, max(layout.n_cells, 2)), np.int64),

@@ -23,17 +23,20 @@ class Cells:
     def __init__(self, program: Program, layout: Layout) -> None:
         self._program = program
         self._cells = layout.cells
-        self._count = layout.n_cells
+        self._halves = layout.halves
+        self.count = layout.n_cells + layout.passing
         self.hidden = {name: cell for cell, name in layout.cell_names.items()}
-        self._owner: list[Field | None] = [None] * layout.n_cells
+        self._owner: list[Field | None] = [None] * (2 * self.count)  # of each half of a cell
         for field, cell in layout.cells.items():
-            for at in range(program.field_type(field).words):
-                self._owner[cell + at] = field
+            for at in range(2 * program.field_type(field).words):
+                self._owner[2 * cell + at] = field
+        for field, half in layout.halves.items():
+            self._owner[half.at] = field
 
     def changed(self, before: npt.NDArray[np.int64], now: npt.NDArray[np.int64]) -> list[Field]:
         """The fields that differ between two vectors, in the order of their cells."""
-        cells = np.flatnonzero(before[: self._count] != now[: self._count])
-        return list(dict.fromkeys(field for cell in cells if (field := self._owner[cell]) is not None))
+        halves = np.flatnonzero(before[: self.count].view(np.int32) != now[: self.count].view(np.int32))
+        return list(dict.fromkeys(field for half in halves if (field := self._owner[half]) is not None))
 
     def words(self, f: Any, cell: int, bits: int) -> int:
         """The unsigned number of `bits` bits in the words from `cell` on."""
@@ -42,7 +45,11 @@ class Cells:
 
     def text(self, f: Any, field: Field) -> str:
         """What a field holds."""
-        kind, cell = self._program.field_type(field), self._cells[field]
+        kind = self._program.field_type(field)
+        if (half := self._halves.get(field)) is not None:
+            words = f.view(np.int32 if half.signed else np.uint32)
+            return describe.value_text(int(words[half.at]), kind)
+        cell = self._cells[field]
         if kind.signed:
             words = np.asarray(f[cell : cell + cells_of(kind.bits, True)])
             return describe.value_text(int.from_bytes(words.astype("<i8").tobytes(), "little", signed=True), kind)

@@ -31,8 +31,7 @@ class Traced:
         self.tracer = tracer = Tracer(pipeline, layout, sites, lambda step: self._listener(step))
         self.source = source
         module = build.plain_module(source, tracer.hooks())
-        cells = layout.n_cells + layout.scratch
-        vectors = (np.zeros(cells, np.int64), np.zeros(cells, np.int64))
+        vectors = (np.zeros(layout.vector, np.int64), np.zeros(layout.vector, np.int64))
         self._state = module.State(*vectors, *pipeline.state[2:])
         entries = [self._on_own_vectors(getattr(module, name)) for name in ENTRIES[halves]]
         self.step = entries[0]

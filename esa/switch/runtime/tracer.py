@@ -172,7 +172,7 @@ class Tracer:
     def before(self, site: int, f: Any, index: Any) -> None:
         primitive, action = self._sites[site]
         self._statement = describe.statement(primitive, self._program, action)
-        self._before, self._index = f[: self._layout.n_cells].copy(), int(index)
+        self._before, self._index = f[: self._cells.count].copy(), int(index)
         self._array_before = self._element(primitive)
 
     def after(self, site: int, f: Any) -> None:
