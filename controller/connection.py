@@ -16,6 +16,7 @@ from esa.errors import Unreachable
 from esa.p4runtime import p4runtime_pb2, p4runtime_pb2_grpc
 
 RPC_TIMEOUT_S = 10.0
+CLOSE_S = 2.0
 
 
 class Connection:
@@ -84,7 +85,10 @@ class Connection:
         if self._stream is not None:
             self._requests.put(None)
             self._stream.cancel()
-        self._channel.close()
+        # It waits for all calls to end, and an interrupt between the lines of gRPC leaves one that nobody ever ends.
+        closing = threading.Thread(target=self._channel.close, name="p4runtime-close", daemon=True)
+        closing.start()
+        closing.join(CLOSE_S)
 
 
 def _channel(address: str, tls: Tls | None) -> grpc.Channel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +12,19 @@ from pathlib import Path
 import grpc
 import pytest
 
-from controller import BadInput, Controller, Entry, Group, NotPrimary, Refused, Replica, Switch, Tls, Unreachable
+from controller import (
+    BadInput,
+    Controller,
+    Entry,
+    Group,
+    NotPrimary,
+    Refused,
+    Replica,
+    Switch,
+    Tls,
+    Unreachable,
+    connection,
+)
 from esa.entries import job_entries as e
 from esa.program import program
 from tests.switches import SwitchProcess, free_port, running_switch
@@ -216,3 +229,14 @@ def test_tls_files_must_exist(tmp_path: Path) -> None:
     (tmp_path / "cert.pem").touch()
     with pytest.raises(BadInput, match="cert and key"):
         Switch.connect("127.0.0.1:1", tls=Tls(cert=tmp_path / "cert.pem"))
+
+
+def test_a_channel_that_waits_for_a_call_torn_by_an_interrupt_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a terminal that was closed during `esa run --watch` left it: gRPC waited, and the run never ended."""
+    monkeypatch.setattr(connection, "CLOSE_S", 0.05)
+    torn = threading.Event()
+    one = connection.Connection(f"127.0.0.1:{free_port()}", 1, None)
+    monkeypatch.setattr(one._channel, "close", torn.wait)
+    one.close()
+    assert not torn.is_set()
+    torn.set()
