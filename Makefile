@@ -24,6 +24,9 @@ SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark curl
 
+# Byte code is kept, whatever the shell says: without it each of a run's many processes compiles the package anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup launch run-topo check test fuzz model soak again recovery docs commands lint bench figures claims reality p4 stop clean
 
