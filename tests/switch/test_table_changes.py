@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.switch import Entry, Pipeline, Table
-from esa.switch.compiler import build, layout
+from esa.switch.compiler import build, lay_out
 from esa.switch.compiler.program import Field
 from esa.switch.runtime.growing import Ranks, Rows, Shards
 
@@ -38,7 +38,7 @@ class Switch:
     """The program with tables of SIZE entries in blocks of `block`, and its generated look-ups as plain Python."""
 
     def __init__(self, block: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(layout, "BLOCK", block)
+        monkeypatch.setattr(lay_out, "BLOCK", block)
         root = json.loads(PROGRAM.read_text())
         for pipeline in root["pipelines"]:
             for table in pipeline["tables"]:

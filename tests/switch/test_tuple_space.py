@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.switch import Pipeline, Table
-from esa.switch.compiler import build, layout
+from esa.switch.compiler import build, lay_out
 from esa.switch.compiler.layout import identifier
 from esa.switch.compiler.program import TableNode, words_of
 from esa.switch.runtime import tuple_space
@@ -30,8 +30,8 @@ class Switch:
     """A program with tables of SIZE entries in blocks of 4, a hash from `many` on; its look-ups as plain Python."""
 
     def __init__(self, program: str, table: str, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(layout, "BLOCK", 4)
-        monkeypatch.setattr(layout, "SAME_MASKS", many)
+        monkeypatch.setattr(lay_out, "BLOCK", 4)
+        monkeypatch.setattr(lay_out, "SAME_MASKS", many)
         monkeypatch.setattr(tuple_space, "SAME_MASKS", many)
         root = json.loads((PROGRAMS / f"{program}.json").read_text())
         for pipeline in root["pipelines"]:

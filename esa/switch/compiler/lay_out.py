@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 
 from esa.switch.compiler.lanes import Leaf
 from esa.switch.compiler.layout import (
-    BLOCK,
     CLONE_SESSIONS,
     DIGEST_RECORDS,
     HIDDEN,
@@ -38,6 +37,9 @@ from esa.switch.compiler.program import (
     cells_of,
     primitives_of,
 )
+
+# Rows of a ternary or range table that an entry that comes or goes may move.
+BLOCK = 512
 
 
 def _ordered(names: Sequence[Leaf], wanted: Sequence[Sequence[Leaf]]) -> list[Leaf]:

@@ -27,8 +27,6 @@ SELECTOR_GROUPS = 16384
 SELECTOR_SLOTS = 65536
 SELECTOR_COPIES = 16384
 DIGEST_RECORDS = 4096  # that may wait for the control plane
-# Rows of a ternary or range table that an entry that comes or goes may move.
-BLOCK = 512
 # Entries with the same masks that are worth a hash of their own: trying one after another takes about as long.
 SAME_MASKS = 16
 # Messages of log_msg: words for those of a batch; before them how many there are, how many are used, and how many
