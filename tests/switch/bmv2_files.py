@@ -157,7 +157,7 @@ def simple_switch(program: Path, ports: Iterable[int] = range(PORTS), target: Se
     """A simple_switch that runs a program, while the block lasts."""
     with (
         tempfile.TemporaryDirectory() as folder,
-        Bmv2(["simple_switch", str(program)], Path(folder), ports, target) as switch,
+        Bmv2(["simple_switch", str(program.resolve())], Path(folder), ports, target) as switch,
     ):
         yield switch
 
