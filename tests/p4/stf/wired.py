@@ -63,7 +63,7 @@ def run_bmv2(path: Path, program: dict[str, Any], commands: Sequence[Command]) -
     with _wires(commands) as wires, tempfile.TemporaryDirectory() as folder:
         within, thrift = ["ip", "netns", "exec", wires.namespace], free_port()
         interfaces = [word for port, name in wires.interfaces.items() for word in ("-i", f"{port}@{name}")]
-        command = [*within, "simple_switch", *BMV2_OWN, "--thrift-port", str(thrift), *interfaces, str(path)]
+        command = [*within, "simple_switch", *BMV2_OWN, "--thrift-port", str(thrift), *interfaces, str(path.resolve())]
         with (Path(folder) / "log").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
