@@ -19,7 +19,6 @@ from controller.client import Switch
 from controller.tls import Tls
 from esa.errors import Unreachable
 from tests import forks
-from topologies.p4switch import BMV2_OWN
 
 KINDS = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"
@@ -82,7 +81,7 @@ def running_switch(
                 process = forks.start("esa.switch", *command, stdout=log, stderr=log, namespace=namespace)
             else:
                 inside = ["ip", "netns", "exec", namespace] if namespace else []
-                program = [BMV2, *BMV2_OWN] if kind == "bmv2" else [sys.executable, "-m", "esa.switch"]
+                program = [BMV2] if kind == "bmv2" else [sys.executable, "-m", "esa.switch"]
                 process = subprocess.Popen(
                     [*inside, *program, *command], stdout=log, stderr=log, stdin=subprocess.DEVNULL
                 )

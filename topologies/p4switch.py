@@ -22,9 +22,6 @@ with warnings.catch_warnings():
 SWITCHES = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"
 BMV2_CLI = "simple_switch_CLI"
-# Nobody listens to its nanomsg notifications, and their default address is one file for all switches of a machine that
-# have the same device id: the second would not start.
-BMV2_OWN = ("--notifications-addr", "inproc://notifications")
 QUEUE_DEPTH = 1024  # packets per port; BMv2's own 64 loses a window's burst
 
 
@@ -103,7 +100,7 @@ class P4Switch(Switch):
         level = "warn" if self.kind == "bmv2" else "info"
         command += ["--no-p4", "--device-id", str(self.device_id), "--log-console", "--log-level", level]
         if self.kind == "bmv2":
-            command += ["--thrift-port", str(self.thrift_port), *BMV2_OWN]
+            command += ["--thrift-port", str(self.thrift_port)]
         for port, interface in sorted(self.intfs.items()):
             if interface.name != "lo":
                 command += ["-i", f"{port}@{interface.name}"]

@@ -14,7 +14,6 @@ from controller.client import Switch
 from esa.entries.job_entries import Entry, Group
 from esa.program import program
 from tests.net.veth import Veth
-from topologies.p4switch import BMV2_OWN
 
 COMMAND, CLI = "simple_switch_grpc", "simple_switch_CLI"
 
@@ -56,7 +55,7 @@ class Bmv2:
             self.sockets.append(self.veths.socket(far))
         self.thrift, grpc = free_port(), free_port()
         interfaces = [word for port, name in enumerate(near) for word in ("-i", f"{port}@{name}")]
-        command = [COMMAND, "--no-p4", *BMV2_OWN, *interfaces, "--thrift-port", str(self.thrift), "--"]
+        command = [COMMAND, "--no-p4", *interfaces, "--thrift-port", str(self.thrift), "--"]
         self.process = subprocess.Popen(
             [*command, "--grpc-server-addr", f"127.0.0.1:{grpc}"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -19,9 +19,11 @@ from types import TracebackType
 from typing import IO
 
 from tests.switches import free_port
-from topologies.p4switch import BMV2_OWN
 
 PORTS = 4
+# Where simple_switch (not simple_switch_grpc) tells of its ports: by itself one file for all of a machine that have the
+# same device id, and the second does not start.
+OWN_EVENTS = ("--notifications-addr", "inproc://notifications")
 _PATIENCE_S = 60.0
 _STILL_S = 1.0
 _IDLE = 0.05  # the share of a processor that BMv2's threads take when there is nothing to do
@@ -58,7 +60,7 @@ class Bmv2:
         for port in self.ports:
             os.mkfifo(self._pipe(port))
         interfaces = [word for port in self.ports for word in ("-i", f"{port}@p{port}")]
-        own = ["--use-files", "0", *BMV2_OWN, "--thrift-port", str(self.thrift), *interfaces]
+        own = ["--use-files", "0", *OWN_EVENTS, "--thrift-port", str(self.thrift), *interfaces]
         self._closing = contextlib.ExitStack()
         log = self._closing.enter_context((home / "log").open("w"))
         arguments = [command[0], *own, *command[1:], *(["--", *target] if target else [])]

@@ -22,10 +22,9 @@ from tests.p4.stf.replication import Copies, Replication
 from tests.p4.stf.script import CheckCounter, Command, Expect, Packet
 from tests.p4.stf.verdict import ports
 from tests.p4.stf.wires import MIN_FRAME, Wires
-from tests.switch.bmv2_files import cli
+from tests.switch.bmv2_files import OWN_EVENTS, cli
 from tests.switch.control import Client, delete, group, insert, modify, session
 from tests.switches import free_port, running_switch
-from topologies.p4switch import BMV2_OWN
 
 _PATIENCE_S = 60.0
 _LOAD_S = 600.0  # with compiling
@@ -63,7 +62,15 @@ def run_bmv2(path: Path, program: dict[str, Any], commands: Sequence[Command]) -
     with _wires(commands) as wires, tempfile.TemporaryDirectory() as folder:
         within, thrift = ["ip", "netns", "exec", wires.namespace], free_port()
         interfaces = [word for port, name in wires.interfaces.items() for word in ("-i", f"{port}@{name}")]
-        command = [*within, "simple_switch", *BMV2_OWN, "--thrift-port", str(thrift), *interfaces, str(path.resolve())]
+        command = [
+            *within,
+            "simple_switch",
+            *OWN_EVENTS,
+            "--thrift-port",
+            str(thrift),
+            *interfaces,
+            str(path.resolve()),
+        ]
         with (Path(folder) / "log").open("w") as log:
             process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log)
         try:
