@@ -115,6 +115,11 @@ class Job(Frozen):
         default=None,
         description="fragments in flight per worker where rows are scarce, at least; null: its policy's part of it",
     )
+    compares: bool = Field(
+        default=False,
+        description="whether fragments have priorities by class, under esa; false: all are alike, for windows that "
+        "yield find rows",
+    )
     congestion: Literal["none", "aimd", "dctcp"] = Field(
         default="none", description="what a mark of a long queue does to the window: half (aimd), in proportion (dctcp)"
     )

@@ -6,10 +6,10 @@
     153
 
 The idea of priorities is the ESA paper's (arXiv 2201.06398); classes, formula and width are ours, for no more than its
-abstract could be read. `esa` goes by three classes. The formula, P = (C / K) / (R * l) with log2 P mapped onto 1..255,
-has three factors: jobs with less remaining time first (with least attained service where the end is not known), jobs
-that communicate more than they compute first, front layers first, since the next forward pass needs their gradients
-first.
+abstract could be read. `esa` goes by three classes where rows are too few for yielding to help, else all fragments are
+alike. The formula, P = (C / K) / (R * l) with log2 P mapped onto 1..255, has three factors: jobs with less remaining
+time first (with least attained service where the end is not known), jobs that communicate more than they compute first,
+front layers first, since the next forward pass needs their gradients first.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from esa.policy import Policy
+from esa.policy import Policy, Preempt
 
 LOWEST = 1  # 0 marks a free row
 HIGHEST = 255
@@ -99,6 +99,16 @@ class Classes:
         return self.lowest + communicates + in_front
 
 
-def priority_function(policy: Policy) -> PriorityFunction:
-    """What a policy's jobs go by where they say nothing else."""
-    return Classes() if policy.by_class else Priority()
+def alike(urgency: Urgency) -> int:
+    """One class for all: where windows that yield find rows, whoever is refused loses more than another gains."""
+    return Classes.lowest
+
+
+def priority_function(policy: Policy, compares: bool = True) -> PriorityFunction:
+    """What a policy's jobs go by where they say nothing else.
+
+    compares: as in `esa.job.Job`. Where equals refuse each other they compare in any case.
+    """
+    if not policy.by_class:
+        return Priority()
+    return Classes() if compares or policy.preempt != Preempt.NOT_LOWER else alike

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa.priority import HIGHEST, LOWEST, Classes, Priority, Urgency
+from esa.policy import policy
+from esa.priority import HIGHEST, LOWEST, Classes, Priority, Urgency, priority_function
 
 seconds = st.floats(0, 1e9)
 urgencies = st.builds(
@@ -94,3 +95,22 @@ def test_classes_are_one_step_for_communication_and_one_for_front_layers(
 ) -> None:
     classes = Classes()
     assert classes(Urgency(communication_s, computation_s, 5.0, layer, layers)) == classes.lowest + step
+
+
+@pytest.mark.parametrize(
+    ("name", "compares", "differ"),
+    [
+        ("esa", True, True),
+        ("esa", False, False),
+        ("esa-higher", False, True),  # equals refuse each other
+        ("esa-formula", False, True),  # it goes by no classes
+        ("atp", False, True),
+    ],
+)
+def test_fragments_are_all_alike_where_nobody_has_to_be_refused_and_equals_preempt(
+    name: str, compares: bool, differ: bool
+) -> None:
+    function = priority_function(policy(name), compares)
+    front, back = (function(Urgency(0.2, 0.1, 5.0, layer, 8)) for layer in (1, 8))
+    assert (front > back) == differ
+    assert front >= back

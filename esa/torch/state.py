@@ -86,7 +86,7 @@ class EsaState:
         """The state of a model of `job`: quantised as it says, by its policy's priorities, or as `settings` say."""
         _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
         quantised = {"quantisation": job.quantisation, "fraction_bits": job.fraction_bits}
-        priority = priority_function(policy(job.policy))
+        priority = priority_function(policy(job.policy), job.compares)
         return cls(transport, process_group, **{**quantised, "priority": priority, **settings})
 
     def _initialise(self, statistics: Statistics, notices: Notices) -> None:

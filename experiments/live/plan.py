@@ -101,6 +101,7 @@ def _place(
             window=scenario.window(spec),
             span=spec.span,
             least_window=scenario.least_window(spec),
+            compares=scenario.compares,
             congestion=scenario.congestion(spec),
             quantisation=spec.quantisation,
             fraction_bits=spec.fraction_bits,

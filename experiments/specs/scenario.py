@@ -17,11 +17,12 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from esa.entries.admission import needed_rows
+from esa.entries.admission import must_refuse, needed_rows
 from esa.job import MAX_SPAN, Pool, check_servers
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
+from esa.protocol.aggregator_window import least_window
 from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
 from experiments.specs.arrivals import Arrivals, drawn_jobs, jobs_of_trace
 from experiments.specs.backends import Live, Virtual
@@ -285,9 +286,8 @@ class Scenario(Finite):
 
     @cached_property
     def _placed_windows(self) -> dict[str, int]:
-        """By the name of a job whose rows the control plane places, its window: cut where that keeps jobs apart.
-
-        Twice what a link and a round trip hold are enough for any window.
+        """By the name of a job whose rows the control plane places, its window: cut, to twice what a link sends in a
+        round trip at most, where that keeps jobs apart.
         """
         placed = list(filter(self._is_placed, self.job_specs))
         windows = side_by_side([job.window for job in placed], self.rows, 2 * self._round_trip_fragments)
@@ -308,6 +308,12 @@ class Scenario(Finite):
     def least_window(self, job: JobSpec) -> int | None:
         """As in `esa.job.Job`."""
         return None if job.least_window is None else min(job.least_window, self.window(job))
+
+    @cached_property
+    def compares(self) -> bool:
+        """As in `esa.job.Job`, of jobs whose rows are placed: they do not find any for windows at their least."""
+        placed = (job for job in self.job_specs if self.pool_kind(job) == "placed")
+        return must_refuse((self.pools[j.name], self.least_window(j) or least_window(self.window(j))) for j in placed)
 
     def congestion(self, job: JobSpec) -> Literal["none", "aimd", "dctcp"]:
         """What marks do to the windows of the job's workers, as in `esa.job.Job`."""

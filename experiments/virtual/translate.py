@@ -146,6 +146,6 @@ def _priority(scenario: Scenario, job: JobSpec, parts: tuple[Bucket, ...]) -> np
 
 def _formula(scenario: Scenario, job: JobSpec) -> PriorityFunction:
     if not isinstance(job.priority, tuple):
-        return priority_function(policy(scenario.policy_of(job)))
+        return priority_function(policy(scenario.policy_of(job)), scenario.compares)
     factors = {factor: factor in job.priority for factor in FACTORS}
     return Classes() if job.priority == CLASSES else Priority(**factors)

@@ -53,6 +53,19 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("rows", "policy", "compares"), [(16, "esa", True), (32, "esa", False), (32, "esa-formula", False)]
+)
+def test_jobs_compare_where_not_even_windows_that_have_yielded_find_rows(
+    rows: int, policy: str, compares: bool
+) -> None:
+    text = SCARCE.replace("window = 64\n", "window = 64\nleast_window = 16\n")
+    scenario = load(text, aggregators=rows, policy=policy)
+    assert scenario.compares == compares
+    differ = [len(set(job.priority.ravel().tolist())) > 1 for job in plan_of(scenario).jobs]
+    assert differ == [compares or policy == "esa-formula"] * 4
+
+
 def test_where_rows_are_scarce_some_jobs_are_named_that_have_none_and_all_are_faster() -> None:
     summary, _ = evaluate(load(SCARCE))
     every, _ = evaluate(load(SCARCE, admission=False))
