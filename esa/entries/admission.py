@@ -19,7 +19,7 @@ from esa.errors import BadInput
 from esa.job import Pool
 
 SHARE = 8  # of a window, one part in so many
-_FRAGMENTS_PER_ROW = 2.0  # one is in flight for a round trip, and in its row for half of that at most
+_FRAGMENTS_PER_ROW = 3.0  # in flight for each, of which it holds one at a time (measured: docs/protocol.md)
 
 
 class Applicant(NamedTuple):

@@ -146,8 +146,8 @@ def _on_query(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int)
         if early:
             return
     elif seq >= worker["snd_una"] and not state.fragment[seq & mask]["acked"]:
-        if early and now_ns - state.fragment[seq & mask]["sent_ns"] < worker["srtt_ns"]:
-            return
+        if early:
+            return  # sent: its own timer is the sooner
         named0, named1 = p.bitmap0_of(packets, i), p.bitmap1_of(packets, i)
         same_rack = named1 & worker["bitmap1"] != 0
         mine = same_rack and named0 & worker["bitmap0"] != 0

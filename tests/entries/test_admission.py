@@ -89,10 +89,10 @@ def test_a_ring_of_two_sends_what_a_sum_in_the_network_sends() -> None:
     ("wanted", "refuses"),
     [
         ([], False),
-        ([(Pool(base=0, size=64), 38)] * 3, False),  # 1.8 to a row
-        ([(Pool(base=0, size=64), 38)] * 4, True),  # 2.4
-        ([(Pool(base=0, size=64), 38)] * 3 + [(Pool(base=64, size=64), 64)] * 2, False),
-        ([(Pool(base=0, size=64), 38)] * 3 + [(Pool(base=0, size=128), 64)], True),  # half of these, too
+        ([(Pool(base=0, size=64), 38)] * 5, False),  # 2.97 to a row
+        ([(Pool(base=0, size=64), 38)] * 6, True),  # 3.6
+        ([(Pool(base=0, size=64), 38)] * 5 + [(Pool(base=64, size=64), 64)] * 3, False),
+        ([(Pool(base=0, size=64), 38)] * 5 + [(Pool(base=0, size=128), 64)], True),  # half of these, too
     ],
 )
 def test_somebody_has_to_be_refused_where_windows_that_have_yielded_are_too_many_for_a_row(

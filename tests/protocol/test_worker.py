@@ -472,16 +472,15 @@ def test_asked_ahead_a_fragment_that_was_not_sent_goes_straight_to_the_server():
     assert (w.counted("fragments"), w.counted("resends")) == (3, 0)
 
 
-def test_asked_ahead_a_fragment_under_way_is_left_alone_and_a_late_one_resent():
+@pytest.mark.parametrize("late_ms", [0, 5, 15])
+def test_asked_ahead_a_fragment_that_was_sent_is_left_to_its_timer_and_a_known_result_answered(late_ms: int):
     w = worker(window=4)
     w.feed(4)
     w.send()
     w.now_ns += 10 * MS
     w.result(0)  # a round trip of 10 ms
-    w.feed(1)
+    w.now_ns += late_ms * MS
     w.send()
-    w.now_ns += 5 * MS
-    ask_ahead(w, 4)
     ask_ahead(w, 3)
     ask_ahead(w, 0)
-    assert kinds(w.send()) == [(G, 3), (R, 0)]
+    assert kinds(w.send()) == [(R, 0)]

@@ -55,8 +55,9 @@ CONDITIONS: dict[str, Mapping[str, Any]] = {
     _OVERLAP: {"rows": 128},
     "512 rows, all computation-heavy": {"heavy": 0, "light": 8},
     "512 rows, all communication-heavy": {"heavy": 8, "light": 0},
-    "128 rows, eight alike, one after the other": {
-        "rows": 128,
+    "64 rows, no admission, eight alike": {
+        "rows": 64,
+        "admission": False,
         "heavy": 8,
         "light": 0,
         "submitted_within_s": 2 * SUBMITTED_WITHIN_S,

@@ -31,7 +31,7 @@ def _points(effort: Effort) -> list[Point]:
     bounds = [
         Point({"candidate": name}, simulation(effort, policy, seed, rows=UNLIMITED, job={"window": window}))
         for name, (policy, window) in CANDIDATES.items()
-        for seed in effort.seeds
+        for seed in effort.many_seeds
     ]
     return [*jct_memory.FIGURE.points(effort), *bounds]
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure as Canvas
 
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.studies.figures import draw
-from experiments.studies.figures.base import FULL_SCALE, ROWS, WINDOW, Effort, simulation
+from experiments.studies.figures.base import FULL_SCALE, WINDOW, Effort, simulation
 from experiments.studies.figures.cells import Cells, Point
 from experiments.studies.figures.figure import Figure, Row, Shown, mean_text, ratio_text
 
@@ -42,7 +42,7 @@ def _points(effort: Effort) -> list[Point]:
         for rows in effort.choose((128, 256, 512, 1024, 2048, 4096, 8192), (512, 2048))
         for window in effort.choose((64, 96, 128, 160, 200, 256), (96, 128))
         for policy in _POLICIES
-        for seed in (effort.many_seeds if rows == ROWS else effort.seeds)
+        for seed in effort.many_seeds
     ]
 
 

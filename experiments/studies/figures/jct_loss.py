@@ -26,6 +26,7 @@ def _against_loss(name: str, title: str, rows: int) -> Figure:
         vary,
         place_text=_percent,
         note=_note,
+        claimed=True,
     )
 
 

@@ -23,15 +23,19 @@ def jct_against(
     logarithmic: bool = True,
     place_text: Callable[[float], str] = "{:g}".format,
     note: Callable[[Cells], Sequence[str]] = lambda cells: (),
+    claimed: bool = False,
 ) -> Figure:
-    """vary: what a place on the axis changes in `base.simulation`; label: the axis in words, with its unit."""
+    """vary: what a place on the axis changes in `base.simulation`; label: the axis in words, with its unit.
+
+    claimed: whether something is claimed of it, which takes more seeds.
+    """
 
     def points(effort: Effort) -> list[Point]:
         return [
             Point({"place": place, "policy": policy}, simulation(effort, policy, seed, **vary(place)))
             for place in places(effort)
             for policy in POLICIES
-            for seed in effort.seeds
+            for seed in (effort.many_seeds if claimed else effort.seeds)
         ]
 
     def show(cells: Cells) -> Shown:
