@@ -90,6 +90,14 @@ def lives(tmp_path: Path, text: str, seqs: range) -> Iterator[Life]:
         yield fragment_life(run, scenario_of(run), "a", seq)
 
 
+def held_at(tmp_path: Path, text: str, t_s: float) -> int:
+    """The first fragment of job a that is in a row at the last look before a time."""
+    run = read_run(run_virtual(Scenario.parse(text, check_virtual), tmp_path, Console(quiet=True))[1])
+    memory, _ = virtual_memory(run, scenario_of(run))
+    frame = int(np.searchsorted(memory.times_s, t_s)) - 1
+    return int(memory.seq[frame][memory.owner[frame] == memory.jobs.index("a") + 1].min())
+
+
 def told(life: Life) -> list[tuple[str, str]]:
     return [(event.at, event.what) for event in life.in_order()]
 
@@ -129,7 +137,8 @@ def test_a_lost_packet_is_told_and_nobody_receives_it(tmp_path: Path) -> None:
 def test_a_switch_that_is_down_loses_what_comes_and_what_it_had(tmp_path: Path) -> None:
     outage = '\n[[failures]]\nwhat = "switch"\nname = "switch-0"\nat_s = 1.5e-4\ndown_s = 5e-5\n'
     texts: list[str] = []
-    for life in lives(tmp_path, SCENARIO + outage, range(436, 450)):
+    first = held_at(tmp_path, SCENARIO + outage, 1.5e-4)
+    for life in lives(tmp_path, SCENARIO + outage, range(first, first + 12)):
         check(life)
         for event in life.events:
             if event.what == words.LOST:
@@ -141,9 +150,10 @@ def test_a_switch_that_is_down_loses_what_comes_and_what_it_had(tmp_path: Path) 
 
 def test_a_job_that_is_stopped_says_so_and_its_next_run_is_followed(tmp_path: Path) -> None:
     failures = '\n[[failures]]\nwhat = "host"\nname = "a-0"\nat_s = 1.5e-4\ndown_s = 5e-5\n'
-    before, open_then, after = lives(tmp_path, SCENARIO + failures, range(100, 799, 346))  # 100, 446, 792
+    held = held_at(tmp_path, SCENARIO + failures, 1.5e-4)
+    before, open_then, after = lives(tmp_path, SCENARIO + failures, range(held - 340, held + 341, 340))
     assert (words.STOPPED in dict(told(before)).values(), words.STOPPED in dict(told(after)).values()) == (False, False)
-    whats = [what for _, what in told(open_then)]
+    whats = [what for at, what in told(open_then) if at.startswith("rank") or what == words.STOPPED]
     assert whats.count(words.STOPPED) == 1
     assert words.RECEIVED not in whats[: whats.index(words.STOPPED)]
     assert whats[whats.index(words.STOPPED) :].count(words.RECEIVED) == 2

@@ -141,7 +141,7 @@ def contended(root: None, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 # That `switchml` does neither: tests/p4/test_rules.py and tests/sim/test_exactness.py.
 def test_few_aggregators_make_esa_preempt_and_atp_collide(contended: dict[str, Summary]) -> None:
     esa, atp = contended["esa"], contended["atp"]
-    assert all(esa.total(counter) > 0 for counter in ("preemptions", "evicted", "reminders", "collisions"))
+    assert all(esa.total(counter) > 0 for counter in ("preemptions", "evicted", "reminders"))
     assert atp.total("collisions") > 0
     assert atp.total("preemptions") == 0
     losses = [[job.final_loss for job in summary.jobs] for summary in (esa, atp)]
