@@ -5,11 +5,16 @@ Trainer(strategy="ddp", callbacks=[EsaCallback()])
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch.nn.parallel import DistributedDataParallel
 
 from esa.torch.session import attach, described, detach
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from esa.torch.state import StateSettings
 
 try:
     from lightning.pytorch import Callback
@@ -23,7 +28,7 @@ class EsaCallback(Callback):  # type: ignore[misc,unused-ignore]
     TypeError if the strategy wraps the model in something else than DistributedDataParallel.
     """
 
-    def __init__(self, **settings: Any) -> None:
+    def __init__(self, **settings: Unpack[StateSettings]) -> None:
         self._settings = settings
         self.state: Any = None  # the model's `EsaState`, from the fit's start on
 

@@ -27,7 +27,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
@@ -43,8 +43,11 @@ from esa.torch.check import check_model
 from esa.torch.groups import agree, hold_alike, is_destroyed, world_of
 from esa.torch.hook import esa_hook
 from esa.torch.notices import EsaWarning
-from esa.torch.state import EsaState
+from esa.torch.state import EsaState, StateSettings
 from esa.torch.timeline import Statistics
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
 JOB_VARIABLE = "ESA_JOB"
 INSIST_S = 0.5
@@ -143,7 +146,9 @@ class Session:
         assert worker is not None
         return cls(loaded, worker, group, quiet=quiet)
 
-    def state(self, model: nn.Module | None = None, *, restored: EsaState | None = None, **settings: Any) -> EsaState:
+    def state(
+        self, model: nn.Module | None = None, *, restored: EsaState | None = None, **settings: Unpack[StateSettings]
+    ) -> EsaState:
         """A state for one more DDP model; collective. TypeError if the model's gradients cannot be summed.
 
         restored: a state from a checkpoint to go on with; it keeps its settings and statistics.
@@ -161,7 +166,7 @@ class Session:
         self._before.append(Statistics() if restored is None else state.statistics)
         return state
 
-    def hook(self, model: nn.Module | None = None, **settings: Any) -> tuple[EsaState, Hook]:
+    def hook(self, model: nn.Module | None = None, **settings: Unpack[StateSettings]) -> tuple[EsaState, Hook]:
         """What `register_comm_hook` takes: `ddp.register_comm_hook(*session.hook(ddp))`. Settings are `EsaState`'s."""
         return self.state(model, **settings), esa_hook
 
@@ -264,14 +269,14 @@ def attach(
     wrapper: Callable[[Hook], Hook] | None = None,
     restored: EsaState | None = None,
     quiet: bool = False,
-    **settings: Any,
+    **settings: Unpack[StateSettings],
 ) -> EsaState:
     """Let the switch sum this model's gradients from now on; collective over the model's process group.
 
     The first call opens a session, which ends with the process (or `detach`); models attached later share it. wrapper:
     around the hook, such as torch's `fp16_compress_wrapper`. restored: a state from a checkpoint to go on with.
-    settings: those of `EsaState`, by default the job's. Returns the model's state, whose `statistics` count what
-    happens. A session whose process group was destroyed is ended, and a new one opened.
+    settings: those of `EsaState` (`StateSettings`), by default the job's. Returns the model's state, whose
+    `statistics` count what happens. A session whose process group was destroyed is ended, and a new one opened.
     """
     global _attached
     if not isinstance(model, nn.parallel.DistributedDataParallel):

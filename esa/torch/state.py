@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 import numpy as np
 import torch
@@ -27,7 +27,23 @@ from esa.torch.timeline import BucketTimes, Statistics, Timeline
 from esa.transport import Transport
 from esa.wire import EXPONENT_POISON
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 VANISHED_SHARE = 0.01  # of an iteration's non-zero values: more that become zero are told to the user
+
+
+class StateSettings(TypedDict, total=False):
+    """What may be said of an `EsaState` where a job is given: its keyword arguments, each with its meaning there."""
+
+    quantisation: Literal["fixed", "adaptive"]
+    fraction_bits: int
+    priority: PriorityFunction | None
+    total_iterations: int | None
+    timeout_s: float
+    owns_transport: bool
+    clock: Callable[[], float]
+    on_bucket: Callable[[BucketTimes], None] | None
 
 
 class EsaState:
@@ -81,13 +97,18 @@ class EsaState:
 
     @classmethod
     def of(
-        cls, job: Job, transport: Transport, process_group: dist.ProcessGroup | None = None, **settings: Any
+        cls,
+        job: Job,
+        transport: Transport,
+        process_group: dist.ProcessGroup | None = None,
+        **settings: Unpack[StateSettings],
     ) -> EsaState:
         """The state of a model of `job`: quantised as it says, by its policy's priorities, or as `settings` say."""
         _check_size(f"job {job.name}", job.fan_in, world_of(process_group))
-        quantised = {"quantisation": job.quantisation, "fraction_bits": job.fraction_bits}
-        priority = priority_function(policy(job.policy), job.compares)
-        return cls(transport, process_group, **{**quantised, "priority": priority, **settings})
+        settings.setdefault("quantisation", job.quantisation)
+        settings.setdefault("fraction_bits", job.fraction_bits)
+        settings.setdefault("priority", priority_function(policy(job.policy), job.compares))
+        return cls(transport, process_group, **settings)
 
     def _initialise(self, statistics: Statistics, notices: Notices) -> None:
         self._timeline = Timeline(statistics)
