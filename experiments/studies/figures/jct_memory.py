@@ -8,4 +8,5 @@ FIGURE = jct_against(
     "aggregators that the jobs share (rows)",
     lambda effort: effort.choose((64, 128, 256, 512, 1024, 2048, 4096, 8192), (128, 512, 2048, 8192)),
     lambda rows: {"rows": rows},
+    claimed=True,  # `bound` is made of it
 )
