@@ -89,8 +89,9 @@ def _show(cells: Cells) -> Shown:
             }
         )
         lines.append([name, mean_text(mean_interval(esa)), f"{ratio_text(ratio)} {verdict(ratio)}"])
-    lowest = min((name for name in ratios if ratios[name].known), key=lambda name: ratios[name].centre)
-    notes = [f"The smallest ratio: {lowest}, {ratio_text(ratios[lowest])}."]
+    known = [name for name in ratios if ratios[name].known]
+    lowest = min(known, key=lambda name: ratios[name].centre, default=None)
+    notes = [] if lowest is None else [f"The smallest ratio: {lowest}, {ratio_text(ratios[lowest])}."]
     head = ["setting", "ESA: mean JCT, ms", "ATP / ESA"]
     return Shown(head, lines, rows, partial(_draw, ratios), notes, (8.0, 1.5 + 0.24 * len(lines)))
 
