@@ -117,8 +117,8 @@ class Job(Frozen):
     )
     compares: bool = Field(
         default=False,
-        description="whether fragments have priorities by class, under esa; false: all are alike, for windows that "
-        "yield find rows",
+        description="whether fragments have priorities by class, under esa; false: all are alike, as where each job "
+        "finds an eighth of its window",
     )
     congestion: Literal["none", "aimd", "dctcp"] = Field(
         default="none", description="what a mark of a long queue does to the window: half (aimd), in proportion (dctcp)"

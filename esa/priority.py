@@ -6,7 +6,7 @@
     153
 
 The idea of priorities is the ESA paper's (arXiv 2201.06398); classes, formula and width are ours, for no more than its
-abstract could be read. `esa` goes by three classes where rows are too few for yielding to help, else all fragments are
+abstract could be read. `esa` goes by three classes where jobs have less rows than their shares, else all fragments are
 alike. The formula, P = (C / K) / (R * l) with log2 P mapped onto 1..255, has three factors: jobs with less remaining
 time first (with least attained service where the end is not known), jobs that communicate more than they compute first,
 front layers first, since the next forward pass needs their gradients first.
@@ -100,7 +100,7 @@ class Classes:
 
 
 def alike(urgency: Urgency) -> int:
-    """One class for all: where windows that yield find rows, whoever is refused loses more than another gains."""
+    """One class for all: where every job has its share of rows, who is refused loses more than another gains."""
     return Classes.lowest
 
 

@@ -13,13 +13,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from esa.errors import BadInput
-from esa.job import Pool
 
 SHARE = 8  # of a window, one part in so many
-_FRAGMENTS_PER_ROW = 3.0  # in flight for each, of which it holds one at a time (measured: docs/protocol.md)
 
 
 class Applicant(NamedTuple):
@@ -46,19 +42,6 @@ def gain(demand: float, workers: int) -> float:
 def enough(applicants: Iterable[Applicant], rows: int) -> bool:
     """Whether all have what they need."""
     return sum(one.needs for one in applicants) <= rows
-
-
-def must_refuse(wanted: Iterable[tuple[Pool, int]]) -> bool:
-    """Whether some fragments find no row however far windows yield, so that somebody has to be refused, by priority.
-
-    wanted: by job, its rows, and the fragments in flight of a worker whose window has yielded. As long as a job's
-    workers are together, a fragment is in its row from the first one's packet to the last one's.
-    """
-    wanted = list(wanted)
-    fragments = np.zeros(max((pool.base + pool.size for pool, _ in wanted), default=0))  # by row
-    for pool, count in wanted:
-        fragments[pool.base : pool.base + pool.size] += count / pool.size
-    return bool((fragments > _FRAGMENTS_PER_ROW).any())
 
 
 def check_share(coming: Applicant, seated: Sequence[Applicant], rows: int) -> None:

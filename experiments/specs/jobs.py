@@ -150,7 +150,8 @@ class JobSettings(Finite):
     priority: tuple[str, ...] | int | None = key(
         "classes, factors of the formula (docs/protocol.md), or one number for all fragments; live, the policy's",
         None,
-        absent="under esa one for all, or classes where rows are too few for windows that yield; else all factors",
+        absent="under esa one for all, or classes where jobs have less rows than an eighth of their windows; "
+        "else all factors",
         backend="virtual",
         allowed=f"1 to 255, {_PRIORITIES}",
     )

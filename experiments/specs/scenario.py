@@ -17,12 +17,11 @@ from typing import Any, Literal
 
 from pydantic import field_validator, model_validator
 
-from esa.entries.admission import must_refuse, needed_rows
+from esa.entries.admission import Applicant, enough, needed_rows
 from esa.job import MAX_SPAN, Pool, check_servers
 from esa.net.impairment import LinkFaults
 from esa.policy import POLICIES, policy
 from esa.program import program
-from esa.protocol.aggregator_window import least_window
 from esa.wire import WIRE_OVERHEAD_BYTES, packet_bytes
 from experiments.specs.arrivals import Arrivals, drawn_jobs, jobs_of_trace
 from experiments.specs.backends import Live, Virtual
@@ -311,9 +310,10 @@ class Scenario(Finite):
 
     @cached_property
     def compares(self) -> bool:
-        """As in `esa.job.Job`, of jobs whose rows are placed: they do not find any for windows at their least."""
-        placed = (job for job in self.job_specs if self.pool_kind(job) == "placed")
-        return must_refuse((self.pools[j.name], self.least_window(j) or least_window(self.window(j))) for j in placed)
+        """As in `esa.job.Job`: jobs whose rows are placed have fewer than their shares, and nothing keeps some out."""
+        placed = [job for job in self.job_specs if self.pool_kind(job) == "placed"]
+        shares = [Applicant(job.name, needed_rows(job.window, job.workers)) for job in placed]
+        return not any(map(self.needs, placed)) and not enough(shares, self.rows)
 
     def congestion(self, job: JobSpec) -> Literal["none", "aimd", "dctcp"]:
         """What marks do to the windows of the job's workers, as in `esa.job.Job`."""

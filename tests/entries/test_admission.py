@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esa.entries.admission import Applicant, admitted, check_share, gain, must_refuse, needed_rows
+from esa.entries.admission import Applicant, admitted, check_share, gain, needed_rows
 from esa.errors import BadInput
-from esa.job import Pool
 
 Asked = list[tuple[int, float]]  # needs and gain of each
 asked = st.lists(st.tuples(st.integers(0, 40), st.sampled_from([0.0, 0.25, 0.5, 1.0])), max_size=12)
@@ -83,19 +82,3 @@ def test_a_job_of_nobody_s_plan_is_refused_where_its_share_is_not_to_be_had() ->
 
 def test_a_ring_of_two_sends_what_a_sum_in_the_network_sends() -> None:
     assert gain(0.5, 2) == 0 < gain(0.5, 3) < gain(0.5, 32) < 0.5
-
-
-@pytest.mark.parametrize(
-    ("wanted", "refuses"),
-    [
-        ([], False),
-        ([(Pool(base=0, size=64), 38)] * 5, False),  # 2.97 to a row
-        ([(Pool(base=0, size=64), 38)] * 6, True),  # 3.6
-        ([(Pool(base=0, size=64), 38)] * 5 + [(Pool(base=64, size=64), 64)] * 3, False),
-        ([(Pool(base=0, size=64), 38)] * 5 + [(Pool(base=0, size=128), 64)], True),  # half of these, too
-    ],
-)
-def test_somebody_has_to_be_refused_where_windows_that_have_yielded_are_too_many_for_a_row(
-    wanted: list[tuple[Pool, int]], refuses: bool
-) -> None:
-    assert must_refuse(wanted) == refuses

@@ -54,13 +54,19 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rows", "policy", "compares"), [(16, "esa", True), (32, "esa", False), (32, "esa-formula", False)]
+    ("rows", "admission", "policy", "compares"),
+    [
+        (16, False, "esa", True),
+        (16, True, "esa", False),  # two have their eighths, and two none
+        (32, False, "esa", False),
+        (16, False, "esa-formula", True),
+        (32, False, "esa-formula", False),
+    ],
 )
-def test_jobs_compare_where_not_even_windows_that_have_yielded_find_rows(
-    rows: int, policy: str, compares: bool
+def test_jobs_compare_where_they_have_less_than_their_shares(
+    rows: int, admission: bool, policy: str, compares: bool
 ) -> None:
-    text = SCARCE.replace("window = 64\n", "window = 64\nleast_window = 16\n")
-    scenario = load(text, aggregators=rows, policy=policy)
+    scenario = load(SCARCE, aggregators=rows, admission=admission, policy=policy)
     assert scenario.compares == compares
     differ = [len(set(job.priority.ravel().tolist())) > 1 for job in plan_of(scenario).jobs]
     assert differ == [compares or policy == "esa-formula"] * 4

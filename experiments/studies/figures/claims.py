@@ -26,6 +26,7 @@ from experiments.studies.figures.run import make_figure
 from experiments.virtual.sweep import SweepError, local_executor
 
 CLAIMED = 1.35  # the abstract of arXiv 2201.06398: "up to"
+_TOLD_APART = 1.005  # what is called better is better by more than nothing
 MOST_JCT_UNDER_LOSS = {0.0001: 1.03, 0.001: 1.15, 0.01: 1.7, 0.05: 3.0}  # ours, of the JCT without loss
 
 
@@ -111,7 +112,7 @@ def _compared(cells: Cells, other: str) -> list[Found]:
     highest = max(ratios, key=lambda place: ratios[place].low)
     lowest = min(ratios, key=lambda place: ratios[place].centre)
     return [
-        Found(f"{other} / comparing by classes, somewhere", highest, ratios[highest], 1.0, True),
+        Found(f"{other} / comparing by classes, somewhere", highest, ratios[highest], _TOLD_APART, True),
         Found(f"{other} / comparing by classes, everywhere, less a hundredth", lowest, ratios[lowest], 0.99, True),
     ]
 
