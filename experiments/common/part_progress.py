@@ -9,8 +9,17 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from esa.sources import ROOT
+
 PLAIN_INTERVAL_S = 5.0
 PATIENCE_S = 10.0  # without a word why it takes so long
+
+
+def simulator_is_compiled() -> bool:
+    """Whether the loop that a run's events go through is kept; what else one needs is compiled before it."""
+    from esa.native import native_folder
+
+    return any(native_folder(ROOT / "esa" / "sim" / "loop.py").glob("loop.run-*.nbc"))
 
 
 class PartProgress:
@@ -18,9 +27,11 @@ class PartProgress:
 
     with PartProgress(console, "contention: esa") as progress:
         progress.part(0.25)
+
+    packets: whether it simulates packets: on a machine where that is not compiled yet, nothing is done for a while.
     """
 
-    def __init__(self, console: Console, what: str) -> None:
+    def __init__(self, console: Console, what: str, *, packets: bool = True) -> None:
         self._console = console
         self._what = what
         self._live = console.is_terminal
@@ -34,9 +45,7 @@ class PartProgress:
             transient=True,
         )
         self._bar = self._progress.add_task(what, total=1.0)
-        self._explain = threading.Timer(
-            PATIENCE_S, self.say, ["  a first run compiles its packet loops; the next one finds them compiled"]
-        )
+        self._explain = threading.Timer(PATIENCE_S, self._say_why if packets else lambda: None)
         self._explain.daemon = True
 
     def __enter__(self) -> PartProgress:
@@ -50,6 +59,10 @@ class PartProgress:
     ) -> None:
         self._explain.cancel()
         self._progress.stop()
+
+    def _say_why(self) -> None:
+        if not simulator_is_compiled():
+            self.say("  a first run compiles the simulator; the next one finds it compiled")
 
     def say(self, text: str) -> None:
         self._console.print(text, highlight=False, soft_wrap=True)

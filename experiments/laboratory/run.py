@@ -206,7 +206,8 @@ def run_cluster(
         soft_wrap=True,
     )
     try:
-        with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.scheduler}") as shown:
+        what, packets = f"{scenario.name}: {scenario.scheduler}", scenario.network is not None
+        with ending_asks() as asked, PartProgress(console, what, packets=packets) as shown:
             summary, outcome = evaluate(scenario, laboratory, shown.part, asked, spells=draw)
         if draw:
             from experiments.laboratory.pictures import draw_cluster

@@ -23,6 +23,7 @@ from typing import Any
 from rich.console import Console
 
 from controller import BadInput, SwitchError
+from esa.hosts.compiled import is_compiled
 from esa.job import Job
 from esa.report.records import RECORDS, FailureSummary, Summary
 from esa.report.versions import write_versions
@@ -284,7 +285,7 @@ class _Run:
             waiting = [worker.name for worker in self.measured.workers if not worker.ready] + self.traffic.waiting
             if not waiting:
                 return
-            if waited_s > PATIENCE_S and not explained:
+            if waited_s > PATIENCE_S and not explained and not is_compiled():
                 explained = True
                 self.progress.say("  a first run compiles its packet loops; the next one finds them compiled")
             if waited_s > READY_LIMIT_S:

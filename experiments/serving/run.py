@@ -146,7 +146,8 @@ def run_serving(scenario: ServingScenario, source: Path, results: Path, console:
         soft_wrap=True,
     )
     try:
-        with ending_asks() as asked, PartProgress(console, f"{scenario.name}: {scenario.method}") as shown:
+        what, packets = f"{scenario.name}: {scenario.method}", scenario.network is not None
+        with ending_asks() as asked, PartProgress(console, what, packets=packets) as shown:
             summary, outcome = evaluate(scenario, serving, shown.part, asked)
         (folder / REQUESTS_FILE).write_text(requests_text(outcome))
         summary.save(folder)

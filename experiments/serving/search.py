@@ -71,7 +71,11 @@ def run_search(spec: SearchSpec, results: Path, console: Console, processes: int
     (folder / "search.toml").write_text(spec.to_toml())
     console.print(f"{spec.name}: {len(space)} configurations; results in {folder}", highlight=False, soft_wrap=True)
     try:
-        with ending_asks() as asked, PartProgress(console, spec.name) as shown, _side_by_side(processes) as several:
+        with (
+            ending_asks() as asked,
+            PartProgress(console, spec.name, packets=False) as shown,
+            _side_by_side(processes) as several,
+        ):
             found = search(
                 space,
                 work,
