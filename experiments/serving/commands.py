@@ -1,4 +1,4 @@
-"""Inference as commands: `esa serve`, `esa fastserve`."""
+"""Inference as commands: `esa serve`, `esa vidur-bench`, `esa search`, `esa together`, `esa fastserve`."""
 
 from __future__ import annotations
 
@@ -113,6 +113,30 @@ def search_command(
     console = Console()
     with interruptible("what was found until then is kept"):
         _, folder, cut = run_search(loaded, results, console, processes)
+        console.print(f"results: {folder}", highlight=False, soft_wrap=True)
+        if cut:
+            raise KeyboardInterrupt
+
+
+@app.command("vidur-bench")
+def bench_command(
+    spec: Annotated[Path, typer.Argument(metavar="BENCH.toml")],
+    processes: Annotated[int, typer.Option(min=1, max=256, help="runs side by side")] = 1,
+    seeds: Annotated[int | None, typer.Option(min=2, max=1000, help="in place of the file's")] = None,
+    results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
+) -> None:
+    """Run schedulers under workloads, over seeds, and print what each of Vidur's metrics comes to; docs/serving.md."""
+    from experiments.common.folders import make_folder
+    from experiments.serving.bench import run_bench
+    from experiments.specs.serving_bench import ServingBench
+
+    loaded = ServingBench.load(spec)
+    if seeds is not None:
+        loaded = loaded.model_copy(update={"seeds": seeds})
+    make_folder(results)
+    console = Console(width=max(Console().width, 170))  # a wrapped table is hard to read
+    with interruptible("what was simulated until then is kept"):
+        _, folder, cut = run_bench(loaded, results, console, processes)
         console.print(f"results: {folder}", highlight=False, soft_wrap=True)
         if cut:
             raise KeyboardInterrupt

@@ -10,13 +10,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -37,6 +33,7 @@ from esa.serving.vidur.search import (
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
+from experiments.serving.side_by_side import side_by_side
 from experiments.specs.search import SearchSpec
 
 RESULTS_FILE, PICTURE_FILE = "search.csv", "front.svg"
@@ -74,7 +71,7 @@ def run_search(spec: SearchSpec, results: Path, console: Console, processes: int
         with (
             ending_asks() as asked,
             PartProgress(console, spec.name, packets=False) as shown,
-            _side_by_side(processes) as several,
+            side_by_side(processes) as several,
         ):
             found = search(
                 space,
@@ -97,16 +94,6 @@ def run_search(spec: SearchSpec, results: Path, console: Console, processes: int
         give_to_caller(folder)
     console.print(search_table(spec, found, again, slo))
     return found, folder, len(found) < len(space)
-
-
-@contextmanager
-def _side_by_side(processes: int) -> Iterator[Any]:
-    """None for one process: in this one."""
-    if processes == 1:
-        yield None
-        return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        yield lambda function, group: [one.result() for one in [pool.submit(function, *each) for each in group]]
 
 
 def chosen_of(found: list[Found], slo: Slo) -> list[Found]:

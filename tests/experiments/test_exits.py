@@ -78,6 +78,7 @@ BAD = {
     "fastserve": (["--seeds", "1"], "'--seeds'"),
     "together": (["absent.toml"], "cannot read absent.toml"),
     "search": (["absent.toml"], "cannot read absent.toml"),
+    "vidur-bench": (["absent.toml"], "cannot read absent.toml"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),
