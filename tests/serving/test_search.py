@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from esa.errors import BadInput
@@ -22,6 +25,7 @@ from esa.serving.vidur.search import (
     cheapest,
     configurations,
     front,
+    hopeless,
     probe,
     search,
 )
@@ -50,6 +54,26 @@ def test_a_capacity_is_the_largest_rate_of_a_grid_that_keeps_to_the_limit() -> N
     assert prober.delay_s(known.rate) <= WORK.delay_s
     steps = [known.rate * (1 + 0.025 * step) for step in (-1, 1, 2)]
     assert [prober.delay_s(rate) <= WORK.delay_s for rate in steps] == [True, False, False]
+
+
+def test_a_run_that_is_given_up_is_one_whose_delay_is_too_long() -> None:
+    known = probe(ONE, WORK)
+    for part in (0.5, 1.0, 1.1, 2.0, 8.0):
+        rate = part * known.rate
+        assert Prober(ONE, WORK).takes(rate) == (Prober(ONE, WORK).delay_s(rate) <= WORK.delay_s) == (part <= 1)
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=250))
+@settings(max_examples=60, deadline=None)
+def test_it_is_given_up_only_if_the_percentile_is_above_the_limit(waits: list[int]) -> None:
+    """And where it is by the waits alone, without what lies between two of them, it is given up."""
+    lives = tuple(Life(number, Request(0, 1, 1)) for number in range(len(waits)))
+    for life, wait in zip(lives, waits, strict=True):
+        life.first_ns = wait * 10**9 if wait < 3 else None  # those have not begun yet, after 3 s
+    percentile = np.percentile(waits, 99)
+    assert not hopeless(Outcome(lives, end_ns=3 * 10**9), 2.0) or percentile > 2
+    if np.percentile(waits, 99, method="lower") > 2:
+        assert hopeless(Outcome(lives, end_ns=3 * 10**9), 2.0)
 
 
 def test_pruning_finds_the_same_cheapest_with_fewer_runs() -> None:

@@ -8,7 +8,8 @@ The capacity of a configuration is the most requests a second at which the 99th 
 below a limit (`capacity.py`); figures are those of the run at that rate. All configurations get the same requests.
 
 Pruned: a configuration is asked first for the rate at which it would cost what the cheapest found so far does; where
-it cannot take that it is left, by the same monotony that bisection rests on. The front is what was found until then.
+it cannot take that it is left, by the same monotony that bisection rests on. Its run ends as soon as so many requests
+have waited too long that the others cannot make up for it. The front is what was found until then.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from esa.errors import BadInput
 from esa.serving.arrivals import Arrivals, drawn_requests
 from esa.serving.batches import decode_shape
-from esa.serving.core import Replica, simulate_serving
+from esa.serving.core import Outcome, Replica, Run
 from esa.serving.costs.stages import stage_times
 from esa.serving.kv_memory import Blocks, replica_blocks
 from esa.serving.lengths import lengths_of
@@ -194,12 +195,23 @@ class Prober:
         one = self._run(rate)[1]
         return Found(one.configuration, one.rate, one.ttft_p90_s, one.tbt_p99_s, one.mfu, probes)
 
+    def takes(self, rate: float) -> bool:
+        """Whether the delay is within the limit: what `delay_s` says, sooner where it is not."""
+        if rate not in self._known:
+            run = self._begun(rate)
+            if not run.loop(None, lambda: hopeless(run.found, self._work.delay_s)):
+                return False
+            self._known[rate] = self._figures(rate, run.found)
+        return self._known[rate][0] <= self._work.delay_s
+
     def _run(self, rate: float) -> tuple[float, Found]:
         if rate not in self._known:
-            self._known[rate] = self._simulated(rate)
+            run = self._begun(rate)
+            run.loop(None, None)
+            self._known[rate] = self._figures(rate, run.found)
         return self._known[rate]
 
-    def _simulated(self, rate: float) -> tuple[float, Found]:
+    def _begun(self, rate: float) -> Run:
         one, work = self._one, self._work
         limits = Limits(cap=one.cap * one.pp, chunk=one.chunk or 512, pp=one.pp, request_tokens=work.request_tokens)
         replicas = [
@@ -207,13 +219,23 @@ class Prober:
             for _ in range(one.replicas)
         ]
         requests = drawn_requests(work.requests, Arrivals(rate), self._lengths, work.seed)
-        outcome = simulate_serving(requests, replicas, RoundRobin())
+        return Run(requests, replicas, RoundRobin())
+
+    def _figures(self, rate: float, outcome: Outcome) -> tuple[float, Found]:
+        one = self._one
         known = figures(outcome)
         mfu = utilisation(outcome, model_of(one.model), gpu_of(one.gpu), one.gpus)
         assert known.wait is not None
         ttft = None if known.ttft is None else known.ttft.p90
         tbt = None if known.tbt is None else known.tbt.p99
         return known.wait.p99, Found(one, rate, ttft, tbt, mfu)
+
+
+def hopeless(outcome: Outcome, limit_s: float) -> bool:
+    """Whether so many requests have waited longer that the 99th percentile (interpolated) will be above the limit."""
+    lives, limit_ns, now_ns = outcome.lives, limit_s * 1e9, outcome.end_ns
+    late = sum((now_ns if life.first_ns is None else life.first_ns) - life.arrival_ns > limit_ns for life in lives)
+    return late >= len(lives) - (99 * (len(lives) - 1)) // 100
 
 
 def probe(configuration: Configuration, work: Work, beats: float = 0.0) -> Found:
@@ -223,7 +245,7 @@ def probe(configuration: Configuration, work: Work, beats: float = 0.0) -> Found
     except BadInput as error:
         return Found(configuration, refused=str(error))
     asked = beats * configuration.dollars / 3600
-    if asked > 0 and prober.delay_s(asked) > work.delay_s:
+    if asked > 0 and not prober.takes(asked):
         return Found(configuration, probes=1, pruned=True)
     try:
         known = capacity(prober.delay_s, work.start, limit_s=work.delay_s)
