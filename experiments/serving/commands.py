@@ -1,4 +1,4 @@
-"""Inference as commands: `esa serve`, `esa vidur-bench`, `esa search`, `esa together`, `esa fastserve`."""
+"""Inference as commands: `esa serve`, `vidur-bench`, `search`, `together`, `fastserve`, `exegpt`."""
 
 from __future__ import annotations
 
@@ -140,3 +140,41 @@ def bench_command(
         console.print(f"results: {folder}", highlight=False, soft_wrap=True)
         if cut:
             raise KeyboardInterrupt
+
+
+@app.command("exegpt")
+def exegpt_command(
+    model: Annotated[str, typer.Option(help="that is served")] = "opt-13b",
+    gpu: Annotated[str, typer.Option(help="on which")] = "a40",
+    gpus: Annotated[int, typer.Option(min=1, max=64, help="how many")] = 4,
+    task: Annotated[str, typer.Option(help="exegpt-s, -t, -g, -c1 or -c2")] = "exegpt-s",
+    limits: Annotated[str, typer.Option(help="on latency, seconds, separated by commas")] = "4,6,8,12,inf",
+    tp: Annotated[str, typer.Option(help="degrees of tensor parallelism that are timed")] = "1,2,4",
+    profile: Annotated[Path | None, typer.Option(help="times of layers, in place of this project's")] = None,
+    write_profile: Annotated[Path | None, typer.Option(help="where times of layers go")] = None,
+) -> None:
+    """Print ExeGPT's best plan under each limit on latency; docs/serving.md."""
+    from esa.serving.exegpt.profiler import measured_profile, read_profile
+    from esa.serving.exegpt.scheduler import Cluster
+    from experiments.common.folders import write_whole
+    from experiments.serving.exegpt import print_plans
+
+    degrees = [one for one in _numbers("--tp", tp, 1) if one <= gpus]
+    seconds = _seconds("--limits", limits)
+    known = measured_profile(model, gpu, degrees) if profile is None else read_profile(profile)
+    console = Console(width=max(Console().width, 150))
+    print_plans(known, Cluster(model, gpu, gpus), task, seconds, console)
+    if write_profile is not None:
+        write_whole(write_profile, known.text())
+        console.print(f"profile: {write_profile}", highlight=False, soft_wrap=True)
+
+
+def _seconds(option: str, text: str) -> list[float]:
+    """BadInput for what is no number above 0."""
+    found = []
+    for part in text.split(","):
+        try:
+            found.append(float(part))
+        except ValueError:
+            raise BadInput(f"{option}: '{part.strip()}'; allowed: seconds, separated by commas") from None
+    return found

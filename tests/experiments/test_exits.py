@@ -79,6 +79,7 @@ BAD = {
     "together": (["absent.toml"], "cannot read absent.toml"),
     "search": (["absent.toml"], "cannot read absent.toml"),
     "vidur-bench": (["absent.toml"], "cannot read absent.toml"),
+    "exegpt": (["--limits", "soon"], "--limits: 'soon'; allowed: seconds, separated by commas"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),

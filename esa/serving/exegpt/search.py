@@ -5,7 +5,7 @@
 Throughput and latency both grow with either control: the paper's condition. Where they do so only to within `slack`
 (parts of the limit and of the best throughput), the search looks that much further, as the paper's does. A block is
 known by its corners; of one that is a single point the corner is all there is, and it is not split: the paper does not
-say. Points are asked for once.
+say. Points are asked for once. What another grid has come to is `least`: here counts only what is better.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ class Best(NamedTuple):
 
 
 class _Grid:
-    def __init__(self, evaluate: Evaluate, limit: float) -> None:
+    def __init__(self, evaluate: Evaluate, limit: float, least: float) -> None:
         self._evaluate = evaluate
         self._known: dict[tuple[int, int], tuple[float, float]] = {}
         self._limit = limit
+        self.least = least
         self.best: tuple[float, float, tuple[int, int]] | None = None
 
     def at(self, column: int, row: int) -> tuple[float, float]:
         point = column, row
         if point not in self._known:
             throughput, latency = self._known[point] = self._evaluate(column, row)
-            better = self.best is None or throughput > self.best[0]
-            if latency < self._limit and better:
+            if latency < self._limit and (throughput > self.least or (self.best is None and not self.least)):
                 self.best = throughput, latency, point
+                self.least = throughput
         return self._known[point]
 
     def found(self) -> Best:
@@ -56,22 +57,24 @@ def _check(columns: int, rows: int) -> None:
         raise BadInput(f"grid: {columns} x {rows}; allowed: from 1 x 1")
 
 
-def exhaustive(evaluate: Evaluate, columns: int, rows: int, limit: float) -> Best:
+def exhaustive(evaluate: Evaluate, columns: int, rows: int, limit: float, *, least: float = 0.0) -> Best:
     """Look at every point."""
     _check(columns, rows)
-    grid = _Grid(evaluate, limit)
+    grid = _Grid(evaluate, limit, least)
     for column in range(columns):
         for row in range(rows):
             grid.at(column, row)
     return grid.found()
 
 
-def branch_and_bound(evaluate: Evaluate, columns: int, rows: int, limit: float, *, slack: float = 0.0) -> Best:
+def branch_and_bound(
+    evaluate: Evaluate, columns: int, rows: int, limit: float, *, slack: float = 0.0, least: float = 0.0
+) -> Best:
     """Look at blocks whose upper corner is better than the best so far and whose lower one is within the limit."""
     _check(columns, rows)
     if not 0 <= slack < 1:
         raise BadInput(f"slack: {slack:g}; allowed: from 0, below 1")
-    grid = _Grid(evaluate, limit)
+    grid = _Grid(evaluate, limit, least)
     allowed = limit * (1 + slack)
     blocks: list[tuple[float, tuple[int, int, int, int]]] = []
 
@@ -82,14 +85,13 @@ def branch_and_bound(evaluate: Evaluate, columns: int, rows: int, limit: float, 
         upper, last = grid.at(right, top)
         if last < limit and not slack:
             return  # nothing in the block is better than this corner, which has been seen
-        best = 0.0 if grid.best is None else grid.best[0]
-        if upper * (1 + slack) > best:
+        if upper * (1 + slack) > grid.least:
             heapq.heappush(blocks, (-throughput, (left, bottom, right, top)))
 
     add(0, 0, columns - 1, rows - 1)
     while blocks:
         _, (left, bottom, right, top) = heapq.heappop(blocks)
-        if grid.best is not None and grid.at(right, top)[0] * (1 + slack) <= grid.best[0]:
+        if grid.least and grid.at(right, top)[0] * (1 + slack) <= grid.least:
             continue
         width, height = right - left, top - bottom
         if width <= 1 and height <= 1:

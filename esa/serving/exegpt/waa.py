@@ -10,9 +10,12 @@ first row of the paper's Table 6, where 3.01 s is printed.) A decoder-only model
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from esa.errors import BadInput
+
+_HALVINGS = 30
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,24 @@ class Waa:
     def latency_s(self, tokens: int) -> float:
         """Of a query of so many output tokens, from when its encoding begins; inf where ever more decode."""
         return self.encode_s + self.handover_s + tokens * self.decode_s(self.pool)
+
+
+def balanced(
+    encoded: float, mean_tokens: float, decode_s: Callable[[float], float], most: float
+) -> tuple[float, float]:
+    """Queries a second, and how many decode, of iterations that take what `decode_s` says; `Waa` has a line for it.
+
+    encoded: queries a second that are encoded, if nothing holds them up; most: that decoders have memory for. A pool of
+    p is left by p / (E[S] decode_s(p)) queries a second, which grows with p.
+    """
+    decoded = most / (mean_tokens * decode_s(most))
+    if decoded <= encoded:
+        return decoded, most
+    low, high = 0.0, most
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if middle < encoded * mean_tokens * decode_s(middle) else (low, middle)
+    return encoded, high
 
 
 def split(gpus: int, encoding: float, decoding: float) -> tuple[int, int]:
