@@ -69,7 +69,9 @@ def together_command(
     tp: Annotated[str | None, typer.Option(help="degrees of tensor parallelism, separated by commas")] = None,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="of lengths and arrivals")] = 3,
 ) -> None:
-    """Print who slows whom: inference and training on one network, by how sums are made; docs/serving.md."""
+    """Print who slows whom, inference and training on one network, by how sums are made; without training jobs how
+    long requests take. docs/serving.md.
+    """
     from experiments.serving.together_study import print_together
     from experiments.specs.serving import ServingScenario
 

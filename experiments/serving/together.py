@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from esa.errors import BadInput
@@ -43,7 +44,13 @@ def network_of(spec: NetworkSpec) -> SharedNetwork:
 
 def port_of(spec: NetworkSpec) -> Port:
     """What iteration times have of the network: all, or nothing where others use it, too."""
-    return SimulatedPort(network_of(spec)) if spec.idle else NoNetwork()
+    return _idle(network_of(spec)) if spec.idle else NoNetwork()
+
+
+@cache
+def _idle(network: SharedNetwork) -> Port:
+    """One for all runs on such a network: what it has simulated is the same."""
+    return SimulatedPort(network)
 
 
 class Prepared(NamedTuple):

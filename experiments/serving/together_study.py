@@ -1,5 +1,7 @@
 """Who slows whom: a scenario's replicas and training jobs on one network, and each with the network to itself.
 
+Without training jobs: replicas alone, by how sums are made, over the first way to make them.
+
     print_together(ServingScenario.load(path), path.parent, carriers, rows, degrees, seeds, console)    # `esa together`
 
 Requests and arrivals are the same under every carrier, seed by seed; intervals are over the seeds.
@@ -19,13 +21,16 @@ from esa.errors import BadInput
 from esa.report.records import SpreadSummary, Summary
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from esa.serving.models import model_of
+from esa.serving.network import ALL_REDUCE, Group
 from esa.serving_network.jobs import Training
 from esa.serving_network.together import train_alone
+from esa.sim.transport.steps import TRANSPORTS
 from experiments.serving.run import evaluate, serving_of
-from experiments.serving.together import network_of
+from experiments.serving.together import network_of, port_of
 from experiments.specs.serving import ServingScenario
 from experiments.specs.toml_files import validated
 
+WITHOUT_ROWS = ("ps", *TRANSPORTS)  # to whom rows of a switch are nothing
 FIGURES = ("ttft, mean", "tbt, median", "tbt, 99 %")
 
 
@@ -116,9 +121,9 @@ def print_together(
     seeds: int,
     console: Console,
 ) -> None:
-    """A table for each degree of tensor parallelism. BadInput for a scenario without network or training jobs."""
-    if scenario.network is None or not scenario.training or scenario.network.idle:
-        raise BadInput(f"{scenario.name}: no [network] with [[training]]; allowed: with them, and idle = false")
+    """A table for each degree of tensor parallelism. BadInput for a scenario without network, or with flows alone."""
+    if scenario.network is None or (scenario.flows and not scenario.training):
+        raise BadInput(f"{scenario.name}: no [network], or [[flows]] without [[training]]; allowed: with them")
     for tp in degrees:  # what is wrong is said before anything runs
         for carrier in carriers:
             for size in rows:
@@ -126,6 +131,12 @@ def print_together(
                 assert one.network is not None
                 network_of(one.network)
                 serving_of(one, folder)
+                if one.network.idle:  # rows that are too few for a policy, say
+                    port_of(one.network).collective(Group(tp, 1), ALL_REDUCE, 1)
+    if not scenario.training:
+        for tp in degrees:
+            console.print(_alone_table(scenario, folder, carriers, rows, tp, seeds))
+        return
     for tp in degrees:
         table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
         for name in ("sums by", "rows", "figure", "alone, ms", "beside the other, over that"):
@@ -138,6 +149,38 @@ def print_together(
                     alone_ms = mean_interval([1e3 * value for value in alone])
                     table.add_row(carrier, f"{size}", name, _text(alone_ms), _text(ratio_interval(beside, alone)))
         console.print(table)
+
+
+def alone(
+    scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: int, seeds: int
+) -> dict[str, tuple[float, ...]]:
+    """Each of FIGURES, seed by seed, with nobody beside."""
+    found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    for seed in range(1, seeds + 1):
+        one = changed(scenario, carrier, rows, tp, seed)
+        for name, value in _figures(evaluate(one, serving_of(one, folder))[0]).items():
+            found[name].append(value)
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _alone_table(
+    scenario: ServingScenario, folder: Path, carriers: Sequence[str], rows: Sequence[int], tp: int, seeds: int
+) -> Table:
+    """A carrier of `WITHOUT_ROWS` has a line for all numbers of rows."""
+    table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
+    for name in ("sums by", "rows", "figure", "ms", f"over {carriers[0]}'s"):
+        table.add_column(name)
+    first: dict[str, tuple[float, ...]] = {}
+    for carrier in carriers:
+        without = carrier in WITHOUT_ROWS
+        for size in rows[:1] if without else rows:
+            found = alone(scenario, folder, carrier, size, tp, seeds)
+            first = first or found
+            for name in FIGURES:
+                ms = _text(mean_interval([1e3 * value for value in found[name]]))
+                ratio = "1" if found is first else _text(ratio_interval(found[name], first[name]))
+                table.add_row(carrier, "-" if without else f"{size}", name, ms, ratio)
+    return table
 
 
 def _text(found: Interval) -> str:

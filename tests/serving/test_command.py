@@ -132,6 +132,26 @@ def test_who_slows_whom_is_a_table_of_ratios(tmp_path: Path) -> None:
     assert "beside the" in done.output
 
 
+def test_without_a_training_it_is_over_the_first_carriers(tmp_path: Path) -> None:
+    text = SCENARIO.replace('"a100"', '"a100"\ntp = 2')
+    network = "[network]\nhosts = 2\nidle = true\n"
+    path = scenario(tmp_path, text[: text.index("[trace]")] + DRAWN.replace("count = 2", "count = 4") + network)
+    arguments = ["together", str(path), "--carriers", "ring,esa", "--rows", "64,128", "--seeds", "2"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0, done.output
+    assert "over ring's" in " ".join(done.output.split())
+    lines = [line for line in done.output.splitlines() if "ttft, mean" in line]
+    assert [[word in line for word in ("ring", " 64 ", " 128 ")] for line in lines] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
+    wrong = CliRunner().invoke(app, ["together", str(path), "--carriers", "ring,switchml", "--rows", "64"])
+    assert wrong.exit_code != 0
+    assert "sums by" not in wrong.output
+    assert "no room for a slice" in f"{wrong.output} {wrong.exception}"
+
+
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
 def test_shipped_scenarios_are_valid(path: Path) -> None:
     assert ServingScenario.load(path).to_toml()
