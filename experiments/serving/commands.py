@@ -101,20 +101,30 @@ def _numbers(option: str, text: str | None, otherwise: int) -> list[int]:
 @app.command("search")
 def search_command(
     spec: Annotated[Path, typer.Argument(metavar="SEARCH.toml")],
+    also: Annotated[
+        str | None, typer.Option(help="other lengths, separated by commas: what each cheapest costs under the others")
+    ] = None,
     processes: Annotated[int, typer.Option(min=1, max=256, help="configurations that are run side by side")] = 1,
     results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
 ) -> None:
     """Find the configuration that serves the most requests for a dollar within limits; docs/serving.md."""
     from experiments.common.folders import make_folder
+    from experiments.serving.across import run_across, specs_of
     from experiments.serving.search import run_search, space_of
     from experiments.specs.search import SearchSpec
 
     loaded = SearchSpec.load(spec)
     space_of(loaded)
+    others = [] if also is None else [name.strip() for name in also.split(",")]
+    specs_of(loaded, others)
     make_folder(results)
     console = Console()
     with interruptible("what was found until then is kept"):
-        _, folder, cut = run_search(loaded, results, console, processes)
+        if others:
+            console = Console(width=max(console.width, 140))
+            _, folder, cut = run_across(loaded, others, results, console, processes)
+        else:
+            _, folder, cut = run_search(loaded, results, console, processes)
         console.print(f"results: {folder}", highlight=False, soft_wrap=True)
         if cut:
             raise KeyboardInterrupt

@@ -60,10 +60,15 @@ def space_of(spec: SearchSpec) -> list[Configuration]:
     return space
 
 
+def work_of(spec: SearchSpec) -> Work:
+    """The requests that all configurations get."""
+    return Work(spec.lengths, spec.requests, spec.start, spec.request_tokens, spec.delay_s, spec.seed)
+
+
 def run_search(spec: SearchSpec, results: Path, console: Console, processes: int = 1) -> tuple[list[Found], Path, bool]:
     """What was found, its folder, and whether it was asked to end before all was."""
     space, slo = space_of(spec), Slo(spec.ttft_p90_s, spec.tbt_p99_s)
-    work = Work(spec.lengths, spec.requests, spec.start, spec.request_tokens, spec.delay_s, spec.seed)
+    work = work_of(spec)
     folder = new_folder(results, spec.name)
     (folder / "search.toml").write_text(spec.to_toml())
     console.print(f"{spec.name}: {len(space)} configurations; results in {folder}", highlight=False, soft_wrap=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,7 @@ from experiments.specs.search import SearchSpec
 
 ONE = Configuration("llama-2-7b", "a100", 1, 1, "vllm", 0, 8, 2)
 WORK = Work(lengths="exegpt-s", requests=120, start=16.0, delay_s=0.5)
-SHIPPED = Path(__file__).parents[2] / "experiments" / "searches" / "chat.toml"
+SHIPPED = sorted((Path(__file__).parents[2] / "experiments" / "searches").glob("*.toml"))
 
 
 def found(rate: float, ttft: float, tbt: float, gpu: str = "a100") -> Found:
@@ -163,8 +164,37 @@ def test_the_command_writes_lines_and_a_picture_the_same_each_time(tmp_path: Pat
     assert SearchSpec.load(folders[0] / "search.toml") == SearchSpec.load(path)
 
 
-def test_the_shipped_search_is_valid() -> None:
-    assert SearchSpec.load(SHIPPED).to_toml()
+def test_what_was_found_for_one_workload_costs_more_under_another(tmp_path: Path) -> None:
+    """Two gpus of a kind each: long answers are cheaper on A100, whose memory is more for a dollar."""
+    path, results = tmp_path / "search.toml", tmp_path / "results"
+    text = SMALL.replace("a100 = 1", "a100 = 1, h100 = 1").replace("caps = [8]", "caps = [8, 64]")
+    path.write_text(text.replace("requests = 40", "requests = 80\nschedulers = ['vllm']"))
+    done = CliRunner().invoke(app, ["search", str(path), "--also", "exegpt-g", "--results", str(results)])
+    assert done.exit_code == 0, done.output
+    assert "dollars for a request" in done.output
+    (folder,) = results.iterdir()
+    with (folder / "across.csv").open(newline="") as file:
+        rows = {(row["tuned"], row["on"]): row for row in csv.DictReader(file)}
+    names = ("exegpt-s", "exegpt-g")
+    assert {*rows} == {(tuned, on) for tuned in names for on in names}
+    for (tuned, on), row in rows.items():
+        ratio = float(row["cost_ratio"])
+        if tuned == on:
+            assert ratio == 1.0
+        elif row["meets"] == "True":  # beyond the limits one can be cheaper
+            assert ratio >= 0.95  # to the bisection, and another seed
+        assert float(row["low"]) <= ratio <= float(row["high"])
+        assert row["configuration"] == rows[tuned, tuned]["configuration"]
+    for name in names:
+        assert (folder / f"search-{name}.csv").exists()
+    wrong = CliRunner().invoke(app, ["search", str(path), "--also", "chats", "--results", str(results)])
+    said = f"{wrong.output} {wrong.exception if isinstance(wrong.exception, BadInput) else ''}"
+    assert "--also: lengths: unknown lengths 'chats'" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_searches_are_valid(path: Path) -> None:
+    assert SearchSpec.load(path).to_toml()
 
 
 @pytest.mark.parametrize(
