@@ -112,7 +112,7 @@ def found(cluster: Cluster, profile: Profile, task: Task, limit: float, *, every
     ("cluster", "task", "limits"),
     [
         (CLUSTER, "exegpt-s", (4.0, 6.0, math.inf)),
-        (Cluster("gpt3-39b", "a100", 8), "exegpt-s", (4.0, 12.0)),
+        (Cluster("gpt3-39b", "a100", 8), "exegpt-s", (4.0,)),
         (Cluster("opt-13b", "a100", 4), "exegpt-t", (8.0, 16.0)),
     ],
 )
