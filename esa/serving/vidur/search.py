@@ -14,6 +14,7 @@ have waited too long that the others cannot make up for it. The front is what wa
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -159,10 +160,6 @@ def configurations(
     return [*all_of()]
 
 
-class _NeverWaits(Exception):  # noqa: N818
-    """No rate is too much: there are too few requests for that."""
-
-
 class Prober:
     """A configuration under load: its figures by rate, each run once.
 
@@ -180,15 +177,8 @@ class Prober:
         self._known: dict[float, tuple[float, Found]] = {}
 
     def delay_s(self, rate: float) -> float:
-        """_NeverWaits where requests come as good as together."""
-        if rate > MOST_RATE:
-            raise _NeverWaits
-        return self._run(rate)[0]
-
-    @property
-    def runs(self) -> int:
-        """How many there were."""
-        return len(self._known)
+        """inf beyond `MOST_RATE`, at which they come as good as together."""
+        return self._run(rate)[0] if rate <= MOST_RATE else math.inf
 
     def found(self, rate: float, probes: int) -> Found:
         """Figures at a rate that was asked for."""
@@ -247,11 +237,10 @@ def probe(configuration: Configuration, work: Work, beats: float = 0.0) -> Found
     asked = beats * configuration.dollars / 3600
     if asked > 0 and not prober.takes(asked):
         return Found(configuration, probes=1, pruned=True)
-    try:
-        known = capacity(prober.delay_s, work.start, limit_s=work.delay_s)
-    except _NeverWaits:
+    if prober.takes(MOST_RATE):
         why = f"requests: {work.requests} never wait {work.delay_s:g} s, however fast they come; allowed: more"
-        return Found(configuration, probes=prober.runs, refused=why)
+        return Found(configuration, probes=1 + (asked > 0), refused=why)
+    known = capacity(prober.delay_s, work.start, limit_s=work.delay_s)
     probes = len(known.probes) + (asked > 0)
     if known.rate == 0:
         return Found(configuration, probes=probes)
