@@ -14,7 +14,7 @@ from esa.torch.session import attach, described, detach
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
-    from esa.torch.state import StateSettings
+    from esa.torch.settings import StateSettings
 
 try:
     from lightning.pytorch import Callback

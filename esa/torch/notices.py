@@ -31,3 +31,15 @@ class Notices:
             kind, text = self._waiting.popitem()
             self._told.add(kind)
             warnings.warn(text, EsaWarning, stacklevel=3)
+
+
+def vanished_text(vanished: int, nonzero: int, fraction_bits: int | None) -> str:
+    """Many of an iteration's values became zero. fraction_bits: of a fixed scale; None: it is adaptive."""
+    if fraction_bits is not None:
+        advice = (
+            f"a fixed scale of {fraction_bits} fraction bits loses what is below 2**{-fraction_bits - 1}: take"
+            " quantisation='adaptive', or more fraction_bits"
+        )
+    else:
+        advice = "they are far smaller than the largest value of their fragment; statistics.vanished_values counts them"
+    return f"in one iteration {vanished} of this rank's {nonzero} non-zero gradient values became zero: {advice}"

@@ -43,11 +43,13 @@ from esa.torch.check import check_model
 from esa.torch.groups import agree, hold_alike, is_destroyed, world_of
 from esa.torch.hook import esa_hook
 from esa.torch.notices import EsaWarning
-from esa.torch.state import EsaState, StateSettings
+from esa.torch.state import EsaState
 from esa.torch.timeline import Statistics
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack
+
+    from esa.torch.settings import StateSettings
 
 JOB_VARIABLE = "ESA_JOB"
 INSIST_S = 0.5

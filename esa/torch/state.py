@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from esa.quantize import Floats, adaptive_scale, fixed_scale, lane_limit
 from esa.rounds import Rounds, prepare
 from esa.torch.check import check_bucket
 from esa.torch.groups import agree, gloo_twin, hold_alike, world_of
-from esa.torch.notices import Notices
+from esa.torch.notices import Notices, vanished_text
 from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot, value_or_raise
 from esa.torch.timeline import BucketTimes, Statistics, Timeline
 from esa.transport import Transport
@@ -30,20 +30,9 @@ from esa.wire import EXPONENT_POISON
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from esa.torch.settings import StateSettings
+
 VANISHED_SHARE = 0.01  # of an iteration's non-zero values: more that become zero are told to the user
-
-
-class StateSettings(TypedDict, total=False):
-    """What may be said of an `EsaState` where a job is given: its keyword arguments, each with its meaning there."""
-
-    quantisation: Literal["fixed", "adaptive"]
-    fraction_bits: int
-    priority: PriorityFunction | None
-    total_iterations: int | None
-    timeout_s: float
-    owns_transport: bool
-    clock: Callable[[], float]
-    on_bucket: Callable[[BucketTimes], None] | None
 
 
 class EsaState:
@@ -374,20 +363,8 @@ class EsaState:
         with self._idle:
             self._timeline.statistics.vanished_values += vanished
         if vanished > VANISHED_SHARE * nonzero:
-            if self.quantisation == "fixed":
-                advice = (
-                    f"a fixed scale of {self.fraction_bits} fraction bits loses what is below "
-                    f"2**{-self.fraction_bits - 1}: take quantisation='adaptive', or more fraction_bits"
-                )
-            else:
-                advice = (
-                    "they are far smaller than the largest value of their fragment; "
-                    "statistics.vanished_values counts them"
-                )
-            self._notices.add(
-                "vanished",
-                f"in one iteration {vanished} of this rank's {nonzero} non-zero gradient values became zero: {advice}",
-            )
+            fraction_bits = self.fraction_bits if self.quantisation == "fixed" else None
+            self._notices.add("vanished", vanished_text(vanished, nonzero, fraction_bits))
 
     def _redo_text(self, bucket: Bucket) -> str:
         here = "this rank has" if bucket.rounds and EXPONENT_POISON in bucket.rounds.exponents else "another rank has"
