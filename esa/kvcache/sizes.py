@@ -8,6 +8,7 @@ scales and minima in FP16 and sums of codes, the first 4 tokens and the open blo
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 SINKS = 4  # first tokens, which stay in 16 bits
@@ -48,6 +49,7 @@ def fp16_bytes(shape: KvShape, tokens: int) -> int:
     return shape.layers * shape.heads * tokens * 2 * shape.dim * 2
 
 
+@cache
 def block_bytes(dim: int, part: int) -> int:
     """One head's full block: codes, scales and minima, and both kinds of sums.
 

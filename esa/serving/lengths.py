@@ -54,6 +54,18 @@ class Uniform:
 
 
 @dataclass(frozen=True)
+class Between:
+    """Prompt and output apart, each from its least to its most."""
+
+    prompt: tuple[int, int]
+    output: tuple[int, int]
+
+    def draw(self, count: int, generator: np.random.Generator) -> tuple[Drawn, Drawn]:
+        prompts, outputs = (generator.integers(*ends, count, endpoint=True) for ends in (self.prompt, self.output))
+        return prompts, outputs
+
+
+@dataclass(frozen=True)
 class Zipf:
     """Tokens together from `least` to `most`, the r-th of which has weight 1 / r**theta; split by the ratio."""
 

@@ -74,7 +74,7 @@ def _llm(
     return Llm(name, layers, hidden, heads, kv_heads or heads, ffn or 4 * hidden, 3 if gated else 2, words, size)
 
 
-# Llama: as Vidur's profiles have them. OPT and GPT-3: FastServe's and ExeGPT's papers.
+# Llama: as Vidur's profiles have them. OPT and GPT-3: FastServe's and ExeGPT's papers. Qwen3: its model card; HACK's.
 MODELS = {
     one.name: one
     for one in (
@@ -88,9 +88,10 @@ MODELS = {
         _llm("gpt3-101b", 80, 10240, 80),
         _llm("gpt3-175b", 96, 12288, 96),
         _llm("gpt3-341b", 120, 15360, 120),
+        _llm("qwen3-8b", 36, 4096, 32, kv_heads=8, ffn=12288, words=151_936),
     )
 }
-# Teraflops, memory and dollars as Vidur has them; a100-40 as FastServe's hosts.
+# Teraflops, memory and dollars as Vidur has them; a100-40 as FastServe's hosts; a6000 (RTX) by its data sheet.
 GPUS = {
     one.name: one
     for one in (
@@ -98,6 +99,7 @@ GPUS = {
         Gpu("a100-40", 312, 40, 1555),
         Gpu("h100", 1000, 80, 3350, 4.25),
         Gpu("a40", 150, 45, 696, 1.28),
+        Gpu("a6000", 155, 48, 768),
     )
 }
 

@@ -1,4 +1,4 @@
-"""Inference as commands: `esa serve`, `vidur-bench`, `search`, `together`, `fastserve`, `exegpt`."""
+"""Inference as commands: `esa serve`, `vidur-bench`, `search`, `together`, `fastserve`, `exegpt`, `kv`."""
 
 from __future__ import annotations
 
@@ -190,3 +190,20 @@ def _seconds(option: str, text: str) -> list[float]:
         except ValueError:
             raise BadInput(f"{option}: '{part.strip()}'; allowed: seconds, separated by commas") from None
     return found
+
+
+@app.command("kv")
+def kv_command(
+    scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml")],
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="of lengths and arrivals")] = 10,
+    results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
+    jobs: Annotated[int | None, typer.Option(min=1, help="processes; one per core by default")] = None,
+) -> None:
+    """Draw JCT by rate of the NICs where prefill and decode are apart, by method of KV cache; docs/laboratory.md."""
+    from experiments.common.folders import make_folder
+    from experiments.serving.kv import draw_kv
+    from experiments.specs.kv import KvScenario
+
+    loaded = KvScenario.load(scenario)
+    make_folder(results)
+    draw_kv(loaded, seeds, results, jobs, Console(width=max(Console().width, 130)))

@@ -80,6 +80,7 @@ BAD = {
     "search": (["absent.toml"], "cannot read absent.toml"),
     "vidur-bench": (["absent.toml"], "cannot read absent.toml"),
     "exegpt": (["--limits", "soon"], "--limits: 'soon'; allowed: seconds, separated by commas"),
+    "kv": (["absent.toml"], "cannot read absent.toml"),
     "trace": (["absent"], "absent"),
     "doctor": (["now"], "unexpected extra argument"),
     "wireshark": (["now"], "unexpected extra argument"),

@@ -29,7 +29,8 @@ LAUNCH_MS = 0.02  # of a collective
 OPERATORS = Path(__file__).with_name("token_operators.csv")
 FOREST = Path(__file__).with_name("token_forest.csv")
 _ROUND = 8
-FABRIC_OF = {"a100": "a100-dgx", "a100-40": "a100-dgx", "h100": "h100-dgx", "a40": "a40"}
+# An RTX A6000 has the A40's chip and NVLink.
+FABRIC_OF = {"a100": "a100-dgx", "a100-40": "a100-dgx", "h100": "h100-dgx", "a40": "a40", "a6000": "a40"}
 
 
 class StageTimes(Protocol):
