@@ -99,3 +99,16 @@ def commands(program: str) -> Any:
                 raise typer.Exit(tell(program, error)) from None
 
     return Commands
+
+
+def with_default(default: str) -> Any:
+    """The class of a typer group one of whose commands need not be named: what names no other is for it."""
+    from typer.core import TyperGroup
+
+    class WithDefault(TyperGroup):
+        def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+            if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+                args = [default, *args]
+            return super().parse_args(ctx, args)
+
+    return WithDefault

@@ -35,6 +35,7 @@ app.registered_commands += way_in.registered_commands
 app.registered_groups += way_in.registered_groups
 app.registered_commands += studies.registered_commands
 app.registered_commands += laboratory.registered_commands
+app.registered_groups += laboratory.registered_groups
 app.registered_commands += serving.registered_commands
 app.registered_commands += reports.registered_commands
 app.registered_commands += doors.registered_commands

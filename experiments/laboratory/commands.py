@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from esa.exits import commands
+from esa.exits import commands, with_default
 
 app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=False, rich_markup_mode=None)
 _RESULTS = Annotated[Path, typer.Option(metavar="DIR", help="Where results are written.")]
@@ -45,7 +45,16 @@ def schedulers_command(
     draw_schedulers(scenario, scheduler, policy, rows, seeds, results, jobs)
 
 
-@app.command("gpu")
+gpu = typer.Typer(
+    cls=with_default("share"),
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Tasks that share a GPU, kernel by kernel: `esa gpu SCENARIO.toml`; a GPU's own kernels: `esa gpu profile`.",
+)
+app.add_typer(gpu, name="gpu")
+
+
+@gpu.command("share")
 def gpu_command(
     scenario: Annotated[Path, typer.Argument(metavar="SCENARIO.toml")],
     rule: Annotated[
@@ -75,3 +84,20 @@ def gpu_command(
         console.print(f"results: {folder}", highlight=False, soft_wrap=True)
         if surface:
             console.print(surface_table(chosen, scenario.parent))
+
+
+@gpu.command("profile")
+def profile_command(
+    model: Annotated[str, typer.Option(help="transformer or convolutions, with random weights.")] = "transformer",
+    batch: Annotated[int, typer.Option(help="Samples of an iteration.")] = 4,
+    iterations: Annotated[int, typer.Option(help="That are measured.")] = 50,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Of kernels; gaps go beside it.")] = Path(
+        "results/kernels/transformer"
+    ),
+) -> None:
+    """Measure a model's kernels and gaps on this machine's GPU (torch.profiler); without one it says so."""
+    from rich.console import Console
+
+    from experiments.laboratory.gpu_profile import profile_model
+
+    profile_model(model, batch, iterations, out, Console())
