@@ -79,18 +79,33 @@ def boundary_job(
 
 def training_job(training: Training, network: SharedNetwork, scale: float) -> SimulatedJob:
     """Iterations as PyTorch DDP's, a MARK before each. scale: of bytes and computing."""
-    parts = parts_of(training.model)
+    steps = [wait(), mark(), *iteration_steps(training.model, network, scale)]
+    rounds = training.iterations or ENDLESS
+    mine = program(loop(rounds, *steps))
+    return _job(training.name, [mine] * len(training.hosts), training.hosts, network)
+
+
+def iteration_steps(model: str, network: SharedNetwork, scale: float) -> list[Steps]:
+    """Forward, then backward with a sum behind each bucket; nothing waits for them."""
+    parts = parts_of(model)
     computing_s = sum(part.forward_ns + part.backward_ns for part in parts) / 1e9
-    sending_s = 8 * bytes_of(training.model) / network.rate_bps
-    steps: list[Steps] = [wait(), mark(), *(compute(scaled(part, scale).forward_ns) for part in reversed(parts))]
+    sending_s = 8 * bytes_of(model) / network.rate_bps
+    steps: list[Steps] = [compute(scaled(part, scale).forward_ns) for part in reversed(parts)]
     for number, part in enumerate(parts):
         layer = len(parts) - number
         urgency = Priority()(Urgency(sending_s, computing_s, layer=layer))
         less = scaled(part, scale)
         steps += [compute(less.backward_ns), reduce(less.bytes, _gradient(urgency, network))]
-    rounds = training.iterations or ENDLESS
-    mine = program(loop(rounds, *steps))
-    return _job(training.name, [mine] * len(training.hosts), training.hosts, network)
+    return steps
+
+
+def holder_job(training: Training, network: SharedNetwork, scale: float) -> SimulatedJob:
+    """An iteration as `training_job`'s behind a COMPUTE of no time, which each rank has of its own to be late by.
+
+    It is done again and again by a guest (`esa/sim/guests.py`).
+    """
+    steps = [compute(0), *iteration_steps(training.model, network, scale), wait()]
+    return _job(training.name, [program(*steps) for _ in training.hosts], training.hosts, network)
 
 
 def _gradient(urgency: int, network: SharedNetwork) -> int:

@@ -1,4 +1,4 @@
-"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`."""
+"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`, `esa gaps`."""
 
 from __future__ import annotations
 
@@ -101,3 +101,31 @@ def profile_command(
     from experiments.laboratory.gpu_profile import profile_model
 
     profile_model(model, batch, iterations, out, Console())
+
+
+@app.command("gaps")
+def gaps_command(
+    policy: Annotated[str, typer.Option(metavar="NAME,...", help="Switches'.")] = "esa,atp,switchml,ps",
+    rows: Annotated[str, typer.Option(metavar="N,...", help="Of the switch.")] = "256,1024",
+    seeds: Annotated[int, typer.Option(min=2, max=100, help="Of kernels and of when neighbours begin.")] = 10,
+    kernel_us: Annotated[float, typer.Option(help="Median of the fillers' kernels.")] = 300.0,
+    spread: Annotated[float, typer.Option(help="Deviation of their logarithm.")] = 0.5,
+    ranks: Annotated[int, typer.Option(help="GPUs of the holder that are filled.")] = 1,
+    iterations: Annotated[int, typer.Option(help="Of the holder that count.")] = 12,
+    results: _RESULTS = Path("results"),
+    jobs: _JOBS = None,
+) -> None:
+    """Fill a training's wait for gradients on the packet simulator: who is late, who waits; docs/laboratory.md."""
+    from rich.console import Console
+
+    from esa.errors import BadInput
+    from experiments.laboratory.gaps import Setting, print_gaps
+
+    counts = []
+    for part in rows.split(","):
+        if not part.strip().isdigit():
+            raise BadInput(f"--rows: '{part.strip()}'; allowed: whole numbers, separated by commas")
+        counts.append(int(part))
+    setting = Setting(kernel_us, spread, ranks, iterations)
+    names = [name.strip() for name in policy.split(",")]
+    print_gaps(names, counts, seeds, setting, results, jobs, Console(width=max(Console().width, 160)))

@@ -1,0 +1,1 @@
+"""GPUs that are shared below a training on the simulated network: `holders.py`."""
