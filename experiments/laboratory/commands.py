@@ -1,4 +1,4 @@
-"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`, `esa gaps`."""
+"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`, `esa gaps`, `esa perplexity`."""
 
 from __future__ import annotations
 
@@ -129,3 +129,19 @@ def gaps_command(
     setting = Setting(kernel_us, spread, ranks, iterations)
     names = [name.strip() for name in policy.split(",")]
     print_gaps(names, counts, seeds, setting, results, jobs, Console(width=max(Console().width, 160)))
+
+
+@app.command("perplexity")
+def perplexity_command(
+    positions: Annotated[str, typer.Option(help="learned, or rotary, where folding fails.")] = "learned",
+    steps: Annotated[int, typer.Option(help="Of training.")] = 300,
+    windows: Annotated[int, typer.Option(help="That are decoded with each cache.")] = 4,
+    seed: Annotated[int, typer.Option(help="Of weights and batches.")] = 1,
+    results: _RESULTS = Path("results"),
+) -> None:
+    """Train a small model and say what KV caches of HACK and ZeroC cost it in perplexity; docs/laboratory.md."""
+    from rich.console import Console
+
+    from experiments.laboratory.perplexity import print_perplexity
+
+    print_perplexity(positions, steps, windows, seed, results, Console(width=max(Console().width, 110)))

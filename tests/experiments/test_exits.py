@@ -69,6 +69,7 @@ BAD = {
     "soak": (["--minutes", "0"], "minutes: 0; allowed: above 0, at most 10,000"),
     "again": (["--policies", "best"], "policies: 'best'; allowed: esa, atp, switchml, ps"),
     "bench": (["--seed", "1"], "No such option"),
+    "perplexity": (["--steps", "0"], "steps: 0, windows: 4; allowed: 1 to 100000"),
     "accuracy": (["--workers", "0"], "'--workers'"),
     "run": (["absent.toml"], "cannot read absent.toml"),
     "sim": (["absent.toml"], "cannot read absent.toml"),
