@@ -14,7 +14,7 @@ from pydantic import field_validator, model_validator
 
 from esa.kvcache.sizes import EFFICIENCY, FIXED_S
 from esa.serving.costs.stages import SOURCES
-from esa.serving.kv_methods import METHODS
+from esa.serving.kv_methods import METHODS, OF_HACK
 from esa.serving.lengths import LENGTHS
 from esa.serving.models import GPUS, MODELS
 from experiments.specs.keys import Finite, Name, key
@@ -101,7 +101,7 @@ class KvScenario(Finite):
     decode: InstanceSpec = key("where answers are")
     nic: NicSpec = key("of each instance")
     requests: RequestSpec = key("what is asked")
-    methods: tuple[str, ...] = key("of caches", tuple(METHODS), allowed=", ".join(METHODS))
+    methods: tuple[str, ...] = key("of caches", OF_HACK, allowed=", ".join(METHODS))
     part: int = key("of HACK's partitions, in values", 64, ge=8, le=1024)
 
     @field_validator("model")

@@ -144,6 +144,18 @@ def test_what_is_saved_falls_with_the_rate_of_the_nics() -> None:
         assert saved[0] <= 0.709
 
 
+def test_jct_does_not_rise_where_zeroc_keeps_less() -> None:
+    requests = [Request(2 * 10**9 * k, 12_000, 60) for k in range(6)]
+    small = replace(A6000, kv_bytes=3e9)  # room for one in 16 bits
+    means = [
+        sum(one.jct_ns for one in serve(requests, method, 10, decode=small)) / len(requests)
+        for method in ("zeroc-0.25", "zeroc-0.5", "zeroc-0.75", "fp16")
+    ]
+    assert means == sorted(means)
+    assert means[0] < 0.9 * means[-1]
+    assert METHODS["zeroc-0.5"].wire(QWEN3_8B, 100, 64) == fp16_bytes(QWEN3_8B, 100) // 2
+
+
 def test_without_a_network_what_is_saved_is_decodes() -> None:
     requests = [Request(10**9 * k, 6000, 40) for k in range(5)]
     plain, hack = (serve(requests, method, 10_000) for method in ("fp16", "hack"))
