@@ -1,4 +1,4 @@
-"""What tests need, by marker; and machine code that all their processes share.
+"""What tests need, by marker; machine code that all their processes share; and what spares them work.
 
 A test or a fixture that makes network namespaces asks for the fixture `root`, one that runs BMv2 has a parameter of the
 value "bmv2": the markers follow from that. What a machine lacks is skipped by name.
@@ -7,12 +7,17 @@ value "bmv2": the markers follow from that. What a machine lacks is skipped by n
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 
 import pytest
+
+# Before PyTorch is imported: each of several processes of tests would have a thread a processor, which wait for each
+# other without sleeping.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import warm
 
@@ -70,6 +75,17 @@ def pytest_configure(config: pytest.Config) -> None:
         stack = contextlib.ExitStack()
         stack.enter_context(warm.warming())
         config.add_cleanup(stack.close)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection() -> Iterator[object]:
+    """Modules and tests stay until the end: nobody looks for garbage among them, now or between tests."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)  # before a test's time begins
