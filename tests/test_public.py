@@ -1,4 +1,4 @@
-"""What `import esa` offers, and that it costs nothing until it is used."""
+"""What `import esa` and `esa.report` offer, and that it costs nothing until it is used."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import sys
 import pytest
 
 import esa
+import esa.report
 
 QUICK = """
 import sys
-import esa
-esa.__version__
-print(sorted(sys.modules.keys() & {"numpy", "numba", "torch", "grpc", "pydantic"}))
+import {}
+print(sorted(sys.modules.keys() & {{"numpy", "numba", "torch", "grpc", "pydantic"}}))
 """
 
 
@@ -28,6 +28,15 @@ def test_a_name_that_is_not_there_is_no_attribute() -> None:
         _ = esa.frobnicate
 
 
-def test_importing_esa_imports_nothing_else() -> None:
-    done = subprocess.run([sys.executable, "-c", QUICK], capture_output=True, text=True, timeout=60, check=True)
+@pytest.mark.parametrize("module", ["esa", "experiments.cli"])
+def test_what_takes_long_is_imported_when_it_is_used(module: str) -> None:
+    """`experiments.cli` is the command `esa`, which answers `--help` at once."""
+    text = QUICK.format(module)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("name", esa.report.__all__)
+def test_a_name_of_reports_is_there(name: str) -> None:
+    assert getattr(esa.report, name) is not None
+    assert name in dir(esa.report)
