@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable
+from functools import cache
 from graphlib import TopologicalSorter
 from pathlib import Path
 
@@ -50,6 +51,7 @@ REASON = "One reason to change: "
 FIRST_LINES = 20
 
 
+@cache
 def modules() -> dict[str, Path]:
     """By name, without the packages' own files: those only pass on what is inside."""
     found = {}
@@ -59,16 +61,23 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imported(path: Path, known: dict[str, Path], *, everywhere: bool) -> Iterator[str]:
-    """Modules of the project that a file imports; only when it is loaded, or also when a function of it is called."""
+@cache
+def imported(path: Path) -> tuple[set[str], set[str]]:
+    """Modules of the project that a file imports: when it is loaded, and those with what its functions import."""
     tree = ast.parse(path.read_text())
-    for node in ast.walk(tree) if everywhere else ast.iter_child_nodes(tree):
+    return _named(ast.iter_child_nodes(tree)), _named(ast.walk(tree))
+
+
+def _named(nodes: Iterable[ast.AST]) -> set[str]:
+    known, found = modules(), set()
+    for node in nodes:
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in known)
+            found |= {alias.name for alias in node.names if alias.name in known}
         elif isinstance(node, ast.ImportFrom) and node.module in known:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
-                yield inner if inner in known else node.module
+                found.add(inner if inner in known else node.module)
+    return found
 
 
 def under(module: str, package: str) -> bool:
@@ -76,18 +85,16 @@ def under(module: str, package: str) -> bool:
 
 
 def test_no_module_is_loaded_in_a_circle() -> None:
-    known = modules()
-    TopologicalSorter({name: set(imported(path, known, everywhere=False)) for name, path in known.items()}).prepare()
+    TopologicalSorter({name: imported(path)[0] for name, path in modules().items()}).prepare()
 
 
 @pytest.mark.parametrize("package", FORBIDDEN)
 def test_imports_point_down(package: str) -> None:
-    known = modules()
     upwards = [
         f"{name} imports {other}"
-        for name, path in known.items()
+        for name, path in modules().items()
         if under(name, package)
-        for other in imported(path, known, everywhere=True)
+        for other in imported(path)[1]
         if any(under(other, above) for above in FORBIDDEN[package])
     ]
     assert not upwards

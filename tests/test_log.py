@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import pytest
 
+from controller import cli as esactl
 from esa import log
 from esa.errors import BadInput
+from esa.hosts.__main__ import main as hosts
 from esa.log import AREAS, area, event, parse
+from esa.switch.__main__ import main as switch
+from experiments import cli as esa
 
 
 @pytest.fixture(autouse=True)
@@ -73,21 +77,18 @@ def test_asking_again_takes_the_place_of_what_was_asked_before() -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        ("controller.cli", "--address", "127.0.0.1:1", "counters"),
-        ("experiments.cli", "stop"),
-        ("esa.switch", "--no-p4"),
-        ("esa.hosts", "server", "--job", "none.json"),
+        partial(esactl.run, ["--address", "127.0.0.1:1", "counters"]),
+        partial(esa.app, ["stop"], prog_name="esa", standalone_mode=False),
+        partial(switch, ["--no-p4"]),
+        partial(hosts, ["server", "--job", "none.json"]),
     ],
     ids=["esactl", "esa", "esa-switch", "esa.hosts"],
 )
-def test_every_command_refuses_a_wrong_value(command: tuple[str, ...]) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", *command],
-        env=os.environ | {"ESA_LOG": "nothing"},
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1), done.stderr
-    assert "ESA_LOG: no area 'nothing'" in done.stderr
+def test_every_command_refuses_a_wrong_value(
+    command: Callable[[], int], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ESA_LOG", "nothing")
+    assert command() == 2
+    out, err = capfd.readouterr()
+    assert (out, err.count("\n")) == ("", 1), err
+    assert "ESA_LOG: no area 'nothing'" in err
