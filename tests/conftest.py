@@ -19,7 +19,7 @@ import pytest
 # other without sleeping.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from tests import warm
+from tests import effort, warm
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # each process of tests knows only the racks that it brought up
     os.environ.setdefault("ESA_RUN_FOLDER", tempfile.mkdtemp(prefix="esa-run-"))
@@ -71,6 +71,7 @@ LACKING = {
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    effort.quick = "not slow" in config.option.markexpr
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         stack = contextlib.ExitStack()
         stack.enter_context(warm.warming())

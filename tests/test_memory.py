@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from esa.memory import copy_octets, prefetch
 from esa.native import native_uncounted as native
+from tests.effort import tries
 
 ROWS, COLUMNS = 5, 90
 
@@ -28,7 +29,7 @@ rows = st.integers(0, ROWS - 1)
 columns = st.integers(0, COLUMNS)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.randoms(use_true_random=False), rows, columns, rows, columns, columns, st.booleans())
 def test_octets_are_copied_as_numpy_does(
     random: Random, to_row: int, to_at: int, row: int, at: int, count: int, part: bool

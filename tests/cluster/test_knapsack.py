@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.cluster.knapsack import Group, choose, choose_in_two
+from tests.effort import tries
 
 groups = st.lists(st.lists(st.tuples(st.integers(1, 8), st.floats(-5, 100, allow_nan=False)), max_size=5), max_size=5)
 
@@ -22,7 +23,7 @@ def every_choice(of: list[Group]) -> list[list[int]]:
     return [list(chosen) for chosen in product(*(range(len(group) + 1) for group in of))]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(groups, st.integers(0, 20))
 def test_it_is_as_good_as_the_best_of_all_choices(of: list[Group], capacity: int) -> None:
     weight, value = weight_and_value(of, choose(of, capacity))
@@ -31,7 +32,7 @@ def test_it_is_as_good_as_the_best_of_all_choices(of: list[Group], capacity: int
     assert value >= best - 1e-9
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(
     groups.filter(lambda of: len(of) < 4), groups.filter(lambda of: len(of) < 3), st.integers(0, 9), st.integers(0, 9)
 )
@@ -85,7 +86,7 @@ def test_with_wider_workers_it_is_not_and_the_table_is_needed() -> None:
     assert choose(of, 8) == [1, 0, 0]  # 500 s
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=tries(30), deadline=None)
 @given(groups, st.integers(0, 19))
 def test_more_gpus_more_jobs_never_cost_anything_and_a_scale_changes_no_choice(of: list[Group], capacity: int) -> None:
     value = weight_and_value(of, choose(of, capacity))[1]

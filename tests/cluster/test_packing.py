@@ -16,6 +16,7 @@ from esa.cluster.placement import place
 from esa.cluster.scheduler import Decision, Start
 from esa.cluster.validate import DecisionRefused, check_decision
 from tests.cluster.clusters import NIC, asked
+from tests.effort import tries
 
 
 def cluster(placement: str, *sizes: int, racks: int = 1, types: tuple[str, ...] = ()) -> Cluster:
@@ -58,7 +59,7 @@ def test_a_rule_does_what_it_is_called(rule: str, free: list[int], workers: int,
     assert shares(cluster(rule, 4, 4, 4, 4, racks=2), free, workers) == wanted
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.sampled_from(sorted(PACKINGS)), st.lists(st.integers(1, 5), min_size=1, max_size=6), st.data())
 def test_whoever_fits_gets_a_place_and_nobody_a_gpu_twice(rule: str, sizes: list[int], data: st.DataObject) -> None:
     where = cluster(rule, *sizes, racks=data.draw(st.integers(1, 2)) if len(sizes) % 2 == 0 else 1)

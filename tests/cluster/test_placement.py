@@ -14,6 +14,7 @@ from esa.cluster.placement import place
 from esa.cluster.validate import check_gpus, check_places
 from esa.errors import BadInput
 from tests.cluster.clusters import NIC, asked, cluster, on
+from tests.effort import tries
 
 clusters = st.builds(cluster, st.lists(st.integers(1, 5), min_size=1, max_size=4), st.integers(1, 4))
 
@@ -27,7 +28,7 @@ def there_is_a_place(racks: list[int], workers: int, aggregates: bool, has_serve
     return any(here > workers or (here > 0 and sum(racks) - here >= workers) for here in racks)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(clusters, st.integers(1, 10), st.sampled_from(["ina", "ps", "ring"]), st.data())
 def test_a_job_gets_a_place_if_there_is_one(where: Cluster, workers: int, sums: str, data: st.DataObject) -> None:
     free = data.draw(st.sets(st.sampled_from(sorted(where.gpus))))

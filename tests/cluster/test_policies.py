@@ -15,6 +15,7 @@ from esa.cluster.scheduler import Decision, JobInfo, Running
 from esa.cluster.times import COMPUTING
 from esa.cluster.validate import check_decision
 from tests.cluster.clusters import asked, cluster, running, start
+from tests.effort import tries
 
 EIGHT = cluster((4,), gpus=2)
 
@@ -109,7 +110,7 @@ jobs = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(
     st.builds(cluster, st.lists(st.integers(1, 4), min_size=1, max_size=3), st.integers(1, 3), st.integers(1, 4)),
     jobs,

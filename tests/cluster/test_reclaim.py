@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from esa.cluster.reclaim import VICTIMS, Occupant, Reclaimed, reclaim
 from esa.errors import BadInput
+from tests.effort import tries
 
 
 def wide(*hosts: int, gpus: int = 2, submit: int = 0) -> Occupant:
@@ -46,7 +47,7 @@ def check(found: Reclaimed, lent: range, jobs: dict[int, Occupant], count: int) 
     assert found.hosts <= empty(lent, jobs, found.victims)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.integers(0, 2**32 - 1), st.integers(0, 9), st.sampled_from(VICTIMS), st.booleans(), st.booleans())
 def test_so_many_are_empty_then_and_no_rule_stops_fewer_than_the_optimum(
     seed: int, count: int, victims: str, servers: bool, trim: bool

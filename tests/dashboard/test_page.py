@@ -27,6 +27,7 @@ from tests.report.test_command import HOSTILE
 from tests.report.test_trace import SCENARIO, live_records
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.timeout(240),  # the first run compiles
     pytest.mark.skipif(browsers.program() is None, reason="without chromium on the PATH"),
 ]

@@ -115,6 +115,7 @@ def test_names_and_shapes_are_those_of_the_program() -> None:
                 assert len(entry.params) == actions[entry.action]
 
 
+@pytest.mark.slow
 def test_32_racks_of_32_workers_fit() -> None:
     network = LeafSpine(leaf_spine_graph((32,) * 32 + (1,), Link(1e9)))
     racks, (spine,) = network.racks, network.spines

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.fabric import Cable, End, Graph, Link, Node, fat_tree, leaf_spine, rack
+from tests.effort import tries
 
 LINK = Link(1e9, 1000, 64)
 FAT = fat_tree(4, LINK)
@@ -40,7 +41,7 @@ def way(graph: Graph, source: int, to: int) -> list[int]:
     return nodes
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(graphs)
 def test_every_pair_of_hosts_has_a_way_up_and_then_down(graph: Graph) -> None:
     for source in range(graph.hosts):
@@ -54,7 +55,7 @@ def test_every_pair_of_hosts_has_a_way_up_and_then_down(graph: Graph) -> None:
                 assert tiers == [1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(graphs, st.data())
 def test_a_flood_reaches_every_host_once_and_ends(graph: Graph, data: st.DataObject) -> None:
     source = data.draw(st.integers(0, graph.hosts - 1))

@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from esa.gpu import Task, exclusive, fifo, fikit, issued, measure, share, synthetic_kernels, xsched_like
 from esa.gpu.simulate import alone
+from tests.effort import tries
 from tests.gpu.tasks import believing, crowds, task, tasks
 
 pytestmark = pytest.mark.timeout(300)  # the first one compiles the device
 
 US = 1000
-QUICK = settings(max_examples=40, deadline=None)
+QUICK = settings(max_examples=tries(40), deadline=None)
 
 
 def holder(gap: int = 100, requests: int = 1) -> Task:

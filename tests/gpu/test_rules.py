@@ -12,6 +12,7 @@ from esa.errors import BadInput
 from esa.gpu import NAMES, Task, fifo, measure, orion_like, reef_like, share, time_slice, xsched_like
 from esa.gpu.kernels import COMPUTE, MEMORY
 from esa.gpu.rules import RULES
+from tests.effort import tries
 from tests.gpu.tasks import crowds, task
 
 pytestmark = pytest.mark.timeout(300)  # the first one compiles the device
@@ -22,7 +23,7 @@ def starts(tasks: list[Task], rule: object, rows: int = 99) -> list[tuple[int, i
     return [(int(row[0]), int(row[3])) for row in share(tasks, rule, log=rows).log]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(crowds(), st.sampled_from(NAMES), st.floats(0, 0.3), st.integers(0, 99))
 def test_every_kernel_runs_once_in_order_and_the_device_runs_one(
     crowd: list[Task], name: str, scatter: float, seed: int

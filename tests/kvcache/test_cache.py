@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from esa.kvcache.cache import BlockCache, PaperCache
 from esa.kvcache.quantise import by_part
 from esa.kvcache.sizes import SINKS, KvShape, hack_bytes, paper_bytes
+from tests.effort import tries
 
 LAYOUTS = {BlockCache: hack_bytes, PaperCache: paper_bytes}
 layouts = st.sampled_from(list(LAYOUTS))
@@ -31,7 +32,7 @@ def filled(
     return cache, key, value
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(layouts, st.integers(1, 90), st.sampled_from([8, 16, 24]), st.sampled_from([8, 16, 32]), st.integers(0, 999))
 def test_products_of_codes_are_those_of_the_dequantised_cache(
     layout: type[BlockCache], tokens: int, dim: int, part: int, seed: int
@@ -50,7 +51,7 @@ def test_products_of_codes_are_those_of_the_dequantised_cache(
     assert (cache.mix(weights) - weights @ value).abs().amax() <= 3 * tokens * value.abs().amax() / 255
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(layouts, st.integers(0, 150), st.sampled_from([(16, 16), (32, 16), (16, 32), (64, 64)]))
 def test_what_is_kept_has_the_bytes_of_the_formula(
     layout: type[BlockCache], tokens: int, sizes: tuple[int, int]

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from esa.kvcache.product import product
 from esa.kvcache.quantise import code_sums, dequantise, pack, quantise, unpack
+from tests.effort import tries
 
-QUICK = settings(max_examples=60, deadline=None)
+QUICK = settings(max_examples=tries(60), deadline=None)
 seeds = st.integers(0, 2**31)
 
 

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from esa.kvcache.keep import channels, least_energy, plan
 from esa.kvcache.rotation import dropped_bound, fold, fold_output, rotary, rotation
+from tests.effort import tries
 
-QUICK = settings(max_examples=50, deadline=None)
+QUICK = settings(max_examples=tries(50), deadline=None)
 
 
 def drawn(seed: int, *shapes: tuple[int, ...]) -> list[torch.Tensor]:

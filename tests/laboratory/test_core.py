@@ -16,6 +16,7 @@ from esa.cluster.scheduler import NOTHING, Decision, JobInfo, Resize, Running, S
 from esa.cluster.times import COMPUTING, Answer, Asked, Times
 from esa.errors import BadInput
 from esa.laboratory import simulate_cluster
+from tests.effort import tries
 from tests.laboratory.jobs import SECOND, check_books, ends_s, hosts, job
 
 
@@ -69,7 +70,7 @@ def test_an_elastic_job_goes_on_faster_after_the_cost_of_rescaling() -> None:
     check_books(hosts(4), [elastic], outcome)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_asking_more_often_changes_nothing_for_who_is_left_alone(seed: int) -> None:
     """Ticks cut intervals; with a scheduler that lets be what runs, ends are those without it, bit for bit."""
@@ -106,7 +107,7 @@ class Changing(Looking):
         return [Answer(asked.gpu_ns / asked.workers / 1e9, error_s=random.random()) for asked in running]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 20), st.integers(1, 3), st.integers(1, 20)), min_size=1, max_size=8))
 def test_cutting_an_interval_in_two_changes_nothing(drawn: list[tuple[int, int, int]]) -> None:
     """Whoever is asked for anew at each event has its progress added up there; ends stay those without it."""
@@ -124,7 +125,7 @@ drawn_jobs = st.lists(
 
 
 @pytest.mark.parametrize("name", LABORATORY)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(drawn=drawn_jobs, sizes=st.sampled_from([(5,), (4, 4), (1, 2, 3, 4)]), tick=st.sampled_from([0, 15]))
 def test_books_are_kept_under_every_scheduler(name: str, drawn: list, sizes: tuple[int, ...], tick: int) -> None:
     """A tick is longer than what a start costs: else jobs that take turns get nowhere."""

@@ -21,6 +21,7 @@ from esa.errors import BadInput
 from esa.laboratory import Outcome, simulate_cluster
 from esa.laboratory.offers import NEVER, Offers, diurnal
 from tests.cluster.clusters import NIC
+from tests.effort import tries
 from tests.laboratory.jobs import SECOND, check_books, ends_s, hosts, job
 
 OWN = "training"
@@ -96,7 +97,7 @@ drawn_jobs = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(
     drawn=drawn_jobs,
     theirs=st.sampled_from([(4,), (2, 2), (1, 3, 4)]),
@@ -141,7 +142,7 @@ def test_books_are_kept_and_loans_are_what_is_offered(
         assert all(len(spell.gpus) == jobs[spell.job].workers for spell in outcome.spells)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 6), st.integers(1, 40)), min_size=1, max_size=15))
 def test_without_loans_and_elastic_jobs_it_is_shortest_job_first(drawn: list[tuple[int, int, int]]) -> None:
     jobs = [job(f"job-{k}", submit, workers, seconds) for k, (submit, workers, seconds) in enumerate(drawn)]

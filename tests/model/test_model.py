@@ -15,6 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from esa.policy import POLICIES
 from esa.protocol import worker_waiting
+from tests.effort import tries
 from tests.model.hosts import ServerHost, WorkerHost
 from tests.model.machine import Cluster, Mortals
 from tests.model.plan import GIVE_UP_S, JobPlan, Plan, S
@@ -49,7 +50,7 @@ def test_schedules_that_hypothesis_chooses(machine, examples):
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=examples * max(1, ALL_REDUCES // 2000),
+            max_examples=tries(examples) * max(1, ALL_REDUCES // 2000),
             stateful_step_count=40,
             deadline=None,
             print_blob=True,

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from esa.net import message_batch, set_peer
 from esa.net.faults import NEVER, FaultyPath, decide, delay_queue, fault_counters, impair, new_faults, next_due_ns
 from esa.net.impairment import Impairment, LinkFaults, PortFaults
+from tests.effort import tries
 
 MS = 1_000_000
 N = 50_000
@@ -175,7 +176,7 @@ IMPAIRMENTS = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.lists(IMPAIRMENTS, min_size=1, max_size=3), st.lists(st.integers(0, 16), max_size=30), st.integers(1, 64))
 def test_every_packet_is_accounted_for(impairments: list[Impairment], sizes: list[int], capacity: int) -> None:
     wire = Wire([*impairments], capacity)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from esa.network_times.component import Member, components
 from esa.network_times.network import Network
+from tests.effort import tries
 from tests.network_times.questions import HEAVY, LIGHT, RACKS, member
 
 drawn_members = st.lists(
@@ -32,7 +33,7 @@ def shapes(members: list[Member], network: Network, racks: list[int]) -> dict[in
     }
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(drawn=drawn_members, seed=st.integers(0, 2**32 - 1), policy=st.sampled_from(["esa", "ring"]))
 def test_renaming_hosts_racks_and_jobs_changes_no_question(drawn: list, seed: int, policy: str) -> None:
     members = [member(*((host, each) for host in hosts), model=m, service=s) for m, hosts, each, s in drawn]

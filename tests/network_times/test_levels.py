@@ -18,6 +18,7 @@ from esa.network_times.rows import rows_of
 from esa.network_times.sharing import Shares
 from esa.network_times.urgency import priorities_of
 from esa.workloads import profile
+from tests.effort import tries
 from tests.network_times.questions import HEAVY, LIGHT, RACKS, answers, asked, component, member
 
 COMPUTE_S = 0.00375  # of HEAVY
@@ -147,7 +148,7 @@ def test_urgency_decides_who_keeps_rows_where_they_are_scarce() -> None:
     assert beside(1) < beside(9)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_shares_are_max_min(seed: int) -> None:
     """No cable is full beyond its rate, and nobody gets less who could have more: a cap, or a full cable on its way."""

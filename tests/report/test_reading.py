@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from esa.report import load_run
 from esa.report.reading import lenient, read, read_run
 from esa.report.versions import FORMAT, versions, write_versions
+from tests.effort import tries
 from tests.report.folders import figure_folder, run_folder, summary, sweep_folder
 
 
@@ -106,7 +107,7 @@ _JSON = st.recursive(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(100), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(_KEYS, _JSON, max_size=8))
 def test_nothing_in_a_summary_stops_the_reader(changes: dict[str, Any]) -> None:
     read_as, left_out = lenient(summary().as_dict() | changes)

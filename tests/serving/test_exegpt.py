@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from esa.errors import BadInput
 from esa.serving.exegpt.phases import Phase, ends_at, pool, truncated_normal, waa_pool
 from esa.serving.exegpt.search import branch_and_bound, exhaustive
+from tests.effort import tries
 
 TASK_S = truncated_normal(32, 13, 80)
 S99 = 63
@@ -28,7 +29,7 @@ def test_table_6_by_closed_form() -> None:
 
 
 @given(st.integers(1, 100))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 def test_parts_of_the_pool_add_up_to_one_only_if_a_phase_is_enough_for_all(iterations: int) -> None:
     total = sum(ends_at(TASK_S, iterations))
     if iterations >= max(TASK_S):
@@ -68,7 +69,7 @@ def test_equal_lengths_make_both_rules_one_where_phases_divide_them() -> None:
     assert pool({26: 1.0}, 10, 13) == pytest.approx(pool({26: 1.0}, 10, 13, "little"))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=tries(80), deadline=None)
 @given(
     st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**32 - 1), st.floats(0, 1), st.sampled_from((1, 3, 1000))
 )

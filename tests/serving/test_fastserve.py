@@ -19,6 +19,7 @@ from esa.serving.fastserve.store import Store
 from esa.serving.kv_memory import Blocks
 from esa.serving.requests import Life, Request
 from esa.serving.routers import RoundRobin
+from tests.effort import tries
 
 MS = 1_000_000
 OPT = stage_times("opt-13b", "a100", 1, 1)
@@ -62,7 +63,7 @@ def test_a_request_joins_the_first_queue_that_its_first_iteration_fits_in() -> N
         assert found.level(one) == level
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=tries(30), deadline=None)
 @given(st.lists(st.integers(1, 4000), min_size=2))
 def test_longer_prompts_do_not_join_higher(prompts: list[int]) -> None:
     levels = Levels(base_ns=10 * MS)
@@ -223,7 +224,7 @@ REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(
     REQUESTS, st.sampled_from(POLICIES), st.sampled_from(SWAPS), st.sampled_from((0.0, 1.0, 32.0)), st.integers(12, 40)
 )

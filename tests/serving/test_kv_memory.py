@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from esa.errors import BadInput
 from esa.serving.kv_memory import Blocks, paged_blocks, replica_blocks, requests_that_fit
 from esa.serving.models import GPUS, MODELS
+from tests.effort import tries
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.integers(0, 9))))
 def test_every_block_is_free_or_held_once(steps: list[tuple[int, int]]) -> None:
     blocks = Blocks(20)

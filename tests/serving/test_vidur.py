@@ -20,6 +20,7 @@ from esa.serving.routers import Deferred, LeastOutstanding, Random, RoundRobin
 from esa.serving.vidur.base import Limits
 from esa.serving.vidur.capacity import capacity
 from esa.serving.vidur.names import SCHEDULERS, replica_scheduler
+from tests.effort import tries
 
 MS = 1_000_000
 LLAMA = stage_times("llama-2-7b", "a100", 1, 1)
@@ -170,7 +171,7 @@ REQUESTS = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(REQUESTS, st.sampled_from([*SCHEDULERS]), st.integers(13, 60), st.sampled_from((1, 2)), st.booleans())
 def test_requests_blocks_and_tokens_are_conserved(
     requests: list[Request], name: str, blocks: int, pp: int, compat: bool
@@ -218,7 +219,7 @@ def test_what_is_held_back_is_served_in_the_end() -> None:
     assert sorted(life.replica for life in outcome.lives) == [0] * 5 + [1] * 4
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=tries(40), deadline=None)
 @given(st.floats(0.5, 200), st.floats(0.5, 64), st.booleans())
 def test_bisection_finds_the_capacity_of_a_delay_that_grows(limit: float, start: float, steep: bool) -> None:
     found = capacity(lambda rate: 5.0 * (rate / limit) ** (12 if steep else 3), start)

@@ -20,6 +20,7 @@ from esa.sim.engine.events import (
     replace_top,
     source_of,
 )
+from tests.effort import tries
 
 CAPACITY = 256
 LONGEST_NS = 2**43 - 1  # two hours and a half
@@ -41,7 +42,7 @@ def key_of(events: Events, time_ns: int, source: int) -> int:
     return int(alone.key[0])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(moves, st.integers(0, 2**64 - 1))
 def test_events_come_in_the_order_of_time(moves: list[tuple[str, int, int]], seed: int) -> None:
     events = new_events(CAPACITY, seed)
@@ -65,7 +66,7 @@ def test_events_come_in_the_order_of_time(moves: list[tuple[str, int, int]], see
     assert (events.key == EMPTY_KEY).all()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(times, times, sources, sources, st.integers(0, 2**64 - 1))
 def test_time_goes_before_everything_and_sources_do_not_meet(a_ns, b_ns, a, b, seed) -> None:
     events = new_events(1, seed)

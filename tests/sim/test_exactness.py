@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from esa.policy import POLICIES
 from esa.sim import HostCosts, Outcome, Plan
+from tests.effort import tries
 from tests.sim.end_hosts import end_hosts
 from tests.sim.plans import LINK, bad_links, bucket, fragments, job, leaf_spine, only_job, plan, rack
 from tests.sim.tap import denied, final_state, kept_switches
@@ -110,7 +111,7 @@ def test_preemption_and_loss_leave_no_row_taken_for_ever() -> None:
 rates = st.sampled_from([0.0, 0.0, 0.01, 0.1])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     policies=st.tuples(*2 * [st.sampled_from(sorted(POLICIES))]),
     where=st.sampled_from(sorted(FABRICS)),
@@ -150,7 +151,7 @@ def test_any_two_jobs_sum_exactly(policies, where, rows, window, queue, ecn, cos
 probability = st.sampled_from([0.0, 0.0, 0.02, 0.1, 0.2])
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=tries(60), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     policies=st.lists(st.sampled_from(sorted(POLICIES)), min_size=1, max_size=3),
     workers=st.integers(1, 4),

@@ -28,6 +28,7 @@ from esa.sim.transport.flow import (
     new_flows,
 )
 from esa.sim.transport.flow_send import flow_is_idle, flow_offer, flow_room, flow_send, flow_take_ack
+from tests.effort import tries
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -232,7 +233,7 @@ def test_a_constant_flow_sends_at_its_rate_whatever_is_lost() -> None:
     assert flow_is_idle(wire.flows, 0)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(
     messages=st.lists(st.integers(1, 60_000), min_size=1, max_size=4),
     room=st.sampled_from([3, 20, 1000]),

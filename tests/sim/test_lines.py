@@ -29,6 +29,7 @@ from esa.sim.engine.lines import (
     transmit,
 )
 from esa.sim.plan import Link
+from tests.effort import tries
 from tests.sim.plans import WIRE_BYTES, job, plan, rack
 
 PACKET_PS = 27_680  # 346 bytes at 100 Gb/s
@@ -110,7 +111,7 @@ def test_a_byte_takes_whole_picoseconds_at_these_rates_so_any_length_is_exact(ra
     assert [line.cable_ps(size) for size in (84, 1538, 9038)] == [84 * ps, 1538 * ps, 9038 * ps]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=tries(300), deadline=None)
 @given(st.floats(MIN_RATE_BPS, 1e13), st.integers(1, 10_240), st.integers(1, 10_240))
 def test_the_usual_length_is_rounded_once_and_others_are_off_by_less_than_a_picosecond(
     rate_bps: float, usual: int, other: int
@@ -129,7 +130,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(steps, st.integers(0, 200))
 def test_what_waits_is_what_has_not_left_and_order_is_kept(steps: list[tuple[str, int, int]], delay_ns: int) -> None:
     line = OneLine(delay_ns, capacity=128)

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.sim.transport.payload import check_sum, fill_lanes, new_plain_sums
+from tests.effort import tries
 from tests.sim.plans import job, plan
 from tests.sim.tap import arrivals, simulate_tapped
 
@@ -23,7 +24,7 @@ def gradients(seed: int, number: int, workers: int, fragment: int, lanes: int = 
     return filled
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(seeds, jobs, st.integers(1, 64), fragments, st.data())
 def test_only_the_plain_sum_passes(seed: int, number: int, workers: int, fragment: int, data: st.DataObject) -> None:
     total = gradients(seed, number, workers, fragment).sum(axis=0, dtype=np.int32)
@@ -35,7 +36,7 @@ def test_only_the_plain_sum_passes(seed: int, number: int, workers: int, fragmen
     assert not check_sum(total, seed, number, workers, fragment, new_plain_sums(64))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=tries(50), deadline=None)
 @given(seeds, st.lists(st.tuples(jobs, st.integers(0, 20_000)), min_size=2, max_size=20))
 def test_a_plain_sum_that_is_kept_is_that_of_its_job_and_fragment(seed: int, asked: list[tuple[int, int]]) -> None:
     plain = new_plain_sums(64)

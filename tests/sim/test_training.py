@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from esa.sim import Bucket, Link, simulate
 from esa.sim.build import build
 from esa.workloads.program import ORDERS
+from tests.effort import tries
 from tests.sim.plans import DELAY_NS, FRAGMENT_BYTES, PACKET_NS, TIMERS, bucket, job, ns, only_job, plan, rack
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
@@ -103,7 +104,7 @@ def by_hand(buckets: Sequence[Bucket], iterations: int, window: int, order: str)
 parts = st.builds(bucket, st.integers(1, 30), st.integers(0, 5_000), st.integers(0, 5_000))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(
     buckets=st.lists(parts, min_size=1, max_size=5),
     iterations=st.integers(1, 4),

@@ -17,6 +17,7 @@ from esa.switch.compiler.expressions import Scope
 from esa.switch.compiler.layout import Layout
 from esa.switch.compiler.program import Const, Control, Expr, Field, FieldType, Header, Op, Program
 from esa.switch.compiler.values import TooWideError
+from tests.effort import tries
 from tests.switch.expressions import Words, grower, meaning, number, word
 
 WIDTHS = [("a8", 8, False), ("a16", 16, False), ("a32", 32, False), ("b32", 32, False), ("a48", 48, False),
@@ -56,7 +57,7 @@ GROW = grower(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=tries(500), deadline=None)
 @given(st.recursive(LEAVES, GROW, max_leaves=6), VALUES)
 def test_exact_values_and_stores(expr: Expr, fields: dict[Field, int]) -> None:
     scope = Scope(PROGRAM, replace(LAYOUT), "test")

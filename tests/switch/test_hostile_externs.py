@@ -17,6 +17,7 @@ from esa.switch import Pipeline, UnsupportedError
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.status import P4RuntimeError
 from esa.switch.runtime.device import Device, Ports
+from tests.effort import tries
 from tests.switch import test_digests as digests
 from tests.switch import test_idle as idle
 from tests.switch import test_meters as meters
@@ -29,7 +30,7 @@ from tests.switch.served import load, primary_client
 pytestmark = pytest.mark.timeout(90)
 OK, INVALID = grpc.StatusCode.OK, grpc.StatusCode.INVALID_ARGUMENT
 VAGUE = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)  # what a refusal never is
-ANY = settings(derandomize=True, max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(derandomize=True, max_examples=tries(60), deadline=None, suppress_health_check=list(HealthCheck))
 flood, forward = profiles.action("flood", 1), profiles.action("forward", 1, 2)
 VALID = {
     "ageing": [

@@ -17,6 +17,7 @@ from esa.switch import AssertionFailed, Pipeline, UnsupportedError
 from esa.switch.compiler.bmv2json import load_program
 from esa.switch.compiler.codegen import generate
 from esa.switch.compiler.screen import screen
+from tests.effort import tries
 from tests.switch.mutation import mutate_json
 
 PROGRAMS = Path(__file__).parent / "programs"
@@ -83,7 +84,7 @@ for _name in ("control_plane", "digests", "meters", "selectors", "value_sets"):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [*CASES[:3], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[3:])]
+    ("name", "kind"), [*CASES[:1], *(pytest.param(*case, marks=pytest.mark.slow) for case in CASES[1:])]
 )
 def test_a_name_is_never_code(name: str, kind: str, tmp_path: Path) -> None:
     root = document(name)
@@ -183,7 +184,7 @@ def test_what_a_program_logs_is_never_code(text: str, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@settings(derandomize=True, max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, max_examples=tries(80), deadline=None, suppress_health_check=list(HealthCheck))
 @given(rng=st.randoms(use_true_random=False), name=st.sampled_from(WIDE))
 def test_any_program_is_refused_or_takes_packets(rng: random.Random, name: str) -> None:
     """Plain Python finds words beyond the program's own, which machine code would not."""

@@ -17,6 +17,7 @@ from esa.switch import Pipeline, UnsupportedError
 from esa.switch.p4runtime.forwarding import ForwardingConfig
 from esa.switch.p4runtime.status import P4RuntimeError
 from esa.switch.runtime.device import Device, Ports
+from tests.effort import tries
 from tests.switch.control import (
     IDS,
     PROGRAMS,
@@ -341,7 +342,7 @@ VALID = [
     modify(register("words", 3, b"\x2a")),
     modify(counter("port_counter", 2, 11, 22)),
 ]  # fmt: skip
-ANY = settings(derandomize=True, max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+ANY = settings(derandomize=True, max_examples=tries(100), deadline=None, suppress_health_check=list(HealthCheck))
 
 
 @ANY

@@ -164,6 +164,7 @@ def _cpu_s(change: Callable[[int], None], count: int) -> float:
     return (time.thread_time() - start) / count
 
 
+@pytest.mark.slow
 @pytest.mark.supports("tables: changes that take no longer in a large table")
 @pytest.mark.parametrize("name", ["exact_dst", "lpm_src", "ternary_both"])
 def test_a_change_takes_no_longer_in_a_large_table(name: str) -> None:

@@ -14,6 +14,7 @@ from esa.switch import BadEntry, DuplicateEntry, NoSuchEntry, Pipeline, Table, T
 from esa.switch.compiler.layout import TablePlace
 from esa.switch.compiler.program import Action, Field, TableKey, TableNode
 from esa.switch.runtime.hash_index import scatter
+from tests.effort import tries
 
 PROGRAMS = Path(__file__).parent / "programs"
 ACTIONS = (Action(0, "I.set", (("port", 9), ("tag", 64)), ()), Action(1, "I.drop", (), ()))
@@ -102,7 +103,7 @@ def lookup(t: Table, memory: np.ndarray, keys: tuple[int, ...]) -> int:
     return t.size
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(0, 5)), max_size=120))
 def test_the_hash_index_survives_any_order_of_changes(changes: list[tuple[bool, int, int]]) -> None:
     t, memory = table(("exact", 16), ("exact", 9), size=12)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from esa.switch import AssertionFailed, Group, Member, PacketBatch, Pipeline, TableError, UnsupportedError
 from esa.switch.runtime.profiles import IndirectTable
 from esa.switch.runtime.queues import QueueLimit, Queues, split
+from tests.effort import tries
 from tests.switch.aggregation import fill, packet
 from tests.switch.mutation import mutate_json
 from tests.switch.random_programs import Program
@@ -228,7 +229,7 @@ def test_a_name_cannot_write_to_the_terminal() -> None:
     assert any("I.ro?[31mute" in line and "key ? = 0x20000000005" in line for line in lines)
 
 
-@settings(derandomize=True, max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, max_examples=tries(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(rng=st.randoms(use_true_random=False), name=st.sampled_from(["features", "idioms", "members", "traced", "wide"]))
 def test_any_program_that_takes_packets_is_traced(rng: random.Random, name: str) -> None:
     root = json.loads((PROGRAMS / f"{name}.json").read_text())
@@ -243,6 +244,7 @@ def test_any_program_that_takes_packets_is_traced(rng: random.Random, name: str)
         assert traced.trace(at, one, at).packets == run(plain, at, one, at)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which(COMPILER) is None, reason=f"needs {COMPILER} on the PATH")
 @pytest.mark.parametrize("seed", [5, 29])
 def test_a_random_program_is_traced(seed: int, tmp_path: Path) -> None:

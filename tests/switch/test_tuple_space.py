@@ -18,6 +18,7 @@ from esa.switch.compiler import build, lay_out
 from esa.switch.compiler.layout import identifier
 from esa.switch.compiler.program import TableNode, words_of
 from esa.switch.runtime import tuple_space
+from tests.effort import tries
 
 PROGRAMS = Path(__file__).parent / "programs"
 SIZE = 60
@@ -96,7 +97,7 @@ def test_hashes_find_what_a_list_finds(program: str, name: str, many: int, monke
     params = (1,) * table.parameters(action)
     hashed = []
 
-    @settings(max_examples=12, deadline=None)
+    @settings(max_examples=tries(12, least=4), deadline=None)
     @given(st.integers(0, 2**32))
     def changes(seed: int) -> None:
         rng = random.Random(seed)

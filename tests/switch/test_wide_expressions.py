@@ -30,6 +30,7 @@ from esa.switch.compiler.program import (
     words_of,
 )
 from esa.switch.compiler.values import TooWideError
+from tests.effort import tries
 from tests.switch.expressions import COMPARISONS, Words, grower, meaning, number, word
 
 WIDTHS = [("a8", 8, False), ("a32", 32, False), ("a64", 64, False), ("a65", 65, False), ("a72", 72, False),
@@ -107,7 +108,7 @@ GROW = grower(
 )
 
 
-@settings(max_examples=300, deadline=None, phases=PHASES)
+@settings(max_examples=tries(300), deadline=None, phases=PHASES)
 @given(st.recursive(LEAVES, GROW, max_leaves=6), VALUES)
 def test_wide_values_and_stores(expr: Expr, fields: dict[Any, int]) -> None:
     at = scope()
@@ -148,7 +149,7 @@ def check_store(
     assert got == kept, line
 
 
-@settings(max_examples=100, deadline=None, phases=PHASES)
+@settings(max_examples=tries(100), deadline=None, phases=PHASES)
 @given(st.sampled_from(COMPARISONS), LEAVES, LEAVES, VALUES, st.booleans())
 def test_comparisons(op: str, left: Expr, right: Expr, fields: dict[Any, int], same: bool) -> None:
     at = scope()
@@ -157,7 +158,7 @@ def test_comparisons(op: str, left: Expr, right: Expr, fields: dict[Any, int], s
     assert bool(got) is bool(value_of(expr, fields))
 
 
-@settings(max_examples=100, deadline=None, phases=PHASES)
+@settings(max_examples=tries(100), deadline=None, phases=PHASES)
 @given(st.sampled_from(["/", "%"]), number(128, False), number(200, False))
 def test_division(op: str, left: int, right: int) -> None:
     at = scope()

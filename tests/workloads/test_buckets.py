@@ -21,6 +21,7 @@ from esa.workloads import (
     priorities,
     profile,
 )
+from tests.effort import tries
 
 floats = st.integers(0, 300)
 times = st.integers(0, 10**6)
@@ -55,7 +56,7 @@ def test_all_but_the_last_bucket_reach_the_cap_and_only_with_their_last_group(
     assert all(0 < part.bytes < limit + largest for part, limit in zip(parts, limits, strict=True))
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=tries(200), deadline=None)
 @given(st.lists(st.integers(1, 300), min_size=1, max_size=40), caps, caps)
 def test_buckets_are_those_of_pytorch(sizes: list[int], cap: int, first_cap: int) -> None:
     ready = [torch.empty(size, device="meta") for size in reversed(sizes)]  # in the order of the backward pass

@@ -17,6 +17,7 @@ from esa.cluster.training import Training
 from esa.cluster.validate import check_decision
 from esa.errors import BadInput
 from tests.cluster.clusters import asked, cluster
+from tests.effort import tries
 
 SECOND = 10**9
 FOUR = cluster((2,), gpus=2)
@@ -68,7 +69,7 @@ class World:
         self.widest[number] = max(len(gpus), self.widest.get(number, 0))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=tries(25), deadline=None)
 @given(st.lists(st.integers(0, 30), min_size=1, max_size=9), st.sampled_from([ARTEFACT, REPAIRED]), st.integers(0, 99))
 def test_whatever_it_decides_can_be_done_and_nobody_is_moved_twice_in_an_epoch(
     arrivals: list[int], settings_: Settings, seed: int

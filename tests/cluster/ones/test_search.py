@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from esa.cluster.ones.draws import betas, mixed
 from esa.cluster.ones.search import NOBODY, Jobs, cross, cut, generation, mutate, pad, put_in_order, score
+from tests.effort import tries
 
 KEY = np.uint64(7)
 
@@ -43,7 +44,7 @@ drawn = st.integers(2, 24).flatmap(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 @given(drawn)
 def test_every_schedule_is_whole_within_limits_and_leaves_no_gpu_that_somebody_could_use(case: tuple) -> None:
     cells, asked, seed, more = case
@@ -108,7 +109,7 @@ def test_new_jobs_are_padded_first_then_by_score() -> None:
     assert row.tolist() == [1, 3, first, first, second, second, first, first, first]
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=5), st.integers(0, 3), st.booleans(), st.data())
 def test_order_moves_no_fewer_gpus_than_need_be_and_as_few_for_two_jobs(
     sizes: list, spare: int, free_moves: bool, data
