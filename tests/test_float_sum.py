@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from esa.float_sum import all_reduce_float, nothing_agreed
 from esa.quantize import EXPONENT_MIN, GROWTH_BITS, SLACK_BITS, adaptive_scale
 from experiments.studies.bench.accuracy import KINDS, compare, gradients, measure
+from tests.effort import tries
 from tests.local_transport import LocalNetwork
 
 WIDTH = 8
@@ -52,7 +53,7 @@ factors = st.lists(
 values64 = st.floats(-(2.0**20), 2.0**20)
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(
     st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(values64, min_size=19, max_size=19), min_size=n, max_size=n)),
     factors,
@@ -92,6 +93,7 @@ def test_a_fragment_is_repeated_at_first_and_when_it_outgrows_its_scale_only() -
         assert network.log == expected
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_averages_are_within_a_millionth_of_float64s_over_changing_iterations(kind: str, dtype: type) -> None:

@@ -47,6 +47,7 @@ def answer_of(folder: Path, cache: Path, program: str = PROGRAM) -> int:
     return int(done.stdout)
 
 
+@pytest.mark.slow
 def test_a_change_in_another_file_is_seen(tmp_path: Path) -> None:
     # `answer` holds the code of `rule`, and its own file does not change.
     for value in (1, 2):
@@ -54,6 +55,7 @@ def test_a_change_in_another_file_is_seen(tmp_path: Path) -> None:
         assert answer_of(tmp_path, tmp_path / "cache") == value
 
 
+@pytest.mark.slow
 def test_copies_of_the_same_code_share_its_machine_code(tmp_path: Path) -> None:
     written = []
     for number, folder in enumerate((tmp_path / "one", tmp_path / "two")):

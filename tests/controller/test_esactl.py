@@ -182,6 +182,7 @@ def test_reconcile(esactl: Esactl, job_file: Path, controller: Controller) -> No
     assert esactl.json("job", "list") == []
 
 
+@pytest.mark.slow
 def test_watch_through_a_pipe(esactl: Esactl, job_file: Path) -> None:
     esactl("job", "add", str(job_file))
     status, output, errors = esactl.process("watch", "--count", "3", "--interval", "0.05")
@@ -234,6 +235,7 @@ def test_registers(esactl: Esactl, process: SwitchProcess) -> None:
         assert esactl.json("registers", "row_bitmap") == [0] * 8192
 
 
+@pytest.mark.slow
 def test_the_shell_has_the_program(esactl: Esactl) -> None:
     done = esactl.process("shell", stdin='print("tables:", [t.name for t in tables])\nexit\n')
     assert done.status == 0, done.stderr

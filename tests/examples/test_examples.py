@@ -40,10 +40,12 @@ def test_it_is_short(path: Path) -> None:
     assert len(path.read_text().splitlines()) < 50
 
 
+@pytest.mark.slow
 def test_p4_switch() -> None:
     assert output(start("p4_switch.py")) == ["60 bytes leave by port 3"]
 
 
+@pytest.mark.slow
 def test_simulate() -> None:
     lines = output(start("simulate.py"))
     assert [line.split()[0] for line in lines] == ["esa", "atp", "switchml", "ps"]
@@ -54,7 +56,8 @@ def test_add_job() -> None:
         assert output(start("add_job.py", process.address)) == ["mnist: 2 workers, completed: 0"]
 
 
-@pytest.mark.parametrize("name", ["all_reduce.py", pytest.param("train.py", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["all_reduce.py", "train.py"])
 def test_two_ranks(name: str, tmp_path: Path) -> None:
     with Meeting(tmp_path) as meeting:
         job = meeting.add(make_loopback_job(2))

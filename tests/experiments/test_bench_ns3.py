@@ -13,6 +13,7 @@ REASON = ns3.why_not()
 needs_ns3 = pytest.mark.skipif(REASON is not None, reason=f"needs ns-3: {REASON}")
 
 
+@pytest.mark.slow
 @needs_ns3
 @pytest.mark.parametrize("variant", ns3.VARIANTS)
 @pytest.mark.parametrize(
@@ -37,6 +38,7 @@ def test_every_packet_makes_two_hops_at_its_size_and_the_rate_of_the_links(varia
     assert round(done.simulated_s * 1e9) == last_ns + crossing_ns
 
 
+@pytest.mark.slow
 @needs_ns3
 @pytest.mark.parametrize(
     ("traffic", "message"),
@@ -55,6 +57,7 @@ def test_traffic_that_makes_no_sense_is_refused_in_one_line(traffic: Traffic, me
     assert str(refused.value) == f"ns3_star: {message}"
 
 
+@pytest.mark.slow
 @needs_ns3
 def test_arguments_that_are_not_known_or_lack_a_value_are_refused_in_one_line() -> None:
     program = str(ns3.compiled(print))
@@ -69,6 +72,7 @@ def test_arguments_that_are_not_known_or_lack_a_value_are_refused_in_one_line() 
         assert str(refused.value) == f"ns3_star: {message}"
 
 
+@pytest.mark.slow
 @needs_ns3
 def test_a_run_that_takes_too_long_is_ended() -> None:
     with pytest.raises(Ns3Error, match=r"^ns3_star: not done within 0\.2 s$"):

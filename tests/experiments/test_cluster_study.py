@@ -68,6 +68,7 @@ def test_a_study_is_kept_and_shown_beside_what_was_published(tmp_path: Path) -> 
     assert "1.53 for mean queuing and 1.50 for mean JCT" in shown.notes[1]
 
 
+@pytest.mark.slow
 def test_each_seed_offers_the_load_exactly() -> None:
     count, interval_s = aryl.interval_s(3, 0.95)
     assert count == 14728
@@ -97,6 +98,7 @@ def test_a_picture_shows_who_was_where_and_what_was_lent() -> None:
     assert [int(there) for there in capacity(cluster, outcome, 0)[1]][:3] == [2, 3, 2]
 
 
+@pytest.mark.slow
 def test_it_is_drawn_by_one_option(tmp_path: Path) -> None:
     text = (Path(__file__).parents[2] / "experiments/scenarios/cluster/aryl.toml").read_text()
     path = tmp_path / "aryl.toml"

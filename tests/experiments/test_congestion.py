@@ -42,6 +42,7 @@ def test_a_flow_has_the_congestion_control_that_it_names() -> None:
         Scenario.parse(constant)
 
 
+@pytest.mark.slow
 def test_both_scenarios_keep_their_limits_in_virtual_time() -> None:
     found = figures(lambda scenario: (evaluate(scenario)[0], None), check_virtual, ways=(True,))
     assert len(found) == 3
@@ -54,6 +55,7 @@ def test_a_figure_on_the_wrong_side_of_its_limit_does_not_hold() -> None:
     assert Figure("to compare", 0.9).holds
 
 
+@pytest.mark.slow
 def test_a_live_run_s_load_stands_beside_its_figures_and_has_no_limit() -> None:
     found = figures(lambda scenario: (evaluate(scenario)[0], 1.5), check_virtual, ways=(True,))
     loads = [one for one in found if "load" in one.what]

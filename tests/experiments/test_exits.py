@@ -172,23 +172,14 @@ def interrupted(arguments: list[str], under_way: Callable[[], bool], more_s: flo
     return said
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # on a cold machine it compiles the simulator
 @pytest.mark.parametrize(
     ("arguments", "folder", "kept"),
     [
         (["sim", "sim.toml"], "results/long-*", "what was simulated until then is kept"),
-        pytest.param(
-            ["sweep", "sweep.toml"],
-            "results/sweep-long",
-            "finished points are kept, the same command goes on",
-            marks=pytest.mark.slow,
-        ),
-        pytest.param(
-            ["figures", "claim", "--quick"],
-            "results/figures/quick",
-            "finished simulations are kept, the same command",
-            marks=pytest.mark.slow,
-        ),
+        (["sweep", "sweep.toml"], "results/sweep-long", "finished points are kept, the same command goes on"),
+        (["figures", "claim", "--quick"], "results/figures/quick", "finished simulations are kept, the same command"),
     ],
 )
 def test_an_interrupted_simulation_says_what_is_kept(arguments: list[str], folder: str, kept: str) -> None:

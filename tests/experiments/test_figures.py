@@ -177,7 +177,8 @@ def test_seeds_as_text() -> None:
 # Points
 
 
-@pytest.mark.parametrize("quick", [pytest.param(False, marks=pytest.mark.slow), True])
+@pytest.mark.slow
+@pytest.mark.parametrize("quick", [False, True])
 def test_all_figures_can_be_simulated_in_the_time_there_is(quick: bool) -> None:
     hops = {}
     for figure in FIGURES.values():
@@ -193,6 +194,7 @@ def test_all_figures_can_be_simulated_in_the_time_there_is(quick: bool) -> None:
     assert sum(hops.values()) <= MOST_HOPS[quick]
 
 
+@pytest.mark.slow
 def test_a_simulation_costs_about_what_is_reckoned() -> None:
     for policy in ("esa", "atp", "ps"):
         point = next(
@@ -205,6 +207,7 @@ def test_a_simulation_costs_about_what_is_reckoned() -> None:
 # Files
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # on a cold machine it compiles the simulator
 def test_a_figure_from_simulations_to_files(tmp_path: Path) -> None:
     figure = FIGURES["occupancy"]

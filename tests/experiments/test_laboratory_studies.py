@@ -59,6 +59,7 @@ def test_a_place_is_asked_at_all_three_levels(tmp_path: Path) -> None:
     assert errors([found], 2).max() < 0.25
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn_of_every_place_and_checked_by_packets(tmp_path: Path) -> None:
     path = tmp_path / "small.toml"
     path.write_text(SCENARIO)

@@ -247,6 +247,7 @@ def _interrupt_after(count: int) -> Callable[[int], None]:
     return progress
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_sweep_that_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     executors = iter([Here(most=2), Here()])
     monkeypatch.setattr(
@@ -306,6 +307,7 @@ def test_a_point_that_cannot_be_run_is_named_and_others_are_kept() -> None:
     assert len(sweep(simulations[:2], Here(), Path("broken"))) == 2
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_told_from_a_result() -> None:
     _, simulations = grid()
     with local_executor(jobs=1) as executor:

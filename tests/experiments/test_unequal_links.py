@@ -76,6 +76,7 @@ def test_a_cable_of_ten_milliseconds_is_waited_for(policy: str) -> None:
     assert 2 * 0.02 < job.jct_s < 2 * (round_trips + 2) * 0.04
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["esa", "atp", "switchml", "ps"])
 def test_delays_are_drawn_for_every_cable_of_two_tiers(policy: str) -> None:
     racks = load(

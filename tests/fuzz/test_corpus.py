@@ -20,6 +20,7 @@ pytestmark = pytest.mark.timeout(240)
 _MAX_FILES, _MAX_BYTES = 300, 1 << 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target_class", loop.TARGETS, ids=lambda t: t.name)
 def test_the_corpus(target_class):
     target = target_class()

@@ -264,6 +264,7 @@ def test_those_who_give_up_in_a_run_say_so(meeting: Meeting) -> None:
         b.close()
 
 
+@pytest.mark.slow
 def test_the_ps_process_serves_run_after_run_and_says_what_it_counted(meeting: Meeting, tmp_path: Path) -> None:
     job = meeting.add(make_loopback_job(2))
     job.save(tmp_path / "job.json")

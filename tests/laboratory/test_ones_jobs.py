@@ -108,6 +108,7 @@ def test_each_kind_is_as_fast_on_its_gpus_as_its_history_says(applications: dict
     assert max(kind.per_sample_s for kind in bert) < 1.03 * min(kind.per_sample_s for kind in bert)
 
 
+@pytest.mark.slow
 @needs_data
 @pytest.mark.parametrize("name", ["ones", "ones-artefact"])
 def test_ones_runs_them_to_their_ends_twice_the_same(name: str, applications: dict[str, Application]) -> None:

@@ -88,6 +88,7 @@ def test_an_address_that_others_reach_is_said_so() -> None:
         assert server.announcement().endswith("/metrics, to whoever reaches this machine")
 
 
+@pytest.mark.slow
 def test_nothing_is_imported_where_nobody_asks() -> None:
     done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=100, check=True)
     assert done.stdout == "[]\n"

@@ -157,25 +157,27 @@ def hostile_folder(folder: Path, switch: str) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("switch", ["embedded", "virtual"])
-def test_hostile_names_change_nothing_on_terminal_page_or_disk(tmp_path: Path, switch: str) -> None:
-    folder = hostile_folder(tmp_path / "a", switch)
-    other = run_folder(tmp_path / "b", summary(switch=switch))
+@pytest.mark.parametrize("names", ["ab", *(pytest.param(names, marks=pytest.mark.slow) for names in ("a", "ba"))])
+@pytest.mark.parametrize("switch", ["embedded", pytest.param("virtual", marks=pytest.mark.slow)])
+def test_hostile_names_change_nothing_on_terminal_page_or_disk(tmp_path: Path, switch: str, names: str) -> None:
+    """Of the runs a, whose names are hostile, and b."""
+    hostile_folder(tmp_path / "a", switch)
+    run_folder(tmp_path / "b", summary(switch=switch))
+    arguments = [tmp_path / name for name in names]
     before = set(tmp_path.rglob("*"))
-    for arguments in ((folder,), (folder, other), (other, folder)):
-        done = report(*arguments, "--html", "page.html", "--output", "picture.png")
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout + done.stderr)
-        assert "[bold red]../../etc/passwd[/]" in done.stdout
-        shown = Elements(Path("page.html").read_text())
-        assert not {"script", "img"} & set(shown.tags)
-        assert not any(name.startswith("on") for name, _ in shown.attributes)
-        assert any("<script>alert(1)</script>" in piece for piece in shown.text)
-        assert any("{{ 7 * 7 }}" in piece for piece in shown.text)
-        assert "\x1b" not in Path("page.html").read_text()
-        told = report(*arguments, "--markdown").stdout
-        assert "\n# head" not in told
-        assert not re.search(r"(?<!\\)<", told)
-        assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", told)
+    done = report(*arguments, "--html", "page.html", "--output", "picture.png")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", done.stdout + done.stderr)
+    assert "[bold red]../../etc/passwd[/]" in done.stdout
+    shown = Elements(Path("page.html").read_text())
+    assert not {"script", "img"} & set(shown.tags)
+    assert not any(name.startswith("on") for name, _ in shown.attributes)
+    assert any("<script>alert(1)</script>" in piece for piece in shown.text)
+    assert any("{{ 7 * 7 }}" in piece for piece in shown.text)
+    assert "\x1b" not in Path("page.html").read_text()
+    told = report(*arguments, "--markdown").stdout
+    assert "\n# head" not in told
+    assert not re.search(r"(?<!\\)<", told)
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", told)
     assert set(tmp_path.rglob("*")) - before == {tmp_path / "page.html", tmp_path / "picture.png"}
 
 

@@ -92,6 +92,7 @@ def opened(trace: Trace) -> Iterator[Ask]:
     thread.join()
 
 
+@pytest.mark.slow
 def test_perfetto_has_what_traces_of_both_worlds_say(tmp_path: Path) -> None:
     """Every span, every count, each in its place; both in one file, since the page is a lot of work."""
     plan = plan_of(scenario())

@@ -68,6 +68,7 @@ def test_a_trace_is_served_and_its_figures_and_requests_are_written(tmp_path: Pa
     assert ServingScenario.load(folder / "scenario.toml") == ServingScenario.load(tmp_path / "scenario.toml")
 
 
+@pytest.mark.slow
 def test_equal_scenarios_give_equal_bytes(tmp_path: Path) -> None:
     path = scenario(tmp_path, (SHIPPED[0].parent / "fastserve.toml").read_text().replace("count = 200", "count = 12"))
     for results in ("one", "other"):

@@ -70,6 +70,7 @@ def test_points_of_the_profiles_that_are_not_in_the_table_lie_where_it_says() ->
     assert statistics.mean(errors) < 0.03
 
 
+@pytest.mark.slow
 @needs_data
 def test_a_forest_is_made_again_and_is_within_3_percent_of_points_that_it_was_not_trained_on() -> None:
     found = layer_ms(DATA / "vidur" / "compute" / "a100" / PROFILED["llama-2-7b"] / "mlp.csv")

@@ -77,6 +77,7 @@ def test_it_is_given_up_only_if_the_percentile_is_above_the_limit(waits: list[in
         assert hopeless(Outcome(lives, end_ns=3 * 10**9), 2.0)
 
 
+@pytest.mark.slow
 def test_pruning_finds_the_same_cheapest_with_fewer_runs() -> None:
     space = configurations(
         "llama-2-7b", {"a100": 2, "h100": 2}, per_host={"a100": 2, "h100": 2}, pp=(1,), chunks=(512,), caps=(8, 64)
@@ -150,6 +151,7 @@ gpus = {a100 = 1}
 """
 
 
+@pytest.mark.slow
 def test_the_command_writes_lines_and_a_picture_the_same_each_time(tmp_path: Path) -> None:
     path = tmp_path / "search.toml"
     path.write_text(SMALL)

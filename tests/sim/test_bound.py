@@ -58,6 +58,7 @@ def test_the_slowest_link_decides() -> None:
     assert result.bound_s <= result.jct_s <= 1.01 * result.bound_s
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [1, 2, 4, 5])
 @pytest.mark.parametrize("transport", ["ring", "halving-doubling"])
 def test_sums_by_messages_are_bound_by_their_bytes_and_their_steps(transport: str, workers: int) -> None:

@@ -61,6 +61,7 @@ def test_what_was_dropped_is_sent_again() -> None:
     assert only_job(outcome).resends > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", ["aimd", "dctcp"])
 def test_marks_make_windows_smaller_and_queues_shorter(rule: str) -> None:
     busy = {"buckets": [bucket(600)]}
@@ -171,6 +172,7 @@ def jain(rates: list[float]) -> float:
     return sum(rates) ** 2 / (len(rates) * sum(rate**2 for rate in rates))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rule", "flow"), [("aimd", "reno"), ("dctcp", "dctcp")])
 def test_two_jobs_and_a_flow_share_a_link_fairly(rule: str, flow: str) -> None:
     """The switch's link to host 0, where a worker of each job and the flow's end are; packets of two lengths."""

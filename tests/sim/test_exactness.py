@@ -77,6 +77,7 @@ def test_every_policy_sums_exactly_over_bad_links(name: str, where: str) -> None
         assert sum(line[what] for line in injected) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("where", FABRICS)
 @pytest.mark.parametrize("name", POLICIES)
 def test_without_faults_too_and_with_switches_that_do_the_work(name: str, where: str) -> None:

@@ -94,6 +94,7 @@ def test_a_switch_that_is_down_counts_nothing_and_what_it_counted_is_kept() -> N
     assert ns(only_job(down).jct_s) > alone_ns(asked) + 100_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["esa", "atp", "ps"])
 @pytest.mark.parametrize("which", range(5), ids=["rack", "rack", "rack of the PS", "spine", "spine"])
 def test_every_switch_of_two_tiers_may_die(policy: str, which: int) -> None:

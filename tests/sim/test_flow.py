@@ -193,6 +193,7 @@ def test_if_all_is_lost_time_outs_double() -> None:
     assert wire.sender["timeouts"] == 3
 
 
+@pytest.mark.slow
 def test_a_full_queue_is_found_out_and_shared_with_few_losses() -> None:
     wire = Wire(room=20).offer(3_000_000).run()
     assert wire.received == [0]
@@ -210,6 +211,7 @@ def test_marks_keep_the_queue_short_and_nothing_is_lost() -> None:
     assert wire.now_ns < 1.03 * 3000 * PACKET_NS
 
 
+@pytest.mark.slow
 def test_without_a_gain_a_mark_takes_half_the_window_once_per_window_of_data() -> None:
     """As for a loss (RFC 3168): between two cuts, all that was under way at the first has been acknowledged."""
     wire = Wire(ecn_threshold=20, room=200, gain=0.0).offer(3_000_000)

@@ -51,6 +51,7 @@ def jct_ns(policy: str, faults: dict | None = None) -> int:
 
 
 # Half as much again as it is. With time-outs made for slow peers alone, 20 % took 30 to 160 times as long.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("policy", "bounds"),
     [
@@ -94,6 +95,7 @@ def resends_on_32_rows(policy: str, seed: int) -> int:
     return sum(result.resends for result in outcome.jobs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", ["esa", "atp", "a2tp", "esa-coin", "ps"])
 def test_a_switch_that_is_too_small_causes_no_storm(policy: str) -> None:
     assert fmean(resends_on_32_rows(policy, seed) for seed in SEEDS) < 0.07 * 4 * FRAGMENTS

@@ -164,6 +164,7 @@ def test_a_long_sum_takes_what_its_bytes_take(transport: str, workers: int, time
     assert only_job(outcome).fragments == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", [6, 7])
 def test_ranks_beyond_a_power_of_two_cost_the_bytes_there_and_back(workers: int) -> None:
     """And a little more than the formula: ranks that need not wait for others are early, and share these's links."""
@@ -205,6 +206,7 @@ def test_one_rank_has_its_sum_at_once(transport: str) -> None:
     assert run(summing(1, MB, times=3, transport=transport)).marks_ns == {"job": (((0, 0),) * 3,)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("order", ["ddp", "front-first"])
 @pytest.mark.parametrize("transport", ["ring", "halving-doubling"])
 def test_a_training_by_messages_is_the_same_training(transport: str, order: str) -> None:

@@ -23,6 +23,7 @@ from tests.sim.plans import RACK, bucket, job, leaf_spine, ns, plan, rack
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POLICIES)
 @pytest.mark.parametrize("racks", [(8,), (4, 4), (3, 3, 3), (2, 2, 2, 2), (1, 1, 1, 1, 1)])
 def test_the_network_takes_a_job_where_it_is_put(racks: tuple[int, ...], name: str) -> None:

@@ -53,6 +53,7 @@ def spread(ttl_us: int):
     return plan(*jobs, fabric=replace(SPREAD, faults=bad_links(8, 2, **BAD)), lanes=64, sample_ns=10**9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("simulated", [everything, spread])
 def test_a_pipeline_by_itself_does_the_same(simulated) -> None:
     recording = Recording(simulated(ttl_us=20))

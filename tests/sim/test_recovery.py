@@ -69,6 +69,7 @@ def test_both_at_once(name: str, seed: int) -> None:
     check(asked, Failure("switch", 0, at_ns, 5 * MS), Failure("ps", 0, at_ns, 8 * MS))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [SEEDS[0], *SEEDS[2:4]])
 @pytest.mark.parametrize("which", range(5), ids=["rack", "rack", "rack of the PS", "spine", "spine"])
 @pytest.mark.parametrize("name", ["esa", "atp", "ps", "esa-ack"])  # `switchml` does not outlive its root's memory

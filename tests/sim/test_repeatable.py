@@ -79,13 +79,14 @@ def test_of_two_jobs_that_meet_at_a_queue_each_comes_first_as_often() -> None:
     fabric = leaf_spine((2, 2))
     jobs = [job(name, "ps", workers=1, buckets=[bucket(1)], hosts=(k, 2 + k)) for k, name in enumerate("ab")]
     firsts = 0
-    for seed in range(40):
+    for seed in range(24):
         a, b = (outcome.jct_s for outcome in simulate(plan(*jobs, fabric=fabric, seed=seed)).jobs)
-        again = simulate(plan(*jobs, fabric=fabric, seed=seed)).jobs
-        assert [outcome.jct_s for outcome in again] == [a, b]
+        if seed < 4:
+            again = simulate(plan(*jobs, fabric=fabric, seed=seed)).jobs
+            assert [outcome.jct_s for outcome in again] == [a, b]
         assert abs(ns(a) - ns(b)) == PACKET_NS
         firsts += ns(a) < ns(b)
-    assert 10 <= firsts <= 30
+    assert 6 <= firsts <= 18
 
 
 def test_gradients_cost_no_time() -> None:

@@ -41,6 +41,7 @@ def test_more_than_a_bitmap_has_bits_is_refused(racks: tuple[int, ...], workers:
         simulate(plan(job("wide", workers=workers, hosts=hosts), fabric=leaf_spine(racks)))
 
 
+@pytest.mark.slow
 def test_on_a_fat_tree_sums_by_messages_go_anywhere_and_those_in_the_network_in_a_rack() -> None:
     fabric = Fabric(shapes.fat_tree(8, FAST))  # 128 hosts, racks of 4
     across = job("across", workers=64, transport="halving-doubling", buckets=[Bucket(2**18, 0, 0)])

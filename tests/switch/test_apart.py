@@ -11,6 +11,7 @@ from esa.switch.process.apart import compile_apart
 PROGRAM = Path(__file__).parent / "programs" / "kept.json"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("halves", [False, True])
 def test_machine_code_is_on_the_disk_afterwards(halves: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

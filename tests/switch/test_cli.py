@@ -257,6 +257,7 @@ def test_two_switches_do_not_share_an_address() -> None:
         assert f"127.0.0.1:{port}" in done.stderr
 
 
+@pytest.mark.slow
 def test_over_tls_with_and_without_a_clients_certificate(tmp_path: Path) -> None:
     subprocess.run(CERTIFICATE.format(d=tmp_path).split(), check=True, capture_output=True, timeout=30)
     cert, key = (tmp_path / "cert.pem").read_bytes(), (tmp_path / "key.pem").read_bytes()

@@ -46,6 +46,7 @@ def answers(pipeline: Pipeline, seed: int) -> list[Any]:
     return [*out, *(register.read_all().tolist() for register in pipeline.registers.values())]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("bits", "signed"), [(32, True), (32, False), (16, True), (16, False), (8, True)])
 def test_half_a_cell_holds_what_a_cell_does(bits: int, signed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     halves = fill(Pipeline.load(program(bits, signed), compiled=False))

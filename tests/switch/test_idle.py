@@ -77,6 +77,7 @@ def test_a_new_time_out_begins_anew() -> None:
     assert idle_rows(idle) == [1]
 
 
+@pytest.mark.slow
 def test_a_large_tables_entries_cost_little_and_come_in_messages_that_clients_take() -> None:
     rows, clock = 100_000, Clock()
     idle = IdleTimeouts(np.zeros(rows, np.int64), clock)

@@ -23,6 +23,7 @@ def text(lanes: int) -> str:
     return (PROGRAMS / f"lanes-{lanes}.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_text_does_not_grow_with_the_lanes() -> None:
     few, many = (Pipeline.load(text(lanes), compiled=False).source for lanes in (4, 64))
     assert abs(len(few.splitlines()) - len(many.splitlines())) < 100

@@ -130,6 +130,7 @@ def test_queue_depth_reaches_the_program() -> None:
     assert out[6:8] == (513).to_bytes(2, "big")
 
 
+@pytest.mark.slow
 def test_a_second_load_takes_the_compiled_code_from_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     said: list[str] = []

@@ -20,6 +20,7 @@ from esa.switch import Entry, Pipeline, Table
 from esa.switch.compiler import build, lay_out
 from esa.switch.compiler.program import Field
 from esa.switch.runtime.growing import Ranks, Rows, Shards
+from tests.effort import tries
 
 PROGRAM = Path(__file__).parent / "programs" / "control_plane.json"
 SIZE = 40
@@ -113,7 +114,7 @@ def test_look_ups_are_those_of_a_list(name: str, block: int, monkeypatch: pytest
     switch = Switch(block, monkeypatch)
     table, action = switch.table(name), ACTION.get(name, "MyIngress.count_type")
 
-    @settings(max_examples=20, deadline=None)
+    @settings(max_examples=tries(20), deadline=None)
     @given(st.integers(0, 2**32))
     def changes(seed: int) -> None:
         rng = random.Random(seed)

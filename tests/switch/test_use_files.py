@@ -97,6 +97,7 @@ def test_packet_data_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture)
     ]
 
 
+@pytest.mark.slow
 def test_as_a_process(tmp_path: Path) -> None:
     arguments = ["-i", "1@p1", "--use-files", "0", "--log-console", "--no-p4", "--", "--grpc-server-addr"]
     process = subprocess.Popen(

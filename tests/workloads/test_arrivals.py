@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from esa.workloads import MODELS, Request, TraceError, poisson, read_trace
 from esa.workloads.arrivals import COLUMNS
+from tests.effort import tries
 
 JOBS = "name,workers,iterations,submit_s,model\na,8,100,0.5,vgg16\nb,4,10,0.25,bert\n"
 MIX = {"vgg16": 1.0, "resnet50": 3.0, "bert": 0.0}
@@ -119,7 +120,7 @@ requests = st.builds(
 request_lists = st.lists(requests, min_size=1, max_size=20, unique_by=lambda request: request.name)
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(request_lists, st.permutations(COLUMNS), st.sampled_from(["\n", "\r\n"]), st.booleans())
 def test_traces_round_trip(path: Path, jobs: list[Request], columns: list[str], end: str, mark: bool) -> None:
     text = io.StringIO()
@@ -150,7 +151,7 @@ def read_or_refused(path: Path, content: bytes) -> tuple[Request, ...] | str:
         return str(error)
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_bytes_are_refused_in_one_line(path: Path, content: bytes) -> None:
     # Bytes by chance make no header.
@@ -163,7 +164,7 @@ def test_any_bytes_are_refused_in_one_line(path: Path, content: bytes) -> None:
 splinters = st.binary(max_size=4) | st.sampled_from([b'"', b",", b"\n", b"\r", b"0", b"-"])
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(st.integers(0, len(JOBS)), st.integers(0, 5), splinters)
 def test_damaged_traces_are_a_trace_or_refused(path: Path, start: int, length: int, splinter: bytes) -> None:
     content = JOBS.encode()

@@ -34,7 +34,7 @@ def model(of: list[tuple[int, int, int]]) -> Profile:
     return Profile("model", tuple(LayerGroup(str(n), 4 * f, fp, bp) for n, (f, fp, bp) in enumerate(of)))
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(groups, caps, st.none() | caps)
 def test_buckets_are_the_groups_from_the_back(of: list[tuple[int, int, int]], cap: int, first_cap: int | None) -> None:
     parts = buckets(model(of), cap, first_cap)
@@ -44,7 +44,7 @@ def test_buckets_are_the_groups_from_the_back(of: list[tuple[int, int, int]], ca
     assert total == sums[-1]
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(groups, caps, st.none() | caps)
 def test_all_but_the_last_bucket_reach_the_cap_and_only_with_their_last_group(
     of: list[tuple[int, int, int]], cap: int, first_cap: int | None
@@ -93,7 +93,7 @@ parts_of_jobs = st.lists(st.builds(Bucket, st.integers(4, 10**9), times, times),
 iteration_counts = st.integers(1, 30)
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(parts_of_jobs, iteration_counts, st.floats(1e6, 1e12), st.floats(1e-6, 1))
 def test_priorities_rise_to_the_front_and_to_the_end(
     parts: list[Bucket], iterations: int, rate_bps: float, time_scale: float

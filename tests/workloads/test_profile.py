@@ -10,6 +10,7 @@ from esa.workloads import MODELS, Layer, LayerGroup, Profile, buckets, layers, m
 from esa.workloads.architectures import SHAPES, architectures
 from esa.workloads.make_shapes import shapes_text
 from experiments.live.models import MODELS as TRAINED
+from tests.effort import tries
 
 # Megabytes of float32, forward and backward ms: SwitchML-omnetpp's tables.
 PUBLISHED = {
@@ -112,7 +113,7 @@ def test_all_models_have_a_profile_and_others_are_refused() -> None:
         layers("vgg17")
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(profiles, factors, st.none() | factors)
 def test_scaling_keeps_sums_order_and_the_place_of_every_boundary(
     of: tuple[LayerGroup, ...], size: float, time: float | None
@@ -133,7 +134,7 @@ def test_scaling_keeps_sums_order_and_the_place_of_every_boundary(
             assert abs(after - factor * before) <= rounding / 2 + 1e-9 * after
 
 
-@settings(deadline=None)
+@settings(max_examples=tries(100), deadline=None)
 @given(profiles)
 def test_a_factor_of_one_changes_nothing(of: tuple[LayerGroup, ...]) -> None:
     assert Profile("model", of).scaled(1) == Profile("model", of)

@@ -13,6 +13,7 @@ from esa.cluster.ones.throughput import FLOOR, Seen
 torch = pytest.importorskip("torch")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crossed", [False, True])
 def test_it_learns_as_torch_does(crossed: bool) -> None:
     dice = np.random.Generator(np.random.PCG64(5))
