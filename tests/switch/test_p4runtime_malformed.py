@@ -250,8 +250,8 @@ def test_a_parser_that_would_never_end() -> None:
         Pipeline.load(root, compiled=False)
 
 
-def with_params(info):
-    return next(action for action in info.actions if action.params)
+def params_of(info):
+    return next(action.params for action in info.actions if action.params)
 
 
 @pytest.mark.parametrize(
@@ -261,10 +261,9 @@ def with_params(info):
         (lambda info: setattr(info.registers[0], "size", 1 << 30), "register .* cells in one"),
         (lambda info: setattr(info.counters[0], "size", 2), "counter .* cells in one"),
         (lambda info: info.tables[0].action_refs.pop(), "in the device config only"),
-        (
-            lambda info: with_params(info).params.add().CopyFrom(with_params(info).params[0]),
-            "two of its params have one id",
-        ),
+        (lambda info: params_of(info).add().CopyFrom(params_of(info)[0]), "two of its params have one id"),
+        (lambda info: setattr(params_of(info)[0], "bitwidth", -8), "parameter .*: -8 bits"),
+        (lambda info: setattr(info.controller_packet_metadata[0].metadata[0], "bitwidth", -1), "a field of -1 bits"),
     ],
 )
 def test_a_p4info_of_another_program(client: Client, change, said: str) -> None:

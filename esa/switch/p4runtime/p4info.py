@@ -327,6 +327,8 @@ def _action(info: Any, compiled: Action | None, translation: Translation) -> Act
     for at, each in enumerate(info.params):
         strings = translation.strings(each.type_name.name, widths[at]) if at < len(widths) else None
         bits = each.bitwidth if strings is None else strings.bits
+        if bits < 0:
+            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info: action {name}, parameter {each.name}: {bits} bits")
         params.append(ParamInfo(each.id, each.name, bits, f"action {name}, parameter {each.name}", strings))
     return ActionInfo(info.preamble.id, name, tuple(params))
 

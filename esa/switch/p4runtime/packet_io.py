@@ -60,6 +60,8 @@ class ControllerHeader:
 def _widths(info: Any, program: Program) -> list[int]:
     """How wide the fields of a controller header are; a string has no width in P4Info, but in the program's header."""
     widths = [field.bitwidth for field in info.metadata]
+    if min(widths, default=0) < 0:
+        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"P4Info: {info.preamble.name}: a field of {min(widths)} bits")
     if all(widths):
         return widths
     names = [field.name for field in info.metadata]
