@@ -42,6 +42,7 @@ def imported(tree: ast.AST) -> set[str]:
     return {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, (ast.Import, ast.ImportFrom))}
 
 
+@pytest.mark.slow
 def test_no_import_of_any_file_is_overlooked() -> None:
     files = [file for package in sources.PACKAGES for file in (sources.ROOT / package).rglob("*.py")]
     assert len(files) > 200

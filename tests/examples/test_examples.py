@@ -51,6 +51,7 @@ def test_simulate() -> None:
     assert [line.split()[0] for line in lines] == ["esa", "atp", "switchml", "ps"]
 
 
+@pytest.mark.slow
 def test_add_job() -> None:
     with running_switch("embedded") as process:
         assert output(start("add_job.py", process.address)) == ["mnist: 2 workers, completed: 0"]

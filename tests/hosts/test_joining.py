@@ -101,6 +101,7 @@ def test_an_error_in_the_block_of_one_is_told_to_the_others(meeting: Meeting) ->
         a.close()
 
 
+@pytest.mark.slow
 def test_a_killed_process_is_noticed_at_once(meeting: Meeting, tmp_path: Path) -> None:
     job = meeting.add(make_loopback_job(2))
     job.save(tmp_path / "job.json")

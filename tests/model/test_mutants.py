@@ -24,7 +24,7 @@ from tests.model.rows import KEPT, ROWS, Header
 from tests.model.schedule import EpisodeError, episode, replay
 from tests.model.world import World
 
-pytestmark = pytest.mark.timeout(300)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def caught(make: Callable[[Plan], World], seeds: int = 40) -> str:
@@ -59,7 +59,6 @@ def test_a_server_that_adds_what_it_has_already():
     assert "exactly once" in report
 
 
-@pytest.mark.slow
 def test_a_worker_that_answers_with_another_fragment():
     report = caught(partial(World, tamper=spoil_the_ring))
     assert "exact: the RESULT that" in report
@@ -225,7 +224,6 @@ class WithoutFlushes(World):
             self.switch.jobs.update(told)
 
 
-@pytest.mark.slow
 def test_a_switch_that_does_not_flush():
     report = caught(WithoutFlushes)
     assert "the rule for a row" in report

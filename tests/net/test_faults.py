@@ -36,6 +36,7 @@ def within(count: int, rate: float, trials: int = N) -> bool:
     return abs(count - rate * trials) < 5 * (trials * rate * (1 - rate)) ** 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rate", [0.01, 0.2])
 @pytest.mark.parametrize("kind", ["loss", "duplicate", "reorder"])
 def test_rates_are_met(kind: str, rate: float) -> None:

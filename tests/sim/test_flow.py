@@ -202,6 +202,7 @@ def test_a_full_queue_is_found_out_and_shared_with_few_losses() -> None:
     assert wire.now_ns < 1.1 * 3000 * PACKET_NS
 
 
+@pytest.mark.slow
 def test_marks_keep_the_queue_short_and_nothing_is_lost() -> None:
     wire = Wire(ecn_threshold=12, room=60).offer(3_000_000).run()
     assert (wire.received, wire.sender["resends"]) == ([0], 0)

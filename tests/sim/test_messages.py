@@ -145,6 +145,7 @@ def summing(workers: int, octets: int, times: int = 1, **given) -> SimulatedJob:
     return of(*[program(loop(times, reduce(octets, 1), wait(), mark()))] * workers, **given)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transport", "workers", "times"),  # the bytes that a link carries each way
     [

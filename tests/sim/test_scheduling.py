@@ -115,7 +115,7 @@ def preempted(at_ns: int, policy_name: str = "esa", **given) -> tuple[SimulatedJ
     return long, job("short", policy_name, iterations=2, buckets=parts, submit_ns=at_ns, first_row=64, **common)
 
 
-@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("order", ["ddp", *(pytest.param(o, marks=pytest.mark.slow) for o in ORDERS if o != "ddp")])
 @pytest.mark.parametrize("name", POLICIES)
 def test_a_job_that_was_stopped_goes_on_exactly(name: str, order: str) -> None:
     fabric = rack(6, faults=bad_links(6, 5, **BAD))

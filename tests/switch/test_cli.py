@@ -233,7 +233,7 @@ def switch(*arguments: str, prefix: tuple[str, ...] = ()) -> Iterator[tuple[subp
         process.stdout.close()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=SLOW)])
 def test_a_signal_ends_it_cleanly(number: int) -> None:
     with switch("--no-p4", "--device-id", "4", "--", "--grpc-server-addr", "127.0.0.1:0") as (process, port):
         client = Client(port, device_id=4)
@@ -250,6 +250,7 @@ def test_packets_go_first_where_that_is_asked_for(root: None) -> None:
         assert os.sched_getscheduler(process.pid) == os.SCHED_OTHER
 
 
+@pytest.mark.slow
 def test_two_switches_do_not_share_an_address() -> None:
     with switch("--no-p4", "--", "--grpc-server-addr", "127.0.0.1:0") as (_, port):
         done = run("--no-p4", "--", "--grpc-server-addr", f"127.0.0.1:{port}")

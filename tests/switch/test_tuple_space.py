@@ -88,7 +88,7 @@ def _fits(kind: str, bits: int, item: Item, key: int) -> bool:
 
 
 @pytest.mark.supports("tables: entries with priorities found by a hash for each set of masks")
-@pytest.mark.parametrize("many", [2, 5, 16])
+@pytest.mark.parametrize("many", [2, *(pytest.param(many, marks=pytest.mark.slow) for many in (5, 16))])
 @pytest.mark.parametrize(("program", "name"), TABLES)
 def test_hashes_find_what_a_list_finds(program: str, name: str, many: int, monkeypatch: pytest.MonkeyPatch) -> None:
     switch = Switch(program, name, many, monkeypatch)
