@@ -32,6 +32,7 @@ from esa.serving.vidur.search import (
 )
 from experiments.cli import app
 from experiments.specs.search import SearchSpec
+from tests.effort import tries
 
 ONE = Configuration("llama-2-7b", "a100", 1, 1, "vllm", 0, 8, 2)
 WORK = Work(lengths="exegpt-s", requests=120, start=16.0, delay_s=0.5)
@@ -65,7 +66,7 @@ def test_a_run_that_is_given_up_is_one_whose_delay_is_too_long() -> None:
 
 
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=250))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=tries(60), deadline=None)
 def test_it_is_given_up_only_if_the_percentile_is_above_the_limit(waits: list[int]) -> None:
     """And where it is by the waits alone, without what lies between two of them, it is given up."""
     lives = tuple(Life(number, Request(0, 1, 1)) for number in range(len(waits)))
