@@ -1,6 +1,6 @@
 """What `esa kv` runs: requests, instances of prefill and of decode, and the NICs between them, validated at the door.
 
-    scenario = KvScenario.load(Path("experiments/scenarios/serving/kv-artefact.toml"))
+    scenario = KvScenario.load(Path("experiments/scenarios/kv/artefact.toml"))
 
 A wrong file is a ScenarioError of one line that names the key and what is allowed.
 """

@@ -29,7 +29,7 @@ from experiments.specs.kv import KvScenario
 
 MODEL = model_of("qwen3-8b")
 A6000 = Instances(gpu_of("a6000"), 1, stage_times("qwen3-8b", "a6000", 1, 1), kv_bytes=25e9)
-SHIPPED = Path(__file__).parents[2] / "experiments" / "scenarios" / "serving"
+SHIPPED = Path(__file__).parents[2] / "experiments" / "scenarios" / "kv"
 
 
 def serve(
@@ -121,7 +121,7 @@ def few(name: str, **requests: object) -> KvScenario:
 
 def test_the_artefacts_rows_are_within_a_fifth_after_one_is_fitted() -> None:
     """HACK's README, two A6000, 10 Gb/s: mean JCT; the first row was fitted, with time to the first token and pull."""
-    scenario = few("kv-artefact.toml", count=50)
+    scenario = few("artefact.toml", count=50)
     for method, rate, published in (
         ("fp16", 0.15, 17.11),
         ("hack", 0.15, 15.13),
@@ -136,7 +136,7 @@ def test_the_artefacts_rows_are_within_a_fifth_after_one_is_fitted() -> None:
 
 
 def test_what_is_saved_falls_with_the_rate_of_the_nics() -> None:
-    scenario = few("kv-70b.toml", count=25, rate=(0.2,), output=(20, 60))
+    scenario = few("70b.toml", count=25, rate=(0.2,), output=(20, 60))
     grid = Grid({place: evaluate(scenario, place) for place in places_of(scenario, 2)}, 2)
     for method in ("cachegen-like", "kvquant-like", "hack"):
         saved = [grid.reduction(method, gbps, 0.2).centre for gbps in scenario.nic.gbps]
@@ -195,7 +195,7 @@ def test_kernels_are_those_of_the_artefact() -> None:
     ],
 )
 def test_a_wrong_scenario_is_refused_by_name(tmp_path: Path, was: str, becomes: str, error: str) -> None:
-    text = (SHIPPED / "kv-artefact.toml").read_text()
+    text = (SHIPPED / "artefact.toml").read_text()
     assert was in text
     path = tmp_path / "wrong.toml"
     path.write_text(text.replace(was, becomes, 1))
@@ -214,7 +214,7 @@ def test_what_cannot_be_is_refused() -> None:
 
 
 def test_the_command_leaves_a_table_and_a_picture(tmp_path: Path) -> None:
-    text = (SHIPPED / "kv-artefact.toml").read_text().replace("count = 100", "count = 4").replace(", 0.3]", "]")
+    text = (SHIPPED / "artefact.toml").read_text().replace("count = 100", "count = 4").replace(", 0.3]", "]")
     path = tmp_path / "few.toml"
     path.write_text(text.replace("[10, 25, 40, 100, 400]", "[10]").replace("[357, 357]", "[2, 5]"))
     done = CliRunner().invoke(app, ["kv", str(path), "--seeds", "2", "--jobs", "1", "--results", str(tmp_path)])
