@@ -59,7 +59,9 @@ def sweep(
 ) -> list[Result]:
     """The results of `points`, in their order; those that `folder` holds already are not run again.
 
-    progress: called with the number of points that are finished. SweepError if a point cannot be run.
+    progress: called with the number of points that are finished. SweepError if a point cannot be run. What still waits
+    then, or where this is interrupted, ends with the executor; cancelled from here, it would be told of twice where its
+    processes are ended, which concurrent.futures takes for a fault of its own.
     """
     texts = [point.to_toml() for point in points]
     (folder / POINTS).mkdir(parents=True, exist_ok=True)
@@ -80,9 +82,6 @@ def sweep(
         raise SweepError(
             "a process ended that was at work: was there enough memory? what is finished is kept"
         ) from None
-    finally:
-        for future in running:
-            future.cancel()
     return [done[text] for text in texts]
 
 

@@ -56,7 +56,7 @@ def spread(ttl_us: int):
 @pytest.mark.slow
 @pytest.mark.parametrize("simulated", [everything, spread])
 def test_a_pipeline_by_itself_does_the_same(simulated) -> None:
-    recording = Recording(simulated(ttl_us=20))
+    recording = Recording(simulated(ttl_us=10))
     assert recording.outcome.incomplete is None
     for switch in recording.switches:
         pipeline = Pipeline.load(program(64).json.read_text())
