@@ -106,6 +106,7 @@ def test_the_page_says_what_the_summary_says(
     told = kept(results / first)
     assert first in simulated
     assert shown_values(chromium) == {job["name"]: [job["jct_s"]] for job in told["jobs"]}
+    assert chromium.evaluate("(e => e.scrollWidth <= e.clientWidth)(document.getElementById('jobs'))")
     figures = chromium.evaluate(
         "Object.fromEntries([...document.querySelectorAll('.tile')]"
         ".map(e => [e.dataset.figure, e.querySelector('b').textContent]))"
