@@ -147,12 +147,14 @@ def failure_table(summary: Summary) -> Grid:
 def comparison_table(summaries: Sequence[Summary]) -> Grid:
     """One column per run, the first being what the others are compared with."""
     first = summaries[0]
-    table = Grid(f"{first.scenario}: {', '.join(summary.policy for summary in summaries)}")
-    for summary in summaries:
-        table.head.append(summary.policy if summary.incomplete is None else f"{summary.policy} (cut)")
+    on_one = len({summary.switch for summary in summaries}) == 1
+    columns = [summary.policy if on_one else f"{summary.policy} ({summary.switch})" for summary in summaries]
+    table = Grid(f"{first.scenario}: {', '.join(columns)}")
+    for name, summary in zip(columns, summaries, strict=True):
+        table.head.append(name if summary.incomplete is None else f"{name} (cut)")
     digits = _digits(first)
     table.add("mean JCT s", *(_number(summary.mean_jct_s, digits) for summary in summaries))
-    table.add(f"mean JCT / {first.policy}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries))
+    table.add(f"mean JCT / {columns[0]}", *(_ratio(summary.mean_jct_s, first.mean_jct_s) for summary in summaries))
     table.add_known("mean JCT / bound", [_number(summary.mean_per_bound, 2) for summary in summaries])
     table.add_known("mean JCT / alone", [_number(summary.mean_inflation, 2) for summary in summaries])
     table.add_known("mean wait s", [_number(summary.mean_wait_s, digits) for summary in summaries])

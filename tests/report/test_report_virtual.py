@@ -68,6 +68,11 @@ def test_comparison_leaves_out_what_no_run_knows() -> None:
     assert "loss" not in text
 
 
+def test_columns_of_one_policy_on_different_switches_say_which() -> None:
+    live = summary().model_copy(update={"switch": "embedded"})
+    assert "contention: esa (embedded), esa (virtual)" in text_of(comparison_table([live, summary()]))
+
+
 def test_many_jobs_are_summed_up() -> None:
     assert row(text_of(counter_table(summary(jobs=20))), "collisions") == ["collisions", "20000"]
     assert "job-0" not in text_of(comparison_table([summary(jobs=20), summary(jobs=20)]))
