@@ -41,7 +41,7 @@ _MODULES = (
 _NATIVE = """from numba import njit
 from tests.fuzz.coverage import hit
 native = njit(nogil=True, boundscheck=True, cache=True)
-compiled = entry = njit(nogil=True, boundscheck=True, cache=True, error_model="numpy", no_rewrites=True)
+compiled = entry = machine = njit(nogil=True, boundscheck=True, cache=True, error_model="numpy", no_rewrites=True)
 """
 _PLAIN = """def native(function):
     return function

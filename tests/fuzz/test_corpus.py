@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.fuzz import loop, steps
+from tests.fuzz import loop, machines, steps
 from tests.fuzz.__main__ import main
 from tests.fuzz.switch_target import SwitchTarget
 from tests.fuzz.worker_target import WorkerTarget
@@ -31,6 +31,12 @@ def test_the_corpus(target_class):
             loop.compare(target, inputs)
         except Exception as error:
             raise AssertionError(f"{path}\n{loop.describe(target, inputs)}") from error
+
+
+@pytest.mark.slow
+def test_what_counts_branches_knows_all_that_generated_code_calls():
+    made = machines.counted()  # compiled when it is first called, and not here
+    assert made.pipeline.step.dispatcher.py_func.__module__ == "counted.switch"
 
 
 def test_the_corpus_is_small():
