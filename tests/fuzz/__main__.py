@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     if unknown := [name for name in names if name not in classes]:
         print(f"fuzz: TARGETS={unknown[0]}: one of {', '.join(classes)}", file=sys.stderr)
         return 2
-    print(f"fuzz: seed {options.seed}, {options.seconds} s; the first run compiles for about a minute", flush=True)
+    print(f"fuzz: seed {options.seed}, {options.seconds} s; the first run compiles for some minutes", flush=True)
     machines.counted(), machines.shipped(), machines.plain()
     campaigns = [loop.Campaign(classes[n](), np.random.default_rng([options.seed, k])) for k, n in enumerate(names)]
     interrupted = False

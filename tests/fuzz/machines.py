@@ -166,7 +166,7 @@ def plain() -> Machines:
 
 @lru_cache
 def counted() -> Machines:
-    """Native code that counts branches and checks bounds; a minute to compile, then kept on disk."""
+    """Native code that counts branches and checks bounds; minutes to compile, then kept on disk."""
     pipeline = Pipeline.load(program(64).json.read_text(), compiled=False)
     sources = _sources("counted", count=True)
     switch = coverage.counted(pipeline.source.replace("{decorators}", ""), "esa.p4 (generated)")
