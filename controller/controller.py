@@ -180,9 +180,16 @@ class Controller:
         """Give a job the run back that a restarted switch lacks, and that its members are still in."""
         old = self._sound(job)
         new = replace(old, epoch=epoch)
+        if epoch > old.epoch:  # else it counts as given already
+            with contextlib.suppress(AlreadyExists):
+                self.switch.insert([e.run_entry(old.job, epoch)])
         self._insert(new)
         self._delete_runs(new.job, lambda other: other < epoch or other == old.epoch)
         return new
+
+    def memory(self) -> int:
+        """Return a number that another load of the program changes, such as after a restart."""
+        return self.switch.generation()
 
     def put_back(self, job: InstalledJob) -> None:
         """Write a job that a switch held before, with its run, into one that holds nothing of it. All or nothing."""

@@ -76,6 +76,7 @@ class Coordinator:
         self._rooms: dict[int, Room] = {}
         self._denied: dict[int, dict[str, int]] = {}  # by job: the switch's counts when its run began
         self._unseen: dict[int, int] = {}  # by job: looks at the switch that did not find it
+        self._memory: dict[int, int] = {}  # by job: the switch's when its run was last seen there
         self._connections: set[_Connection] = set()
         self._knocking: list[_Connection] = []  # those that cannot come in yet
         self._attending: set[threading.Thread] = set()  # one to each connection
@@ -273,6 +274,7 @@ class Coordinator:
     # Runs
 
     def _begin(self, job: Job) -> Started:
+        self._memory[job.job] = self._controller().memory()
         started = self._controller().start_run(job.job)
         self._denied[job.job] = self._controller().denied_by_reason()
         self._say(f"job {job.name}: a run begins, epoch {started.epoch}, {started.policy.name}")
@@ -323,6 +325,7 @@ class Coordinator:
     def _look(self) -> None:
         """Look whether jobs were changed or removed by somebody else."""
         try:
+            memory = self._controller().memory()  # before the jobs: what is lost in between is seen at the next look
             there = {job.job: job for job in self._controller().jobs()}
         except SwitchError:
             self._disconnect()
@@ -330,7 +333,7 @@ class Coordinator:
         for number, room in list(self._rooms.items()):
             if number in there:
                 self._unseen.pop(number, None)
-                self._compare(room, there[number])
+                self._compare(room, there[number], memory)
                 continue
             self._unseen[number] = self._unseen.get(number, 0) + 1
             if self._unseen[number] >= GONE_LOOKS:
@@ -339,15 +342,21 @@ class Coordinator:
                 if room.empty:  # else a PS waits for the job to come back
                     del self._rooms[number]
 
-    def _compare(self, room: Room, installed: InstalledJob) -> None:
-        """Follow what others did to the job on the switch while its run is on."""
+    def _compare(self, room: Room, installed: InstalledJob, memory: int) -> None:
+        """Follow what others did to the job on the switch while its run is on.
+
+        A restarted switch gets back what it held when the supervisor last looked, maybe before this run began; or, if
+        it had not seen the job by then, the job anew, with an epoch that may be older or newer.
+        """
         room.policy_changed(installed.policy.name)
-        if room.epoch is None or room.epoch == installed.epoch:
+        if room.epoch is None:
             return
-        if installed.epoch > room.epoch:
+        if room.epoch == installed.epoch:
+            self._memory[installed.job] = memory
+            return
+        if installed.epoch > room.epoch and self._memory.get(installed.job) == memory:
             room.close(f"job {room.job.name}: another controller has started a newer run of it")
             return
-        # A restarted switch gets back what it held when the supervisor last looked, maybe before this run began.
         with contextlib.suppress(EsaError):  # the next look tries again
             self._controller().resume_run(installed.job, room.epoch)
             self._say(f"job {room.job.name}: its run, epoch {room.epoch}, is on the switch again")

@@ -36,4 +36,11 @@ class RunControl(Protocol):
 
     def resume_run(self, job: int, epoch: int) -> InstalledJob: ...
 
+    def memory(self) -> int:
+        """Return a number that stays while what the switch holds is what controllers wrote there.
+
+        Another one tells that it lost everything since, and was given back what somebody knew of it.
+        """
+        ...
+
     def denied_by_reason(self) -> dict[str, int]: ...

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -160,6 +160,51 @@ def test_the_coordinator_may_be_restarted_while_a_job_runs(meeting: Meeting) -> 
         a.close()
 
 
+@pytest.mark.parametrize("known", ["its epoch", "nothing of it"])
+def test_a_switch_that_lost_its_memory_gets_the_run_back_whatever_else_it_was_given(
+    meeting: Meeting, known: str
+) -> None:
+    """As by a supervisor that had not looked since the job was added: it adds the job anew."""
+    job = meeting.add(make_loopback_job(2))
+    with JobServer(job, meeting.address):
+        workers = meeting.join_all(job)
+        assert_sums(workers, 1)
+        run, epoch = meeting.controller.find(job.name), workers[0].job.epoch
+        remembered = meeting.controller.remembered_runs()
+        meeting.controller.load(64)
+        if known == "its epoch":
+            meeting.controller.remember_runs(remembered)
+        new = meeting.controller.add_job(job)
+        assert new.epoch > run.epoch or known != "its epoch"
+        until(lambda: meeting.controller.find(job.name).epoch == epoch)
+        assert f"job {job.name}: its run, epoch {epoch}, is on the switch again" in meeting.said
+        assert_sums(workers, 2)
+        close_all(workers)
+        again = meeting.join_all(job)
+        assert again[0].job.epoch > max(epoch, new.epoch)
+        close_all(again)
+
+
+def test_a_newer_run_that_another_controller_starts_ends_the_run(meeting: Meeting) -> None:
+    job = meeting.add(make_loopback_job(2))
+    with JobServer(job, meeting.address):
+        a, b = meeting.join_all(job)
+        assert_sums([a, b], 1)
+        meeting.controller.start_run(job.name)
+        time.sleep(2.0)  # a look or two
+        for worker in (a, b):
+            with pytest.raises(AllReduceError, match="another controller has started a newer run of it"):
+                worker.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
+            worker.close()
+
+
+def until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + WAIT_S
+    while not true():
+        assert time.monotonic() < deadline, "it does not come to pass"
+        time.sleep(0.05)
+
+
 def test_a_ps_that_is_ended_and_started_again_goes_on_with_the_run(meeting: Meeting) -> None:
     job = meeting.add(make_loopback_job(2))
     first = JobServer(job, meeting.address)
@@ -245,10 +290,7 @@ def test_a_policy_changed_on_the_switch_reaches_the_ps(meeting: Meeting) -> None
         workers = meeting.join_all(job)
         assert_sums(workers, 3)
         meeting.controller.set_policy(job.name, "atp")
-        deadline = time.monotonic() + WAIT_S
-        while server.policy != "atp" and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert server.policy == "atp"
+        until(lambda: server.policy == "atp")
         close_all(workers)
 
 
