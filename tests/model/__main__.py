@@ -6,6 +6,7 @@ import argparse
 import multiprocessing
 import os
 import secrets
+import signal
 import sys
 import time
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -36,6 +37,9 @@ def main() -> int:
         kept.write_text(f"{failed}\n")
         print(f"{failed}\nkept in {kept}", flush=True)
         return 1
+    except KeyboardInterrupt:
+        print(f"interrupted; every sum exact until then, nothing hung: {report}", flush=True)
+        return 130
     print(f"every sum exact, nothing hangs: {report}")
     return 0
 
@@ -47,7 +51,7 @@ def _run(options: argparse.Namespace, report: Report) -> None:
     last = time.monotonic()
     following = first + 1
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.processes, mp_context=context) as executor:
+    with ProcessPoolExecutor(options.processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as executor:
         running: set[Future[Report]] = set()
         try:
             while report.numbers["all-reduces"] < options.all_reduces:
@@ -60,8 +64,12 @@ def _run(options: argparse.Namespace, report: Report) -> None:
                 if time.monotonic() - last > 10:
                     last = time.monotonic()
                     print(f"  {report.numbers['all-reduces']} all-reduces", flush=True)
-        finally:
-            executor.shutdown(wait=True, cancel_futures=True)
+            executor.shutdown(cancel_futures=True)
+        except BaseException:
+            executor.shutdown(wait=False, cancel_futures=True)
+            for process in multiprocessing.active_children():  # else what they do, half a minute, is waited for
+                process.terminate()
+            raise
 
 
 if __name__ == "__main__":

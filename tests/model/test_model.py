@@ -6,6 +6,10 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -241,3 +245,21 @@ def test_a_rank_that_computes_for_long_is_waited_for(policy, restarted):
     world.do(("submit", "1.3/w1"))
     world.settle()
     assert world.numbers()["all-reduces"] == 1
+
+
+@pytest.mark.slow
+def test_a_long_run_that_is_interrupted_ends_at_once_and_says_what_it_checked(tmp_path):
+    command = [sys.executable, "-m", "tests.model", "--processes", "2", "--results", str(tmp_path)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as model:
+        try:
+            assert model.stdout is not None
+            assert model.stdout.readline().startswith("model: 100000 all-reduces, episodes from seed ")
+            time.sleep(5.0)  # wherever it is by then
+            model.send_signal(signal.SIGINT)
+            out, err = model.communicate(timeout=60)
+        finally:
+            model.kill()
+    assert (model.returncode, err) == (130, "")
+    assert out.splitlines()[-2].startswith("interrupted; every sum exact until then")
