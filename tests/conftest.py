@@ -21,8 +21,15 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import effort, warm
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # each process of tests knows only the racks that it brought up
-    os.environ.setdefault("ESA_RUN_FOLDER", tempfile.mkdtemp(prefix="esa-run-"))
+# Each process of tests knows only the racks that it brought up.
+OWN_FOLDER = tempfile.mkdtemp(prefix="esa-run-") if "PYTEST_XDIST_WORKER" in os.environ else None
+if OWN_FOLDER is not None:
+    os.environ["ESA_RUN_FOLDER"] = OWN_FOLDER
+
+
+def pytest_unconfigure() -> None:
+    if OWN_FOLDER is not None:
+        shutil.rmtree(OWN_FOLDER, ignore_errors=True)
 
 
 def _without(*commands: str) -> str:

@@ -193,9 +193,11 @@ def recovery(repeats: int, seed: int, results: Path) -> None:
     console = Console(highlight=False)
     require_root()
     make_folder(results)
-    folder = Path(tempfile.mkdtemp(prefix="esa-recovery-"))
-    with interruptible("the lines above are all that there is"):
-        rows = measure(repeats, seed, folder, lambda text: console.print(f"  {text}"))
+    with (
+        tempfile.TemporaryDirectory(prefix="esa-recovery-") as folder,
+        interruptible("the lines above are all that there is"),
+    ):
+        rows = measure(repeats, seed, Path(folder), lambda text: console.print(f"  {text}"))
     table = Table("recovery from", "policy", "times", "median", "worst", title="every sum was checked")
     for row in rows:
         table.add_row(
