@@ -1,4 +1,4 @@
-# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | docs | commands | lint | bench | figures | claims | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
+# make launch | run-topo | check | test | fuzz | model | soak | again | recovery | docs | commands | lint | bench | figures | claims | laboratory | reality | p4 | stop | clean. Each sets up what it needs; the second time that is a look.
 
 SCENARIO ?= experiments/scenarios/default.toml
 POLICY   ?=
@@ -28,7 +28,7 @@ PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark cur
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs commands lint bench figures claims reality p4 stop clean
+.PHONY: help setup launch run-topo check test fuzz model soak again recovery docs commands lint bench figures claims laboratory reality p4 stop clean
 
 help:
 	@grep -E '^# make|^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^# //; s/:.*## /\t/' | expand -t 12
@@ -106,6 +106,9 @@ figures: setup ## every figure and table of the evaluation, in virtual time; QUI
 
 claims: setup ## what is claimed of ESA against the figures, a line each; QUICK=1
 	@$(BIN)/esa claims $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
+
+laboratory: setup ## JCT and tail, each layer from scheduler to rows switched off in turn; QUICK=1
+	@$(BIN)/esa laboratory $(if $(filter-out 0,$(QUICK)),--quick) --results $(RESULTS)
 
 reality: setup ## the same scenarios on Mininet and in virtual time, mean JCT side by side
 	@$(SUDO) $(BIN)/esa reality --results $(RESULTS)

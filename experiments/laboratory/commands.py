@@ -1,4 +1,6 @@
-"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`, `esa gaps`, `esa perplexity`."""
+"""The laboratory's studies as commands: `esa levels`, `esa schedulers`, `esa gpu`, `esa gaps`, `esa perplexity`,
+`esa laboratory`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +15,7 @@ app = typer.Typer(cls=commands("esa"), no_args_is_help=True, add_completion=Fals
 _RESULTS = Annotated[Path, typer.Option(metavar="DIR", help="Where results are written.")]
 _JOBS = Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")]
 _SCENARIO = Path("experiments/scenarios/cluster/network.toml")
+_STACK = Path("experiments/scenarios/laboratory/stack.toml")
 
 
 @app.command("levels")
@@ -145,3 +148,21 @@ def perplexity_command(
     from experiments.laboratory.perplexity import print_perplexity
 
     print_perplexity(positions, steps, windows, seed, results, Console(width=max(Console().width, 110)))
+
+
+@app.command("laboratory")
+def laboratory_command(
+    scenario: Annotated[Path, typer.Argument(metavar="[SCENARIO.toml]", help="The stack.")] = _STACK,
+    seeds: Annotated[
+        int | None, typer.Option(min=2, max=100, help="Of everything that is drawn; 10, with --quick fewer.")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Fewer seeds and smaller loads.")] = False,
+    results: _RESULTS = Path("results"),
+    jobs: _JOBS = None,
+) -> None:
+    """Switch each layer of the stack off in turn, from scheduler to rows: where a second goes; docs/laboratory.md."""
+    from rich.console import Console
+
+    from experiments.laboratory.stack.command import draw_laboratory
+
+    draw_laboratory(scenario, seeds, quick, results, jobs, Console(width=max(Console().width, 160)))

@@ -7,8 +7,6 @@ predictions have the same, so an inflation is a ratio seed by seed.
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from concurrent.futures import as_completed
@@ -28,6 +26,7 @@ from esa.gpu_network.holders import MEASURED, Filling, run_holder
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from esa.serving_network.jobs import Training
 from esa.serving_network.network import SharedNetwork
+from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
 from experiments.studies.figures import draw
@@ -164,7 +163,9 @@ def print_gaps(
             found[running[future]] = future.result()
             shown.part(len(found) / len(places))
     runs = Runs(found, seeds)
-    write_whole(folder / "gaps.csv", csv_text(runs, places))
+    write_whole(
+        folder / "gaps.csv", csv_text([*Place._fields, *Found._fields], ([*place, *found[place]] for place in places))
+    )
     canvas = Canvas((7.5, 4.2), layout="constrained")
     picture(canvas, runs, places)
     draw.save(canvas, folder / "gaps.png")
@@ -172,15 +173,6 @@ def print_gaps(
     console.print(table(runs, places))
     console.print(f"picture: {folder / 'gaps.png'}; every run: {folder / 'gaps.csv'}", highlight=False, soft_wrap=True)
     return runs
-
-
-def csv_text(runs: Runs, places: Sequence[Place]) -> str:
-    """A line for each run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*Place._fields, *Found._fields])
-    writer.writerows([*place, *runs.found[place]] for place in places)
-    return text.getvalue()
 
 
 def _cells(places: Sequence[Place]) -> list[tuple[str, int, str]]:

@@ -5,8 +5,6 @@ rows = measure(train(corpus()), corpus(), windows=4)
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +21,7 @@ from esa.kvcache.decoding import Dense, HeadCache, decode
 from esa.kvcache.folding import by_energy, folded, kept_part
 from esa.kvcache.keep import least_energy
 from esa.kvcache.model import Model, Shape, corpus, one_thread, perplexity, split, train, windows_of
+from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
 
@@ -97,7 +96,7 @@ def print_perplexity(positions: str, steps: int, windows: int, seed: int, result
         model = train(text, shape, steps=steps, seed=seed, progress=lambda part: shown.part(0.5 * part))
         rows = measure(model, text, windows, lambda part: shown.part(0.5 + 0.5 * part))
     path = folder / f"{positions}.csv"
-    write_whole(path, csv_text(rows))
+    write_whole(path, csv_text(Row._fields, rows))
     give_to_caller(folder)
     title = f"{shape.layers} layers of {shape.heads} heads of {shape.dim}, {positions} positions, {steps} steps"
     table = Table(box=box.SIMPLE_HEAD, title=f"{title}: by byte of Python's reference, held out")
@@ -109,11 +108,3 @@ def print_perplexity(positions: str, steps: int, windows: int, seed: int, result
     console.print(table)
     console.print(f"every row: {path}", highlight=False, soft_wrap=True)
     return rows
-
-
-def csv_text(rows: list[Row]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(Row._fields)
-    writer.writerows(rows)
-    return text.getvalue()

@@ -6,8 +6,6 @@ policy, in the middle of the rows, with `level = "packets"`; the scenario's `mos
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
@@ -23,6 +21,7 @@ from esa.errors import BadInput
 from esa.exits import interruptible
 from esa.network_times.network import SWITCH_POLICIES
 from esa.report.statistics import Interval, mean_interval
+from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
 from experiments.laboratory.run import evaluate, laboratory_of
@@ -194,14 +193,13 @@ def _interval_text(one: Interval) -> str:
 
 
 def _csv(found: Sequence[Found]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     levels = ("table", "formula", "flows", "packets")
-    writer.writerow([*Place._fields, "mean_jct_s", "mean_wait_s", *(f"by_{level}" for level in levels)])
-    for one in found:
-        parts = [one.by_level.get(level, 0.0) for level in levels]
-        writer.writerow([*one.place, one.mean_jct_s, one.mean_wait_s, *parts])
-    return text.getvalue()
+    names = [*Place._fields, "mean_jct_s", "mean_wait_s", *(f"by_{level}" for level in levels)]
+    parts = ([one.by_level.get(level, 0.0) for level in levels] for one in found)
+    return csv_text(
+        names,
+        ([*one.place, one.mean_jct_s, one.mean_wait_s, *part] for one, part in zip(found, parts, strict=True)),
+    )
 
 
 def _draw(

@@ -7,9 +7,6 @@ All methods have the same requests, seed by seed. A reduction is 1 minus the rat
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
 from concurrent.futures import as_completed
 from pathlib import Path
 from statistics import fmean
@@ -30,8 +27,10 @@ from esa.serving.disaggregated import Instances, Served, serve_disaggregated
 from esa.serving.kv_methods import METHODS, method_of
 from esa.serving.lengths import Between, Lengths, lengths_of
 from esa.serving.models import gpu_of, model_of
+from esa.serving.network import Port
 from esa.serving.requests import Request
 from esa.serving_network.kv_flows import KvFlows
+from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, new_folder, write_whole
 from experiments.common.part_progress import PartProgress
 from experiments.specs.kv import FIRST, InstanceSpec, KvScenario, RequestSpec
@@ -81,23 +80,28 @@ def requests_of(spec: RequestSpec, rate: float, seed: int) -> list[Request]:
     return drawn_requests(spec.count, Arrivals(rate), lengths, seed)
 
 
-def instances_of(spec: InstanceSpec, model: str) -> Instances:
-    """BadInput for what does not fit or is not known."""
+def instances_of(spec: InstanceSpec, model: str, port: Port | None = None) -> Instances:
+    """BadInput for what does not fit or is not known. port: under collectives, a host for each GPU, in place of the
+    GPU's own fabric.
+    """
     shape, gpu = model_of(model), gpu_of(spec.gpu)
-    times = stage_times(model, spec.gpu, spec.tp, 1, overhead_ms=spec.overhead_ms, source=spec.times)
+    per_host = 8 if port is None else 1
+    times = stage_times(
+        model, spec.gpu, spec.tp, 1, port=port, per_host=per_host, overhead_ms=spec.overhead_ms, source=spec.times
+    )
     room = spec.tp * gpu.memory_gib * _GIB * spec.memory - spec.tp * shape.weight_bytes(spec.tp)
     if room <= 0:
         raise BadInput(f"{model} on {spec.tp} {spec.gpu}: its weights leave no room; allowed: more GPUs")
     return Instances(gpu, spec.tp, times, spec.count, spec.pace, spec.most_tokens, spec.cap, room)
 
 
-def served(scenario: KvScenario, place: Place) -> list[Served]:
-    """Every request of a run."""
+def served(scenario: KvScenario, place: Place, port: Port | None = None) -> list[Served]:
+    """Every request of a run. port: as of `instances_of`."""
     network = KvFlows(place.gbps * 1e9, efficiency=scenario.nic.efficiency, fixed_s=scenario.nic.fixed_ms / 1e3)
     return serve_disaggregated(
         requests_of(scenario.requests, place.rate, place.seed),
-        instances_of(scenario.prefill, scenario.model),
-        instances_of(scenario.decode, scenario.model),
+        instances_of(scenario.prefill, scenario.model, port),
+        instances_of(scenario.decode, scenario.model, port),
         method_of(place.method),
         network,
         model_of(scenario.model),
@@ -105,9 +109,9 @@ def served(scenario: KvScenario, place: Place) -> list[Served]:
     )
 
 
-def evaluate(scenario: KvScenario, place: Place) -> Found:
+def evaluate(scenario: KvScenario, place: Place, port: Port | None = None) -> Found:
     """The run itself, a function of its arguments."""
-    lives = served(scenario, place)
+    lives = served(scenario, place, port)
     answers = [one for one in lives if one.output > 1]
     return Found(
         fmean(one.jct_ns for one in lives) / 1e9,
@@ -166,7 +170,9 @@ def draw_kv(scenario: KvScenario, seeds: int, results: Path, jobs: int | None, c
             found[running[future]] = future.result()
             shown.part(len(found) / len(places))
     grid = Grid(found, seeds)
-    write_whole(folder / "kv.csv", csv_text(grid, places))
+    write_whole(
+        folder / "kv.csv", csv_text([*Place._fields, *Found._fields], ([*place, *found[place]] for place in places))
+    )
     canvas = Canvas((4.0 * len(scenario.requests.rate) + 2.2, 3.8), layout="constrained")
     picture(canvas, scenario, grid)
     draw.save(canvas, folder / "kv.png")
@@ -175,15 +181,6 @@ def draw_kv(scenario: KvScenario, seeds: int, results: Path, jobs: int | None, c
     console.print(PUBLISHED, highlight=False, soft_wrap=True)
     console.print(f"picture: {folder / 'kv.png'}; every run: {folder / 'kv.csv'}", highlight=False, soft_wrap=True)
     return grid
-
-
-def csv_text(grid: Grid, places: Sequence[Place]) -> str:
-    """A line for each run."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*Place._fields, *Found._fields])
-    writer.writerows([*place, *grid.found[place]] for place in places)
-    return text.getvalue()
 
 
 def table(scenario: KvScenario, grid: Grid) -> Table:

@@ -61,6 +61,7 @@ BAD = {
     "study": (["nosuch"], "unknown study 'nosuch'; allowed: aryl"),
     "levels": (["--seeds", "0"], "'--seeds'"),
     "gaps": (["--policy", "p4"], "unknown policy 'p4'; allowed: esa"),
+    "laboratory": (["absent.toml"], "cannot read absent.toml"),
     "schedulers": (["absent.toml"], "cannot read absent.toml"),
     "ones": (["absent"], "absent: no folder traces"),
     "reality": (["--within", "2"], "within: 2; allowed: above 0, below 1"),

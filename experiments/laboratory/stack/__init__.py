@@ -1,0 +1,1 @@
+"""The whole stack, each layer switched off in turn: `esa laboratory`."""
