@@ -11,10 +11,10 @@ from pathlib import Path
 from controller import forwarding, job_counters
 from controller.client import Switch
 from controller.forwarding import ATTEMPTS
-from controller.job_checks import check_members
+from controller.job_checks import check_free, check_members
 from controller.job_counters import Occupancy, rows_in_use
 from controller.job_files import SavedJobs
-from controller.runs import draw_epoch, is_newest, put_back
+from controller.runs import draw_epoch, is_newest, know_epoch, put_back
 from esa.entries import job_entries as e
 from esa.entries import pools
 from esa.entries.job_entries import InstalledJob
@@ -123,7 +123,7 @@ class Controller:
             )
         check_members(job)
         installed = self.jobs()
-        self._check_free(job, installed)
+        check_free(job, installed, self.name)
         claim = pools.Claim(job.name, policy(job.policy).pool, job.pool)
         pools.check(claim, self._claims(installed), loaded.aggregators, job.reuse_span)
         self._check_ports(job)
@@ -131,7 +131,7 @@ class Controller:
         epoch = draw_epoch(self.switch, job.job)
         # Once more: one who started the job before this epoch was drawn is seen now, one who does later finds itself
         # overtaken, or this job here.
-        self._check_free(job, self.jobs())
+        check_free(job, self.jobs(), self.name)
         new = self._claim(InstalledJob.of(job.run(epoch), 1))
         try:
             job_counters.retire(self.switch, new.index)
@@ -139,7 +139,7 @@ class Controller:
             self._check_newest(new)
             # Of two jobs that were added at a time and are in each other's way, the one that looks last sees both.
             others = [other for other in self.jobs() if other.job != job.job]
-            self._check_free(job, others)
+            check_free(job, others, self.name)
             pools.check(claim, self._claims(others), loaded.aggregators, job.reuse_span)
             self._delete_runs(job.job, lambda other: other < epoch)  # of a controller that died
         except BaseException:
@@ -180,9 +180,7 @@ class Controller:
         """Give a job the run back that a restarted switch lacks, and that its members are still in."""
         old = self._sound(job)
         new = replace(old, epoch=epoch)
-        if epoch > old.epoch:  # else it counts as given already
-            with contextlib.suppress(AlreadyExists):
-                self.switch.insert([e.run_entry(old.job, epoch)])
+        know_epoch(self.switch, old.job, epoch)
         self._insert(new)
         self._delete_runs(new.job, lambda other: other < epoch or other == old.epoch)
         return new
@@ -338,13 +336,6 @@ class Controller:
                 f"pool: {knobs.name} needs rows of its own for job {self.name(found)}: give its window or its rows"
             )
         return pools.allocate(self.name(found), knobs, needed or rows, others, rows)
-
-    def _check_free(self, job: Job, installed: Iterable[InstalledJob]) -> None:
-        for other in installed:
-            if other.job == job.job:
-                raise BadInput(f"job: {job.job} is in the switch already as {self.name(other)} (epoch {other.epoch})")
-            if self.name(other) == job.name:
-                raise BadInput(f"name: '{job.name}' is in the switch already as job {other.job}")
 
     def _claim(self, job: InstalledJob) -> InstalledJob:
         """Take an index for the job by inserting its multicast group, which only one controller can."""

@@ -3,8 +3,8 @@
     with Coordinator(lambda: Switch.connect("127.0.0.1:9559"), SavedJobs.default_path()) as coordinator:
         coordinator.serve("127.0.0.1:9560")        # or unix:PATH, which network namespaces of one machine share
 
-`room.py` says who is told what and when; `esa/coordination.py` is what goes over the connections; here are sockets and
-threads: one thread that accepts, one per connection, one that looks at the switch once a second.
+`room.py` says who is told what and when; `esa/coordination.py` is what goes over the connections, `member_stream.py`
+one of these; here are threads: one thread that accepts, one per connection, one that looks at the switch once a second.
 
 Whoever can connect can take part: like P4Runtime's, its port belongs into a management network, and it listens on
 loopback unless told otherwise.
@@ -18,7 +18,7 @@ import socket
 import stat
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -27,10 +27,10 @@ from pydantic import ValidationError
 from controller.client import Switch
 from controller.controller import Controller
 from controller.job_counters import denied_in_words
+from controller.member_stream import SEND_TIMEOUT_S, MemberStream
 from controller.room import Room, Started, describe_difference
 from controller.run_control import RunControl
 from esa.coordination import (
-    MAX_LINE,
     PS,
     Because,
     Cannot,
@@ -39,23 +39,20 @@ from esa.coordination import (
     Leave,
     Ready,
     Refuse,
-    ToMember,
     Why,
-    encode,
     from_member,
 )
 from esa.entries.job_entries import InstalledJob
 from esa.errors import BadInput, EsaError, SwitchError
 from esa.job import Job
 from esa.log import area, event
-from esa.net.streams import keep_alive, listening_socket
+from esa.net.streams import listening_socket
 
 _log = area("controller")
 LOOK_S = 1.0
 REMIND_AFTER_S, REMIND_EVERY_S = 5.0, 60.0
 GONE_LOOKS = 5  # without a job on a switch that answers, until it is gone: a restarted switch gets its jobs back
 LOST_LOOKS = 3  # without anybody of the run that the switch has, until it is taken for nobody's
-SEND_TIMEOUT_S = 5.0
 
 
 class Coordinator:
@@ -77,8 +74,8 @@ class Coordinator:
         self._denied: dict[int, dict[str, int]] = {}  # by job: the switch's counts when its run began
         self._unseen: dict[int, int] = {}  # by job: looks at the switch that did not find it
         self._memory: dict[int, int] = {}  # by job: the switch's when its run was last seen there
-        self._connections: set[_Connection] = set()
-        self._knocking: list[_Connection] = []  # those that cannot come in yet
+        self._connections: set[MemberStream] = set()
+        self._knocking: list[MemberStream] = []  # those that cannot come in yet
         self._attending: set[threading.Thread] = set()  # one to each connection
         self._listening: list[tuple[socket.socket, str]] = []
         self._closing = threading.Event()
@@ -132,7 +129,7 @@ class Coordinator:
                 if self._closing.is_set():
                     accepted.close()
                     return
-                connection = _Connection(accepted)
+                connection = MemberStream(accepted)
                 self._connections.add(connection)
                 attending = threading.Thread(
                     target=self._attend, args=(connection,), name="coordinator-member", daemon=True
@@ -140,7 +137,7 @@ class Coordinator:
                 self._attending.add(attending)
                 attending.start()
 
-    def _attend(self, connection: _Connection) -> None:
+    def _attend(self, connection: MemberStream) -> None:
         """Listen to one member until it ends."""
         try:
             for line in connection.lines():
@@ -159,7 +156,7 @@ class Coordinator:
                 self._attending.discard(threading.current_thread())
             connection.close()
 
-    def _take(self, connection: _Connection, message: FromMember) -> None:
+    def _take(self, connection: MemberStream, message: FromMember) -> None:
         if isinstance(message, Hello):
             connection.hello = message
             self._knock(connection)
@@ -180,7 +177,7 @@ class Coordinator:
         elif isinstance(message, Why):
             connection.send(Because(text=self._because(connection.room)))
 
-    def _knock(self, connection: _Connection) -> None:
+    def _knock(self, connection: MemberStream) -> None:
         """Bring a member into its job's room, or refuse it.
 
         A PS, and a worker whose run was on when it last heard of it, wait for a switch that is away or that is just
@@ -215,7 +212,7 @@ class Coordinator:
             self._knocking.remove(connection)
         connection.send(Refuse(why=str(problem)))
 
-    def _let_in(self, connection: _Connection, hello: Hello, installed: InstalledJob, room: Room) -> None:
+    def _let_in(self, connection: MemberStream, hello: Hello, installed: InstalledJob, room: Room) -> None:
         if connection in self._knocking:
             self._knocking.remove(connection)
         if hello.epoch is not None and room.epoch is None and installed.epoch == hello.epoch:
@@ -226,7 +223,7 @@ class Coordinator:
         for message in unheard:
             self._take(connection, message)
 
-    def _lost_run(self, connection: _Connection, installed: InstalledJob, hello: Hello) -> InstalledJob:
+    def _lost_run(self, connection: MemberStream, installed: InstalledJob, hello: Hello) -> InstalledJob:
         """Put back the run of a member that comes back, if nobody is in the one that the switch has.
 
         Switch and control plane have both been started anew, and nobody else knows which run was on: the job has a new
@@ -369,39 +366,3 @@ def _is_another(job: Job, installed: InstalledJob, saved: Job | None) -> bool:
 
 class _NotYet(BadInput):
     """The switch may be given it in a moment."""
-
-
-class _Connection:
-    """A member's stream, in lines. What cannot be sent is not: its reader notices that the member has ended."""
-
-    def __init__(self, sock: socket.socket) -> None:
-        self.hello: Hello | None = None
-        self.room: Room | None = None
-        self.looks = 0  # at a switch that answers, since it knocked
-        self.kept_out = ""  # why
-        self.unheard: list[FromMember] = []  # said before it was let in
-        self._sock = sock
-        self._sending = threading.Lock()
-        keep_alive(sock)
-        timeout = int(SEND_TIMEOUT_S)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout.to_bytes(8, "little") + bytes(8))
-
-    def lines(self) -> Iterator[bytes]:
-        with self._sock.makefile("rb") as stream:
-            while True:
-                try:
-                    line = stream.readline(MAX_LINE)
-                except OSError:
-                    return
-                if not line.endswith(b"\n"):
-                    return
-                yield line
-
-    def send(self, message: ToMember) -> None:
-        with self._sending, contextlib.suppress(OSError):
-            self._sock.sendall(encode(message))
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._sock.shutdown(socket.SHUT_RDWR)
-        self._sock.close()

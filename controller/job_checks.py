@@ -1,7 +1,10 @@
-"""What a job file may not say, whichever switch it is for."""
+"""What a job file may not say: whichever switch it is for, and beside the jobs of one."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
+from esa.entries.job_entries import InstalledJob
 from esa.errors import BadInput
 from esa.job import Job, Member
 
@@ -26,3 +29,12 @@ def check_members(job: Job) -> None:
         seen[address] = who
         if ports.setdefault(member.mac, member.switch_port) != member.switch_port:
             raise BadInput(f"switch_port: job {job.name}: host {member.mac} is on two ports")
+
+
+def check_free(job: Job, installed: Iterable[InstalledJob], name: Callable[[InstalledJob], str]) -> None:
+    """Raise BadInput if one of the jobs `installed` has the job's number or its name."""
+    for other in installed:
+        if other.job == job.job:
+            raise BadInput(f"job: {job.job} is in the switch already as {name(other)} (epoch {other.epoch})")
+        if name(other) == job.name:
+            raise BadInput(f"name: '{job.name}' is in the switch already as job {other.job}")

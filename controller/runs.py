@@ -52,6 +52,12 @@ def draw_epoch(switch: Switch, job: int) -> int:
     raise Refused(f"job: {job}: other controllers start it all the time on the switch at {switch.address}")
 
 
+def know_epoch(switch: Switch, job: int, epoch: int) -> None:
+    """Let a switch that lost its memory know an epoch that is in use, so that none is given twice."""
+    with contextlib.suppress(AlreadyExists):
+        switch.insert([run_entry(job, epoch)])
+
+
 def is_newest(switch: Switch, job: int, epoch: int) -> bool:
     """Return whether no other run of the job was started since."""
     return epochs(switch, job)[-1:] == [epoch]

@@ -57,7 +57,8 @@ class MininetRun:
     def __enter__(self) -> MininetRun:
         command = f"ip link set lo up && exec make run BMV2_SWITCH_EXE={self._switch}"
         self._process = subprocess.Popen(
-            ["unshare", "--net", "sh", "-c", command],
+            # Processes of its own, too: what an exercise leaves in the background ends with it.
+            ["unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", command],
             cwd=self.directory,
             env=self._environment,
             stdin=subprocess.PIPE,
