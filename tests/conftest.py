@@ -10,6 +10,7 @@ import contextlib
 import gc
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 
@@ -20,6 +21,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import effort, warm
+
+# Who is started in the background of a script ignores Ctrl-C, and so would all that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Each process of tests knows only the racks that it brought up.
 OWN_FOLDER = tempfile.mkdtemp(prefix="esa-run-") if "PYTEST_XDIST_WORKER" in os.environ else None
