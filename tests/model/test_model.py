@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -260,6 +261,7 @@ def test_a_long_run_that_is_interrupted_ends_at_once_and_says_what_it_checked(tm
             model.send_signal(signal.SIGINT)
             out, err = model.communicate(timeout=60)
         finally:
-            model.kill()
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(model.pid, signal.SIGKILL)  # its processes, too
     assert (model.returncode, err) == (130, "")
     assert out.splitlines()[-2].startswith("interrupted; every sum exact until then")
