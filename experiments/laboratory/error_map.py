@@ -28,7 +28,7 @@ from esa.network_times.network import SWITCH_POLICIES, Network
 from esa.workloads import profile
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
-from experiments.virtual.sweep import local_executor
+from experiments.common.processes import local_executor
 
 JOBS = (2, 4, 8)
 ROWS = (128, 512, 2048)

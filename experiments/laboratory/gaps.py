@@ -29,8 +29,8 @@ from esa.serving_network.network import SharedNetwork
 from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.studies.figures import draw
-from experiments.virtual.sweep import local_executor
 
 POLICIES = ("esa", "atp", "switchml", "ps")
 ROWS = (256, 1024)

@@ -10,9 +10,8 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from esa.cluster.times import COMPUTING
 from esa.cluster.training import Training
 from esa.errors import BadInput
 from esa.report.statistics import Interval, mean_interval, ratio_interval
+from experiments.common.processes import local_executor
 from experiments.laboratory.run import evaluate, laboratory_of
 from experiments.specs.cluster import ClusterScenario, CostSpec, Hosts, OnesSpec, PolluxSpec
 
@@ -118,7 +118,7 @@ def compare(
     folder.mkdir(parents=True, exist_ok=True)
     wanted = points(of, seeds)
     missing = [point for point in wanted if not (folder / f"{point.name}.json").exists()]
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with local_executor(processes) as pool:
         tasks = {pool.submit(figures_of, point, simulator.resolve()): point for point in missing}
         for task in as_completed(tasks):
             point = tasks[task]

@@ -24,11 +24,11 @@ from esa.report.statistics import Interval, mean_interval
 from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.laboratory.run import evaluate, laboratory_of
 from experiments.specs.cluster import ClusterScenario
 from experiments.specs.toml_files import one_of
 from experiments.studies.figures import draw
-from experiments.virtual.sweep import local_executor
 
 ROWS = (128, 512, 2048)
 ROWLESS = ("ps", "ring")

@@ -33,9 +33,9 @@ from esa.serving_network.kv_flows import KvFlows
 from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, new_folder, write_whole
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.specs.kv import FIRST, InstanceSpec, KvScenario, RequestSpec
 from experiments.studies.figures import draw
-from experiments.virtual.sweep import local_executor
 
 PUBLISHED = (
     "published (arXiv 2502.03589): JCT over FP16 -70.9 % at most, over KV quantisation -52.3 % at most; other GPUs, "

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing import get_context
 from typing import Any
+
+from experiments.common.processes import local_executor
 
 
 @contextmanager
@@ -15,7 +15,7 @@ def side_by_side(processes: int) -> Iterator[Callable[..., list[Any]] | None]:
     if processes == 1:
         yield None
         return
-    with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+    with local_executor(processes) as pool:
 
         def several(function: Callable[..., Any], group: Iterable[tuple[Any, ...]]) -> list[Any]:
             return [one.result() for one in [pool.submit(function, *each) for each in group]]

@@ -14,16 +14,15 @@ import contextlib
 import hashlib
 import importlib.util
 import json
-import multiprocessing
-import signal
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from esa.errors import BadInput, EsaError
 from experiments.common.folders import write_whole
+from experiments.common.processes import interrupts_stay_here, local_executor
 from experiments.specs.scenario import Scenario
 from experiments.virtual.check import check_virtual
 from experiments.virtual.fingerprint import code_fingerprint
@@ -138,22 +137,6 @@ def executor_named(
 
 
 @contextlib.contextmanager
-def local_executor(jobs: int | None = None) -> Iterator[Executor]:
-    """Processes of this machine, one per core unless told otherwise. Left by an exception, they are ended at once."""
-    others = set(multiprocessing.active_children())
-    pool = _Processes(jobs, mp_context=multiprocessing.get_context("spawn"))
-    try:
-        yield pool
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
-        raise
-    finally:
-        pool.shutdown()
-
-
-@contextlib.contextmanager
 def dask_executor(scheduler: str | None = None, jobs: int | None = None) -> Iterator[Executor]:
     """A dask cluster by its scheduler's address, or one of processes on this machine, gone afterwards.
 
@@ -166,24 +149,8 @@ def dask_executor(scheduler: str | None = None, jobs: int | None = None) -> Iter
         where = {"n_workers": jobs, "threads_per_worker": 1, "processes": True, "dashboard_address": None}
     with contextlib.ExitStack() as stack:
         try:
-            with _interrupts_stay_here():
+            with interrupts_stay_here():
                 client = stack.enter_context(distributed.Client(**where))
         except (OSError, ValueError) as error:
             raise SweepError(f"scheduler: {scheduler} does not answer: {error}") from None
         yield client.get_executor()
-
-
-class _Processes(ProcessPoolExecutor):
-    def submit(self, *args: Any, **keywords: Any) -> Future[Any]:
-        with _interrupts_stay_here():
-            return super().submit(*args, **keywords)
-
-
-@contextlib.contextmanager
-def _interrupts_stay_here() -> Iterator[None]:
-    """A terminal's Ctrl-C goes to all processes: those that are started meanwhile inherit that they do not hear it."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

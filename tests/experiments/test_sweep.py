@@ -14,6 +14,7 @@ import pytest
 from typer.testing import CliRunner
 
 from experiments import cli
+from experiments.common.processes import local_executor
 from experiments.specs.scenario import Scenario
 from experiments.specs.sweep_file import Point, load_sweep
 from experiments.specs.toml_files import ScenarioError
@@ -23,7 +24,6 @@ from experiments.virtual.sweep import (
     SweepError,
     dask_executor,
     finished_points,
-    local_executor,
     point_file,
     run_point,
     sweep,

@@ -176,8 +176,8 @@ def test_a_switch_that_lost_its_memory_gets_the_run_back_whatever_else_it_was_gi
             meeting.controller.remember_runs(remembered)
         new = meeting.controller.add_job(job)
         assert new.epoch > run.epoch or known != "its epoch"
-        until(lambda: meeting.controller.find(job.name).epoch == epoch)
-        assert f"job {job.name}: its run, epoch {epoch}, is on the switch again" in meeting.said
+        until(lambda: f"job {job.name}: its run, epoch {epoch}, is on the switch again" in meeting.said)
+        assert meeting.controller.find(job.name).epoch == epoch
         assert_sums(workers, 2)
         close_all(workers)
         again = meeting.join_all(job)

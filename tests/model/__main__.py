@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import secrets
-import signal
 import sys
 import time
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from pathlib import Path
 
+from experiments.common.processes import local_executor
 from tests.model.schedule import EpisodeError, Report, episode, episodes
 
 CHUNK = 10  # episodes per task
@@ -50,26 +49,19 @@ def _run(options: argparse.Namespace, report: Report) -> None:
     report.add(episode(first))  # compiles, once for all processes
     last = time.monotonic()
     following = first + 1
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(options.processes, context, signal.signal, (signal.SIGINT, signal.SIG_IGN)) as executor:
+    with local_executor(options.processes) as executor:
         running: set[Future[Report]] = set()
-        try:
-            while report.numbers["all-reduces"] < options.all_reduces:
-                while len(running) < 2 * options.processes:
-                    running.add(executor.submit(episodes, following, CHUNK))
-                    following += CHUNK
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    report.merge(future.result())
-                if time.monotonic() - last > 10:
-                    last = time.monotonic()
-                    print(f"  {report.numbers['all-reduces']} all-reduces", flush=True)
-            executor.shutdown(cancel_futures=True)
-        except BaseException:
-            executor.shutdown(wait=False, cancel_futures=True)
-            for process in multiprocessing.active_children():  # else what they do, half a minute, is waited for
-                process.terminate()
-            raise
+        while report.numbers["all-reduces"] < options.all_reduces:
+            while len(running) < 2 * options.processes:
+                running.add(executor.submit(episodes, following, CHUNK))
+                following += CHUNK
+            done, running = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                report.merge(future.result())
+            if time.monotonic() - last > 10:
+                last = time.monotonic()
+                print(f"  {report.numbers['all-reduces']} all-reduces", flush=True)
+        executor.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":

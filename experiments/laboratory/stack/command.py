@@ -19,12 +19,12 @@ from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.common.csv_text import csv_text
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.laboratory.stack.picture import picture
 from experiments.laboratory.stack.points import WHOLE, Figures, Line, Point, check, lines_in, points_of, run_all
 from experiments.laboratory.stack.settings import SETTINGS, settings_of
 from experiments.specs.stack import StackScenario
 from experiments.studies.figures import draw
-from experiments.virtual.sweep import local_executor
 
 SEEDS = 10
 PICTURE, FILE, RUNS = "laboratory.png", "laboratory.csv", "runs.csv"

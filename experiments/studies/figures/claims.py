@@ -18,12 +18,13 @@ from esa.exits import interruptible
 from esa.report.statistics import Interval, ratio_interval
 from experiments.common.folders import give_to_caller, make_folder
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.studies.figures import ablations, bound, claim, jct_loss, memory_load_map, order
 from experiments.studies.figures.base import JOBS, POLICIES, ROWS, WINDOW, Effort
 from experiments.studies.figures.cells import Cells
 from experiments.studies.figures.figure import Figure, ratio_text
 from experiments.studies.figures.run import make_figure
-from experiments.virtual.sweep import SweepError, local_executor
+from experiments.virtual.sweep import SweepError
 
 CLAIMED = 1.35  # the abstract of arXiv 2201.06398: "up to"
 _TOLD_APART = 1.005  # what is called better is better by more than nothing

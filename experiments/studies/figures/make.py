@@ -15,13 +15,14 @@ from esa.errors import BadInput
 from esa.exits import interruptible
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.studies.figures.base import Effort
 from experiments.studies.figures.catalogue import FIGURES
 from experiments.studies.figures.document import check_document, fill_document
 from experiments.studies.figures.figure import Figure
 from experiments.studies.figures.report import markdown, seeds_text, terminal_table
 from experiments.studies.figures.run import Made, make_figure
-from experiments.virtual.sweep import SweepError, local_executor
+from experiments.virtual.sweep import SweepError
 
 SUMMARY = "summary.md"
 

@@ -16,11 +16,11 @@ from esa.errors import BadInput
 from esa.exits import interruptible
 from experiments.common.folders import give_to_caller, make_folder, write_whole
 from experiments.common.part_progress import PartProgress
+from experiments.common.processes import local_executor
 from experiments.studies.figures import draw
 from experiments.studies.figures.report import table_markdown, table_text
 from experiments.studies.laboratory import aryl
 from experiments.studies.laboratory.points import run_all
-from experiments.virtual.sweep import local_executor
 
 STUDIES: dict[str, Any] = {"aryl": aryl}
 SEEDS = range(1, 11)
