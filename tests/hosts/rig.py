@@ -79,6 +79,16 @@ class Meeting(ExitStack):
         self.controller.add_job(job)
         return job
 
+    def taking_part(self, job: Job) -> set[int]:
+        """The ranks of the job's run that the coordinator knows."""
+        room = self.coordinator._rooms.get(job.job)
+        return set() if room is None or room._run is None else {*room._run.workers} - room._run.left
+
+    def waits(self, job: Job) -> bool:
+        """Whether anybody waits for a run of the job."""
+        room = self.coordinator._rooms.get(job.job)
+        return room is not None and room.waits
+
     def join_all(self, job: Job) -> list[WorkerEndpoint]:
         """Every worker of the job, in this process, in the order of the job."""
         with ThreadPoolExecutor(job.fan_in) as pool:

@@ -151,7 +151,7 @@ def test_the_coordinator_may_be_restarted_while_a_job_runs(meeting: Meeting) -> 
         meeting.coordinator.close()
         assert_sums([a, b], 1)
         meeting.coordinate()
-        time.sleep(1.5)  # everybody comes back
+        until(lambda: meeting.taking_part(job) == {0, 1})  # everybody comes back
         assert_sums([a, b], 2)
         assert a.job.epoch == meeting.controller.find(job.name).epoch
         b.close("it had enough")
@@ -191,11 +191,15 @@ def test_a_newer_run_that_another_controller_starts_ends_the_run(meeting: Meetin
         a, b = meeting.join_all(job)
         assert_sums([a, b], 1)
         meeting.controller.start_run(job.name)
-        time.sleep(2.0)  # a look or two
         for worker in (a, b):
             with pytest.raises(AllReduceError, match="another controller has started a newer run of it"):
-                worker.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
+                sum_for_ever(worker)  # the second one's first sum may be whole, but not its next
             worker.close()
+
+
+def sum_for_ever(worker: WorkerEndpoint) -> None:
+    while True:
+        worker.all_reduce(np.ones(10, np.int32)).result(WAIT_S)
 
 
 def until(true: Callable[[], bool]) -> None:
@@ -264,7 +268,7 @@ def test_a_host_that_is_none_of_the_jobs_stops_those_who_wait_for_it(meeting: Me
 
     waiting = threading.Thread(target=wait)
     waiting.start()
-    time.sleep(1.0)
+    until(lambda: meeting.waits(job))
     with pytest.raises(JoinError, match=r"none of its workers' addresses \(192.0.2.1\) is this host's"):
         join(elsewhere, meeting.address, rank=1)
     waiting.join(AT_ONCE_S)
