@@ -24,7 +24,7 @@ pytestmark = pytest.mark.timeout(120)
 
 S = 1_000_000_000
 NOBODY = (0, 0)
-SLACK_S = 1.0  # of a machine that does other things
+SLACK_S = 10.0  # of a machine that does other things
 
 
 def waiting(**fields) -> Waiting:

@@ -12,7 +12,7 @@ from tests.launcher.rig import until
 
 pytestmark = pytest.mark.timeout(240)
 
-TOLD_WITHIN_S = 2.0  # of a member's end: the others
+TOLD_WITHIN_S = 20.0  # of a member's end, the others: before it is given up, after 30 s
 
 
 @pytest.mark.parametrize("policy", ["esa", "switchml", "ps"])  # `atp` is what esa's jobs change to

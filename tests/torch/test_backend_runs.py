@@ -38,6 +38,8 @@ from tests.torch.ranks import run_ranks
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]  # on a machine that has compiled nothing yet
 
+AT_ONCE_S = 20.0  # before anybody is given up, after 30 s
+
 
 def sums_over_three_ranks(rank: int) -> None:
     group = init(rank, 3, "esa")
@@ -84,7 +86,7 @@ def trained_twice(rank: int) -> None:
         assert_near(mine, values(0, 100) + values(1, 100))
         started = time.monotonic()
         dist.destroy_process_group()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < AT_ONCE_S
     assert epochs[0] != epochs[1]
     os.environ["RENDEZVOUS"] = place
     init(rank)
@@ -112,7 +114,7 @@ def left_alone(rank: int, end: str) -> str:
     started = time.monotonic()
     with pytest.raises(RuntimeError, match="MemberLeft") as caught:
         loss.backward()
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < AT_ONCE_S
     for work in (dist.all_reduce(torch.ones(10), async_op=True), dist.all_reduce(torch.ones(3), async_op=True)):
         assert work is not None
         with pytest.raises(MemberLeft, match="has ended"):
@@ -123,7 +125,7 @@ def left_alone(rank: int, end: str) -> str:
             work.get_future().wait()
     del model, loss
     dist.destroy_process_group()
-    assert time.monotonic() - started < 10
+    assert time.monotonic() - started < AT_ONCE_S
     return str(caught.value)
 
 
