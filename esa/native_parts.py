@@ -6,10 +6,12 @@ program a hundred, of which one is called. So a part is kept as what its callers
 once, as a piece of the entry, which Python calls.
 
 Numba also asks anew, for each `a + b`, which of its dozens of rules for + fits; parts ask once for each pair of types.
+And Python goes through all that is compiled so far for garbage, again and again, though nearly all of it is in use.
 """
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -29,7 +31,7 @@ class Remembering(CompilerBase):  # type: ignore[misc]
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
 
     def _compile_core(self) -> Any:
-        with _remembering(self.state.typingctx):
+        with _remembering(self.state.typingctx), _uncollected():
             return super()._compile_core()
 
 
@@ -89,6 +91,19 @@ class _PartLibrary(JITCodeLibrary):  # type: ignore[misc]
 
     def set_env(self, name: str, env: object) -> None:
         """An environment serves exceptions and Python objects, of which parts have none."""
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """No search for garbage until the outermost block ends."""
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @contextmanager
