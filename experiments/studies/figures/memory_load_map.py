@@ -36,7 +36,7 @@ def _points(effort: Effort) -> list[Point]:
         for policy, windows in _WINDOWS.items()
         for rows in ((_NO_ROWS,) if policy in _ROWLESS else memories)
         for window in windows
-        for seed in effort.seeds
+        for seed in effort.many_seeds
     ]
 
 
