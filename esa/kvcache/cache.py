@@ -22,7 +22,7 @@ from esa.kvcache.sizes import BITS, SINKS, sum_bytes
 WIDE = 8  # bits of queries and probabilities
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
     """A matrix of codes as it is kept. packed: bytes; sums: of codes, by what products with it want."""
 
     packed: torch.Tensor
@@ -43,9 +43,9 @@ class _Stored(NamedTuple):
         return sum(each.numel() * each.element_size() for each in kept)
 
 
-def _stored(one: Quantised, sums: torch.Tensor, most: int) -> _Stored:
+def _stored(one: Quantised, sums: torch.Tensor, most: int) -> Stored:
     width = torch.uint8 if sum_bytes(most) == 1 else torch.int16
-    return _Stored(pack(one.codes, BITS), one.scale, one.least, one.part, one.codes.shape[-1], sums.to(width))
+    return Stored(pack(one.codes, BITS), one.scale, one.least, one.part, one.codes.shape[-1], sums.to(width))
 
 
 def _two_bits(values: torch.Tensor, part: int) -> Quantised:
@@ -112,6 +112,10 @@ class _Cache:
         """weights (M, tokens) times V: (M, dim)."""
         raise NotImplementedError
 
+    def tail(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of the tokens whose V is in 16 bits: scores (M, tokens), and V, float32 (tokens, dim)."""
+        raise NotImplementedError
+
 
 class BlockCache(_Cache):
     """The layout of HACK's code."""
@@ -120,8 +124,8 @@ class BlockCache(_Cache):
         super().__init__(dim, part, requantise=requantise)
         empty = torch.zeros(0, dim, dtype=torch.float16)
         self.sinks, self.open = _Open(empty, empty), _Open(empty, empty)
-        self.keys: list[_Stored] = []
-        self.values: list[_Stored] = []
+        self.keys: list[Stored] = []
+        self.values: list[Stored] = []
 
     def _append_one(self, key: torch.Tensor, value: torch.Tensor) -> None:
         if self.tokens < SINKS:
@@ -137,7 +141,7 @@ class BlockCache(_Cache):
             self.values.append(stored[1])
             self.open = _Open(self.open.key[:0], self.open.value[:0])
 
-    def _close(self, block: _Open) -> tuple[_Stored, _Stored]:
+    def _close(self, block: _Open) -> tuple[Stored, Stored]:
         most = 2**BITS - 1
         key = _two_bits(block.key.T, self.part)  # (dim, part)
         value = _two_bits(block.value, self.across)  # (part, dim)
@@ -156,6 +160,10 @@ class BlockCache(_Cache):
     def octets(self) -> int:
         coded = sum(one.octets() for one in (*self.keys, *self.values))
         return self.sinks.octets() + self.open.octets() + coded
+
+    def tail(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        key, value = (torch.cat(each).to(query.device).float() for each in zip(self.sinks, self.open, strict=True))
+        return query @ key.T, value
 
     def scores(self, query: torch.Tensor) -> torch.Tensor:
         found = [query @ self.sinks.key.float().T]
@@ -187,8 +195,8 @@ class PaperCache(_Cache):
 
     def __init__(self, dim: int, part: int = 64, *, requantise: bool = False) -> None:
         super().__init__(dim, part, requantise=requantise)
-        self.keys: list[_Stored] = []  # a token each
-        self.values: list[_Stored] = []  # a block each
+        self.keys: list[Stored] = []  # a token each
+        self.values: list[Stored] = []  # a block each
         self.open = torch.zeros(0, dim, dtype=torch.float16)
 
     def _append_one(self, key: torch.Tensor, value: torch.Tensor) -> None:
@@ -204,11 +212,12 @@ class PaperCache(_Cache):
             self.values.append(_stored(block, code_sums(block), most * self.part))
             self.open = self.open[:0]
 
-    def _key(self) -> tuple[Quantised, torch.Tensor]:
-        """All of K, (tokens, dim), and its sums."""
+    def _key(self, first: int = 0) -> tuple[Quantised, torch.Tensor]:
+        """K of the tokens from `first`, (tokens, dim), and its sums."""
+        chosen = self.keys[first:]
         codes, scale, least, sums = (
             torch.cat(each)
-            for each in zip(*((one.codes(), one.scale, one.least, one.sums) for one in self.keys), strict=True)
+            for each in zip(*((one.codes(), one.scale, one.least, one.sums) for one in chosen), strict=True)
         )
         return Quantised(codes, scale, least, self.across), sums
 
@@ -220,8 +229,17 @@ class PaperCache(_Cache):
         return sum(one.octets() for one in (*self.keys, *self.values)) + self.open.numel() * self.open.element_size()
 
     def scores(self, query: torch.Tensor) -> torch.Tensor:
-        key, sums = self._key()
+        return self._scores(query)
+
+    def _scores(self, query: torch.Tensor, first: int = 0) -> torch.Tensor:
+        key, sums = self._key(first)
         return product(quantise(query, WIDE, self.across), key, sums)
+
+    def tail(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if not len(self.open):
+            return query.new_zeros(len(query), 0), query.new_zeros(0, self.dim)
+        scores = self._scores(query.cpu(), self.tokens - len(self.open))
+        return scores.to(query.device), self.open.to(query.device).float()
 
     def mix(self, weights: torch.Tensor) -> torch.Tensor:
         end = self.tokens - len(self.open)

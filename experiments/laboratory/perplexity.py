@@ -19,6 +19,7 @@ from esa.exits import interruptible
 from esa.kvcache.cache import BlockCache, PaperCache
 from esa.kvcache.decoding import Dense, HeadCache, decode
 from esa.kvcache.folding import by_energy, folded, kept_part
+from esa.kvcache.fused import Fused
 from esa.kvcache.keep import least_energy
 from esa.kvcache.model import Model, Shape, corpus, one_thread, perplexity, split, train, windows_of
 from experiments.common.csv_text import csv_text
@@ -49,8 +50,8 @@ def measure(
     rows = []
     caches: dict[str, Callable[[int], HeadCache]] = {
         "16 bits": Dense,
-        f"HACK, its code's layout, {PART}": lambda dim: BlockCache(dim, PART),
-        f"HACK, the paper's layout, {PART}": lambda dim: PaperCache(dim, PART),
+        f"HACK, its code's layout, {PART}": lambda dim: Fused(BlockCache(dim, PART)),
+        f"HACK, the paper's layout, {PART}": lambda dim: Fused(PaperCache(dim, PART)),
     }
     chosen = windows_of(held, model.shape.window, windows)
     for number, (name, cache) in enumerate(caches.items()):

@@ -15,6 +15,7 @@ from esa.errors import BadInput
 from esa.kvcache.cache import BlockCache
 from esa.kvcache.decoding import Dense, decode
 from esa.kvcache.folding import by_energy, folded, kept_part
+from esa.kvcache.fused import Fused
 from esa.kvcache.model import (
     Model,
     Shape,
@@ -72,9 +73,11 @@ def test_hack_costs_a_few_percent_of_perplexity() -> None:
     model, windows = trained(), windows_of(held(), SMALL.window, 1)
     plain = decode(model, windows, Dense, prompt=40)
     coded = decode(model, windows, lambda dim: BlockCache(dim, 16), prompt=40)
+    fused = decode(model, windows, lambda dim: Fused(BlockCache(dim, 16)), prompt=40)
     assert plain.error < 1e-3 < coded.error < 0.2
     assert coded.perplexity == pytest.approx(plain.perplexity, rel=0.1)
     assert coded.octets < 0.5 * plain.octets
+    assert fused == pytest.approx(coded, rel=1e-4)
 
 
 def test_folded_rotations_change_nothing() -> None:
