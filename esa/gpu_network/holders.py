@@ -20,6 +20,7 @@ from statistics import fmean
 
 from esa.errors import BadInput
 from esa.gpu.gap import Filled, Filler, fill
+from esa.gpu.slices import Slices
 from esa.protocol import NEVER
 from esa.serving_network.jobs import Training, holder_job, plan_of, training_job
 from esa.serving_network.network import SharedNetwork
@@ -29,7 +30,8 @@ from esa.sim.loop import SimState
 from esa.sim.plan import Outcome
 from esa.workloads.program import COMPUTE
 
-PREDICTORS = ("none", "learned", "least", "endless")
+SLICED = "time-slice"
+PREDICTORS = ("none", "learned", "least", "endless", SLICED)
 SAMPLE_NS = 50_000  # between two looks at the rows
 MEASURED = 2  # iterations before fillers may run, the first of which is not looked at
 
@@ -37,7 +39,9 @@ MEASURED = 2  # iterations before fillers may run, the first of which is not loo
 @dataclass(frozen=True)
 class Filling:
     """predictor: of a gap: "none": nothing is filled; "learned": the mean of those before; "least": their least;
-    "endless": no prediction, priority alone. kernels_ns: of the fillers' tasks. ranks: the first so many share.
+    "endless": no prediction, priority alone; "time-slice": no priority, the rank and the task take turns, while the
+    rank computes, too. kernels_ns: of the fillers' tasks. ranks: the first so many share. slice_ns, switch_ns: of time
+    slices, as of `Slices`.
     """
 
     predictor: str
@@ -45,12 +49,16 @@ class Filling:
     ranks: int = 1
     epsilon_ns: int = 0
     exact: bool = False
+    slice_ns: int = 500_000
+    switch_ns: int = 50_000
 
     def __post_init__(self) -> None:
         if self.predictor not in PREDICTORS:
             raise BadInput(f"predictor: unknown predictor '{self.predictor}'; allowed: {', '.join(PREDICTORS)}")
         if self.predictor != "none" and not self.kernels_ns:
             raise BadInput("fillers: none; allowed: at least one, or predictor none")
+        if self.predictor == SLICED and len(self.kernels_ns) > 1:
+            raise BadInput(f"fillers: {len(self.kernels_ns)} in turns with a rank; allowed: one, or other predictors")
         if self.ranks < 1 or self.epsilon_ns < 0:
             raise BadInput(f"ranks: {self.ranks}, epsilon_ns: {self.epsilon_ns}; allowed: from 1, from 0")
 
@@ -60,7 +68,8 @@ class Held:
     """Of a run, the iterations after those that were measured; seconds, means.
 
     iteration_s: the holder's; neighbours_s: of each neighbour, while the holder ran. gap_s: of ranks that share;
-    filled_s: of an iteration, on one GPU; late_s, late_most_s: by iteration, of those ranks the latest.
+    filled_s: of an iteration, on one GPU; late_s, late_most_s: by iteration, of those ranks the latest: how long it
+    had to wait for its GPU.
     rows: part of the switches' that held something; waited: that waited for workers.
     """
 
@@ -78,7 +87,7 @@ class Held:
 class _Holder:
     """A `Guest`: the holder's iterations, one pass of its program each."""
 
-    def __init__(self, filling: Filling, computing_ns: int, iterations: int) -> None:
+    def __init__(self, filling: Filling, computing_ns: Sequence[int], iterations: int) -> None:
         self.filling, self.computing_ns, self.left = filling, computing_ns, iterations
         self.jobs = (0,)
         self.next_ns = 0
@@ -92,6 +101,11 @@ class _Holder:
         self.fillers = [
             [Filler(kernels, exact=filling.exact) for kernels in filling.kernels_ns] for _ in range(filling.ranks)
         ]
+        self.turns = [
+            Slices(filling.kernels_ns[0], filling.slice_ns, filling.switch_ns)
+            for _ in range(filling.ranks if filling.predictor == SLICED else 0)
+        ]
+        self.waits: list[list[int]] = [[0] * (1 + len(computing_ns)) for _ in range(filling.ranks)]
 
     def happen(self, sim: SimState, now_ns: int) -> Sequence[int]:
         if self.next_ns == 0:
@@ -118,23 +132,32 @@ class _Holder:
             return True
         self.late = [one.late_ns for one in found]
         self.begun_ns = now_ns
-        for rank, late_ns in enumerate(self.late):
+        for rank, waits in enumerate(self.waits):
             me = sim.ranks.rank[rank]
             mine = sim.ranks.operation[me["first"] : me["end"]]
             assert mine[0]["kind"] == COMPUTE
-            mine[0]["ns"] = late_ns
+            mine["ns"][mine["kind"] == COMPUTE] = [
+                wait + own for wait, own in zip(waits, (0, *self.computing_ns), strict=True)
+            ]
         again(sim, 0, now_ns)
         return True
 
     def _fill(self, rank: int, now_ns: int, *, fills: bool) -> Filled:
-        """A rank's gap, which ends now."""
-        gap_ns = max(0, now_ns - (self.begun_ns + self.late[rank] + self.computing_ns))
+        """A rank's gap, which ends now; and how long it will wait for its GPU before each of its operations."""
+        gap_ns = max(0, now_ns - (self.begun_ns + self.late[rank] + sum(self.computing_ns)))
         before = self.gaps[rank][1:]
         self.gaps[rank].append(gap_ns)
         if not fills or self.filling.predictor == "none":
             return Filled(0, 0, 0)
+        if self.filling.predictor == SLICED:
+            turns = self.turns[rank]
+            kernels, filled_ns = turns.kernels, turns.filled_ns
+            self.waits[rank] = [turns.rest(gap_ns), *(turns.compute(own) - own for own in self.computing_ns)]
+            return Filled(turns.kernels - kernels, turns.filled_ns - filled_ns, sum(self.waits[rank]))
         expected = {"learned": fmean(before), "least": min(before), "endless": math.inf}[self.filling.predictor]
-        return fill(gap_ns, expected, self.fillers[rank], epsilon_ns=self.filling.epsilon_ns)
+        found = fill(gap_ns, expected, self.fillers[rank], epsilon_ns=self.filling.epsilon_ns)
+        self.waits[rank][0] = found.late_ns
+        return found
 
 
 def run_holder(
@@ -166,7 +189,7 @@ def run_holder(
     mine = holder_job(holder, network, scale)
     assert mine.programs is not None
     operations = mine.programs[0].operations
-    computing_ns = int(operations["ns"][operations["kind"] == COMPUTE].sum())
+    computing_ns = operations["ns"][operations["kind"] == COMPUTE][1:].tolist()
     if min(starts_ns, default=0) < 0:
         raise BadInput(f"starts_ns: {min(starts_ns)}; allowed: from 0")
     jobs = [mine]

@@ -42,12 +42,16 @@ FIRST = "none"  # what is filled is held against
 
 
 class Setting(NamedTuple):
-    """Of all runs. kernel_us, spread: of fillers, a log-normal's median and deviation of the logarithm."""
+    """Of all runs. kernel_us, spread: of fillers, a log-normal's median and deviation of the logarithm. slice_us,
+    switch_us: of time slices.
+    """
 
     kernel_us: float = 300.0
     spread: float = 0.5
     ranks: int = 1
     iterations: int = 12
+    slice_us: float = 500.0
+    switch_us: float = 50.0
 
 
 class Place(NamedTuple):
@@ -86,7 +90,13 @@ def find(place: Place, setting: Setting) -> Found:
     kernels = np.exp(setting.spread * random.standard_normal(KERNELS)) * setting.kernel_us * 1e3
     starts = [round(1e6 * each) for each in random.random(JOBS - 1)]
     jobs = [Training(f"job-{k}", MODEL, tuple(range(RANKS * k, RANKS * (k + 1)))) for k in range(JOBS)]
-    filling = Filling(place.predictor, [[max(1, round(each)) for each in kernels]], setting.ranks)
+    filling = Filling(
+        place.predictor,
+        [[max(1, round(each)) for each in kernels]],
+        setting.ranks,
+        slice_ns=round(1e3 * setting.slice_us),
+        switch_ns=round(1e3 * setting.switch_us),
+    )
     held = run_holder(
         jobs[0],
         network_of(place.policy, place.rows),

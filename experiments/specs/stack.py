@@ -41,7 +41,9 @@ class StackSpec(Finite):
     """A layer each."""
 
     scheduler: str = key("of the cluster", allowed=", ".join(LAYERS["scheduler"]))
-    sharing: str = key("how waits for gradients are filled", allowed=", ".join(LAYERS["sharing"]))
+    sharing: str = key(
+        "how waits for gradients are filled; time-slice: GPUs, by turns", allowed=", ".join(LAYERS["sharing"])
+    )
     serving: str = key("who forms batches of requests", allowed=", ".join(LAYERS["serving"]))
     cache: str = key("how KV caches are sent and kept", allowed=", ".join(LAYERS["cache"]))
     switch: str = key("how sums are made", allowed=", ".join(LAYERS["switch"]))
@@ -84,6 +86,8 @@ class RackSpec(Finite):
 
     kernel_us: float = key("median of the fillers' kernels, here and on the cluster", 300.0, gt=0, le=1e6)
     spread: float = key("deviation of their logarithm", 0.5, ge=0, le=3)
+    slice_us: float = key("of sharing by time-slice, here and on the cluster", 500.0, ge=0.001, le=1e6)
+    switch_us: float = key("likewise: what it costs to change", 50.0, ge=0, le=1e6)
     iterations: int = key("of the first training that count", 8, ge=3, le=10_000)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from matplotlib.figure import Figure as Canvas
 
-from esa.cluster.times import Answer, Asked
+from esa.cluster.times import COMPUTING, Answer, Asked
 from esa.errors import BadInput
 from esa.gpu_network.filled_times import FilledTimes
 from experiments.laboratory.stack import points
@@ -120,10 +120,27 @@ def test_filled_gaps_are_late_by_at_most_the_longest_kernel_and_unfilled_ones_ar
     assert endless > 0.02
 
 
+def test_by_turns_computing_takes_longer_and_waits_end_when_the_others_turn_is_over() -> None:
+    def waits(running: Any, /) -> list[Answer]:
+        return [Answer(each.gpu_ns / each.workers / 1e9 + 0.005, exposed_s=0.005, level=2) for each in running]
+
+    asked = [Asked(1, "bert", 2 * 10**7, 1, 0, ((0, 2),))]  # 10 ms on each
+    # Computing: twenty turns of 0.5 ms, nineteen of the others' in between and two changes to each of these. After a
+    # wait of 5 ms, rounded to 4.975, the others are in their tenth turn, which is over at 5.05, and the change at 5.1.
+    (found,) = FilledTimes(waits, "time-slice", [500_000])(asked)  # type: ignore[arg-type]
+    assert found.iteration_s == pytest.approx(0.010 + 19 * 0.0006 + 0.005 + 0.0051 - 4.97532e-3, abs=1e-8)
+    # Without waits nobody gives up his turn: there is one of the others' behind each but the last.
+    (found,) = FilledTimes(COMPUTING, "time-slice", [500_000])(asked)
+    assert found.iteration_s == pytest.approx(0.010 + (8 * 20 - 1) * 0.0006 / 8)
+    with pytest.raises(BadInput, match="slice_ns: 0, switch_ns: 50000; allowed: from 1"):
+        FilledTimes(COMPUTING, "time-slice", [1], slice_ns=0)
+
+
 @pytest.mark.parametrize(
     ("was", "becomes", "says"),
     [
         ('scheduler = ["fifo"]', 'scheduler = ["best"]', "instead.scheduler: unknown scheduler 'best'; allowed: fifo"),
+        ("slice_us = 500", "slice_us = 0", "rack.slice_us"),
         ("rows = [128]", "rows = [100]", "instead.rows: 100; allowed: powers of two"),
         ('cache = ["fp16"]', 'cache = ["hack"]', "instead.cache: hack; allowed: others, each once"),
         ('switch = "esa"', 'switch = "p4"', "whole.switch: unknown switch 'p4'; allowed: esa"),

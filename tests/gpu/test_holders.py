@@ -56,6 +56,33 @@ def test_a_prediction_spares_the_holder() -> None:
     assert held("least", beside=False).late_s <= learned.late_s
 
 
+def test_a_rank_that_takes_turns_is_later_than_one_that_goes_first() -> None:
+    """Turns of 0.5 ms, in which an iteration's computing is done: it waits for its turn behind each gap alone."""
+    nothing, endless, turns = (held(each, beside=False) for each in ("none", "endless", "time-slice"))
+    assert turns.filled_s > endless.filled_s
+    assert turns.late_s > endless.late_s
+    assert turns.iteration_s - nothing.iteration_s == pytest.approx(turns.late_s, rel=0.1)
+
+
+def test_a_rank_that_computes_for_longer_than_its_turn_waits_in_between() -> None:
+    """Turns of 0.1 ms, in which the other task has a kernel of 0.15 ms, to an iteration that computes for 0.24 ms."""
+    network = SharedNetwork(hosts=8, rows=1024, window=128)
+    short, long = (
+        run_holder(
+            HOLDER,
+            network,
+            Filling("time-slice", [[KERNEL_NS]], slice_ns=slice_ns, switch_ns=0),
+            iterations=8,
+            scale=SCALE,
+        )
+        for slice_ns in (100_000, 10**7)
+    )
+    assert short.late_s < long.late_s  # which ends the turn of the other, whose is as long
+    kernels = short.filled_s * 1e9 / KERNEL_NS
+    assert kernels == pytest.approx(round(kernels), abs=0.35)
+    assert short.filled_s > short.gap_s
+
+
 def test_two_ranks_that_are_late_together_are_late_once() -> None:
     one, two = held("endless", beside=False), held("endless", ranks=2, beside=False)
     assert two.iteration_s == pytest.approx(one.iteration_s, rel=0.02)
@@ -72,6 +99,8 @@ def test_neighbours_train_as_long_as_the_holder() -> None:
     [
         ({"predictor": "oracle"}, "predictor: unknown predictor 'oracle'; allowed: none, learned"),
         ({"kernels_ns": ()}, "fillers: none; allowed: at least one"),
+        ({"predictor": "time-slice", "kernels_ns": [[1], [1]]}, "fillers: 2 in turns with a rank; allowed: one"),
+        ({"predictor": "time-slice", "slice_ns": 0}, "slice_ns: 0, switch_ns: 50000; allowed: from 1"),
         ({"ranks": 0}, "ranks: 0"),
         ({"ranks": 5}, "ranks: 5 of 4 that share"),
     ],

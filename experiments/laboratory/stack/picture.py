@@ -25,6 +25,7 @@ NAMES = {
     "fifo": "FIFO",
     "none": "unfilled",
     "endless": "no prediction",
+    "time-slice": "time slices",
     "faster-transformer": "whole batches",
     "vllm": "vLLM",
     "fp16": "FP16",

@@ -95,8 +95,15 @@ def _cluster(settings: Settings, stack: StackSpec, seed: int) -> tuple[ClusterSc
 
 def _find_cluster(settings: Settings, stack: StackSpec, seed: int) -> tuple[float, float, float]:
     chosen, found = _cluster(settings, stack, seed)
-    kernels = _kernels(settings.rack, seed)
-    filled = Laboratory(found.cluster, found.jobs, FilledTimes(found.times, stack.sharing, kernels))
+    rack = settings.rack
+    times = FilledTimes(
+        found.times,
+        stack.sharing,
+        _kernels(rack, seed),
+        slice_ns=round(1e3 * rack.slice_us),
+        switch_ns=round(1e3 * rack.switch_us),
+    )
+    filled = Laboratory(found.cluster, found.jobs, times)
     summary, _ = evaluate_cluster(chosen, filled)
     assert summary.cluster is not None
     assert summary.cluster.p95_jct_s is not None
@@ -114,7 +121,7 @@ def _kernels(rack: RackSpec, seed: int) -> list[int]:
 
 def _find_rack(settings: Settings, stack: StackSpec, seed: int) -> tuple[float, float, float]:
     rack = settings.rack
-    setting = gaps.Setting(rack.kernel_us, rack.spread, 1, rack.iterations)
+    setting = gaps.Setting(rack.kernel_us, rack.spread, 1, rack.iterations, rack.slice_us, rack.switch_us)
     found = gaps.find(gaps.Place(stack.switch, stack.rows, stack.sharing, seed), setting)
     return 1e3 * found.holder_s, 1e3 * found.neighbours_s, 100 * found.filled_s / found.holder_s
 
