@@ -32,37 +32,37 @@ def rows_to_use(plan: Plan) -> int:
 class Sampler:
     """Writes the time series down, line by line."""
 
-    def __init__(self, plan: Plan, control: Control, pipelines: list[Pipeline]) -> None:
+    def __init__(self, plan: Plan, control: Control, pipelines: list[Pipeline], lines: npt.NDArray[np.void]) -> None:
         self._pipelines = pipelines
-        self._rows = rows_to_use(plan) * len(pipelines)
+        self._lines = np.flatnonzero(lines["from_switch"] != NONE)  # of the switches' ports
+        self._used = range(rows_to_use(plan))  # of each switch
+        self._rows = len(self._used) * len(pipelines)
         self._control = control
         self._series: list[tuple[float, int, int, int, int, float, int]] = []
 
     def sample(self, sim: SimState, now_ns: int, running: int) -> None:
         taken = useful = 0
         for which, pipeline in enumerate(self._pipelines):
-            bitmap = pipeline.registers[_BITMAP].read_all()
-            rows = np.flatnonzero(bitmap)
+            bitmap = pipeline.registers[_BITMAP].part(self._used).read_all()
+            rows = np.flatnonzero(bitmap != 0)  # of booleans, which NumPy finds ten times as fast
             if len(rows):
-                owner = pipeline.registers[_OWNER].read_all()[rows]
+                owner = pipeline.registers[_OWNER].part(self._used).read_all()[rows]
                 jobs = (owner >> _JOB_SHIFT).astype(np.int64)
                 taken += len(rows)
                 waiting = bitmap[rows] != self._control.complete_bitmaps(which)[jobs]
                 # Nobody waits for what an id's earlier run has left.
                 newest = self._control.epochs[jobs] == owner >> _EPOCH_SHIFT & _EPOCH_MASK
                 useful += int(np.count_nonzero(waiting & newest))
-        queues = [
-            queue_length(sim.lines, sim.pool, int(number), now_ns)
-            for number in np.flatnonzero(sim.lines["from_switch"] != NONE)
-        ]
+        busy = self._lines[sim.lines["depth"][self._lines] > 0]
+        queues = [queue_length(sim.lines, sim.pool, int(number), now_ns) for number in busy]
         self._series.append(
             (
                 now_ns / 1e9,
                 taken,
                 useful,
                 int(sim.scalars["server_bytes"][0]),
-                max(queues),
-                sum(queues) / len(queues),
+                max(queues, default=0),
+                sum(queues) / len(self._lines),
                 running,
             )
         )

@@ -49,7 +49,7 @@ def simulate(
     run_loop = run if observer is None else observer(control)
     jobs = JobsOnHosts(plan, control, built.first_worker, built.first_server)
     failures = Failures(plan, control, jobs, sim)
-    sampler = Sampler(plan, control, built.pipelines)
+    sampler = Sampler(plan, control, built.pipelines, sim.lines)
     rounds = rounds_of(sim.ranks)
     next_sample_ns = 0
     incomplete = None
