@@ -14,8 +14,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from multiprocessing import forkserver, get_context, parent_process, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -23,6 +25,7 @@ from setproctitle import setproctitle
 
 _CONTEXT = get_context("forkserver")
 _FROM_TERMINALS = {signal.SIGINT, signal.SIGHUP}
+_LAST = -1  # of what multiprocessing does at this process's end: once the processes that were forked have ended
 
 
 def prepare(modules: Sequence[str], environment: Mapping[str, str]) -> None:
@@ -43,6 +46,21 @@ def _start_server() -> None:
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    _end_server_with(os.getpid())
+
+
+@cache
+def _end_server_with(_process: int) -> None:
+    """Have it end when this process does; once, however often it is started."""
+    Finalize(None, _end_server, exitpriority=_LAST)
+
+
+def _end_server() -> None:
+    """Kill it: left alone it would first import all that it was told to, then take that down, seconds of a core."""
+    server: int | None = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]
+    if server is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(server, signal.SIGKILL)
 
 
 class Forked:

@@ -98,3 +98,28 @@ process.wait()
         time.sleep(0.05)
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_the_process_that_others_are_forked_from_is_not_left_to_import_what_nobody_needs(tmp_path: Path) -> None:
+    program = f"""
+import time
+from multiprocessing import forkserver
+from pathlib import Path
+from topologies.forked import prepare
+prepare(["tests.topologies.forked_slowly"], {{"FORKED": "{tmp_path}/begun"}})
+while not Path("{tmp_path}/begun").exists():
+    time.sleep(0.01)
+print(forkserver._forkserver._forkserver_pid)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    deadline = time.monotonic() + 20  # it would import for a minute
+    while _lives(int(done.stdout)):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    """Whether it runs; who has ended and was not asked for its status does not."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
