@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -63,11 +64,8 @@ def fabric_of(scenario: Scenario) -> Fabric:
         return Link(rate_bps, round(delay_us * _US), queue_packets)
 
     host_link, switch_link = link(*cable(scenario)), link(*spine_cable(scenario))
-    if network.fat_tree is not None:
-        graph = fat_tree(network.fat_tree, host_link, switch_link)
-    else:
-        sizes = network.rack_sizes or (len(scenario.host_names()),)
-        graph = leaf_spine(sizes, host_link, switch_link, spines=network.spines)
+    sizes = tuple(network.rack_sizes or (len(scenario.host_names()),))
+    graph = _graph(network.fat_tree, sizes, host_link, switch_link, network.spines)
     return Fabric(
         _with_own_links(scenario, graph),
         switch_ns=virtual.switch_ns,
@@ -76,6 +74,14 @@ def fabric_of(scenario: Scenario) -> Fabric:
         costs=HostCosts(virtual.send_ns, virtual.receive_ns, virtual.server_ns, virtual.cores),
         faults=_faults(scenario),
     )
+
+
+@lru_cache(maxsize=64)  # a sweep's points have few networks between them
+def _graph(k: int | None, sizes: tuple[int, ...], host_link: Link, switch_link: Link, spines: int) -> Graph:
+    """k: of a fat tree; sizes: of racks, where there is none."""
+    if k is not None:
+        return fat_tree(k, host_link, switch_link)
+    return leaf_spine(sizes, host_link, switch_link, spines=spines)
 
 
 def _with_own_links(scenario: Scenario, graph: Graph) -> Graph:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 from esa.workloads import (
     DDP_CAP_BYTES,
@@ -40,13 +41,26 @@ def trained_profile(name: str, computing_s: float) -> Profile:
     return measured_profile(name, layers(name), computing_s * (1 - BACKWARD_PART), computing_s * BACKWARD_PART)
 
 
-def _profile(job: JobSpec, own_models: Sequence[ModelSpec]) -> Profile:
-    for model in own_models:
-        if model.name == job.model:
-            return own_profile(model)
-    if job.model in MS_PER_SAMPLE:
-        return trained_profile(job.model, MS_PER_SAMPLE[job.model] / 1e3 * job.batch_size)
-    return profile(job.model)
+def _profile(name: str, batch_size: int, own_model: ModelSpec | None) -> Profile:
+    if own_model is not None:
+        return own_profile(own_model)
+    if name in MS_PER_SAMPLE:
+        return trained_profile(name, MS_PER_SAMPLE[name] / 1e3 * batch_size)
+    return profile(name)
+
+
+@lru_cache(maxsize=1024)  # a figure's thousand scenarios have a few models in them
+def _buckets(
+    name: str,
+    batch_size: int,
+    own_model: ModelSpec | None,
+    scale: float,
+    time_scale: float | None,
+    cap_mb: float | None,
+) -> tuple[Bucket, ...]:
+    model = _profile(name, batch_size, own_model).scaled(scale, time_scale)
+    caps = (DDP_CAP_BYTES, DDP_FIRST_CAP_BYTES) if cap_mb is None else (cap_mb * _MIB,) * 2
+    return buckets(model, *(max(1, round(cap * scale)) for cap in caps))
 
 
 def job_buckets(job: JobSpec, own_models: Sequence[ModelSpec]) -> tuple[Bucket, ...]:
@@ -54,12 +68,11 @@ def job_buckets(job: JobSpec, own_models: Sequence[ModelSpec]) -> tuple[Bucket, 
 
     ValueError, its first word the job's key, where nothing is left of the model or computing takes too long.
     """
+    own_model = next((model for model in own_models if model.name == job.model), None)
     try:
-        model = _profile(job, own_models).scaled(job.scale, job.time_scale)
+        parts = _buckets(job.model, job.batch_size, own_model, job.scale, job.time_scale, job.bucket_cap_mb)
     except ValueError as error:
         raise ValueError(f"scale: {str(error).removeprefix('size: ')}") from None
-    caps = (DDP_CAP_BYTES, DDP_FIRST_CAP_BYTES) if job.bucket_cap_mb is None else (job.bucket_cap_mb * _MIB,) * 2
-    parts = buckets(model, *(max(1, round(cap * job.scale)) for cap in caps))
     slowest_s = max(max(part.forward_ns, part.backward_ns) for part in parts) * job.slowdown * (1 + job.jitter) / 1e9
     if slowest_s > MAX_COMPUTING_S:
         raise ValueError(f"model: computing one bucket may take {slowest_s:g} s; allowed: {MAX_COMPUTING_S:g} s")
