@@ -15,6 +15,11 @@ import sys
 import {}
 print(sorted(sys.modules.keys() & {{"numpy", "numba", "torch", "grpc", "pydantic"}}))
 """
+CONTROL = """
+import sys
+import {}
+print(sorted(sys.modules.keys() & {{"numba", "scipy", "torch"}}))
+"""
 
 
 @pytest.mark.parametrize("name", esa.__all__)
@@ -32,6 +37,13 @@ def test_a_name_that_is_not_there_is_no_attribute() -> None:
 def test_what_takes_long_is_imported_when_it_is_used(module: str) -> None:
     """`experiments.cli` is the command `esa`, which answers `--help` at once."""
     text = QUICK.format(module)
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("module", ["controller.cli", "topologies.launcher.up", "topologies.launcher.job_command"])
+def test_the_control_plane_does_without_a_compiler(module: str) -> None:
+    text = CONTROL.format(module)
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from topologies.doctor import caches, interfaces, kernel, left, packages, ports
 from topologies.doctor.finding import Finding
 
 __all__ = ["Finding", "examine"]
@@ -18,6 +17,9 @@ __all__ = ["Finding", "examine"]
 
 def examine() -> Iterator[Finding]:
     """Every check, in the order in which one mends."""
+    # Here: whoever brings up a rack has this package at hand, and needs none of it where all goes well.
+    from topologies.doctor import caches, interfaces, kernel, left, packages, ports
+
     with packages.TorchTrial() as torch:  # imports it meanwhile: seconds
         yield from kernel.check()
         yield from packages.check()
