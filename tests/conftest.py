@@ -14,6 +14,7 @@ import signal
 import tempfile
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 # Before PyTorch is imported: each of several processes of tests would have a thread a processor, which wait for each
@@ -21,6 +22,10 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from tests import effort, warm
+
+# How long an example takes is the machine's.
+hypothesis.settings.register_profile("esa", deadline=None)
+hypothesis.settings.load_profile("esa")
 
 # Who is started in the background of a script ignores Ctrl-C, and so would all that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
