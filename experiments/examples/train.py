@@ -3,12 +3,9 @@
 esa launch --nproc 4 experiments/examples/train.py
 """
 
-from importlib.util import find_spec
-from pathlib import Path
-
-import numpy as np
 import torch
 import torch.distributed as dist
+from sklearn.datasets import load_digits
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -17,10 +14,9 @@ import esa.torch
 dist.init_process_group("gloo")
 rank, size = dist.get_rank(), dist.get_world_size()
 torch.manual_seed(0)
-# What sklearn.datasets.load_digits reads; to import scikit-learn takes each rank as long as to import PyTorch.
-digits = np.loadtxt(Path(find_spec("sklearn").origin).with_name("datasets") / "data/digits.csv.gz", delimiter=",")
-images = torch.tensor(digits[rank::size, :-1] / 16, dtype=torch.float32)  # every rank has its own part
-labels = torch.tensor(digits[rank::size, -1], dtype=torch.int64)
+digits = load_digits()
+images = torch.tensor(digits.data / 16, dtype=torch.float32)[rank::size]  # every rank has its own part
+labels = torch.tensor(digits.target)[rank::size]
 
 model = DistributedDataParallel(nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10)))
 esa.torch.attach(model)  # this one
