@@ -6,7 +6,6 @@ To import PyTorch takes more than a second of a core, and a hundred megabytes: h
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import importlib
 import os
 import signal
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from setproctitle import setproctitle
+
+from topologies import namespaces
 
 _CONTEXT = get_context("forkserver")
 _FROM_TERMINALS = {signal.SIGINT, signal.SIGHUP}
@@ -145,12 +146,8 @@ def _begin(
         os.dup2(fd, own)
     sys.stdin = os.fdopen(0, closefd=False)
     here = os.getcwd()
-    libc = ctypes.CDLL(None, use_errno=True)
     for kind in ("net", "mnt"):
-        with open(f"/proc/{namespaces_of}/ns/{kind}") as namespace:
-            if libc.setns(namespace.fileno(), 0):
-                number = ctypes.get_errno()
-                raise OSError(number, f"setns: {os.strerror(number)}", namespace.name)
+        namespaces.enter(namespaces_of, kind)
     os.chdir(here)
     threading.Thread(target=_end_with_parent, daemon=True).start()  # not before: namespaces of mounts are left alone
     # All have the same command, which `ps` would show. Before the environment, beside which the title's place is.

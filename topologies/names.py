@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+from topologies import namespaces
 from topologies.record import RackError, RackHost
 
 NAMESPACES = Path("/run/netns")
@@ -29,9 +29,9 @@ def enter_network_of(pid: int) -> None:
     A rack's switch listens on the loopback interface of the rack's process, which a terminal inside one of its hosts
     cannot see. To be called while the process has one thread.
     """
-    with contextlib.suppress(OSError), open(f"/proc/{pid}/ns/net", "rb") as namespace:
+    with contextlib.suppress(OSError):
         if Path(f"/proc/{pid}/ns/net").stat().st_ino != Path("/proc/self/ns/net").stat().st_ino:
-            ctypes.CDLL(None, use_errno=True).setns(namespace.fileno(), 0)
+            namespaces.enter(pid, "net")
 
 
 def check_free(hosts: Sequence[RackHost]) -> None:

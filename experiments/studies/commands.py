@@ -132,11 +132,14 @@ def again_command(
 
 
 @app.command("bench")
-def bench_command(results: ResultsOption = RESULTS) -> None:
+def bench_command(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[PART]...", help="Parts; all unless named.")] = None,
+    results: ResultsOption = RESULTS,
+) -> None:
     """Measure ratios side by side, against BMv2 and ns-3 where they are installed (needs root)."""
     from experiments.studies.bench.measure import bench
 
-    bench(results)
+    bench(results, names or [])
 
 
 @app.command("accuracy")

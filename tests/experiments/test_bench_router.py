@@ -21,7 +21,7 @@ def test_frames_go_to_routes_and_no_rule_meets_them() -> None:
 
 
 def test_look_ups_are_of_packets_that_all_leave() -> None:
-    assert router.look_ups("filter", 100, 50, print) > 0
+    assert min(router.look_ups("filter", 100, 50, print)) > 0
 
 
 def test_packets_come_back_over_veth_also_from_a_switch_that_was_killed(root: None) -> None:

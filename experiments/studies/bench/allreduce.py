@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from controller import Controller, Switch
 from controller.coordinator import Coordinator
 from esa.job import Job, Member, Pool
 from esa.wire import ESA_PORT
+from experiments.studies.bench.beside import bmv2_is_there, not_there
 from experiments.studies.bench.cpu import cpu_s
 from experiments.studies.bench.errors import BenchError
-from topologies.p4switch import BMV2
+from experiments.studies.bench.row import Row, row
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 LIMIT_S = 240
@@ -31,12 +31,28 @@ class Setting:
     """`repeats` all-reduces of `values` float32 by `workers` hosts on links of `mbps`."""
 
     workers: int
-    mbps: float
+    mbps: float | None  # None: unshaped
     values: int
     switch: str = "embedded"
     lanes: int = 64
     gloo: bool = False
     repeats: int = 5
+
+
+SETTINGS = (
+    *(Setting(workers, 50.0, 1 << 19, lanes=lanes) for workers in (2, 4) for lanes in (64, 256)),
+    Setting(8, 100.0, 1 << 22, lanes=256),
+    *(Setting(workers, None, 1 << 22, lanes=256) for workers in (2, 4)),
+)
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Seconds of each all-reduce, those of the last rank; the switch's CPU time per gradient packet, 0 under gloo."""
+
+    seconds: tuple[float, ...]
+    cpu_us: float
 
 
 def _member(net: SingleRack, host: int, udp_port: int) -> Member:
@@ -64,8 +80,8 @@ def _said(rank: int, process: subprocess.Popen[bytes]) -> bytes:
     raise BenchError(f"all-reduce: rank {rank} ended (status {process.wait()}) before it was measured")
 
 
-def run(setting: Setting) -> dict[str, float]:
-    """Median seconds of an all-reduce, and the switch's CPU time per gradient packet (0 under gloo). BenchError."""
+def run(setting: Setting) -> Taken:
+    """All-reduces on a rack of its own. BenchError."""
     with (
         tempfile.TemporaryDirectory(prefix="esa-bench-") as folder,
         SingleRack(setting.workers + 1, bandwidth_mbps=setting.mbps, switch=setting.switch) as net,
@@ -98,38 +114,30 @@ def run(setting: Setting) -> dict[str, float]:
         for process in ranks:
             process.stdin.write(b"go\n")
             process.stdin.flush()
-        seconds = [float(_said(rank, process)) for rank, process in enumerate(ranks)]
+        seconds = [json.loads(_said(rank, process)) for rank, process in enumerate(ranks)]
         used_s = cpu_s(net.switch.process.pid) - before_s
         gradients = controller.read_counters([index])[0]["gradients"]
         for process in ranks:
             process.communicate(b"", timeout=LIMIT_S)
-    return {"seconds": max(seconds), "cpu_us_per_gradient": 1e6 * used_s / gradients if gradients else 0.0}
+    slowest = tuple(max(each) for each in zip(*seconds, strict=True))
+    return Taken(slowest, 1e6 * used_s / gradients if gradients else 0.0)
 
 
-def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Rows of ratios; BMv2's only where it is installed."""
-    if shutil.which(BMV2):
+def measure(say: Callable[[str], None]) -> Iterator[Row]:
+    """Rows of ratios: seconds by gloo over seconds over the switch; BMv2's only where it is installed."""
+    if bmv2_is_there():
         say("all-reduce over the embedded switch and over BMv2, 2 workers, 20 Mb/s")
         setting = Setting(workers=2, mbps=20.0, values=1 << 18)
         bmv2, embedded = run(replace(setting, switch="bmv2")), run(setting)
-        yield {
-            "what": "CPU of the switch, BMv2",
-            "figure": bmv2["cpu_us_per_gradient"],
-            "unit": "us per gradient packet",
-            "other": "embedded switch",
-            "other_figure": embedded["cpu_us_per_gradient"],
-        }
+        what = "CPU of the switch, 2 workers on links of 20 Mb/s"
+        yield row(what, "us per gradient packet", embedded.cpu_us, "BMv2", bmv2.cpu_us)
     else:
-        say(f"not compared with BMv2: {BMV2} is not on the PATH")
-    for workers in (2, 4):
-        setting = Setting(workers=workers, mbps=50.0, values=1 << 19)
-        for lanes in (64, 256):
-            say(f"all-reduce over the switch and by gloo, {workers} workers, {lanes} lanes, 50 Mb/s")
-            gloo, esa = run(replace(setting, lanes=lanes, gloo=True)), run(replace(setting, lanes=lanes))
-            yield {
-                "what": f"all-reduce of 2 MiB by gloo, {workers} workers, 50 Mb/s",
-                "figure": gloo["seconds"],
-                "unit": "s",
-                "other": f"over the switch, {lanes} lanes",
-                "other_figure": esa["seconds"],
-            }
+        say(not_there())
+    for setting in SETTINGS:
+        links = "unshaped links" if setting.mbps is None else f"links of {setting.mbps:g} Mb/s"
+        size = setting.values * FLOAT_BYTES
+        what = f"all-reduce of {size >> 20} MiB by {setting.workers} workers, {setting.lanes} lanes, {links}"
+        say(what)
+        gloo, esa = run(replace(setting, gloo=True)), run(setting)
+        rates = [[size * 8e-6 / seconds for seconds in each.seconds] for each in (esa, gloo)]
+        yield row(what, "Mb/s of gradient", rates[0], "gloo", rates[1])

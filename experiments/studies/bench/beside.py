@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
+from experiments.studies.bench.row import Row, row
 from topologies.p4switch import BMV2
 
 
@@ -14,13 +14,17 @@ def bmv2_is_there() -> bool:
     return shutil.which(BMV2) is not None
 
 
+def not_there() -> str:
+    """What a row says in the place of its figures."""
+    return f"BMv2: {BMV2} is not on the PATH"
+
+
 def beside_bmv2(
     figures: Iterable[tuple[str, str, str]], own: Mapping[str, float], theirs: Mapping[str, float] | None
-) -> Iterator[dict[str, Any]]:
+) -> Iterator[Row]:
     """A row for each (key, what it is, unit). theirs: None where BMv2 is not there, which the row says then."""
     for key, what, unit in figures:
-        row: dict[str, Any] = {"what": what, "figure": own[key], "unit": unit}
         if theirs is None:
-            yield row | {"other": f"BMv2: {BMV2} is not on the PATH"}
+            yield row(what, unit, own[key], not_there())
         else:
-            yield row | {"other": "BMv2", "other_figure": theirs[key]}
+            yield row(what, unit, own[key], "BMv2", theirs[key])

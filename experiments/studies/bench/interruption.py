@@ -13,12 +13,12 @@ import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from experiments.studies.bench.beside import beside_bmv2, bmv2_is_there
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.p4runtime import writer
 from experiments.studies.bench.router import PROGRAMS, RULES, route_entries, rule_entries
+from experiments.studies.bench.row import Row
 from topologies.single_rack import SingleRack
 
 RATE = 5000  # packets a second: few, so that BMv2 keeps up
@@ -95,7 +95,7 @@ def interruptions(
     }
 
 
-def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def measure(say: Callable[[str], None]) -> Iterator[Row]:
     """Rows beside BMv2, where it is installed."""
     say(f"interruptions while {WRITTEN:,} routes and {RULES:,} rules come and go")
     own = interruptions("embedded", PROGRAMS / "filter")

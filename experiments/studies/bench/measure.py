@@ -5,41 +5,77 @@ from __future__ import annotations
 import json
 import os
 import platform
+from collections.abc import Iterable, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from rich.console import Console
 from rich.table import Table
 
+from esa.errors import BadInput
 from esa.exits import interruptible
 from experiments.common.folders import make_folder
-from experiments.studies.bench import allreduce, interruption, large, pipeline, router, simulator
+from experiments.studies.bench.row import Row
 from topologies.single_rack import require_root
 
+PARTS = (
+    "limits",
+    "pipeline",
+    "growth",
+    "simulator",
+    "gradients",
+    "allreduce",
+    "start",
+    "router",
+    "interruption",
+    "large",
+)
+"""The modules that measure, in the order in which they do."""
 
-def bench(results: Path) -> None:
-    """Measure everything; results/bench.json keeps it. NotRootError, FolderError, BenchError."""
+
+def bench(results: Path, names: Sequence[str] = ()) -> None:
+    """Measure all parts or those named; results/bench.json has each as soon as it is measured.
+
+    Rows of a part that is not measured this time stay. BadInput, NotRootError, FolderError, BenchError.
+    """
+    unknown = [name for name in names if name not in PARTS]
+    if unknown:
+        raise BadInput(f"bench: no part '{unknown[0]}'; there are: {', '.join(PARTS)}")
     require_root()
     make_folder(results)
-    console = Console(width=max(Console().width, 140))  # a wrapped table is hard to read
-    rows: list[dict[str, Any]] = []
-    with interruptible("nothing is kept"):
-        for each in (pipeline, router, interruption, large, simulator, allreduce):
-            rows += each.measure(lambda text: console.print(text, highlight=False))
-    table = Table("what", "figure", "unit", "compared with", "figure ", "ratio", title="measured side by side")
-    for row in rows:
-        other = row.get("other_figure")
-        ratio = "" if other is None else f"{row['figure'] / other:.2f}"
-        table.add_row(
-            row["what"],
-            f"{row['figure']:,.2f}",
-            row["unit"],
-            row.get("other", ""),
-            "" if other is None else f"{other:,.2f}",
-            ratio,
-        )
-    console.print(table)
-    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "kernel": platform.release()}
     path = results / "bench.json"
-    path.write_text(json.dumps({"machine": machine, "rows": rows}, indent=2) + "\n")
+    console = Console(width=max(Console().width, 150))  # a wrapped table is hard to read
+    with interruptible(f"what is measured so far: {path}"):
+        for part in [name for name in PARTS if not names or name in names]:
+            rows = list(_part(part).measure(lambda text: console.print(text, highlight=False)))
+            console.print(table(part, rows))
+            keep(path, part, rows)
+            if draw := getattr(_part(part), "draw", None):
+                console.print(f"picture: {draw(results, rows)}", highlight=False)
     console.print(f"figures: {path}", highlight=False)
+
+
+def _part(name: str) -> ModuleType:
+    return import_module(f"experiments.studies.bench.{name}")
+
+
+def table(part: str, rows: Iterable[Row]) -> Table:
+    """The rows of a part as they are printed."""
+    made = Table("what", "figure", "unit", "compared with", "figure ", "ratio", title=part)
+    for each in rows:
+        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+        other = "" if each.other_figure is None else str(each.other_figure)
+        what = f"{each.what} ({each.note})" if each.note else each.what
+        made.add_row(what, str(each.figure), each.unit, each.other, other, ratio)
+    return made
+
+
+def keep(path: Path, part: str, rows: Sequence[Row]) -> None:
+    """Put a part's rows into the file, in the place of those from before; other machines' parts do not stay."""
+    machine = {"cpu": platform.processor() or platform.machine(), "cores": os.cpu_count(), "kernel": platform.release()}
+    before = json.loads(path.read_text()) if path.exists() else {}
+    parts = before.get("parts", {}) if before.get("machine") == machine else {}
+    parts[part] = [each.as_json() for each in rows]
+    ordered = {name: parts[name] for name in PARTS if name in parts}
+    path.write_text(json.dumps({"machine": machine, "parts": ordered}, indent=2) + "\n")

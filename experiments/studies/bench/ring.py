@@ -11,6 +11,7 @@ from statistics import median
 
 import numpy as np
 
+from esa.errors import BadInput
 from esa.fabric import Link, shapes
 from esa.job import Pool
 from esa.protocol.timers import Timers
@@ -30,14 +31,17 @@ FLOAT_BYTES = 4
 
 def compare(setting: Setting) -> tuple[float, float]:
     """Median seconds of an all-reduce by gloo on Mininet, which needs root, and in virtual time."""
-    return run(setting)["seconds"], simulated(setting)
+    return median(run(setting).seconds), simulated(setting)
 
 
 def simulated(setting: Setting) -> float:
     """Median seconds of an all-reduce by the simulator's ring.
 
     Mininet's shaper counts Ethernet frames, a simulated cable also what lies between them; the rate is raised by it.
+    BadInput for unshaped links, which no simulation has.
     """
+    if setting.mbps is None:
+        raise BadInput("mbps: none; allowed: a rate, for links of a simulation have one")
     rate_bps = setting.mbps * 1e6 * (FRAME_BYTES + WIRE_OVERHEAD_BYTES) / FRAME_BYTES
     link = Link(rate_bps, LINK_NS, QUEUE_BYTES // FRAME_BYTES)
     rank = program(loop(setting.repeats + 1, wait(), mark(), reduce(FLOAT_BYTES * setting.values, 1)), wait(), mark())

@@ -13,8 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +23,7 @@ from experiments.studies.bench.beside import beside_bmv2, bmv2_is_there
 from experiments.studies.bench.cpu import cpu_s
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.p4runtime import Writer, writer
+from experiments.studies.bench.row import Row, row
 from topologies.single_rack import SingleRack
 
 PROGRAMS = Path(examples.__file__).parent / "router"
@@ -141,8 +140,8 @@ class Host:
         return said
 
 
-def look_ups(name: str, routes: int, rules: int, say: Callable[[str], None]) -> float:
-    """Million packets/s through the program in memory, on one core: the median of the repeats."""
+def look_ups(name: str, routes: int, rules: int, say: Callable[[str], None]) -> list[float]:
+    """Million packets/s through the program in memory, on one core, for each of the repeats."""
     pipeline = Pipeline.load((PROGRAMS / f"{name}.json").read_text(), progress=say)
     table = pipeline.tables["RouterIngress.routes"]
     for number in range(routes):
@@ -160,10 +159,10 @@ def look_ups(name: str, routes: int, rules: int, say: Callable[[str], None]) -> 
         taken.append(time.perf_counter() - start)
         if sent != len(packets):
             raise BenchError(f"{name}: {sent} packets left instead of {len(packets)}")
-    return len(packets) / median(taken) / 1e6
+    return [len(packets) / each / 1e6 for each in taken]
 
 
-def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
+def measure(say: Callable[[str], None]) -> Iterator[Row]:
     """Rows beside BMv2, where it is installed; then look-ups in large tables beside the same in small ones."""
     there = bmv2_is_there()
     for name, rules, what in (("router", 0, f"{ROUTES['router']:,} routes"), ("filter", RULES, f"{RULES:,} rules")):
@@ -184,10 +183,5 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
         ("filter", (1, RULES), (1, 1), f"{RULES:,} rules"),
     ):
         say(f"{name} in memory, {what}")
-        yield {
-            "what": f"{name} of {what}, in memory",
-            "figure": look_ups(name, *many, say),
-            "unit": "million packets/s",
-            "other": "of one",
-            "other_figure": look_ups(name, *few, say),
-        }
+        figures = look_ups(name, *many, say), look_ups(name, *few, say)
+        yield row(f"{name} of {what}, in memory", "million packets/s", figures[0], "of one", figures[1])

@@ -15,13 +15,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from statistics import median
 from typing import Any
 
 import numpy as np
 
 from experiments.studies.bench import ns3
 from experiments.studies.bench.errors import BenchError
+from experiments.studies.bench.row import Row, row
 
 JOBS, WORKERS = 8, 7
 RATE_BPS, DELAY_NS, WIRE_LANES, FRAME_BYTES = 100_000_000_000, 1000, 64, 322
@@ -31,8 +31,8 @@ REPEATS = 3
 LIMIT_S = 600
 
 
-def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
-    """Million packet-hops/s, and the peak of the memory: medians of the repeats, the simulator and ns-3 in turn.
+def measure(say: Callable[[str], None]) -> Iterator[Row]:
+    """Million packet-hops/s, and the peak of the memory: the simulator and ns-3 in turn.
 
     ns-3 twice: `udp` as its users write it, with sockets and an Internet stack; `raw`, bare devices and callbacks.
     """
@@ -46,18 +46,16 @@ def measure(say: Callable[[str], None]) -> Iterator[dict[str, Any]]:
                 ours[-1]["packet_hops"], rate_bps=RATE_BPS, delay_ns=DELAY_NS, window=WINDOW, frame_bytes=FRAME_BYTES
             )
             theirs.append({variant: ns3.run(traffic, variant, say) for variant in ns3.VARIANTS})
-    figure = median(run["packet_hops"] / run["wall_s"] for run in ours) / 1e6
-    row = {"what": "simulator, 64 hosts, 8 jobs, 100 Gb/s", "figure": figure, "unit": "million packet-hops/s"}
-    if not theirs:
-        yield row
+    what, unit = "simulator, 64 hosts, 8 jobs, 100 Gb/s", "million packet-hops/s"
+    rates = [run["packet_hops"] / run["wall_s"] / 1e6 for run in ours]
+    if reason is not None:
+        yield row(what, unit, rates, f"ns-3: {reason}")
     for variant in ns3.VARIANTS if theirs else ():
-        rate = median(run[variant].packet_hops_per_s for run in theirs) / 1e6
-        yield row | {"other": f"ns-3 {ns3.version()}, {variant}", "other_figure": rate}
-    yield {
-        "what": "simulator, memory",
-        "figure": median(run["peak_memory_bytes"] for run in ours) / 2**30,
-        "unit": "GiB",
-    }
+        other = [run[variant].packet_hops_per_s / 1e6 for run in theirs]
+        yield row(what, unit, rates, f"ns-3 {ns3.version()}, {variant}", other)
+    memory = [run["peak_memory_bytes"] / 2**30 for run in ours]
+    other = [max(run[variant].peak_memory_bytes for variant in ns3.VARIANTS) / 2**30 for run in theirs]
+    yield row("simulator, peak memory of the process", "GiB", memory, "ns-3" if other else "", other or None)
 
 
 def _in_own_process() -> dict[str, Any]:

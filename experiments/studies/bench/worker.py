@@ -1,12 +1,12 @@
-"""One rank of a benchmark: the same all-reduce again and again; prints "ready", waits for a line, prints the median."""
+"""One rank of a bench: the same all-reduce again and again; prints "ready", reads a line, prints what each took."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 
@@ -25,7 +25,7 @@ def main() -> None:
     options = parser.parse_args()
     job = Job.load(options.job)
     seconds = (_gloo if options.gloo else _switch)(job, options.rank, options.values, options.repeats)
-    print(median(seconds), flush=True)
+    print(json.dumps(seconds), flush=True)
     sys.stdin.readline()  # others may still need this rank's answers
 
 

@@ -1,0 +1,83 @@
+"""The bench as a whole: its rows, its parts, and that what it sends through a switch is counted."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scapy.layers.l2 import Ether
+
+from esa import wire
+from esa.errors import BadInput
+from esa.job import Pool
+from esa.scapy_layer import ESA
+from experiments.studies.bench import frames, gradients, measure
+from experiments.studies.bench.gradients import FORWARDER, Sweep
+from experiments.studies.bench.row import Figure, Point, number, row
+
+
+def test_a_row_has_the_median_beside_the_least_and_most_and_the_ratio_of_medians() -> None:
+    made = row("rate", "a second", [3.0, 1.0, 8.0], "other", [2.0, 1.5, 9.0])
+    assert (made.figure, made.other_figure) == (Figure(3.0, 1.0, 8.0, 3), Figure(2.0, 1.5, 9.0, 3))
+    assert made.ratio == 1.5
+    assert str(made.figure) == "3.00 (1.00 to 8.00)"
+    assert row("alone", "s", 2.0).ratio is None
+    assert row("beside nothing", "s", 2.0, "other", 0.0).ratio is None
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "0"), (0.01234, "0.0123"), (0.5, "0.50"), (12.34, "12.3"), (12345.6, "12,346")]
+)
+def test_numbers_have_three_digits_or_all_before_the_point(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_what_passes_without_loss_ends_where_loss_begins() -> None:
+    def point(offered: float, lost: int) -> Point:
+        return Point(offered, offered - lost, lost, 1.0)
+
+    paced = (point(10, 0), point(30, 2), point(40, 0))
+    assert Sweep(point(20, 0), paced, point(50, 9)).clean_per_s == 20
+    assert Sweep(point(5, 1), paced, point(50, 9)).clean_per_s == 0
+
+
+@pytest.mark.parametrize("lanes", wire.LANE_COUNTS)
+def test_frames_are_the_gradients_of_all_workers(lanes: int) -> None:
+    run = frames.job(lanes, number=3, pool=Pool(base=0, size=8), window=8).run(epoch=7)
+    made = frames.gradients(run, 5)
+    assert made.shape == (frames.WORKERS, 5, wire.packet_bytes(lanes))
+    for rank, worker in enumerate(run.workers):
+        for seq in range(5):
+            packet = Ether(made[rank, seq].tobytes())
+            esa = packet[ESA]
+            assert (packet.src, packet["IP"].src, packet["UDP"].sport) == (worker.mac, str(worker.ip), worker.udp_port)
+            assert (esa.job, esa.epoch, esa.seq, esa.bitmap0) == (3, 7, seq, 1 << rank)
+            assert esa.index == wire.aggregator_index(3, 7, seq)
+            assert len(esa.lanes) == lanes
+    assert lanes == 0 or len(np.unique(made[:, :, -4:], axis=1)) > 1
+
+
+@pytest.mark.parametrize("kind", ["embedded", FORWARDER])
+def test_every_gradient_is_counted_as_passed_or_lost(kind: str, root: None) -> None:
+    (sweep,) = gradients.sweep(kind, 64, seconds=0.1, steps=(0.2,), repeats=1)
+    for point in sweep.points:
+        assert 0 < point.passed_per_s <= point.offered_per_s
+        assert point.lost >= 0
+        assert point.cpu_us >= 0
+    assert sweep.slow.offered_per_s <= gradients.SLOW
+
+
+def test_parts_are_kept_as_they_are_measured(tmp_path: Path) -> None:
+    path = tmp_path / "bench.json"
+    for part, figure in (("start", 1.0), ("limits", 2.0), ("start", 3.0)):
+        measure.keep(path, part, [row(part, "s", figure)])
+    parts = json.loads(path.read_text())["parts"]
+    assert list(parts) == ["limits", "start"]  # in the order of the bench
+    assert parts["start"][0]["figure"]["median"] == 3.0
+
+
+def test_a_part_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(BadInput, match=r"^bench: no part 'speed'; there are: limits, pipeline, "):
+        measure.bench(tmp_path, ["speed"])
