@@ -5,8 +5,9 @@ What most users need is here, and is imported when it is first used: `import esa
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from esa.exports import lazy
 
 if TYPE_CHECKING:
     from esa.errors import AllReduceError, BadInput, EsaError, JoinError, MemberLeft, SwitchError
@@ -38,21 +39,13 @@ __all__ = [
     "join",
     "session",
 ]
-_MODULES = {
-    "esa.errors": ("AllReduceError", "BadInput", "EsaError", "JoinError", "MemberLeft", "SwitchError"),
-    "esa.hosts": ("ServerEndpoint", "WorkerEndpoint", "join"),
-    "esa.job": ("Job",),
-    "esa.policy": ("POLICIES", "Policy"),
-    "esa.torch": ("EsaState", "attach", "detach", "esa_hook", "session"),
-}
-_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module 'esa' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "esa.errors": ("AllReduceError", "BadInput", "EsaError", "JoinError", "MemberLeft", "SwitchError"),
+        "esa.hosts": ("ServerEndpoint", "WorkerEndpoint", "join"),
+        "esa.job": ("Job",),
+        "esa.policy": ("POLICIES", "Policy"),
+        "esa.torch": ("EsaState", "attach", "detach", "esa_hook", "session"),
+    },
+)

@@ -10,10 +10,10 @@ Imported when it is first used: who starts these processes does not wait for a c
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from esa.errors import AllReduceError, JoinError, MemberLeft
+from esa.exports import lazy
 
 if TYPE_CHECKING:
     from esa.hosts.joining import join
@@ -22,15 +22,12 @@ if TYPE_CHECKING:
     from esa.transport import Reduced
 
 __all__ = ["AllReduceError", "JoinError", "MemberLeft", "Reduced", "ServerEndpoint", "WorkerEndpoint", "join"]
-_MODULE_OF = {
-    "Reduced": "esa.transport",
-    "ServerEndpoint": "esa.hosts.server",
-    "WorkerEndpoint": "esa.hosts.worker",
-    "join": "esa.hosts.joining",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "esa.hosts.joining": ("join",),
+        "esa.hosts.server": ("ServerEndpoint",),
+        "esa.hosts.worker": ("WorkerEndpoint",),
+        "esa.transport": ("Reduced",),
+    },
+)

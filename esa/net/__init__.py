@@ -5,8 +5,9 @@ Imported when it is first used: who wants `esa.net.streams` alone, as controller
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from esa.exports import lazy
 
 if TYPE_CHECKING:
     from esa.net.clock import monotonic_ns, realtime_ns
@@ -45,27 +46,23 @@ __all__ = [
     "set_peer",
     "wait_ready",
 ]
-_MODULES = {
-    "clock": ("monotonic_ns", "realtime_ns"),
-    "mmsg": (
-        "MessageBatch",
-        "message_batch",
-        "peer_address",
-        "peer_port",
-        "recv_batch",
-        "send_batch",
-        "send_rows",
-        "set_peer",
-    ),
-    "packet_socket": ("lost_frames", "open_packet_socket"),
-    "poll": ("is_ready", "poll_set", "wait_ready"),
-    "queue": ("frame_cost", "queued_bytes"),
-    "udp": ("open_udp_socket",),
-}
-_MODULE_OF = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULE_OF:
-        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    return getattr(importlib.import_module(_MODULE_OF[name]), name)
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "esa.net.clock": ("monotonic_ns", "realtime_ns"),
+        "esa.net.mmsg": (
+            "MessageBatch",
+            "message_batch",
+            "peer_address",
+            "peer_port",
+            "recv_batch",
+            "send_batch",
+            "send_rows",
+            "set_peer",
+        ),
+        "esa.net.packet_socket": ("lost_frames", "open_packet_socket"),
+        "esa.net.poll": ("is_ready", "poll_set", "wait_ready"),
+        "esa.net.queue": ("frame_cost", "queued_bytes"),
+        "esa.net.udp": ("open_udp_socket",),
+    },
+)

@@ -5,9 +5,10 @@ Names are imported when they are first used: the commands' texts need no pydanti
 
 from __future__ import annotations
 
-import importlib
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from esa.exports import lazy
 
 if TYPE_CHECKING:
     from esa.report.frames import Frames
@@ -70,14 +71,29 @@ __all__ = [
     "run_tables",
     "tier_table",
 ]
-_RECORDS = ("FailureSummary", "FlowSummary", "JobSummary", "ReportError", "Run", "Summary", "TierSummary", "load_run")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module 'esa.report' has no attribute '{name}'")
-    return getattr(importlib.import_module(f"esa.report.{'records' if name in _RECORDS else 'tables'}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "esa.report.records": (
+            "FailureSummary",
+            "FlowSummary",
+            "JobSummary",
+            "ReportError",
+            "Run",
+            "Summary",
+            "TierSummary",
+            "load_run",
+        ),
+        "esa.report.tables": (
+            "comparison_table",
+            "counter_table",
+            "failure_table",
+            "fault_table",
+            "flow_table",
+            "fragment_table",
+            "jct_table",
+            "run_tables",
+            "tier_table",
+        ),
+    },
+)

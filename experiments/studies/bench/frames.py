@@ -1,6 +1,7 @@
 """Jobs for the bench, and their workers' gradients as frames.
 
-The addresses are no host's: whatever a switch sends to them ends at the interface that it arrives at.
+The addresses are no host's: what a switch sends to them ends at the interface that it arrives at, as what a forwarder
+sends back does, and no Internet stack takes time for it.
 """
 
 from __future__ import annotations
@@ -21,8 +22,8 @@ _NETWORK = int(IPv4Address("10.1.0.0"))
 
 
 def mac(host: int) -> str:
-    """That of a rack's host, from 1, which is behind the port of that number."""
-    return f"02:00:00:00:00:{host:02x}"
+    """Host's, from 1."""
+    return f"02:00:00:00:01:{host:02x}"
 
 
 def job(lanes: int, *, number: int = 1, pool: Pool, window: int, port: Callable[[int], int] = lambda host: host) -> Job:

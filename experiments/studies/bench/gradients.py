@@ -118,7 +118,7 @@ def _rack(kind: str, lanes: int) -> Iterator[tuple[Workers, int]]:
         controller = Controller(client)
         controller.load(lanes)
         net.switch.deepen_queues()
-        controller.add_hosts({net.mac(host): net.port(host) for host in range(WORKERS + 1)})
+        controller.add_hosts({frames.mac(host + 1): net.port(host) for host in range(WORKERS + 1)})
         job = frames.job(
             lanes, pool=Pool(base=0, size=FRAGMENTS), window=FRAGMENTS, port=lambda host: net.port(host - 1)
         )
