@@ -13,7 +13,9 @@ from esa import wire
 from esa.errors import BadInput
 from esa.job import Pool
 from esa.scapy_layer import ESA
-from experiments.studies.bench import frames, gradients, measure
+from esa.torch.timeline import BucketTimes
+from esa.transport import SumTimes
+from experiments.studies.bench import frames, gradients, measure, trainer, training
 from experiments.studies.bench.gradients import FORWARDER, Sweep
 from experiments.studies.bench.row import Figure, Point, number, row
 
@@ -76,6 +78,21 @@ def test_parts_are_kept_as_they_are_measured(tmp_path: Path) -> None:
     parts = json.loads(path.read_text())["parts"]
     assert list(parts) == ["limits", "start"]  # in the order of the bench
     assert parts["start"][0]["figure"]["median"] == 3.0
+    lines = path.with_suffix(".md").read_text().splitlines()
+    assert lines[2:] == ["| limits | 2.00 | s |  |  |  |", "| start | 3.00 | s |  |  |  |"]
+
+
+def test_phases_of_an_iteration_overlap_and_idle_is_what_none_of_them_covers() -> None:
+    assert trainer.covered([(0.0, 1.0), (0.5, 2.0), (0.6, 0.7), (3.0, 4.0)]) == 3.0
+    times = [
+        BucketTimes(0, 1.0, 1.0, 2.0, SumTimes(2.0, 4.0, 3.0, 6.0), 7.0),
+        BucketTimes(1, 2.0, 2.0, 3.0, SumTimes(3.0, 5.0, 4.0, 7.0), 8.0),
+        BucketTimes(2, 2.0, None, None, None, 8.0),  # was redone: nothing is known of it
+    ]
+    found = trainer.phases(0.0, 10.0, 2.0, times)
+    wanted = {"compute": 2, "quantise": 2, "send": 3, "switch": 2, "receive": 4, "dequantise": 2, "idle": 2}
+    assert found == {"iteration": 10, **wanted}
+    assert set(training.PHASES) == set(wanted)
 
 
 def test_a_part_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:

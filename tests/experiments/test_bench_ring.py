@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from experiments.studies.bench.allreduce import Setting
+from experiments.studies.bench.ranks import Rack
 from experiments.studies.bench.ring import compare, simulated
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
-SETTING = Setting(workers=4, mbps=20.0, values=1 << 20, gloo=True, repeats=2)  # 4 MiB, 2.7 s each
+SETTING = Setting(Rack(4, 20.0, gloo=True), values=1 << 20, repeats=2)  # 4 MiB, 2.7 s each
 
 
 def test_a_simulated_ring_takes_what_its_bytes_take_of_the_links() -> None:

@@ -1,14 +1,19 @@
-"""What `esa bench` does: measure and print ratios; `results/bench.json` keeps them with the machine."""
+"""What `esa bench` does: measure and print ratios.
+
+`results/bench.json` keeps them with the machine, `bench.md` is the same as a table.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import import_module
+from itertools import chain
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -16,7 +21,7 @@ from rich.table import Table
 from esa.errors import BadInput
 from esa.exits import interruptible
 from experiments.common.folders import make_folder
-from experiments.studies.bench.row import Row
+from experiments.studies.bench.row import Figure, Row, number
 from topologies.single_rack import require_root
 
 PARTS = (
@@ -26,6 +31,7 @@ PARTS = (
     "simulator",
     "gradients",
     "allreduce",
+    "training",
     "start",
     "router",
     "interruption",
@@ -64,7 +70,7 @@ def table(part: str, rows: Iterable[Row]) -> Table:
     """The rows of a part as they are printed."""
     made = Table("what", "figure", "unit", "compared with", "figure ", "ratio", title=part)
     for each in rows:
-        ratio = "" if each.ratio is None else f"{each.ratio:.2f}"
+        ratio = "" if each.ratio is None else number(each.ratio)
         other = "" if each.other_figure is None else str(each.other_figure)
         what = f"{each.what} ({each.note})" if each.note else each.what
         made.add_row(what, str(each.figure), each.unit, each.other, other, ratio)
@@ -79,3 +85,15 @@ def keep(path: Path, part: str, rows: Sequence[Row]) -> None:
     parts[part] = [each.as_json() for each in rows]
     ordered = {name: parts[name] for name in PARTS if name in parts}
     path.write_text(json.dumps({"machine": machine, "parts": ordered}, indent=2) + "\n")
+    path.with_suffix(".md").write_text(_markdown(ordered))
+
+
+def _markdown(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """The rows in the file, as a table for the documentation."""
+    lines = ["| what | figure | unit | compared with | figure | ratio |", "|---|---|---|---|---|---|"]
+    for each in chain.from_iterable(parts.values()):
+        figures = [str(Figure(**each[key])) if each[key] else "" for key in ("figure", "other_figure")]
+        ratio = "" if each["ratio"] is None else number(each["ratio"])
+        what = f"{each['what']} ({each['note']})" if each["note"] else each["what"]
+        lines.append(f"| {what} | {figures[0]} | {each['unit']} | {each['other']} | {figures[1]} | {ratio} |")
+    return "\n".join(lines) + "\n"

@@ -1,6 +1,6 @@
 """The ring all-reduce twice: gloo's, over Mininet's shaped links, and the simulator's, over the same links.
 
-gloo_s, ring_s = compare(Setting(workers=4, mbps=50.0, values=1 << 19, gloo=True, repeats=3))
+gloo_s, ring_s = compare(Setting(Rack(4, 50.0, gloo=True), values=1 << 19, repeats=3))
 
 python -m experiments.studies.bench.ring    # those, on a machine that does nothing else
 """
@@ -21,6 +21,7 @@ from esa.wire import WIRE_OVERHEAD_BYTES
 from esa.workloads.program import loop, mark, program, reduce, wait
 from experiments.studies.bench.allreduce import Setting, run
 from experiments.studies.bench.errors import BenchError
+from experiments.studies.bench.ranks import Rack
 from topologies.single_rack import QUEUE_BYTES
 
 MTU_BYTES = 1500
@@ -40,26 +41,27 @@ def simulated(setting: Setting) -> float:
     Mininet's shaper counts Ethernet frames, a simulated cable also what lies between them; the rate is raised by it.
     BadInput for unshaped links, which no simulation has.
     """
-    if setting.mbps is None:
+    rack = setting.rack
+    if rack.mbps is None:
         raise BadInput("mbps: none; allowed: a rate, for links of a simulation have one")
-    rate_bps = setting.mbps * 1e6 * (FRAME_BYTES + WIRE_OVERHEAD_BYTES) / FRAME_BYTES
+    rate_bps = rack.mbps * 1e6 * (FRAME_BYTES + WIRE_OVERHEAD_BYTES) / FRAME_BYTES
     link = Link(rate_bps, LINK_NS, QUEUE_BYTES // FRAME_BYTES)
     rank = program(loop(setting.repeats + 1, wait(), mark(), reduce(FLOAT_BYTES * setting.values, 1)), wait(), mark())
     job = SimulatedJob(
         name="ring",
         policy="esa",
-        workers=setting.workers,
+        workers=rack.workers,
         iterations=1,
         buckets=(),
         priority=np.ones((1, 0), np.uint8),
         window=1,
         pool=Pool(base=0, size=1),
         transport="ring",
-        programs=(rank,) * setting.workers,
+        programs=(rank,) * rack.workers,
     )
     outcome = simulate(
         Plan(
-            Fabric(shapes.rack([link] * (setting.workers + 1)), switch_ns=SWITCH_NS),
+            Fabric(shapes.rack([link] * (rack.workers + 1)), switch_ns=SWITCH_NS),
             (job,),
             Timers(),
             flow=FlowOptions(mtu_bytes=MTU_BYTES),
@@ -73,5 +75,5 @@ def simulated(setting: Setting) -> float:
 
 
 if __name__ == "__main__":
-    gloo_s, ring_s = compare(Setting(workers=4, mbps=20.0, values=1 << 20, gloo=True, repeats=2))
+    gloo_s, ring_s = compare(Setting(Rack(4, 20.0, gloo=True), values=1 << 20, repeats=2))
     print(f"gloo {gloo_s:.3f} s, ring in virtual time {ring_s:.3f} s: {ring_s / gloo_s - 1:+.1%}")
