@@ -5,7 +5,8 @@
     found.trainings[0]       # its iterations, how long each took
 
 Each stage of a replica is a job of the simulator whose ranks, one on each host of its tensor-parallel group, compute
-half a layer and sum its activations, twice a layer; what it sends on is another job's messages. `esa/serving/core.py`
+half a layer and sum its activations, twice a layer; what it sends on is another job's messages. Sums inside a host are
+part of its computing. `esa/serving/core.py`
 decides what runs next while the simulator runs (`esa/sim/guests.py`), so that a batch waits for what its packets wait
 for, and packets for those of all others.
 
@@ -27,6 +28,7 @@ from esa.protocol import NEVER
 from esa.serving.batches import Batch
 from esa.serving.core import Outcome, Replica, Router, Run
 from esa.serving.costs.stages import Fitted, rounded
+from esa.serving.fastserve.engine import Engine
 from esa.serving.models import HALF, Llm
 from esa.serving.network import Group
 from esa.serving.requests import Request
@@ -51,28 +53,42 @@ class NoNetwork:
 
 @dataclass(frozen=True)
 class Placed:
-    """A replica and where it is. times: with `NoNetwork` as port. hosts: stage by stage, those of its ranks."""
+    """A replica and where it is. times: with `NoNetwork` as port, inside hosts as measured (`hosts_first.py`).
+
+    hosts: stage by stage, those of its ranks. per_host: GPUs of a rank's, which share its cable.
+    """
 
     replica: Replica
     model: Llm
     tp: int
     hosts: tuple[int, ...]
+    per_host: int = 1
 
     def __post_init__(self) -> None:
         pp = self.replica.pp
-        if len(self.hosts) != self.tp * pp:
-            raise BadInput(f"hosts: {list(self.hosts)}; allowed: {self.tp * pp}, one for each GPU, stage by stage")
+        if self.per_host < 1 or self.tp % self.per_host:
+            raise BadInput(f"per_host: {self.per_host} of a group of {self.tp}; allowed: a divisor")
+        if len(self.hosts) != self.ranks * pp:
+            each = "GPU" if self.per_host == 1 else f"{self.per_host} GPUs"
+            raise BadInput(
+                f"hosts: {list(self.hosts)}; allowed: {self.ranks * pp}, one for each {each}, stage by stage"
+            )
         for stage in range(pp):
             mine = self.stage_hosts(stage)
             if len(set(mine)) < len(mine):
                 raise BadInput(
-                    f"hosts: {list(mine)} of stage {stage}; allowed: each once, for GPUs of a host share no NIC"
+                    f"hosts: {list(mine)} of stage {stage}; allowed: each once, with per_host for GPUs that share one"
                 )
         if isinstance(self.replica.times, Fitted) and self.tp * pp > 1:
             raise BadInput("times: a fit has its collectives in it; allowed on a network: profile, roofline")
 
+    @property
+    def ranks(self) -> int:
+        """Of a stage, on the network."""
+        return self.tp // self.per_host
+
     def stage_hosts(self, stage: int) -> tuple[int, ...]:
-        return self.hosts[stage * self.tp : (stage + 1) * self.tp]
+        return self.hosts[stage * self.ranks : (stage + 1) * self.ranks]
 
 
 @dataclass(frozen=True)
@@ -256,11 +272,17 @@ def serve_together(
         if (own, one.replica.pp) != (placed[0].model.layers // placed[0].replica.pp, placed[0].replica.pp):
             raise BadInput("replicas: of several kinds; allowed: equal ones")
     guest = _Serving(requests, placed, router, network, layers, progress, check=check)
+    for scheduler in (one.replica.scheduler for one in placed):
+        if isinstance(scheduler, Engine) and scheduler.pace != guest.layer_part:
+            raise BadInput(
+                f"replicas: FastServe's clock at {scheduler.pace:g}; allowed: {guest.layer_part:g}, the part of the "
+                "layers that are simulated"
+            )
     jobs = guest.simulated()
     first = len(jobs)
     jobs += [training_job(one, network, guest.layer_part) for one in trainings]
     if not jobs:
-        raise BadInput("network: replicas of one GPU, and no job beside; allowed: something that sends")
+        raise BadInput("network: replicas on one host each, and no job beside; allowed: something that sends")
     guest.endless = [first + k for k, one in enumerate(trainings) if one.iterations is None]
     plan = replace(plan_of(jobs, network, seed), flows=tuple(_shorter(flow, guest.layer_part) for flow in flows))
     outcome = simulate(plan, should_stop=should_stop, guest=guest)

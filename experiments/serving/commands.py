@@ -67,6 +67,7 @@ def together_command(
     carriers: Annotated[str, typer.Option(help="separated by commas")] = "esa,atp,switchml,ps,ring,halving-doubling",
     rows: Annotated[str | None, typer.Option(help="of each switch, separated by commas")] = None,
     tp: Annotated[str | None, typer.Option(help="degrees of tensor parallelism, separated by commas")] = None,
+    scheduler: Annotated[str | None, typer.Option(help="in place of the scenario's")] = None,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="of lengths and arrivals")] = 3,
 ) -> None:
     """Print who slows whom, inference and training on one network, by how sums are made; without training jobs how
@@ -75,7 +76,7 @@ def together_command(
     from experiments.serving.together_study import print_together
     from experiments.specs.serving import ServingScenario
 
-    loaded = ServingScenario.load(scenario)
+    loaded = ServingScenario.load(scenario, scheduler=scheduler)
     own = loaded.network
     with interruptible("nothing is kept"):
         print_together(
@@ -164,18 +165,26 @@ def exegpt_command(
     tp: Annotated[str, typer.Option(help="degrees of tensor parallelism that are timed")] = "1,2,4",
     profile: Annotated[Path | None, typer.Option(help="times of layers, in place of this project's")] = None,
     write_profile: Annotated[Path | None, typer.Option(help="where times of layers go")] = None,
+    table_6: Annotated[
+        bool, typer.Option("--table-6", help="ExeGPT's Table 6 and what the profile predicts, OPT-13B on four A40")
+    ] = False,
 ) -> None:
     """Print ExeGPT's best plan under each limit on latency; docs/serving.md."""
     from esa.serving.exegpt.profiler import measured_profile, read_profile
     from esa.serving.exegpt.scheduler import Cluster
     from experiments.common.folders import write_whole
-    from experiments.serving.exegpt import print_plans
+    from experiments.serving.exegpt import TABLE_6_CLUSTER, TABLE_6_TASK, print_plans, print_table_6
 
     degrees = [one for one in _numbers("--tp", tp, 1) if one <= gpus]
     seconds = _seconds("--limits", limits)
     known = measured_profile(model, gpu, degrees) if profile is None else read_profile(profile)
     console = Console(width=max(Console().width, 150))
-    print_plans(known, Cluster(model, gpu, gpus), task, seconds, console)
+    if table_6:
+        if (model, gpu, gpus, task) != (*TABLE_6_CLUSTER[:3], TABLE_6_TASK):
+            raise BadInput(f"--table-6: {gpus} {gpu}, {model}, {task}; allowed: 4 a40, opt-13b, exegpt-s, by default")
+        print_table_6(known, console)
+    else:
+        print_plans(known, Cluster(model, gpu, gpus), task, seconds, console)
     if write_profile is not None:
         write_whole(write_profile, known.text())
         console.print(f"profile: {write_profile}", highlight=False, soft_wrap=True)

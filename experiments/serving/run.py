@@ -36,7 +36,7 @@ from esa.serving.vidur.names import replica_scheduler
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
 from experiments.common.part_progress import PartProgress
-from experiments.serving.together import port_of, prepared, run_together, with_network
+from experiments.serving.together import layer_part, port_of, prepared, run_together, with_network
 from experiments.specs.serving import ServingScenario
 
 REQUESTS_FILE = "requests.csv"
@@ -56,24 +56,32 @@ def serving_of(scenario: ServingScenario, folder: Path) -> Serving:
     """Read or draw the requests, make the replicas. folder: where the scenario's other files are. BadInput."""
     requests, note = _requests(scenario, folder)
     own = scenario.replicas
-    port: Port = TablePort(own.fabric or FABRIC_OF[own.gpu])
-    if scenario.network is not None:
-        port = port_of(scenario.network)
-    times = stage_times(
-        own.model,
-        own.gpu,
-        own.tp,
-        own.pp,
-        port=port,
-        per_host=1 if scenario.network is not None else own.per_host,
-        overhead_ms=own.overhead_ms,
-        source=own.times,
-    )
+    network = scenario.network
+    if network is None:
+        times = _times(scenario, TablePort(own.fabric or FABRIC_OF[own.gpu]))
+    else:
+        times = _times(scenario, port_of(scenario, idle=network.idle))
     make = _fastserve if scenario.scheduler in POLICIES else _vidur
     replicas = tuple(make(scenario, times) for _ in range(own.count))
     if scenario.network is not None:
         prepared(scenario, replicas)
     return Serving(requests, replicas, note)
+
+
+def _times(scenario: ServingScenario, port: Port) -> StageTimes:
+    own = scenario.replicas
+    # On a network stages share no host, so what they send is never within one.
+    per_host = (own.per_host or 8) if scenario.network is None else scenario.gpus_together
+    return stage_times(
+        own.model,
+        own.gpu,
+        own.tp,
+        own.pp,
+        port=port,
+        per_host=per_host,
+        overhead_ms=own.overhead_ms,
+        source=own.times,
+    )
 
 
 def _requests(scenario: ServingScenario, folder: Path) -> tuple[tuple[Request, ...], str]:
@@ -102,7 +110,10 @@ def _vidur(scenario: ServingScenario, times: StageTimes) -> Replica:
 
 
 def _fastserve(scenario: ServingScenario, times: StageTimes) -> Replica:
+    """Requests join by what first iterations take with nobody beside."""
     own, rules = scenario.replicas, scenario.fastserve
+    shared = scenario.network is not None and not scenario.network.idle
+    profile = _times(scenario, port_of(scenario, idle=True)) if shared else times
     return instance(
         own.model,
         own.gpu,
@@ -114,6 +125,8 @@ def _fastserve(scenario: ServingScenario, times: StageTimes) -> Replica:
         host_gb=rules.host_gb,
         pcie_gbs=rules.pcie_gbs,
         times=times,
+        profile=profile,
+        pace=layer_part(scenario),
     )
 
 

@@ -9,10 +9,12 @@ from typing import NamedTuple
 from esa.errors import BadInput
 from esa.report.records import FlowSummary, JobSummary, SpreadSummary, Summary
 from esa.serving.core import Replica, Router
+from esa.serving.costs.stages import FABRIC_OF
 from esa.serving.metrics import spread
 from esa.serving.models import model_of
-from esa.serving.network import Port
+from esa.serving.network import Port, TablePort
 from esa.serving.requests import Request
+from esa.serving_network.hosts_first import HostsFirst
 from esa.serving_network.jobs import Training
 from esa.serving_network.network import SharedNetwork
 from esa.serving_network.port import SimulatedPort
@@ -42,9 +44,22 @@ def network_of(spec: NetworkSpec) -> SharedNetwork:
     )
 
 
-def port_of(spec: NetworkSpec) -> Port:
-    """What iteration times have of the network: all, or nothing where others use it, too."""
-    return _idle(network_of(spec)) if spec.idle else NoNetwork()
+def port_of(scenario: ServingScenario, *, idle: bool) -> Port:
+    """What iteration times have of the network: all, or nothing where others use it, too. Inside hosts as measured."""
+    spec, own = scenario.network, scenario.replicas
+    assert spec is not None
+    between = _idle(network_of(spec)) if idle else NoNetwork()
+    if scenario.gpus_together == 1:
+        return between
+    return HostsFirst(TablePort(own.fabric or FABRIC_OF[own.gpu]), between)
+
+
+def layer_part(scenario: ServingScenario) -> float:
+    """Of the layers, that are simulated."""
+    spec, own = scenario.network, scenario.replicas
+    if spec is None or spec.idle or spec.layers is None:
+        return 1.0
+    return spec.layers / (model_of(own.model).layers // own.pp)
 
 
 @cache
@@ -66,7 +81,7 @@ def prepared(scenario: ServingScenario, replicas: Sequence[Replica]) -> Prepared
     """BadInput for hosts that there are not, and layers."""
     spec, own = scenario.network, scenario.replicas
     assert spec is not None
-    network, model, each = network_of(spec), model_of(own.model), own.tp * own.pp
+    network, model, each = network_of(spec), model_of(own.model), scenario.hosts_each
     check_layers(model, own.pp, spec.layers)
     if own.hosts is not None and len(own.hosts) != own.count:
         raise BadInput(f"replicas.hosts: of {len(own.hosts)} replicas; allowed: of {own.count}")
@@ -78,6 +93,7 @@ def prepared(scenario: ServingScenario, replicas: Sequence[Replica]) -> Prepared
             tuple((number * each + place) % spec.hosts for place in range(each))
             if own.hosts is None
             else own.hosts[number],
+            scenario.gpus_together,
         )
         for number, replica in enumerate(replicas)
     ]

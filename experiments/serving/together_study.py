@@ -20,13 +20,12 @@ from rich.table import Table
 from esa.errors import BadInput
 from esa.report.records import SpreadSummary, Summary
 from esa.report.statistics import Interval, mean_interval, ratio_interval
-from esa.serving.models import model_of
 from esa.serving.network import ALL_REDUCE, Group
 from esa.serving_network.jobs import Training
 from esa.serving_network.together import train_alone
 from esa.sim.transport.steps import TRANSPORTS
 from experiments.serving.run import evaluate, serving_of
-from experiments.serving.together import network_of, port_of
+from experiments.serving.together import layer_part, network_of, port_of
 from experiments.specs.serving import ServingScenario
 from experiments.specs.toml_files import validated
 
@@ -52,9 +51,10 @@ def changed(scenario: ServingScenario, carrier: str, rows: int, tp: int, seed: i
     if tp != scenario.replicas.tp:
         data["replicas"] |= {"tp": tp}
         data["replicas"].pop("hosts", None)
-        data["network"]["hosts"] = max(data["network"]["hosts"], tp)
+        ranks = max(2, tp // min(tp, scenario.replicas.per_host or 1))
+        data["network"]["hosts"] = max(data["network"]["hosts"], ranks)
         for one in data["training"]:
-            one["hosts"] = [*range(tp)]
+            one["hosts"] = [*range(ranks)]
     return validated(ServingScenario, data, scenario.name)
 
 
@@ -73,10 +73,7 @@ def cell(scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: i
             for name, value in _figures(summary).items():
                 found[name].append(value)
         trains_beside += [_iteration(summary)]
-        own = mine.replicas
-        layers = mine.network.layers
-        part = 1.0 if layers is None else layers * own.pp / model_of(own.model).layers
-        network = network_of(mine.network)
+        network, part = network_of(mine.network), layer_part(mine)
         trains_alone.append(
             fmean(
                 fmean(train_alone(Training(one.name, one.model, one.hosts), network, part, seed=seed).iterations_s)
@@ -121,7 +118,9 @@ def print_together(
     seeds: int,
     console: Console,
 ) -> None:
-    """A table for each degree of tensor parallelism. BadInput for a scenario without network, or with flows alone."""
+    """A table for each degree of tensor parallelism; a carrier of `WITHOUT_ROWS` has a line for all numbers of rows.
+
+    BadInput for a scenario without network, or with flows alone."""
     if scenario.network is None or (scenario.flows and not scenario.training):
         raise BadInput(f"{scenario.name}: no [network], or [[flows]] without [[training]]; allowed: with them")
     for tp in degrees:  # what is wrong is said before anything runs
@@ -132,7 +131,7 @@ def print_together(
                 network_of(one.network)
                 serving_of(one, folder)
                 if one.network.idle:  # rows that are too few for a policy, say
-                    port_of(one.network).collective(Group(tp, 1), ALL_REDUCE, 1)
+                    port_of(one, idle=True).collective(Group(tp, one.gpus_together), ALL_REDUCE, 1)
     if not scenario.training:
         for tp in degrees:
             console.print(_alone_table(scenario, folder, carriers, rows, tp, seeds))
@@ -142,12 +141,14 @@ def print_together(
         for name in ("sums by", "rows", "figure", "alone, ms", "beside the other, over that"):
             table.add_column(name)
         for carrier in carriers:
-            for size in rows:
+            without = carrier in WITHOUT_ROWS
+            for size in rows[:1] if without else rows:
                 found = cell(scenario, folder, carrier, size, tp, seeds)
                 pairs = [(name, found.alone[name], found.beside[name]) for name in FIGURES]
                 for name, alone, beside in (*pairs, ("training's iteration", found.trains_alone, found.trains_beside)):
                     alone_ms = mean_interval([1e3 * value for value in alone])
-                    table.add_row(carrier, f"{size}", name, _text(alone_ms), _text(ratio_interval(beside, alone)))
+                    ratio = ratio_interval(beside, alone)
+                    table.add_row(carrier, "-" if without else f"{size}", name, _text(alone_ms), _text(ratio))
         console.print(table)
 
 

@@ -40,7 +40,7 @@ class ReplicaSpec(Finite):
     count: int = key("replicas", 1, ge=1, le=1024)
     times: str = key("where iteration times are from", "auto", allowed=", ".join(SOURCES))
     fabric: str | None = key("whose collectives", None, absent="the GPU's own", allowed=", ".join(FABRICS))
-    per_host: int = key("GPUs of a host", 8, ge=1, le=64)
+    per_host: int | None = key("GPUs of a host", None, absent="8; on [network] 1", ge=1, le=64)
     overhead_ms: float = key("of the engine, each iteration", 0.0, ge=0, le=10_000)
     hosts: tuple[tuple[int, ...], ...] | None = key(
         "with [network]: by replica, those of its GPUs, stage by stage",
@@ -141,14 +141,15 @@ class ServingScenario(Finite):
             if beside or self.replicas.hosts is not None:
                 raise ValueError(f"{beside or 'replicas.hosts'}: without [network]; allowed: with it")
             return self
-        if self.scheduler in POLICIES:
-            raise ValueError(f"scheduler: {self.scheduler} with [network]; allowed: {', '.join(SCHEDULERS)}")
-        if self.replicas.fabric is not None:
-            raise ValueError("replicas.fabric: with [network]; allowed: one of them")
+        if self.replicas.tp % self.gpus_together:
+            tp = self.replicas.tp
+            raise ValueError(f"replicas.per_host: {self.gpus_together} of {tp} on [network]; allowed: a divisor of tp")
+        if self.replicas.fabric is not None and self.gpus_together == 1:
+            raise ValueError("replicas.fabric: with [network]; allowed: one of them, or several GPUs per_host")
         if self.network.idle and (self.training or self.flows):
             raise ValueError("network.idle: with jobs or flows beside; allowed: without")
-        if self.replicas.tp * self.replicas.pp == 1 and not (self.training or self.flows):
-            raise ValueError("network: replicas of one GPU, and nobody beside; allowed: something that sends")
+        if self.hosts_each == 1 and not (self.training or self.flows):
+            raise ValueError("network: replicas on one host each, and nobody beside; allowed: something that sends")
         names = [one.name for one in (*self.training, *self.flows)]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
@@ -160,6 +161,17 @@ class ServingScenario(Finite):
         """Read and validate a TOML file. overrides: those that are not None replace top-level keys."""
         data = read_toml(path) | {name: value for name, value in overrides.items() if value is not None}
         return validated(cls, data, str(path))
+
+    @property
+    def gpus_together(self) -> int:
+        """GPUs of a tensor-parallel group on a host."""
+        otherwise = 8 if self.network is None else 1
+        return min(self.replicas.tp, self.replicas.per_host or otherwise)
+
+    @property
+    def hosts_each(self) -> int:
+        """Of a replica, on [network]; none has two stages."""
+        return self.replicas.tp // self.gpus_together * self.replicas.pp
 
     @property
     def method(self) -> str:

@@ -176,7 +176,14 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
         ),
         (('"a100"', '"a100"\nfabric = "a40"\n[network]'), "replicas.fabric: with [network]; allowed: one of them"),
         (('"a100"', '"a100"\ntp = 2\n[network]\nrows = 3'), "rows: 3; allowed: powers of two"),
-        (('"vllm"', '"fcfs"\n[network]'), "scheduler: fcfs with [network]; allowed: faster-transformer"),
+        (
+            ('"a100"', '"a100"\ntp = 8\nper_host = 3\n[network]'),
+            "per_host: 3 of 8 on [network]; allowed: a divisor of tp",
+        ),
+        (
+            ('"llama-2-7b"\ngpu = "a100"', '"opt-13b"\ngpu = "a100-40"\ntp = 2\n[network]'),
+            "a fit has its collectives in it; allowed on a network: profile, roofline",
+        ),
         (("[trace]", "[network]\ncarrier = 'nccl'\n[trace]"), "network.carrier: unknown carrier 'nccl'; allowed: esa"),
         (("[trace]", "[network]\n[trace]"), "allowed: something that sends"),
         (('"a100"', '"a100"\npp = 0'), "replicas.pp: 0: input should be greater than or equal to 1"),

@@ -11,12 +11,14 @@ from typer.testing import CliRunner
 from esa.errors import BadInput
 from esa.serving.batches import decode_shape, prompt_shape
 from esa.serving.costs.stages import stage_times
+from esa.serving.exegpt.phases import Phase
 from esa.serving.exegpt.pipeline import passed_s, pipeline, round_s
 from esa.serving.exegpt.profiler import Profile, measured_profile, read_profile
 from esa.serving.exegpt.scheduler import POLICIES, Cluster, Plan, Scheduled, Simulator, Sizes, Task, schedule
 from esa.serving.exegpt.search import exhaustive
 from esa.serving.exegpt.waa import Waa, balanced
 from experiments.cli import app
+from experiments.serving.exegpt import table_6
 
 TASK = Task.of("exegpt-s")
 CLUSTER = Cluster("opt-13b", "a40", 4)
@@ -141,6 +143,19 @@ def test_rra_alone_on_four_gpus_in_one_group_is_its_closed_form() -> None:
     assert latency == pytest.approx(4 * encode_s + 63 * decode_s)
 
 
+def test_what_table_6_published_is_predicted_from_layers_by_the_closed_forms() -> None:
+    """Half of the published queries a second, as sums on the A40 that were profiled are slower: docs/serving.md."""
+    found = table_6(PROFILE)
+    encode_s, decode_s = 40 * PROFILE.encode_s(4, 52, TASK.prompt), 40 * PROFILE.decode_s(4, 52 * TASK.mean / 13, 288)
+    (phase,) = [Phase(encode_s, decode_s, 52, 13) for row, *_ in found if row.batch == 52]
+    for row, plan, latency_s, throughput in found:
+        assert plan.batch == row.batch
+        assert 0.4 < throughput / row.throughput < 0.55
+        if row.batch == 52:
+            assert (latency_s, throughput) == pytest.approx((phase.latency_s(63), phase.throughput), rel=0.01)
+    assert [plan.encoders for _, plan, *_ in found] == [1, 2, 1, 2, 0, 0]
+
+
 def test_what_cannot_be_searched_is_refused() -> None:
     with pytest.raises(BadInput, match="unknown task 'fixed'; allowed: exegpt-s, exegpt-t"):
         Task.of("fixed")
@@ -160,5 +175,10 @@ def test_the_command_prints_a_line_for_each_limit_and_reads_its_own_profile(tmp_
     assert "none" in lines[0]
     assert "waa-m: " in lines[1]
     assert all(line in again.output for line in lines)
+    table = CliRunner().invoke(app, ["exegpt", "--table-6", "--profile", str(path)])
+    assert table.exit_code == 0, table.output
+    assert sum(" 25.23 " in line for line in table.output.splitlines()) == 1
+    other = CliRunner().invoke(app, ["exegpt", "--table-6", "--gpus", "8"])
+    assert "allowed: 4 a40" in f"{other.output} {other.exception}"
     wrong = CliRunner().invoke(app, ["exegpt", "--limits", "soon"])
     assert isinstance(wrong.exception, BadInput) or "allowed: seconds" in wrong.output

@@ -36,12 +36,13 @@ class Rules:
 
 
 class Engine:
-    """A scheduler of `esa/serving/core.py`."""
+    """A scheduler of `esa/serving/core.py`. pace: which part of the time that passes its clock shows."""
 
-    def __init__(self, order: Order, store: Store, rules: Rules) -> None:
+    def __init__(self, order: Order, store: Store, rules: Rules, pace: float = 1.0) -> None:
         self.order = order
         self.store = store
         self.rules = rules
+        self.pace = pace
         self.unfinished = 0
         self.queued = 0
         self._lives: dict[int, Life] = {}

@@ -134,11 +134,11 @@ class Levels:
         return next(level for level in range(self.levels) if self.quantum_ns(level) >= first_ns)
 
 
-def artefact_levels() -> Levels:
-    """As LLMServe/FastServe at 187a274 has them."""
+def artefact_levels(pace: float = 1.0) -> Levels:
+    """As LLMServe/FastServe at 187a274 has them. pace: of the clock that they are held against."""
     return Levels(
-        base_ns=10_000_000,
-        alpha_ns=3_000_000_000,
+        base_ns=max(1, round(10_000_000 * pace)),
+        alpha_ns=max(1, round(3_000_000_000 * pace)),
         look_every=1000,
         lifo=True,
         keeps=True,
@@ -237,15 +237,23 @@ class FeedbackQueues:
 POLICIES = ("fastserve", "fastserve-artefact", "naive-mlfq", "fcfs", "srpt", "fixed-priority")
 
 
-def order_of(policy: str, prompt_ns: PromptTime, token_ns: TokenTime, *, alpha_ns: int | None = 300_000_000) -> Order:
+def order_of(
+    policy: str,
+    prompt_ns: PromptTime,
+    token_ns: TokenTime,
+    *,
+    alpha_ns: int | None = 300_000_000,
+    pace: float = 1.0,
+) -> Order:
     """An order by name. fastserve: the first quantum is the shortest iteration. fixed-priority: by the first iteration.
 
+    Times are of a clock that shows `pace` of what passes, and so are the artefact's own then.
     BadInput for one that is not known.
     """
     if policy == "fastserve":
         return FeedbackQueues(Levels(token_ns(), alpha_ns=alpha_ns), prompt_ns)
     if policy == "fastserve-artefact":
-        return FeedbackQueues(artefact_levels(), prompt_ns)
+        return FeedbackQueues(artefact_levels(pace), prompt_ns)
     if policy == "naive-mlfq":
         return FeedbackQueues(Levels(token_ns(), skip_join=False, alpha_ns=alpha_ns), prompt_ns)
     if policy == "fcfs":
