@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from esa.serving.exegpt.phases import Phase, pool, truncated_normal
 from esa.serving.exegpt.runner import run_rra
 from esa.serving.exegpt.search import branch_and_bound
 from esa.serving.exegpt.waa import Waa, check_memory, split
+from esa.serving.exegpt.waa_runner import WaaRun, run_waa
 from esa.serving.models import model_of
 
 TASK_S, S99, MEAN = truncated_normal(32, 13, 80), 63, 32.3
@@ -121,9 +124,58 @@ def test_the_pool_is_littles() -> None:
     assert np.mean(found.pools[50:]) == pytest.approx(pool(TASK_S, 52, 13, "little"), rel=0.01)
 
 
+def waa_run(one: Waa, outputs: list[int], **asked: Any) -> WaaRun:
+    """With prompts of 100 tokens, so that an encoding takes what the closed form has."""
+    each_s = one.encode_s / one.batch / 100
+    prompts = [100] * len(outputs)
+    return run_waa(
+        lambda tokens: each_s * tokens, one.decode_s, batch=one.batch, prompts=prompts, outputs=outputs, **asked
+    )
+
+
+@pytest.mark.parametrize(("batch", "most"), [(4, math.inf), (10, math.inf), (4, 24.0)])
+def test_encoders_and_decoders_apart_come_to_the_balance_of_the_closed_form(batch: int, most: float) -> None:
+    """Lengths drawn; without room encoders wait and decoders set the pace."""
+    one = replace(waa(batch), mean_tokens=float(np.dot([*TASK_S], [*TASK_S.values()])), most=most, handover_s=0.05)
+    outputs = np.random.default_rng(3).choice([*TASK_S], 6000, p=[*TASK_S.values()]).tolist()
+    found = waa_run(one, outputs, most=most, handover_s=0.05)
+    settled = found.pools[len(found.pools) // 10 :]
+    if most == math.inf:
+        assert found.throughput == pytest.approx(one.throughput, rel=0.02)
+        assert np.mean(settled) == pytest.approx(one.pool, rel=0.05)  # of iterations, which are longer when more decode
+        assert found.waited_s == 0
+        mean_s = np.mean([latency for tokens, latency in found.over if tokens == 32])
+        assert mean_s == pytest.approx(one.latency_s(32), rel=0.05)
+    else:
+        assert max(settled) <= most
+        assert found.waited_s > 0
+        assert found.throughput < one.throughput
+
+
+def test_one_query_at_a_time_is_arithmetic() -> None:
+    found = run_waa(
+        lambda tokens: tokens / 1000,
+        lambda queries: 0.01,
+        batch=1,
+        prompts=[100] * 6,
+        outputs=[5] * 6,
+        most=1,
+        handover_s=0.02,
+    )
+    assert [*found.over] == [
+        (5, pytest.approx(0.1 + 0.02 + 0.05))
+    ] * 5  # the sixth is encoded when nobody waits any more
+    assert set(found.pools) == {1}
+    assert found.seconds == pytest.approx(5 * 0.17 + 0.1)
+
+
 def test_what_cannot_run_is_refused() -> None:
-    with pytest.raises(BadInput, match="batch 0, iterations 1"):
+    with pytest.raises(BadInput, match="batch 0, adjust None"):
         run_rra(float, float, batch=0, iterations=1, prompts=[1], outputs=[1])
+    with pytest.raises(BadInput, match="batch 1, iterations 0"):
+        run_rra(float, float, batch=1, iterations=0, prompts=[1], outputs=[1])
+    with pytest.raises(BadInput, match="most 3, handover_s 0; allowed: from the batch's 4"):
+        run_waa(float, float, batch=4, prompts=[1] * 4, outputs=[1] * 4, most=3)
     with pytest.raises(BadInput, match="1 prompts, 2 outputs"):
         run_rra(float, float, batch=1, iterations=1, prompts=[1], outputs=[1, 1])
     with pytest.raises(BadInput, match="allowed: memory for 1 query"):

@@ -48,12 +48,9 @@ def run_rra(
     adjust: part of the expected tokens that an encoding may be off; None: batches are as they are.
     BadInput for fewer queries than a batch, or controls that cannot be.
     """
-    if batch < 1 or iterations < 1 or (adjust is not None and adjust < 0):
-        raise BadInput(f"batch {batch}, iterations {iterations}, adjust {adjust}; allowed: from 1, 1 and 0")
-    if len(prompts) != len(outputs) or len(prompts) < batch or min(outputs) < 1:
-        raise BadInput(
-            f"{len(prompts)} prompts, {len(outputs)} outputs; allowed: as many, {batch} or more, from 1 token"
-        )
+    if iterations < 1:
+        raise BadInput(f"batch {batch}, iterations {iterations}; allowed: from 1")
+    check_queries(batch, prompts, outputs, adjust)
     expected = batch * sum(prompts) / len(prompts)
     now = 0.0
     taken = adjusted = 0
@@ -63,7 +60,7 @@ def run_rra(
     pools: list[int] = []
     over: list[tuple[int, float]] = []
     while True:
-        count = batch if adjust is None else _fitting(prompts, taken, batch, expected, adjust)
+        count = batch if adjust is None else fitting(prompts, taken, batch, expected, adjust)
         if taken + count > len(prompts):
             break
         adjusted += count != batch
@@ -86,7 +83,17 @@ def run_rra(
     return Run(tuple(encodes), tuple(sizes), tuple(pools), tuple(over), now, adjusted)
 
 
-def _fitting(prompts: Sequence[int], first: int, batch: int, expected: float, adjust: float) -> int:
+def check_queries(batch: int, prompts: Sequence[int], outputs: Sequence[int], adjust: float | None) -> None:
+    """BadInput for fewer queries than a batch, or a threshold that cannot be."""
+    if batch < 1 or (adjust is not None and adjust < 0):
+        raise BadInput(f"batch {batch}, adjust {adjust}; allowed: from 1 and 0")
+    if len(prompts) != len(outputs) or len(prompts) < batch or min(outputs) < 1:
+        raise BadInput(
+            f"{len(prompts)} prompts, {len(outputs)} outputs; allowed: as many, {batch} or more, from 1 token"
+        )
+
+
+def fitting(prompts: Sequence[int], first: int, batch: int, expected: float, adjust: float) -> int:
     """How many of the next queries have tokens within the threshold; as near to `batch` as can be."""
     count = batch
     tokens = sum(prompts[first : first + count])
