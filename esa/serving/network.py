@@ -49,13 +49,14 @@ class Curve(NamedTuple):
     ms: tuple[float, ...]
 
     def at(self, size: float) -> float:
-        """Beyond the last point, by the rate from half of it to it: large messages are bound by bandwidth."""
+        """Beyond the last point it goes in parts as large as that, one after the other: nothing is extrapolated."""
         sizes, ms = self.sizes, self.ms
         if size <= sizes[0]:
             return ms[0]
         last = sizes[-1]
         if size > last:
-            return ms[-1] + (size - last) * (ms[-1] - self.at(last / 2)) / (last / 2)
+            whole, rest = divmod(size, last)
+            return whole * ms[-1] + (self.at(rest) if rest else 0.0)
         after = bisect_left(sizes, size)
         part = (size - sizes[after - 1]) / (sizes[after] - sizes[after - 1])
         return ms[after - 1] + part * (ms[after] - ms[after - 1])

@@ -16,10 +16,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from esa.errors import BadInput
 from esa.report.records import ServingSummary, SpreadSummary, Summary
 from esa.serving.arrivals import Arrivals, drawn_requests
 from esa.serving.core import Outcome, Replica, simulate_serving
-from esa.serving.costs.stages import FABRIC_OF, StageTimes, stage_times
+from esa.serving.costs.stages import FABRIC_OF, MOST_TOKENS, Profiled, StageTimes, stage_times
 from esa.serving.fastserve.engine import Engine, Rules
 from esa.serving.fastserve.instance import instance
 from esa.serving.fastserve.orders import POLICIES
@@ -61,6 +62,8 @@ def serving_of(scenario: ServingScenario, folder: Path) -> Serving:
         times = _times(scenario, TablePort(own.fabric or FABRIC_OF[own.gpu]))
     else:
         times = _times(scenario, port_of(scenario, idle=network.idle))
+    if isinstance(times, Profiled):
+        _check_profiled(requests)
     make = _fastserve if scenario.scheduler in POLICIES else _vidur
     replicas = tuple(make(scenario, times) for _ in range(own.count))
     if scenario.network is not None:
@@ -82,6 +85,16 @@ def _times(scenario: ServingScenario, port: Port) -> StageTimes:
         overhead_ms=own.overhead_ms,
         source=own.times,
     )
+
+
+def _check_profiled(requests: Sequence[Request]) -> None:
+    """BadInput for more tokens than profiles of attention have: what lies beyond is not extrapolated."""
+    for number, one in enumerate(requests):
+        if one.prompt + one.output > MOST_TOKENS:
+            raise BadInput(
+                f"request {number}: {one.prompt} + {one.output} tokens; allowed: together up to {MOST_TOKENS}, which "
+                "profiles have, and any number with times = 'roofline'"
+            )
 
 
 def _requests(scenario: ServingScenario, folder: Path) -> tuple[tuple[Request, ...], str]:

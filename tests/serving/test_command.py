@@ -184,6 +184,10 @@ def test_shipped_scenarios_are_valid(path: Path) -> None:
             ('"llama-2-7b"\ngpu = "a100"', '"opt-13b"\ngpu = "a100-40"\ntp = 2\n[network]'),
             "a fit has its collectives in it; allowed on a network: profile, roofline",
         ),
+        (
+            ('"vllm"', '"vllm"\nvidur = {request_tokens = 8192}'),
+            "request 2: 5000 + 1 tokens; allowed: together up to 4096, which profiles have",
+        ),
         (("[trace]", "[network]\ncarrier = 'nccl'\n[trace]"), "network.carrier: unknown carrier 'nccl'; allowed: esa"),
         (("[trace]", "[network]\n[trace]"), "allowed: something that sends"),
         (('"a100"', '"a100"\npp = 0'), "replicas.pp: 0: input should be greater than or equal to 1"),

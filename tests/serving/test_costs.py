@@ -146,6 +146,13 @@ def test_stages_share_layers_and_the_last_one_does_not_send() -> None:
     assert halves.send_ns(shape) == TablePort("a100-dgx").flow(same_host=True, octets=1000 * 4096 * 2)
 
 
+def test_a_message_larger_than_any_that_was_measured_goes_in_parts() -> None:
+    port, most = TablePort("a100-dgx"), 1 << 26
+    whole, rest = (port.collective(Group(4, 4), "all-reduce", size) for size in (most, 12_345_678))
+    assert port.collective(Group(4, 4), "all-reduce", 3 * most + 12_345_678) == pytest.approx(3 * whole + rest, abs=2)
+    assert port.collective(Group(4, 4), "all-reduce", 2 * most) == pytest.approx(2 * whole, abs=2)
+
+
 def test_a_group_of_one_uses_no_network() -> None:
     assert TablePort("a40").collective(Group(1, 1), "all-reduce", 10**9) == 0
 

@@ -277,6 +277,10 @@ def test_without_links_everything_is_made_again() -> None:
     assert pressed("reactive", pcie=1e5) < pressed("reactive", pcie=4.0)
 
 
+def test_over_endless_links_beforehand_and_when_asked_are_one() -> None:
+    assert pressed("proactive", pcie=1e5) == pytest.approx(pressed("reactive", pcie=1e5), rel=0.01)
+
+
 def test_a_copy_takes_bytes_over_the_rate_and_each_way_has_its_own_link() -> None:
     store = Store(Blocks(10), Blocks(10), 2.0, 1000)
     store.gpu.take(1, 3)
