@@ -243,10 +243,16 @@ def test_requests_and_blocks_are_conserved_and_only_what_is_there_runs(
     )
     engine = replica.scheduler
     assert isinstance(engine, Engine)
-    chosen = engine.next_batch
+    chosen, order = engine.next_batch, engine.order
 
     def watched(now_ns: int) -> Batch | None:
+        before = {one.number: order.level(one) for one in order} if isinstance(order, FeedbackQueues) else {}
         batch = chosen(now_ns)
+        assert batch is not None or not engine.unfinished or not engine.store.idle  # somebody can run, or comes
+        for one in order if isinstance(order, FeedbackQueues) and order.levels.alpha_ns is not None else ():
+            if (up := order.level(one)) < before[one.number]:  # nobody rises but to the first queue, after alpha
+                assert up == 0
+                assert now_ns - one.ran_ns >= order.levels.alpha_ns
         for one in batch.lives if batch is not None else ():
             assert engine.store.resident(one.number)
             assert engine.store.gpu.held(one.number) * 16 >= max(one.done, one.prefill)
@@ -283,18 +289,20 @@ def test_over_endless_links_beforehand_and_when_asked_are_one() -> None:
 
 def test_a_copy_takes_bytes_over_the_rate_and_each_way_has_its_own_link() -> None:
     store = Store(Blocks(10), Blocks(10), 2.0, 1000)
+    store.gpu.take(3, 2)
+    store.offload(3, 0)
+    store.settle(1000)
     store.gpu.take(1, 3)
     store.gpu.take(2, 4)
-    store.host.take(3, 2)
-    store.offload(1, 0)
-    store.offload(2, 0)
-    store.upload(3, 100)
-    assert store.next_ns() == 100 + 1000
-    store.settle(1499)
+    store.offload(1, 1000)
+    store.offload(2, 1000)
+    store.upload(3, 1100)
+    assert store.next_ns() == 1100 + 1000
+    store.settle(2499)
     assert (store.resident(3), store.away(1), store.gpu.free) == (True, False, 1)
-    store.settle(1500)
+    store.settle(2500)
     assert (store.away(1), store.away(2), store.gpu.free) == (True, False, 4)
-    store.settle(3500)
+    store.settle(4500)
     assert (store.away(2), store.idle) == (True, True)
     store.check()
 

@@ -133,8 +133,7 @@ class Engine:
 
     def _drop(self, life: Life) -> None:
         """Its keys and values are gone, wherever they are."""
-        store = self.store
-        (store.gpu if store.resident(life.number) else store.host).give(life.number)
+        self.store.drop(life.number)
         life.restart()
         self.dropped += 1
 

@@ -47,6 +47,7 @@ class Store:
         self._block_bytes = block_bytes
         self._leaving, self._coming = deque[_Move](), deque[_Move]()
         self._moving: set[int] = set()
+        self._dropped_bytes = 0  # of the host's
         self.offloads = 0
 
     def resident(self, number: int) -> bool:
@@ -87,6 +88,14 @@ class Store:
         self._moving.add(number)
         self._coming.append(_Move(self.back.send(count * self._block_bytes, now_ns), number))
 
+    def drop(self, number: int) -> None:
+        """It is gone, from whichever side it is on and stays."""
+        if self.resident(number):
+            self.gpu.give(number)
+            return
+        self._dropped_bytes += self.host.held(number) * self._block_bytes
+        self.host.give(number)
+
     def settle(self, now_ns: int) -> None:
         """What has been copied until now is on its new side alone."""
         for moves, old in ((self._leaving, self.gpu), (self._coming, self.host)):
@@ -101,7 +110,11 @@ class Store:
         return min(ends) if ends else None
 
     def check(self) -> None:
-        """Raise AssertionError unless blocks are conserved, and each request is on one side or on its way."""
+        """Raise AssertionError unless blocks are conserved, each request is on one side or on its way, and bytes that
+        went to the host are there, or came back, or were dropped.
+        """
         self.gpu.check()
         self.host.check()
         assert {*self.gpu.owners} & {*self.host.owners} == self._moving
+        stay = self.host.total - self.host.free - sum(self.host.held(move.number) for move in self._coming)
+        assert self.out.moved_bytes == self.back.moved_bytes + self._dropped_bytes + stay * self._block_bytes
