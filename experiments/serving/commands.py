@@ -25,6 +25,7 @@ def serve_command(
     ] = None,
     seed: Annotated[int | None, typer.Option(help="of lengths, arrivals and random routing")] = None,
     results: Annotated[Path, typer.Option(help="folder for the runs' folders")] = Path("results"),
+    draw: Annotated[bool, typer.Option("--draw", help="a picture: who waits over time, how long tokens take")] = False,
 ) -> None:
     """Serve requests to a language model in virtual time; docs/serving.md."""
     from experiments.common.folders import make_folder
@@ -43,7 +44,7 @@ def serve_command(
     console = Console()
     with interruptible("what was simulated until then is kept"):
         for chosen in scenarios:
-            summary, folder = run_serving(chosen, scenario.parent, results, console)
+            summary, folder = run_serving(chosen, scenario.parent, results, console, draw=draw)
             console.print(serving_table(summary))
             console.print(f"results: {folder}", highlight=False, soft_wrap=True)
             if summary.incomplete is not None:

@@ -40,7 +40,7 @@ from experiments.common.part_progress import PartProgress
 from experiments.serving.together import layer_part, port_of, prepared, run_together, with_network
 from experiments.specs.serving import ServingScenario
 
-REQUESTS_FILE = "requests.csv"
+REQUESTS_FILE, PICTURE_FILE = "requests.csv", "serving.png"
 _COLUMNS = ("arrival_ns", "prompt", "output", "replica", "first_ns", "first_token_ns", "end_ns", "restarts")
 
 
@@ -159,8 +159,13 @@ def evaluate(
     return summarise(scenario, serving, outcome), outcome
 
 
-def run_serving(scenario: ServingScenario, source: Path, results: Path, console: Console) -> tuple[Summary, Path]:
-    """Run a scenario; returns its summary and folder. Asked to end, it keeps what it has, and its summary says so."""
+def run_serving(
+    scenario: ServingScenario, source: Path, results: Path, console: Console, *, draw: bool = False
+) -> tuple[Summary, Path]:
+    """Run a scenario; returns its summary and folder. Asked to end, it keeps what it has, and its summary says so.
+
+    draw: with `serving.png` (`pictures.py`).
+    """
     serving = serving_of(scenario, source)
     folder = new_folder(results, f"{scenario.name}-{scenario.method}")
     (folder / "scenario.toml").write_text(scenario.to_toml())
@@ -177,6 +182,10 @@ def run_serving(scenario: ServingScenario, source: Path, results: Path, console:
             summary, outcome = evaluate(scenario, serving, shown.part, asked)
         (folder / REQUESTS_FILE).write_text(requests_text(outcome))
         summary.save(folder)
+        if draw:
+            from experiments.serving.pictures import draw_serving
+
+            draw_serving(outcome, folder / PICTURE_FILE)
     finally:
         give_to_caller(folder)
     return summary, folder

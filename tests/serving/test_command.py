@@ -14,6 +14,7 @@ from esa.report import load_run
 from esa.serving.batches import decode_shape, prompt_shape
 from esa.serving.costs.stages import stage_times
 from experiments.cli import app
+from experiments.serving.pictures import held, shares
 from experiments.specs.serving import ServingScenario
 
 SHIPPED = sorted((Path(__file__).parents[2] / "experiments" / "scenarios" / "serving").glob("*.toml"))
@@ -48,7 +49,8 @@ def scenario(folder: Path, text: str = SCENARIO) -> Path:
 
 
 def test_a_trace_is_served_and_its_figures_and_requests_are_written(tmp_path: Path) -> None:
-    done = CliRunner().invoke(app, ["serve", str(scenario(tmp_path)), "--results", str(tmp_path / "results")])
+    arguments = ["serve", str(scenario(tmp_path)), "--results", str(tmp_path / "results"), "--draw"]
+    done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "two: 2 requests; 0 rows without an answer, 1 of too many tokens; 1 of llama-2-7b on a100" in done.output
     (folder,) = (tmp_path / "results").iterdir()
@@ -62,10 +64,18 @@ def test_a_trace_is_served_and_its_figures_and_requests_are_written(tmp_path: Pa
     assert found.latency_per_token is not None
     assert found.latency_per_token.mean == pytest.approx(((first + more) / 3 + second) / 2e9)
     assert (found.requests, found.finished, found.restarts) == (2, 2, 0)
+    assert (folder / "serving.png").read_bytes().startswith(b"\x89PNG")
     with (folder / "requests.csv").open() as file:
         rows = [*csv.DictReader(file)]
     assert [int(row["end_ns"]) for row in rows] == [first + more, 9 * 10**9 + second]
     assert ServingScenario.load(folder / "scenario.toml") == ServingScenario.load(tmp_path / "scenario.toml")
+
+
+def test_a_picture_counts_who_is_there_and_what_is_within_a_time() -> None:
+    seconds, count = held([0, 10**9, 10**9], [2 * 10**9])
+    assert [*zip(seconds, count, strict=True)] == [(0, 0), (0, 1), (1, 2), (1, 3), (2, 2)]
+    seconds, part = shares({3 * 10**9: 1, 10**9: 3})
+    assert [*zip(seconds, part, strict=True)] == [(1, 0.75), (3, 1)]
 
 
 @pytest.mark.slow
