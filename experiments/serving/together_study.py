@@ -9,7 +9,7 @@ Requests and arrivals are the same under every carrier, seed by seed; intervals 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -24,6 +24,7 @@ from esa.serving.network import ALL_REDUCE, Group
 from esa.serving_network.jobs import Training
 from esa.serving_network.together import train_alone
 from esa.sim.transport.steps import TRANSPORTS
+from experiments.common.part_progress import PartProgress
 from experiments.serving.run import evaluate, serving_of
 from experiments.serving.together import layer_part, network_of, port_of
 from experiments.specs.serving import ServingScenario
@@ -58,8 +59,15 @@ def changed(scenario: ServingScenario, carrier: str, rows: int, tp: int, seed: i
     return validated(ServingScenario, data, scenario.name)
 
 
-def cell(scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: int, seeds: int) -> Cell:
-    """A carrier's figures, seed by seed."""
+def sizes_of(carrier: str, rows: Sequence[int]) -> Sequence[int]:
+    """Those of the numbers of rows that are something to the carrier: one, if none is."""
+    return rows[:1] if carrier in WITHOUT_ROWS else rows
+
+
+def cell(
+    scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: int, seeds: int, seed_over: Callable[[], None]
+) -> Cell:
+    """A carrier's figures, seed by seed. seed_over: called when one is."""
     alone: dict[str, list[float]] = {name: [] for name in FIGURES}
     beside: dict[str, list[float]] = {name: [] for name in FIGURES}
     trains_alone: list[float] = []
@@ -80,6 +88,7 @@ def cell(scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: i
                 for one in mine.training
             )
         )
+        seed_over()
     return Cell(
         {name: tuple(values) for name, values in alone.items()},
         {name: tuple(values) for name, values in beside.items()},
@@ -120,67 +129,94 @@ def print_together(
 ) -> None:
     """A table for each degree of tensor parallelism; a carrier of `WITHOUT_ROWS` has a line for all numbers of rows.
 
-    BadInput for a scenario without network, or with flows alone."""
+    BadInput for a scenario without network, or with flows alone.
+    """
     if scenario.network is None or (scenario.flows and not scenario.training):
         raise BadInput(f"{scenario.name}: no [network], or [[flows]] without [[training]]; allowed: with them")
     for tp in degrees:  # what is wrong is said before anything runs
         for carrier in carriers:
-            for size in rows:
+            for size in sizes_of(carrier, rows):
                 one = changed(scenario, carrier, size, tp, 1)
                 assert one.network is not None
                 network_of(one.network)
                 serving_of(one, folder)
                 if one.network.idle:  # rows that are too few for a policy, say
                     port_of(one, idle=True).collective(Group(tp, one.gpus_together), ALL_REDUCE, 1)
-    if not scenario.training:
+    table_of = _beside_table if scenario.training else _alone_table
+    runs = seeds * len(degrees) * sum(len(sizes_of(carrier, rows)) for carrier in carriers)
+    done = 0
+    with PartProgress(console, scenario.name) as shown:
+
+        def seed_over() -> None:
+            nonlocal done
+            done += 1
+            shown.part(done / runs)
+
         for tp in degrees:
-            console.print(_alone_table(scenario, folder, carriers, rows, tp, seeds))
-        return
-    for tp in degrees:
-        table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
-        for name in ("sums by", "rows", "figure", "alone, ms", "beside the other, over that"):
-            table.add_column(name)
-        for carrier in carriers:
-            without = carrier in WITHOUT_ROWS
-            for size in rows[:1] if without else rows:
-                found = cell(scenario, folder, carrier, size, tp, seeds)
-                pairs = [(name, found.alone[name], found.beside[name]) for name in FIGURES]
-                for name, alone, beside in (*pairs, ("training's iteration", found.trains_alone, found.trains_beside)):
-                    alone_ms = mean_interval([1e3 * value for value in alone])
-                    ratio = ratio_interval(beside, alone)
-                    table.add_row(carrier, "-" if without else f"{size}", name, _text(alone_ms), _text(ratio))
-        console.print(table)
+            console.print(table_of(scenario, folder, carriers, rows, tp, seeds, seed_over))
+
+
+def _beside_table(
+    scenario: ServingScenario,
+    folder: Path,
+    carriers: Sequence[str],
+    rows: Sequence[int],
+    tp: int,
+    seeds: int,
+    seed_over: Callable[[], None],
+) -> Table:
+    table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
+    for name in ("sums by", "rows", "figure", "alone, ms", "beside the other, over that"):
+        table.add_column(name)
+    for carrier in carriers:
+        for size in sizes_of(carrier, rows):
+            found = cell(scenario, folder, carrier, size, tp, seeds, seed_over)
+            pairs = [(name, found.alone[name], found.beside[name]) for name in FIGURES]
+            for name, alone, beside in (*pairs, ("training's iteration", found.trains_alone, found.trains_beside)):
+                alone_ms = mean_interval([1e3 * value for value in alone])
+                ratio = ratio_interval(beside, alone)
+                table.add_row(carrier, _rows_text(carrier, size), name, _text(alone_ms), _text(ratio))
+    return table
+
+
+def _rows_text(carrier: str, rows: int) -> str:
+    return "-" if carrier in WITHOUT_ROWS else f"{rows}"
 
 
 def alone(
-    scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: int, seeds: int
+    scenario: ServingScenario, folder: Path, carrier: str, rows: int, tp: int, seeds: int, seed_over: Callable[[], None]
 ) -> dict[str, tuple[float, ...]]:
-    """Each of FIGURES, seed by seed, with nobody beside."""
+    """Each of FIGURES, seed by seed, with nobody beside. seed_over: called when one is."""
     found: dict[str, list[float]] = {name: [] for name in FIGURES}
     for seed in range(1, seeds + 1):
         one = changed(scenario, carrier, rows, tp, seed)
         for name, value in _figures(evaluate(one, serving_of(one, folder))[0]).items():
             found[name].append(value)
+        seed_over()
     return {name: tuple(values) for name, values in found.items()}
 
 
 def _alone_table(
-    scenario: ServingScenario, folder: Path, carriers: Sequence[str], rows: Sequence[int], tp: int, seeds: int
+    scenario: ServingScenario,
+    folder: Path,
+    carriers: Sequence[str],
+    rows: Sequence[int],
+    tp: int,
+    seeds: int,
+    seed_over: Callable[[], None],
 ) -> Table:
-    """A carrier of `WITHOUT_ROWS` has a line for all numbers of rows."""
     table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
     for name in ("sums by", "rows", "figure", "ms", f"over {carriers[0]}'s"):
         table.add_column(name)
     first: dict[str, tuple[float, ...]] = {}
     for carrier in carriers:
-        without = carrier in WITHOUT_ROWS
-        for size in rows[:1] if without else rows:
-            found = alone(scenario, folder, carrier, size, tp, seeds)
+        for size in sizes_of(carrier, rows):
+            found = alone(scenario, folder, carrier, size, tp, seeds, seed_over)
             first = first or found
             for name in FIGURES:
                 ms = _text(mean_interval([1e3 * value for value in found[name]]))
                 ratio = "1" if found is first else _text(ratio_interval(found[name], first[name]))
-                table.add_row(carrier, "-" if without else f"{size}", name, ms, ratio)
+                table.add_row(carrier, _rows_text(carrier, size), name, ms, ratio)
     return table
 
 
