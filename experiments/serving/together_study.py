@@ -21,12 +21,13 @@ from esa.errors import BadInput
 from esa.report.records import SpreadSummary, Summary
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from esa.serving.network import ALL_REDUCE, Group
+from esa.serving.routers import RoundRobin
 from esa.serving_network.jobs import Training
 from esa.serving_network.together import train_alone
 from esa.sim.transport.steps import TRANSPORTS
 from experiments.common.part_progress import PartProgress
 from experiments.serving.run import evaluate, serving_of
-from experiments.serving.together import layer_part, network_of, port_of
+from experiments.serving.together import layer_part, network_of, port_of, run_together
 from experiments.specs.serving import ServingScenario
 from experiments.specs.toml_files import validated
 
@@ -139,9 +140,11 @@ def print_together(
                 one = changed(scenario, carrier, size, tp, 1)
                 assert one.network is not None
                 network_of(one.network)
-                serving_of(one, folder)
+                serving = serving_of(one, folder)
                 if one.network.idle:  # rows that are too few for a policy, say
                     port_of(one, idle=True).collective(Group(tp, one.gpus_together), ALL_REDUCE, 1)
+                else:  # or for all jobs together: admitted, and nothing more
+                    run_together(one, serving.requests, serving.replicas, RoundRobin(), should_stop=lambda: True)
     table_of = _beside_table if scenario.training else _alone_table
     runs = seeds * len(degrees) * sum(len(sizes_of(carrier, rows)) for carrier in carriers)
     done = 0

@@ -141,6 +141,11 @@ def test_who_slows_whom_is_a_table_of_ratios(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert "ttft, mean" in " ".join(done.output.split())
     assert "beside the" in done.output
+    both = CliRunner().invoke(
+        app, ["together", str(path), "--carriers", "ring,switchml", "--rows", "256", "--seeds", "2"]
+    )
+    assert "beside: no room for a slice of 256 rows in 256 rows" in f"{both.output} {both.exception}"
+    assert "sums by" not in both.output
 
 
 def test_without_a_training_it_is_over_the_first_carriers(tmp_path: Path) -> None:
