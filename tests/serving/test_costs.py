@@ -146,6 +146,18 @@ def test_stages_share_layers_and_the_last_one_does_not_send() -> None:
     assert halves.send_ns(shape) == TablePort("a100-dgx").flow(same_host=True, octets=1000 * 4096 * 2)
 
 
+def test_a_profile_without_a_column_or_with_no_number_is_refused_by_name(tmp_path: Path) -> None:
+    path = tmp_path / "all_reduce.csv"
+    path.write_text("num_workers,size,time_stats.all_reduce.median\n2,2048,0.1\n")
+    with pytest.raises(BadInput, match="line 1: no column devices_per_node; allowed: all of num_workers"):
+        collective_ms(path, "all_reduce")
+    path.write_text("num_workers,devices_per_node,size,time_stats.all_reduce.median\n2,2,2048,0.1\n2,2,4096,fast\n")
+    with pytest.raises(BadInput, match=r"line 3, column time_stats\.all_reduce\.median: 'fast'; allowed: a number"):
+        collective_ms(path, "all_reduce")
+    with pytest.raises(BadInput, match="no column num_tensor_parallel_workers"):
+        layer_ms(path)
+
+
 def test_a_message_larger_than_any_that_was_measured_goes_in_parts() -> None:
     port, most = TablePort("a100-dgx"), 1 << 26
     whole, rest = (port.collective(Group(4, 4), "all-reduce", size) for size in (most, 12_345_678))

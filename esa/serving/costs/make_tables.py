@@ -15,8 +15,10 @@ import csv
 import statistics
 import sys
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+from esa.errors import BadInput
 
 HERE = Path(__file__).parent
 OPERATORS = (
@@ -48,23 +50,44 @@ _DENSE = 1024  # tokens, to which every point is kept
 _STEP = 1.04
 
 
-def layer_ms(path: Path) -> dict[tuple[int, int], float]:
-    """By (degree, tokens): all token-level operators of a layer; the median where a point is there twice."""
-    found = defaultdict(list)
+def _numbers(path: Path, columns: Sequence[str]) -> Iterator[tuple[float, ...]]:
+    """Of each row. BadInput for a column that is not there, and by line for what is no number."""
     with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            total = sum(float(row[f"time_stats.{name}.median"]) for name in OPERATORS)
-            found[int(row["num_tensor_parallel_workers"]), int(row["num_tokens"])].append(total)
+        reader = csv.DictReader(file)
+        missing = next((name for name in columns if name not in (reader.fieldnames or ())), None)
+        if missing is not None:
+            raise BadInput(f"{path}: line 1: no column {missing}; allowed: all of {', '.join(columns)}")
+        for number, row in enumerate(reader, start=2):
+            try:
+                yield tuple(float(row[name]) for name in columns)
+            except (TypeError, ValueError):
+                wrong = next(name for name in columns if not _is_number(row[name]))
+                raise BadInput(f"{path}: line {number}, column {wrong}: '{row[wrong]}'; allowed: a number") from None
+
+
+def _is_number(text: str | None) -> bool:
+    try:
+        float(text or "")
+    except ValueError:
+        return False
+    return True
+
+
+def layer_ms(path: Path) -> dict[tuple[int, int], float]:
+    """By (degree, tokens): all token-level operators of a layer; the median where a point is there twice. BadInput."""
+    found = defaultdict(list)
+    timed = [f"time_stats.{name}.median" for name in OPERATORS]
+    for degree, tokens, *ms in _numbers(path, ("num_tensor_parallel_workers", "num_tokens", *timed)):
+        found[int(degree), int(tokens)].append(sum(ms))
     return {point: statistics.median(values) for point, values in found.items()}
 
 
 def collective_ms(path: Path, kind: str) -> dict[tuple[int, int], dict[int, float]]:
-    """By (workers, workers per node), then bytes."""
+    """By (workers, workers per node), then bytes. BadInput."""
     found: dict[tuple[int, int], dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
-    with path.open(newline="") as file:
-        for row in csv.DictReader(file):
-            group = int(row["num_workers"]), int(row["devices_per_node"])
-            found[group][int(row["size"])].append(float(row[f"time_stats.{kind}.median"]))
+    columns = ("num_workers", "devices_per_node", "size", f"time_stats.{kind}.median")
+    for workers, per_node, size, ms in _numbers(path, columns):
+        found[int(workers), int(per_node)][int(size)].append(ms)
     return {group: {size: statistics.median(ms) for size, ms in sizes.items()} for group, sizes in found.items()}
 
 
