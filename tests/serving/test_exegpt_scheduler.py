@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -14,7 +15,7 @@ from esa.serving.costs.stages import stage_times
 from esa.serving.exegpt.phases import Phase
 from esa.serving.exegpt.pipeline import passed_s, pipeline, round_s
 from esa.serving.exegpt.profiler import Profile, measured_profile, read_profile
-from esa.serving.exegpt.scheduler import POLICIES, Cluster, Plan, Scheduled, Simulator, Sizes, Task, schedule
+from esa.serving.exegpt.scheduler import POLICIES, SLACK, Cluster, Plan, Scheduled, Simulator, Sizes, Task, schedule
 from esa.serving.exegpt.search import exhaustive
 from esa.serving.exegpt.waa import Waa, balanced
 from experiments.cli import app
@@ -141,6 +142,19 @@ def test_rra_alone_on_four_gpus_in_one_group_is_its_closed_form() -> None:
     decode_s = 40 * PROFILE.decode_s(4, 32 * TASK.mean / 16, TASK.context)
     assert throughput == pytest.approx(32 / (encode_s + 16 * decode_s))
     assert latency == pytest.approx(4 * encode_s + 63 * decode_s)
+
+
+def test_throughput_and_latency_grow_with_both_controls_to_within_the_searchs_slack() -> None:
+    """On RRA's grid of task S, whole: what branch and bound goes by."""
+    simulator = Simulator(PROFILE, CLUSTER, TASK)
+    found = np.array(
+        [[simulator.evaluate(Plan("rra", batch, 4, 4, 64 - row)) for row in range(64)] for batch in range(1, 65)]
+    )
+    assert np.isfinite(found).all(axis=2).mean() > 0.9
+    for axis in (0, 1):
+        before, after = np.delete(found, -1, axis), np.delete(found, 0, axis)
+        fits = np.isfinite(after)
+        assert (after[fits] >= before[fits] * (1 - SLACK)).all()
 
 
 def test_what_table_6_published_is_predicted_from_layers_by_the_closed_forms() -> None:
