@@ -27,13 +27,15 @@ class Nic:
 class Host:
     """A machine in a rack. Its ranks have a GPU each; its NIC and its processor are theirs together.
 
-    gpu_type: what its GPUs are called, where jobs ask for some.
+    gpu_type: what its GPUs are called, where jobs ask for some. pod: of racks that are nearer to each other than to
+    others'.
     """
 
     rack: int
     nic: Nic
     gpus: int = 1
     gpu_type: str = ""
+    pod: int = 0
 
 
 @dataclass(frozen=True)

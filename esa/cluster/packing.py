@@ -4,7 +4,8 @@
     consolidate   on as few hosts as can be; among those that hold what is left over, the one with the least to spare
     best-fit      worker by worker on the host with the fewest free GPUs: what is begun is filled
     spread        on as many hosts as can be, one worker each until there is none left, those with the most free first
-    one-rack      consolidated in the rack with the least to spare that holds it all, else over all racks
+    one-rack      consolidated in the rack with the least to spare that holds it all, else in such a pod of racks, else
+                  over all
 
 A tie goes to the lowest number. Each is a function of the free GPUs of each host.
 """
@@ -59,13 +60,15 @@ def spread(cluster: Cluster, counts: list[int], workers: int) -> Shares:
 
 
 def one_rack(cluster: Cluster, counts: list[int], workers: int) -> Shares:
-    totals = [0] * len(cluster.racks)
-    for host, count in zip(cluster.hosts, counts, strict=True):
-        totals[host.rack] += count
-    enough = [total for total in totals if total >= workers]
-    if enough:
-        rack = totals.index(min(enough))
-        counts = [count if host.rack == rack else 0 for host, count in zip(cluster.hosts, counts, strict=True)]
+    for groups in ([host.rack for host in cluster.hosts], [host.pod for host in cluster.hosts]):
+        totals = [0] * (max(groups) + 1)
+        for group, count in zip(groups, counts, strict=True):
+            totals[group] += count
+        enough = [total for total in totals if total >= workers]
+        if enough:
+            chosen = totals.index(min(enough))
+            within = [count if group == chosen else 0 for group, count in zip(groups, counts, strict=True)]
+            return consolidate(cluster, within, workers)
     return consolidate(cluster, counts, workers)
 
 

@@ -32,6 +32,7 @@ from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
 from esa.laboratory.inputs.ones_trace import OnesTimes, earlier, ones_jobs
 from esa.laboratory.inputs.pollux import PolluxTimes, read_workload, workload_curves
 from esa.laboratory.inputs.synthetic import synthetic
+from esa.laboratory.inputs.topology import read_topology
 from esa.laboratory.jobs import check_jobs, check_turns
 from esa.laboratory.offers import Offers, diurnal
 from esa.laboratory.outcome import Loans
@@ -67,10 +68,10 @@ class Laboratory:
 
 def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     """Read or draw the jobs. folder: where the scenario's other files are. BadInput for jobs that could never start."""
-    spec, note = scenario.cluster, ""
+    note = ""
     times: Times = COMPUTING
     curves: list[Curve] = []
-    cluster = cluster_of(scenario)
+    cluster = cluster_of(scenario, folder)
     offers = None if scenario.inference is None else offers_of(scenario.inference, scenario.seed)
     kind = Kind(costs=_costs(scenario))
     if scenario.synthetic is not None:
@@ -80,7 +81,7 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
             drawn.mean_interval_s,
             scenario.seed,
             least_gpus=drawn.least_gpus,
-            most_gpus=min(drawn.most_gpus, spec.hosts * spec.gpus),
+            most_gpus=min(drawn.most_gpus, len(cluster.gpus)),
             elastic=drawn.elastic,
             anywhere=drawn.anywhere,
             own_type=OWN,
@@ -99,7 +100,7 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
             of.jobs,
             of.mean_interval_s,
             scenario.seed,
-            most_gpus=spec.hosts * spec.gpus,
+            most_gpus=len(cluster.gpus),
             elastic=of.elastic,
             growing=of.growing,
             costs=kind.costs,
@@ -124,15 +125,22 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     return Laboratory(cluster, jobs, times, note, offers, before)
 
 
-def cluster_of(scenario: ClusterScenario) -> Cluster:
-    """The cluster's own hosts, rack by rack, then those of the inference side, in a rack of their own."""
+def cluster_of(scenario: ClusterScenario, folder: Path) -> Cluster:
+    """The cluster's own hosts, rack by rack, then those of the inference side, in a rack of their own. folder: where
+    the scenario's other files are.
+    """
     spec, lends = scenario.cluster, scenario.inference
     nic = Nic(_RATE_BPS if scenario.network is None else scenario.network.rate)
-    racks = [host * spec.racks // spec.hosts for host in range(spec.hosts)]
-    hosts = [Host(rack, nic, spec.gpus, OWN) for rack in racks]
+    if spec.topology is not None:
+        hosts = [Host(at.rack, nic, spec.gpus, OWN, at.pod) for at in read_topology(folder / spec.topology)]
+    else:
+        assert spec.hosts is not None
+        hosts = [Host(host * spec.racks // spec.hosts, nic, spec.gpus, OWN) for host in range(spec.hosts)]
+    own = len(hosts)
     if lends is not None:
-        hosts += [Host(spec.racks, nic, lends.gpus, THEIRS)] * lends.hosts
-    others = frozenset(range(spec.hosts, len(hosts)))
+        pod = 0 if spec.topology is None else hosts[-1].pod + 1
+        hosts += [Host(hosts[-1].rack + 1, nic, lends.gpus, THEIRS, pod)] * lends.hosts
+    others = frozenset(range(own, len(hosts)))
     gpus = sum(host.gpus for host in hosts)
     return Cluster(tuple(hosts), max_jobs=gpus, placement=spec.placement, down=others, inference=others)
 

@@ -27,9 +27,17 @@ MAX_S = 10**6
 
 
 class Hosts(Finite):
-    """Hosts, all alike."""
+    """Hosts, with as many GPUs each."""
 
-    hosts: int = key("how many, dealt out to the racks in order", ge=1, le=100_000)
+    hosts: int | None = key(
+        "how many, dealt out to the racks in order", None, absent="those of `topology`", ge=1, le=100_000
+    )
+    topology: str | None = key(
+        "in place of `hosts` and `racks`: a file as Alibaba's topo.csv (esa/laboratory/inputs/topology.py); from this "
+        "file's folder",
+        None,
+        absent="none",
+    )
     gpus: int = key("of each host", 4, ge=1, le=64)
     racks: int = key("how many", 1, ge=1, le=10_000)
     placement: str = key(
@@ -43,7 +51,13 @@ class Hosts(Finite):
 
     @model_validator(mode="after")
     def _racks_have_hosts(self) -> Hosts:
-        if self.racks > self.hosts:
+        if (self.hosts is None) == (self.topology is None):
+            found = "neither hosts nor" if self.hosts is None else "both hosts and"
+            raise ValueError(f"hosts: {found} topology; allowed: one of them")
+        if self.hosts is None:
+            if self.racks != 1:
+                raise ValueError(f"racks: {self.racks} with topology, which says which there are; allowed: without")
+        elif self.racks > self.hosts:
             raise ValueError(f"racks: {self.racks} for {self.hosts} hosts; allowed: 1 to {self.hosts}")
         return self
 
@@ -177,6 +191,33 @@ class ClusterScenario(Finite):
         if ticks != int(ticks):
             raise ValueError(f"tick_s: {self.tick_s:g}; allowed: a multiple of round_s, {self.round_s:g}")
         return self
+
+    @property
+    def method(self) -> str:
+        """Of what figures are compared."""
+        return self.scheduler
+
+    def files(self) -> dict[str, str]:
+        """By key, the files and folders that it names."""
+        named = {
+            "cluster.topology": self.cluster.topology,
+            "list.path": self.list_ and self.list_.path,
+            "pollux.traces": self.pollux and self.pollux.traces,
+            "pollux.workload": self.pollux and self.pollux.workload,
+            "ones.traces": self.ones and self.ones.traces,
+        }
+        return {name: path for name, path in named.items() if path}
+
+    @classmethod
+    def of_table(cls, table: dict[str, Any], folder: Path, source: str) -> ClusterScenario:
+        """Validate a file's table. folder: from which its files are named, by their whole paths afterwards; source:
+        what an error calls it.
+        """
+        found = validated(cls, table, source)
+        for name, path in found.files().items():
+            section, last = name.split(".")
+            table = table | {section: table[section] | {last: str((folder / path).resolve())}}
+        return validated(cls, table, source)
 
     @classmethod
     def load(cls, path: Path, **overrides: Any) -> ClusterScenario:
