@@ -181,19 +181,20 @@ def sweep_command(
     jobs: Annotated[int | None, typer.Option(help="processes; one per core", min=1)] = None,
     results: Annotated[Path, typer.Option(help="folder for the sweeps' folders")] = Path("results"),
 ) -> None:
-    """Simulate a grid of scenarios; finished points are kept, and not run again."""
+    """Simulate a grid of scenarios, of packets or of a cluster; finished points are kept, and not run again."""
     from experiments.common.folders import give_to_caller, make_folder
     from experiments.common.part_progress import PartProgress
+    from experiments.laboratory.sweep import runs_of
     from experiments.specs.sweep_file import load_sweep
     from experiments.virtual.check import check_virtual
     from experiments.virtual.sweep import SweepError, executor_named, finished_points, sweep
     from experiments.virtual.sweep_tables import sweep_table, write_sweep
 
-    console = Console()
+    console = Console(width=max(Console().width, 120))
     name, points = load_sweep(file, check_virtual)
+    scenarios, by = runs_of([point.scenario for point in points])
     open_executor = executor_named(executor, scheduler, jobs)
     folder = make_folder(results / f"sweep-{name}")
-    scenarios = [point.scenario for point in points]
     console.print(f"{name}: {len(points)} points, results in {folder}", highlight=False, soft_wrap=True)
     problem: str | None = "ended early"
     try:
@@ -202,7 +203,7 @@ def sweep_command(
             open_executor() as opened,
             PartProgress(console, name) as shown,
         ):
-            done = sweep(scenarios, opened, folder, lambda count: shown.part(count / len(points)))
+            done = sweep(scenarios, opened, folder, lambda count: shown.part(count / len(points)), by)
         problem = None
     except KeyboardInterrupt:
         problem = "interrupted"
@@ -211,7 +212,7 @@ def sweep_command(
         problem = str(error)
         raise
     finally:
-        write_sweep(name, points, finished_points(scenarios, folder), folder, problem)
+        write_sweep(name, points, finished_points(scenarios, folder, by), folder, problem)
         give_to_caller(folder)
     console.print(sweep_table(name, points, done))
     console.print(f"results: {folder}", highlight=False, soft_wrap=True)

@@ -10,7 +10,7 @@
     "job_defaults.window" = [128]         # a key in a table; "jobs.0.window": of the first job
 
 The grid is the product: the last axis varies faster than the first, seeds fastest. Every point is validated before the
-first one starts.
+first one starts. A scenario with a table [cluster] is one of `esa cluster`, and all its points are.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, field_validator
 
+from experiments.specs.cluster import ClusterScenario
 from experiments.specs.keys import Finite, Name
 from experiments.specs.scenario import Check, Scenario
 from experiments.specs.toml_files import ScenarioError, read_toml, validated
@@ -38,7 +39,7 @@ class Point(NamedTuple):
 
     axes: dict[str, Any]
     seed: int
-    scenario: Scenario
+    scenario: Scenario | ClusterScenario
 
 
 class SweepFile(Finite):
@@ -101,8 +102,11 @@ def load_sweep(path: Path, check: Check) -> tuple[str, list[Point]]:
                 raise ScenarioError(f"{path}: axes.{key}: {error.args[0]}") from None
         source = f"{path}: {axes_text(axes)}: {base_path}" if axes else str(base_path)
         for seed in seeds:
-            scenario = Scenario.of_table(table | {"seed": seed}, base_path.parent, source, check)
-            points.append(Point(axes, seed, scenario))
+            seeded = table | {"seed": seed}
+            if "cluster" in base:
+                points.append(Point(axes, seed, ClusterScenario.of_table(seeded, base_path.parent, source)))
+            else:
+                points.append(Point(axes, seed, Scenario.of_table(seeded, base_path.parent, source, check)))
     return file.name, points
 
 

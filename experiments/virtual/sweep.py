@@ -5,7 +5,8 @@
 
 A point is a pure function of its scenario, so where it runs and in what order changes nothing. Each is kept as soon as
 it is finished, in a file that is named after its scenario; the next sweep over the same folder takes it from there,
-unless the code has changed since.
+unless the code has changed since. Other scenarios than those of packets are run by who is said to (`Runs`); what they
+come from is no part of this file's code.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, as_completed
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from esa.errors import BadInput, EsaError
 from experiments.common.folders import write_whole
@@ -44,17 +45,45 @@ class Result(NamedTuple):
     code: str
 
 
+class Swept(Protocol):
+    """What a point runs."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def seed(self) -> int: ...
+
+    def to_toml(self) -> str:
+        """As resolved: equal texts give equal results."""
+        ...
+
+
+class Runs(NamedTuple):
+    """run: what a process does with a resolved scenario, from its text alone; code: the fingerprint of what it is."""
+
+    run: Callable[[str], Result]
+    code: Callable[[], str]
+
+
 def run_point(text: str) -> Result:
     """Simulate a resolved scenario (`Scenario.to_toml`); the same text gives the same result anywhere."""
     summary, outcome = evaluate(Scenario.parse(text, check_virtual))
     return Result(summary.as_dict(), records_text(outcome), code_fingerprint())
 
 
+def packets() -> Runs:
+    """Who runs scenarios of packets."""
+    return Runs(run_point, code_fingerprint)
+
+
 def sweep(
-    points: Sequence[Scenario],
+    points: Sequence[Swept],
     executor: Executor,
     folder: Path,
     progress: Callable[[int], None] | None = None,
+    by: Runs | None = None,
 ) -> list[Result]:
     """The results of `points`, in their order; those that `folder` holds already are not run again.
 
@@ -62,19 +91,20 @@ def sweep(
     then, or where this is interrupted, ends with the executor; cancelled from here, it would be told of twice where its
     processes are ended, which concurrent.futures takes for a fault of its own.
     """
+    by = by or packets()
     texts = [point.to_toml() for point in points]
     (folder / POINTS).mkdir(parents=True, exist_ok=True)
-    found = {text: _read(folder, text) for text in texts}
+    found = {text: _read(folder, text, by.code()) for text in texts}
     done = {text: result for text, result in found.items() if result is not None}
     running: dict[Future[Result], str] = {}
     try:
         for text in found:
             if text not in done:
-                running[executor.submit(run_point, text)] = text
+                running[executor.submit(by.run, text)] = text
         _report(progress, texts, done)
         for future in as_completed(running):
             text = running[future]
-            done[text] = _finished(future, points[texts.index(text)])
+            done[text] = _finished(future, points[texts.index(text)], by.code())
             write_whole(point_file(folder, text), json.dumps({"scenario": text, **done[text]._asdict()}) + "\n")
             _report(progress, texts, done)
     except BrokenExecutor:
@@ -84,9 +114,10 @@ def sweep(
     return [done[text] for text in texts]
 
 
-def finished_points(points: Sequence[Scenario], folder: Path) -> list[Result | None]:
+def finished_points(points: Sequence[Swept], folder: Path, by: Runs | None = None) -> list[Result | None]:
     """What `folder` holds of them; None: not run."""
-    return [_read(folder, point.to_toml()) for point in points]
+    code = (by or packets()).code()
+    return [_read(folder, point.to_toml(), code) for point in points]
 
 
 def point_file(folder: Path, text: str) -> Path:
@@ -94,24 +125,24 @@ def point_file(folder: Path, text: str) -> Path:
     return folder / POINTS / f"{hashlib.sha256(text.encode()).hexdigest()[:32]}.json"
 
 
-def _read(folder: Path, text: str) -> Result | None:
+def _read(folder: Path, text: str, code: str) -> Result | None:
     """A finished point; None if there is none, or one of other code."""
     try:
         kept = json.loads(point_file(folder, text).read_text())
         result = Result(kept["summary"], kept["records"], kept["code"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return result if result.code == code_fingerprint() else None
+    return result if result.code == code else None
 
 
-def _finished(future: Future[Result], point: Scenario) -> Result:
+def _finished(future: Future[Result], point: Swept, code: str) -> Result:
     try:
         result = future.result()
     except BrokenExecutor:
         raise
     except Exception as error:
         raise SweepError(f"{point.name}, {point.method}, seed {point.seed}: {type(error).__name__}: {error}") from error
-    if result.code != code_fingerprint():
+    if result.code != code:
         raise SweepError("a worker of the cluster runs other code than this machine; install the same on both")
     return result
 
