@@ -71,7 +71,10 @@ class NetworkTimes:
     def _member(self, asked: Asked) -> Member:
         parts_of(asked.model)
         compute_ns = max(1, round(asked.gpu_ns / asked.workers))
-        hosts = tuple((host, 1) for host, _ in asked.hosts) if self._network.local_sums else asked.hosts
+        there = Counter[int]()  # ranks of a host are beside each other, in whatever order it got its GPUs
+        for host, some in asked.hosts:
+            there[host] += some
+        hosts = tuple((host, 1 if self._network.local_sums else some) for host, some in there.items())
         if self._network.policy != RING:
             ranks = Counter[int]()
             for host, some in hosts:

@@ -60,6 +60,17 @@ def test_jobs_without_a_network_get_the_answer_of_the_table(tmp_path: Path) -> N
     assert [one.iteration_s for one in found[:2]] == [COMPUTE_S, COMPUTE_S]
 
 
+@pytest.mark.parametrize("policy", ["esa", "ring"])
+def test_it_does_not_matter_in_which_order_a_job_got_the_gpus_of_a_host(policy: str, tmp_path: Path) -> None:
+    """As one that grew: two on a host, two on the next, and one more on the first."""
+    together = asked(0, 0, 1)._replace(gpu_ns=10**9, hosts=((0, 3), (1, 2)))
+    apart = together._replace(hosts=((0, 2), (1, 2), (0, 1)))
+    for level in ("formula", "flows"):
+        assert answers(Network(policy), apart, level=level, folder=tmp_path) == answers(
+            Network(policy), together, level=level, folder=tmp_path
+        )
+
+
 def test_who_computes_on_as_many_bytes_longer_waits_less(tmp_path: Path) -> None:
     slow = asked(0, 0, 1)._replace(gpu_ns=2 * 10**9)
     (found,) = answers(Network("esa"), slow, folder=tmp_path)
