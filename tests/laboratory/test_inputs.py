@@ -72,6 +72,34 @@ def test_a_wrong_list_is_refused_by_file_line_and_column(text: str, problem: str
     assert str(refused.value).startswith(f"{path}: {problem}")
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        (
+            "2020-04-01 00:01:20",
+            "2020-04-01 00:01:09",
+            "line 3, column start_time: '2020-04-01 00:01:09'; allowed: times that do not go backwards; submit_time is",
+        ),
+        (
+            "2020-04-01 00:11:20",
+            "2020-04-01 00:01:19",
+            "line 3, column end_time: '2020-04-01 00:01:19'; allowed: times that do not go backwards; start_time is",
+        ),
+        (",start_time,", ",started,", "line 1: no column start_time among job_id,user,gpu_num,"),
+    ],
+)
+def test_times_that_go_backwards_in_a_row_are_refused(old: str, new: str, problem: str, tmp_path: Path) -> None:
+    path = file(tmp_path, HELIOS_TEXT.replace(old, new))
+    with pytest.raises(BadInput) as refused:
+        read_list(path, HELIOS)
+    assert str(refused.value).startswith(f"{path}: {problem}")
+
+
+def test_a_time_that_is_not_known_is_no_time(tmp_path: Path) -> None:
+    found = read_list(file(tmp_path, HELIOS_TEXT.replace("2020-04-01 00:01:20", "None")), HELIOS)
+    assert len(found.jobs) == 1
+
+
 def test_a_list_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="cannot read it: No such file or directory"):
         read_list(tmp_path / "none.csv", PHILLY)

@@ -6,6 +6,7 @@
 Philly: as petuum/adaptdl, branch osdi21-artifact, simulator/traces/philly.csv gives the jobs of msr-fiddle/
 philly-traces. Helios: cluster_log.csv of S-Lab-System-Group/HeliosData. A job is as many iterations as it ran whole
 seconds, of a second each on the GPUs that it had, evenly shared by more or fewer. Times start at the first submission.
+Rows are in any order, as Philly's are (cluster by cluster); within a row times do not go backwards.
 """
 
 from __future__ import annotations
@@ -26,17 +27,20 @@ MAX_GPUS = 100_000
 
 @dataclass(frozen=True)
 class Format:
-    """What the columns are called. missing: what stands where nothing is known."""
+    """What the columns are called. missing: what stands where nothing is known. later: times of a row after the
+    submission, in this order.
+    """
 
     name: str
     submitted: str
     duration: str
     gpus: str
     missing: tuple[str, ...] = ("",)
+    later: tuple[str, ...] = ()
 
 
 PHILLY = Format("philly", "timestamp", "duration", "num_gpus")
-HELIOS = Format("helios", "submit_time", "duration", "gpu_num", ("", "None"))
+HELIOS = Format("helios", "submit_time", "duration", "gpu_num", ("", "None"), ("start_time", "end_time"))
 FORMATS = {one.name: one for one in (PHILLY, HELIOS)}
 
 
@@ -57,14 +61,15 @@ def read_list(
     """Read a list. days: from the first submission; least_s: that a job ran. InputError says file, line and column."""
     found: list[tuple[datetime, int, int, int]] = []
     left_out = 0
-    for row in read_rows(path, (layout.submitted, layout.duration, layout.gpus)):
-        fields = (layout.submitted, layout.duration, layout.gpus)
+    fields = (layout.submitted, layout.duration, layout.gpus)
+    for row in read_rows(path, (*fields, *layout.later)):
         if any(row.text[column] in layout.missing for column in fields):
             left_out += 1
             continue
         seconds = int(row.number(layout.duration, 0, MAX_S))
         gpus = row.whole(layout.gpus, 0, MAX_GPUS)
         at = _time(row, layout.submitted)
+        _check_order(row, layout, at)
         if not (seconds and gpus):
             left_out += 1
             continue
@@ -88,6 +93,17 @@ def read_list(
     if not jobs:
         raise InputError(f"{path}: no job of {least_s} s or more in the first {days} days, of {len(found)}")
     return JobList(jobs, left_out, len(found) - len(jobs))
+
+
+def _check_order(row: Row, layout: Format, submitted: datetime) -> None:
+    last, name = submitted, layout.submitted
+    for column in layout.later:
+        if row.text[column] in layout.missing:
+            continue
+        at = _time(row, column)
+        if at < last:
+            raise row.error(column, f"times that do not go backwards; {name} is {row.text[name]}")
+        last, name = at, column
 
 
 def _time(row: Row, column: str) -> datetime:
