@@ -199,6 +199,8 @@ class _Run:
                 self._queue.by_number[number] = replace(self._queue.by_number[number], memo=memo)
         for number, left_ns in decision.left_ns.items():
             self._lives[number].told_left_ns = left_ns
+        if decision.lent is None and not (decision.starts or decision.stops or decision.resizes or decision.left_ns):
+            return
         now, back = self._now_ns, list[JobInfo]()
         lent = self._cluster.lent if decision.lent is None else decision.lent
         given_back = self._cluster.lent - lent

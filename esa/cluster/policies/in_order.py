@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.placement import place
 from esa.cluster.scheduler import JobInfo, Running, Start, free_gpus
@@ -19,9 +20,11 @@ def starts_in_order(
     cluster: Cluster, queue: Iterable[JobInfo], running: Sequence[Running], *, overtake: bool = False
 ) -> tuple[Start, ...]:
     """Start what finds GPUs, in the queue's order, up to the first that finds none; with `overtake` beyond it, too."""
-    free = free_gpus(cluster, running)
+    free: Free | None = None
     starts: list[Start] = []
     for job in queue:
+        if free is None:
+            free = free_gpus(cluster, running)
         if len(running) + len(starts) == cluster.max_jobs:
             break
         gpus = place(cluster, job, free)
