@@ -1,7 +1,8 @@
 """`esa ones`: mean JCT under ONES over that under Tiresias and Optimus; the tables of docs/laboratory.md.
 
 On jobs such as those of ONES' artefact, drawn by ten seeds, and on Pollux's workloads, each with the artefact's rules
-and with them repaired. Every figure comes from scenarios as `esa cluster` runs them.
+and with them repaired; on the first over a network, too, with and without a look at it. Every figure comes from
+scenarios as `esa cluster` runs them.
 """
 
 from __future__ import annotations
@@ -29,20 +30,29 @@ from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.common.processes import local_executor
 from experiments.laboratory.run import evaluate, laboratory_of
 from experiments.specs.cluster import ClusterScenario, CostSpec, Hosts, OnesSpec, PolluxSpec
+from experiments.specs.cluster_network import ClusterNetwork
 
 WORKLOADS = range(1, 9)
-TITLES = {"ones": "50 jobs such as the artefact's, {} seeds", "pollux": "Pollux's workloads"}
+TITLES = {
+    "ones": "50 jobs such as the artefact's, {} seeds",
+    "pollux": "Pollux's workloads",
+    "network": "50 jobs such as the artefact's over a network of four racks, {} seeds",
+}
 BESIDE = ("tiresias", "optimus")
 OURS = ("ones-artefact", "ones")
+ON_NETWORK = ("ones", "ones-network")
 # Of the artefact's four files of results, 50 jobs, one run each: what ONES takes of their mean JCT.
 PUBLISHED = {"tiresias": 0.427, "optimus": 0.472}
 # Seconds between two questions. ONES is asked every second, as in the artefact; on Pollux's workloads, whose epochs are
 # longer by an order, every ten; Tiresias and Optimus as in Pollux's simulator there. Of ten and sixty seconds each of
 # them had the shorter JCT on the artefact's jobs with what stands here.
-TICK_S = {"ones": {"tiresias": 10.0, "optimus": 60.0, "ones": 1.0}, "pollux": {"ones": 10.0}}
+_ARTEFACTS = {"tiresias": 10.0, "optimus": 60.0, "ones": 1.0}
+TICK_S = {"ones": _ARTEFACTS, "network": _ARTEFACTS, "pollux": {"ones": 10.0}}
 POLLUX_TICK_S = 60.0
 START_S = 10.0  # taken, on the artefact's jobs: of a start, of a rescale, and of a move, whoever decides
 CLUSTER = Hosts(hosts=16, gpus=4, placement="most-free")
+RACKS = Hosts(hosts=16, gpus=4, racks=4, placement="most-free")
+NETWORK = ClusterNetwork.model_validate({"policy": "esa", "rows": 1024, "rate": "25 Gb/s", "oversubscription": 4})
 
 
 @dataclass(frozen=True)
@@ -62,24 +72,27 @@ def points(of: Sequence[str], seeds: int) -> list[Point]:
     """Runs of jobs of `TITLES`, the long ones first."""
     names = (*OURS, *BESIDE)
     pollux = [Point("pollux", workload, name) for name in names for workload in WORKLOADS]
-    ones = [Point("ones", seed, name) for name in names for seed in range(1, seeds + 1)]
-    return [point for point in (*pollux, *ones) if point.jobs in of]
+    drawn = [Point("ones", seed, name) for name in names for seed in range(1, seeds + 1)]
+    drawn += [Point("network", seed, name) for name in (*ON_NETWORK, *BESIDE) for seed in range(1, seeds + 1)]
+    return [point for point in (*pollux, *drawn) if point.jobs in of]
 
 
 def scenario_of(point: Point, simulator: Path) -> ClusterScenario:
     """As `esa cluster` would read it. simulator: the folder simulator/ of petuum/adaptdl."""
-    ones = point.scheduler in OURS
+    ones = point.scheduler in (*OURS, *ON_NETWORK)
     elastic = point.scheduler == "optimus"
     ticks = TICK_S[point.jobs]
     tick_s = ticks.get("ones" if ones else point.scheduler, POLLUX_TICK_S)
     traces = str(simulator / "traces")
-    if point.jobs == "ones":
+    if point.jobs in ("ones", "network"):
+        on_network = point.jobs == "network"
         return ClusterScenario(
             name=point.name,
             seed=point.which,
             scheduler=point.scheduler,
             tick_s=tick_s,
-            cluster=CLUSTER,
+            cluster=RACKS if on_network else CLUSTER,
+            network=NETWORK if on_network else None,
             costs=CostSpec(start_s=START_S, rescale_s=START_S, migrate_s=START_S),
             ones=OnesSpec(traces=traces, elastic=elastic, growing=ones),
         )
@@ -145,14 +158,18 @@ def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
     table = Table(title=title)
     for column in ("scheduler", "mean JCT s", "of it waiting s", *(f"over {name}'s" for name in BESIDE)):
         table.add_column(column, justify="left" if column == "scheduler" else "right")
-    for scheduler in (*BESIDE, *OURS):
+    ours = ON_NETWORK if jobs == "network" else OURS
+    for scheduler in (*BESIDE, *ours):
         jct_s = series(scheduler, "jct_s")
         ratios = [_shown(ratio_interval(jct_s, series(name, "jct_s")), 3) for name in BESIDE]
         seconds = _shown(mean_interval(jct_s), 0)
         queued_s = f"{sum(series(scheduler, 'queued_s')) / len(which):.0f}"
-        table.add_row(scheduler, seconds, queued_s, *(ratios if scheduler in OURS else ("", "")))
+        table.add_row(scheduler, seconds, queued_s, *(ratios if scheduler in ours else ("", "")))
     if jobs == "ones":
         table.add_row("ONES, as published", "", "", *(f"{PUBLISHED[name]:.3f}" for name in BESIDE))
+    if jobs == "network":
+        over = ratio_interval(series("ones-network", "jct_s"), series("ones", "jct_s"))
+        table.caption = f"ones-network over ones: {_shown(over, 3)}"
     return table
 
 

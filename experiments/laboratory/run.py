@@ -29,6 +29,7 @@ from esa.laboratory.fairness import finish_time_fairness
 from esa.laboratory.inputs.applications import read_applications
 from esa.laboratory.inputs.growing import Curve, history
 from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
+from esa.laboratory.inputs.ones_network import OnesNetworkTimes
 from esa.laboratory.inputs.ones_trace import OnesTimes, earlier, ones_jobs
 from esa.laboratory.inputs.pollux import PolluxTimes, read_workload, workload_curves
 from esa.laboratory.inputs.synthetic import synthetic
@@ -119,8 +120,10 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
         check_turns(jobs, round(scenario.tick_s * SECOND_NS))
     if scenario.network is not None:
         check_fan_in(jobs, scenario.network, cluster)
-        jobs = with_models(jobs, scenario.network, scenario.seed)
-        times = times_of(scenario.network, cluster)
+        over_network = times_of(scenario.network, cluster)
+        times = over_network if scenario.ones is None else OnesNetworkTimes(over_network)
+        if scenario.ones is None:
+            jobs = with_models(jobs, scenario.network, scenario.seed)
     before = tuple(history(curves)) if scenario.scheduler in LEARNING else ()
     return Laboratory(cluster, jobs, times, note, offers, before)
 

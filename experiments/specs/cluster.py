@@ -182,9 +182,8 @@ class ClusterScenario(Finite):
         if self.inference is None and self.scheduler == "aryl-loaning":
             raise ValueError("scheduler: aryl-loaning without [inference]; allowed: with servers that can be lent")
         source = self.pollux or self.ones
-        if source is not None and self.network is not None:
-            name = "ones" if self.pollux is None else "pollux"
-            raise ValueError(f"network: {name} has measured times; allowed: with jobs of synthetic or list")
+        if self.pollux is not None and self.network is not None:
+            raise ValueError("network: pollux has measured times; allowed: with jobs of synthetic, list or ones")
         if self.scheduler in LEARNING and not (source is not None and source.growing):
             raise ValueError(f"scheduler: '{self.scheduler}' wants growing = true in [pollux] or [ones]")
         ticks = self.tick_s / self.round_s if self.round_s else 0

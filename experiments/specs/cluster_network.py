@@ -35,9 +35,14 @@ class ClusterNetwork(Finite):
         "a host adds its GPUs' gradients and is one rank; else each GPU is one, and they share the host's cable", False
     )
     models: tuple[Annotated[str, Field()], ...] = key(
-        "what jobs train, drawn for each", MODELS, allowed=f"some of {', '.join(MODELS)}", min_length=1
+        "what jobs train, drawn for each; those of [ones] have their own",
+        MODELS,
+        allowed=f"some of {', '.join(MODELS)}",
+        min_length=1,
     )
-    pace: float = key("by which the models' computing is multiplied: 0.1 is a GPU ten times as fast", 1.0, gt=0, le=100)
+    pace: float = key(
+        "by which these models' computing is multiplied: 0.1 is a GPU ten times as fast", 1.0, gt=0, le=100
+    )
 
     @field_validator("level")
     @classmethod

@@ -36,7 +36,7 @@ def figures_command(
 
 @app.command("study")
 def study_command(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="aryl: it and its variants beside FIFO.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="aryl: beside FIFO; aryl-network: on a network.")],
     quick: Annotated[bool, typer.Option("--quick", help="Fewer places and seeds.")] = False,
     results: Annotated[Path, typer.Option(metavar="DIR", help="It goes to DIR/studies.")] = RESULTS,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
@@ -157,7 +157,9 @@ def ones_command(
     simulator: Annotated[
         Path, typer.Argument(metavar="DIR", help="simulator/ of petuum/adaptdl, branch osdi21-artifact.")
     ],
-    of: Annotated[str, typer.Option(metavar="NAME,...", help="Whose jobs: ones, pollux.")] = "ones,pollux",
+    of: Annotated[
+        str, typer.Option(metavar="NAME,...", help="Whose jobs: ones, pollux; network: ones over a network.")
+    ] = "ones,pollux",
     seeds: Annotated[int, typer.Option(min=2, help="Of jobs such as those of ONES' artefact.")] = 10,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,
     results: ResultsOption = RESULTS,

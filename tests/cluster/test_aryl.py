@@ -177,3 +177,47 @@ def test_who_does_not_give_back_what_is_not_offered_any_more_is_refused() -> Non
 def test_unknown_rules_are_refused() -> None:
     with pytest.raises(BadInput, match="order: unknown rule 'longest'; allowed: shortest, submission"):
         ArylRules(order="longest")
+
+
+class Crossing:
+    """Sums cost nothing in a rack, and as much as computing across."""
+
+    isolated = False
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+
+    def __call__(self, running: Sequence[Asked], /) -> Sequence[Answer]:
+        racks = [{self._cluster.hosts[host].rack for host, _ in asked.hosts} for asked in running]
+        alone_s = [asked.gpu_ns / asked.workers / 1e9 for asked in running]
+        return [
+            Answer(2 * each, each) if len(mine) > 1 else Answer(each) for each, mine in zip(alone_s, racks, strict=True)
+        ]
+
+
+def pods(*placement: str) -> Cluster:
+    """Two racks of two hosts of four GPUs."""
+    return Cluster(tuple(Host(k // 2, NIC, 4) for k in range(4)), 100, placement=placement[0])
+
+
+def test_places_that_are_asked_for_are_those_where_the_fewest_gpus_wait() -> None:
+    cluster = pods("spread")
+    waits, asks = (Aryl(ArylRules(asks=each))(0, cluster, [job(0, 8)], [], Crossing(cluster)) for each in (False, True))
+    for decision in (waits, asks):
+        check_decision(decision, cluster, [job(0, 8)], [])
+    assert [cluster.hosts[host].rack for host in hosts_of(waits)[0]] == [0, 0, 0, 0, 1, 1, 1, 1]
+    assert hosts_of(asks)[0] == [0] * 4 + [1] * 4
+
+
+def test_flexible_workers_stay_beside_the_others_where_crossing_costs_more_than_they_bring() -> None:
+    one, cluster = job(0, 2, 4), lending(2, 2, offered=1)
+    for asks, hosts in ((False, [0, 0, 2, 2]), (True, [0, 0, 0, 0])):
+        decision = Aryl(ArylRules(asks=asks))(0, cluster, [one], [], Crossing(cluster))
+        check_decision(decision, cluster, [one], [])
+        assert hosts_of(decision)[0] == hosts
+
+
+def test_where_sums_cost_nothing_asking_changes_nothing() -> None:
+    queue = [job(n, 1 + n % 3, 4 + n % 3, left=10 + n) for n in range(6)]
+    cluster = lending(2, 2, offered=2)
+    assert decide(cluster, queue, []) == decide(cluster, queue, [], asks=True)

@@ -68,7 +68,8 @@ class Ones:
         rates = settings.crossover, settings.mutation
         following = generation(self._rows(numbers), in_force, jobs, *rates, settings.free_moves, key)
         self._population = np.where(following < 0, NOBODY, np.array(numbers)[following])
-        return self._install(now_ns, following[0], in_force, numbers, infos)
+        best = self._fastest(following[: settings.asked], in_force, numbers, infos, jobs, times)
+        return self._install(now_ns, following[best], in_force, numbers, infos)
 
     def _meet(self, cluster: Cluster) -> None:
         cells = [Gpu(n, k) for n, host in enumerate(cluster.hosts) if n not in cluster.down for k in range(host.gpus)]
@@ -150,15 +151,61 @@ class Ones:
         smaller += smaller % 2
         limit[row] = smaller
 
+    def _moved(self, best: Cells, in_force: Cells, numbers: Sequence[int]) -> tuple[list[int], bool]:
+        """Whose cells a schedule changes, of those that run, and whether it can be installed whole."""
+        cells, before = _by_job(best), _by_job(in_force)
+        moved = [row for row in before if cells.get(row) != before[row]]
+        known = [self._known[numbers[row]] for row in moved]
+        return moved, all(one.epochs - one.scheduled_epochs >= self._settings.epochs_between for one in known)
+
+    def _fastest(
+        self,
+        schedules: Cells,
+        in_force: Cells,
+        numbers: Sequence[int],
+        infos: Mapping[int, JobInfo],
+        jobs: Jobs,
+        times: Times,
+    ) -> int:
+        """Of schedules that can be installed whole, the best ones first, that with the least GPU time left at the speed
+        that `times` gives its jobs together, where it puts them; the first, if that cannot be, or none are given.
+        """
+        if not len(schedules) or not self._moved(schedules[0], in_force, numbers)[1]:
+            return 0
+        seen: dict[bytes, float] = {}
+        best = 0
+        for number, row in enumerate(schedules):
+            name = row.tobytes()
+            if name not in seen and self._moved(row, in_force, numbers)[1]:
+                seen[name] = self._left(row, numbers, infos, jobs, times)
+                if seen[name] < seen[schedules[best].tobytes()]:
+                    best = number
+        return best
+
+    def _left(
+        self, schedule: Cells, numbers: Sequence[int], infos: Mapping[int, JobInfo], jobs: Jobs, times: Times
+    ) -> float:
+        """GPU seconds left of a schedule's jobs that are scored, asked of `times`. BadInput for one without a batch."""
+        cells = _by_job(schedule)
+        places = [Start(numbers[row], tuple(self._cells[cell] for cell in cells[row]), None) for row in cells]
+        asked = [infos[one.job].asked(one.hosts) for one in places]
+        left = 0.0
+        for row, one, answer in zip(cells, asked, times(asked), strict=True):
+            if not one.local_batch:
+                name = infos[one.job].name
+                raise BadInput(f"job {name}: it says no batch; allowed under ones-network: jobs that do")
+            if jobs.scored[row]:
+                samples = float(jobs.work[row, 1] * self._known[numbers[row]].seen.table[1])
+                left += samples * answer.iteration_s / (one.local_batch * (one.additions + 1))
+        return left
+
     def _install(
         self, now_ns: int, best: Cells, in_force: Cells, numbers: Sequence[int], infos: Mapping[int, JobInfo]
     ) -> Decision:
         """What of a schedule is done now."""
         cells, before = _by_job(best), _by_job(in_force)
-        moved = [row for row in before if cells.get(row) != before[row]]
-        between = self._settings.epochs_between
         known = [self._known[number] for number in numbers]
-        whole = all(known[row].epochs - known[row].scheduled_epochs >= between for row in moved)
+        moved, whole = self._moved(best, in_force, numbers)
         starts = [row for row in cells if row not in before and (whole or (in_force[cells[row]] == NOBODY).all())]
         if whole:
             for row, one in enumerate(known):

@@ -22,6 +22,8 @@ class Settings:
     scaled_never:    the epoch of a job's last scaling is written, another variable is read: since its start, that is
     all_scheduled:   whenever anybody starts or moves, everybody who runs counts as scheduled anew
     free_moves:      it counts as nothing that a job leaves its GPUs for free ones
+    asked:           of the best schedules of a generation, of how many `times` is asked, all their jobs together, which
+                     of them is installed; 0: the first is
     crossed:         the predictor's likelihood takes each record with the epochs of each other one of its batch
     """
 
@@ -37,6 +39,7 @@ class Settings:
     all_scheduled: bool = False
     free_moves: bool = False
     crossed: bool = False
+    asked: int = 0
 
     def __post_init__(self) -> None:
         for name, low, high in (
@@ -47,10 +50,12 @@ class Settings:
             ("epochs_before", 1, 10**6),
             ("scale_down", 0, 1e6),
             ("most_growth", 1, 1024),
+            ("asked", 0, 4096),
         ):
             if not low <= getattr(self, name) <= high:
                 raise BadInput(f"{name}: {getattr(self, name)}; allowed: {low} to {high:g}")
 
 
 REPAIRED = Settings()
+NETWORK = Settings(asked=4)
 ARTEFACT = Settings(raw_epoch_size=True, scaled_never=True, all_scheduled=True, free_moves=True, crossed=True)

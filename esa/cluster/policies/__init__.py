@@ -31,18 +31,19 @@ LABORATORY: Mapping[str, Decide] = {
 }
 
 
-def _ones(seed: int, history: Sequence[Record], *, artefact: bool) -> Decide:
+def _ones(seed: int, history: Sequence[Record], *, rules: str) -> Decide:
+    from esa.cluster.ones import settings
     from esa.cluster.ones.policy import Ones
-    from esa.cluster.ones.settings import ARTEFACT, REPAIRED
 
-    return Ones(ARTEFACT if artefact else REPAIRED, seed, history)
+    return Ones(getattr(settings, rules), seed, history)
 
 
 # What these go by besides is in their memory: what they have learned from jobs that are over. Made for a run, by a seed
 # and what ended before it.
 LEARNING: Mapping[str, Callable[[int, Sequence[Record]], Decide]] = {
-    "ones": partial(_ones, artefact=False),
-    "ones-artefact": partial(_ones, artefact=True),
+    "ones": partial(_ones, rules="REPAIRED"),
+    "ones-artefact": partial(_ones, rules="ARTEFACT"),
+    "ones-network": partial(_ones, rules="NETWORK"),
 }
 NAMES = (*LABORATORY, *LEARNING)
 

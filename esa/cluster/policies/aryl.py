@@ -14,7 +14,8 @@ this project's reading, and a rule of `ArylRules` where readings differ:
    else on lent ones; flexible demand on lent ones, else on own ones, so that reclaiming meets flexible workers first.
 
 What more workers save is asked of `times`, for the job alone on as few hosts as can be. A job that asks for a type of
-GPU that lent servers do not have stays on the cluster's own.
+GPU that lent servers do not have stays on the cluster's own. A variant that knows of the network (`asks`) gives workers
+the places of which `times` says that the fewest GPUs wait for sums (`asking.py`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from typing import TYPE_CHECKING
 
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.packing import on_whole_hosts
+from esa.cluster.policies.asking import Asking
 from esa.cluster.policies.room import Room, Share
 from esa.cluster.reclaim import SHARES, VICTIMS, Occupant, reclaim
 from esa.cluster.scheduler import Decision, JobInfo, Resize, Running, Start, Stop, elastic_jobs, free_gpus
@@ -43,7 +45,8 @@ class ArylRules:
     without both shortest job first.
 
     victims, share, trim: of `reclaim`. order: of base demand; backfill: who fits overtakes who does not. charged: what
-    a change of the number of workers costs is taken off its value. BadInput.
+    a change of the number of workers costs is taken off its value. asks: where workers go is asked of `times`; else
+    packing alone decides. BadInput.
     """
 
     loaning: bool = True
@@ -54,6 +57,7 @@ class ArylRules:
     order: str = "shortest"
     backfill: bool = True
     charged: bool = False
+    asks: bool = False
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -95,7 +99,8 @@ class Aryl:
         growing = [one.job for one in elastic]
         growing += [job for job, _ in starting if rules.scaling and job.elastic is not None]
         extra, content = self._extra(cluster, growing, room, left, times)
-        places = _deal(room, starting, growing, extra)
+        there = [one for one in running if one not in stopped] if rules.asks else ()
+        places = _deal(room, starting, growing, extra, Asking(cluster, room, there, times) if rules.asks else room)
         return Decision(
             starts=tuple(Start(job.number, tuple(places[job.number]), None) for job, _ in starting),
             stops=tuple(Stop(one.job.number) for one in stopped),
@@ -185,19 +190,25 @@ class Aryl:
 
 
 def _deal(
-    room: Room, starting: Sequence[tuple[JobInfo, Share]], growing: Sequence[JobInfo], extra: dict[int, int]
+    room: Room,
+    starting: Sequence[tuple[JobInfo, Share]],
+    growing: Sequence[JobInfo],
+    extra: dict[int, int],
+    chosen: Room | Asking,
 ) -> dict[int, list[Gpu]]:
-    """GPUs of those that start; `room` has those of the others' flexible workers. extra: flexible workers by job."""
+    """GPUs of those that start; `room` has those of the others' flexible workers. extra: flexible workers by job.
+    chosen: by whom, of what `room` has free.
+    """
     for job in growing:
         if len(room.flexible.get(job.number, ())) > extra[job.number]:
             room.shrink(job.number, extra[job.number])
-    places = {job.number: room.take(share) for job, share in sorted(starting, key=_widest)}
+    places = {job.number: chosen.start(job, share) for job, share in sorted(starting, key=_widest)}
     for job in sorted(growing, key=lambda job: (room.anywhere(job), -extra[job.number], job.number)):
         held = room.flexible.get(job.number)
         missing = extra[job.number] - len(held or ())
         if not missing:
             continue
-        more = room.extend(job, missing)
+        more = chosen.extend(job, missing)
         if held is None:
             places[job.number] += more
         else:
@@ -244,4 +255,5 @@ VARIANTS = {
     "aryl-loaning": ArylRules(scaling=False),
     "aryl-scaling": ArylRules(loaning=False),
     "aryl-neither": ArylRules(loaning=False, scaling=False),
+    "aryl-network": ArylRules(asks=True),
 }

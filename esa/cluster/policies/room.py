@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
-from esa.cluster.packing import PACKINGS, best_fit
+from esa.cluster.packing import PACKINGS, Packing, best_fit
 from esa.cluster.scheduler import JobInfo, Running
 
 
@@ -74,26 +74,33 @@ class Room:
         order = sorted(range(len(gpus)), key=lambda k: (gpus[k].host in inference, -k))
         self._release(number, [gpus[k] for k in order[: max(0, len(gpus) - count)]])
 
-    def take(self, share: Share, keep: Collection[int] = ()) -> list[Gpu]:
-        """So many of each pool, taken from flexible workers where none is free, but not from those of `keep`."""
+    def take(self, share: Share, keep: Collection[int] = (), packing: Packing | None = None) -> list[Gpu]:
+        """So many of each pool, taken from flexible workers where none is free, but not from those of `keep`. packing:
+        in place of the cluster's.
+        """
+        packing = packing or self._packing
         taken: list[Gpu] = []
         for lent, count in enumerate(share):
             if not count:
                 continue
             while sum(self._counts(bool(lent))) < count:
                 self._evict(bool(lent), keep)
-            for host, some in self._packing(self._cluster, self._counts(bool(lent)), count):
+            for host, some in packing(self._cluster, self._counts(bool(lent)), count):
                 gpus = self.free.first(host, some)
                 self.free.take(gpus)
                 taken += gpus
         return taken
 
-    def extend(self, job: JobInfo, count: int) -> list[Gpu]:
-        """GPUs for so many flexible workers more: lent ones first, for who can run there."""
+    def start(self, job: JobInfo, share: Share) -> list[Gpu]:
+        """GPUs for base demand."""
+        return self.take(share)
+
+    def extend(self, job: JobInfo, count: int, packing: Packing | None = None, *, own_first: bool = False) -> list[Gpu]:
+        """GPUs for so many flexible workers more: lent ones first, for who can run there. own_first: the other way."""
         if not self.anywhere(job):
-            return self.take(Share(count, 0), keep=self._own_alone)
-        lent = min(count, sum(self._counts(lent=True)))
-        return self.take(Share(count - lent, lent))
+            return self.take(Share(count, 0), self._own_alone, packing)
+        first = min(count, sum(self._counts(lent=not own_first)))
+        return self.take(Share(first, count - first) if own_first else Share(count - first, first), packing=packing)
 
     def _counts(self, lent: bool) -> list[int]:
         """Free GPUs by host, of one pool."""

@@ -19,10 +19,10 @@ from experiments.common.part_progress import PartProgress
 from experiments.common.processes import local_executor
 from experiments.studies.figures import draw
 from experiments.studies.figures.report import table_markdown, table_text
-from experiments.studies.laboratory import aryl
+from experiments.studies.laboratory import aryl, aryl_network
 from experiments.studies.laboratory.points import run_all
 
-STUDIES: dict[str, Any] = {"aryl": aryl}
+STUDIES: dict[str, Any] = {"aryl": aryl, "aryl-network": aryl_network}
 SEEDS = range(1, 11)
 QUICK_SEEDS = range(1, 4)
 

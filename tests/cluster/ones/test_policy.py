@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.cluster.inventory import Cluster, Gpu
+from esa.cluster.kinds import Kind
 from esa.cluster.ones.policy import Ones
-from esa.cluster.ones.settings import ARTEFACT, REPAIRED, Settings
+from esa.cluster.ones.settings import ARTEFACT, NETWORK, REPAIRED, Settings
 from esa.cluster.scheduler import JobInfo, Running
-from esa.cluster.times import COMPUTING
+from esa.cluster.times import COMPUTING, Answer, Asked, Times
 from esa.cluster.training import Training
 from esa.cluster.validate import check_decision
 from esa.errors import BadInput
@@ -26,14 +28,15 @@ FOUR = cluster((2,), gpus=2)
 def job(number: int, epochs: float = 0, workers: int = 2, most: int = 8) -> JobInfo:
     """After so many epochs of 100 samples, at 10 a second."""
     training = Training(100, int(epochs), 100.0 * epochs, 10.0, 1.0, 1.0 / (1 + epochs), 0.0)
-    return asked(number, workers, aggregates=False, has_server=False, elastic=(1, most), training=training)
+    kind = Kind(batch=64)
+    return asked(number, workers, aggregates=False, has_server=False, elastic=(1, most), training=training, kind=kind)
 
 
 class World:
     """A cluster on which whatever is decided is checked and done, and every GPU trains `rate` epochs a tick."""
 
-    def __init__(self, decide: Ones, where: Cluster, rate: float = 0.5) -> None:
-        self.decide, self.where, self.rate = decide, where, rate
+    def __init__(self, decide: Ones, where: Cluster, rate: float = 0.5, times: Times = COMPUTING) -> None:
+        self.decide, self.where, self.rate, self.times = decide, where, rate, times
         self.done: dict[int, float] = {}
         self.on: dict[int, tuple[Gpu, ...]] = {}
         self.moved_at: dict[int, float] = {}
@@ -45,7 +48,7 @@ class World:
         waiting = [infos[number] for number in infos if number not in self.on]
         running = [Running(infos[number], 0, gpus, None) for number, gpus in self.on.items()]
         self.now += SECOND
-        decision = self.decide(self.now, self.where, waiting, running, COMPUTING)
+        decision = self.decide(self.now, self.where, waiting, running, self.times)
         check_decision(decision, self.where, waiting, running)
         for stop in decision.stops:
             self._may_move(stop.job)
@@ -154,3 +157,33 @@ def test_jobs_that_it_is_not_for_are_refused(given_: JobInfo, problem: str) -> N
 def test_constants_are_checked() -> None:
     with pytest.raises(BadInput, match=r"mutation: 1.5; allowed: 0 to 1"):
         Settings(mutation=1.5)
+
+
+class InOneHost:
+    """Whoever is on more than one host takes a thousand times as long."""
+
+    isolated = False
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, running: Sequence[Asked], /) -> Sequence[Answer]:
+        self.asked += 1
+        return [Answer(1000.0 if len(asked.hosts) > 1 else 1.0) for asked in running]
+
+
+def test_of_the_best_schedules_the_one_that_is_fastest_by_times_is_installed() -> None:
+    """Wide jobs on hosts of two GPUs: who asks has fewer of them on two hosts than who does not."""
+    crossing = []
+    for settings_ in (REPAIRED, replace(NETWORK, asked=16)):
+        times, apart, ticks = InOneHost(), 0, 0
+        for seed in range(6):
+            world = World(Ones(settings_, seed), cluster((3,), gpus=2), times=times)
+            world.done = dict.fromkeys(range(3), 0.0)
+            for _ in range(30):
+                world.tick()
+                apart += sum(len({gpu.host for gpu in gpus}) > 1 for gpus in world.on.values())
+                ticks += 1
+        crossing.append(apart / ticks)
+        assert (times.asked > 0) == (settings_.asked > 0)
+    assert crossing[1] < 0.9 * crossing[0]
