@@ -1,4 +1,6 @@
-"""The reference of every key, made from the schema: `python -m experiments.specs.reference` writes docs/scenario.md."""
+"""The reference of every key, made from the schema: `python -m experiments.specs.reference` writes docs/scenario.md and
+docs/cluster-scenario.md.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,18 @@ from pydantic_core import PydanticUndefined
 
 from experiments.specs.arrivals import Arrivals
 from experiments.specs.backends import Live, Virtual
+from experiments.specs.cluster import (
+    ArylSpec,
+    ClusterScenario,
+    CostSpec,
+    Hosts,
+    InferenceSpec,
+    ListSpec,
+    OnesSpec,
+    PolluxSpec,
+    SyntheticSpec,
+)
+from experiments.specs.cluster_network import ClusterNetwork
 from experiments.specs.failures import FailureSpec
 from experiments.specs.faults import FaultSpec
 from experiments.specs.flows import FlowSpec
@@ -22,7 +36,7 @@ from experiments.specs.rate import MAX_BPS, rate_text
 from experiments.specs.scenario import Scenario
 from experiments.specs.timers import TimerSpec
 
-PAGE = Path(__file__).resolve().parents[2] / "docs" / "scenario.md"
+DOCS = Path(__file__).resolve().parents[2] / "docs"
 HEAD = """# Scenarios
 
 <!-- Made by `python -m experiments.specs.reference` from the schema in experiments/specs; a test holds it to that. -->
@@ -38,8 +52,35 @@ A key's unit is in its name: `_ns`, `_us`, `_ms`, `_s`, `_bytes`, `_packets`, `_
 their unit, `"25 Mb/s"`, `"100 Gb/s"`: links on one machine have some Mb/s, those of a data centre thousands of times
 as much. k, M, G and T are powers of 1000.
 """
+CLUSTER_HEAD = """# Scenarios of a cluster
+
+<!-- Made by `python -m experiments.specs.reference` from the schema in experiments/specs; a test holds it to that. -->
+
+What `esa cluster X.toml` runs: hosts, a scheduler, costs, and where jobs come from. What schedulers do and how
+iterations are timed is in [the laboratory](laboratory.md); samples are in
+[`experiments/scenarios/cluster`](../experiments/scenarios/cluster). A key's unit is in its name: `_s`, `_us`, `_ns`;
+rates are texts with their unit, `"100 Gb/s"`. `esa sweep` takes such a scenario as its base, too, and any of these keys
+as an axis:
+
+```sh long
+esa sweep experiments/scenarios/cluster/sweeps/load.toml --jobs 2
+```
+"""
 # Heading, model, what comes before its table.
-SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
+Section = tuple[str, type[BaseModel], str]
+CLUSTER_SECTIONS: tuple[Section, ...] = (
+    ("Top level", ClusterScenario, "Exactly one of `[synthetic]`, `[list]`, `[pollux]` and `[ones]` says who comes."),
+    ("[cluster]", Hosts, "One of `hosts` and `topology` says how many."),
+    ("[network]", ClusterNetwork, ""),
+    ("[inference]", InferenceSpec, ""),
+    ("[aryl]", ArylSpec, ""),
+    ("[costs]", CostSpec, ""),
+    ("[synthetic]", SyntheticSpec, ""),
+    ("[list]", ListSpec, ""),
+    ("[pollux]", PolluxSpec, ""),
+    ("[ones]", OnesSpec, ""),
+)
+SECTIONS: tuple[Section, ...] = (
     ("Top level", Scenario, "Exactly one of `[[jobs]]`, `[arrivals]` and `trace` says which jobs there are."),
     ("[network]", Network, ""),
     ("[[jobs]]", JobSpec, "One table per job; besides these keys, all of `[job_defaults]`, whose values it replaces."),
@@ -72,6 +113,7 @@ SECTIONS: tuple[tuple[str, type[BaseModel], str], ...] = (
     ("[virtual]", Virtual, ""),
 )
 COLUMNS = ("key", "type", "unit", "default", "allowed", "counts", "meaning")
+CLUSTER_COLUMNS = tuple(column for column in COLUMNS if column != "counts")  # there is one backend
 _UNITS = {"_ns": "ns", "_us": "us", "_ms": "ms", "_s": "s", "_bytes": "bytes", "_packets": "packets", "_mb": "MiB"}
 _LOWEST = {"minimum": "from", "exclusiveMinimum": "above"}
 _HIGHEST = {"maximum": "to", "exclusiveMaximum": "below"}
@@ -84,13 +126,18 @@ _OTHERS = {
 }
 
 
-def page() -> str:
-    """docs/scenario.md as the schema has it."""
-    return "\n".join([HEAD, *(_section(*section) for section in SECTIONS)])
+def pages() -> dict[str, str]:
+    """By name, docs/scenario.md and docs/cluster-scenario.md as the schema has them."""
+    return {
+        "scenario.md": "\n".join([HEAD, *(_section(*section, COLUMNS) for section in SECTIONS)]),
+        "cluster-scenario.md": "\n".join(
+            [CLUSTER_HEAD, *(_section(*section, CLUSTER_COLUMNS) for section in CLUSTER_SECTIONS)]
+        ),
+    }
 
 
-def _section(heading: str, model: type[BaseModel], before: str) -> str:
-    words = [] if model is Scenario else [" ".join((model.__doc__ or "").split())]
+def _section(heading: str, model: type[BaseModel], before: str, columns: tuple[str, ...]) -> str:
+    words = [] if model in (Scenario, ClusterScenario) else [" ".join((model.__doc__ or "").split())]
     inherited = JobSettings.model_fields.keys() - {"model"} if model is JobSpec else set()
     rows = sorted((row for row in rows_of(model) if row[0] not in inherited), key=lambda row: row[0] != "name")
     lines = [
@@ -99,8 +146,9 @@ def _section(heading: str, model: type[BaseModel], before: str) -> str:
         *filter(None, [" ".join([*words, before]).strip()]),
         "",
     ]
-    lines += [_line(COLUMNS), _line(["---"] * len(COLUMNS))]
-    lines += [_line([f"`{row[0]}`", *row[1:]]) for row in rows]
+    lines += [_line(columns), _line(["---"] * len(columns))]
+    shown = [COLUMNS.index(column) for column in columns[1:]]
+    lines += [_line([f"`{row[0]}`", *(row[k] for k in shown)]) for row in rows]
     return "\n".join([*lines, ""])
 
 
@@ -122,6 +170,8 @@ def rows_of(model: type[BaseModel]) -> Iterator[tuple[str, ...]]:
             shown = found.get("absent", "none")
         elif isinstance(default, BaseModel):
             shown = "every key's own"
+        elif found.get("kind") == "rate":
+            shown = rate_text(default)
         else:
             shown = _value(default)
         unit = found.get("unit") or next((unit for end, unit in _UNITS.items() if name.endswith(end)), "")
@@ -191,7 +241,8 @@ def _value(value: Any) -> str:
 
 
 def main() -> int:
-    PAGE.write_text(page())
+    for name, text in pages().items():
+        (DOCS / name).write_text(text)
     return 0
 
 
