@@ -29,6 +29,7 @@ PARTS = (
     "pipeline",
     "growth",
     "simulator",
+    "laboratory",
     "gradients",
     "allreduce",
     "training",
