@@ -87,6 +87,14 @@ class Cluster:
         of = [host.rack for host in self.hosts]
         return tuple(of.count(rack) for rack in range(max(of) + 1))
 
+    @cached_property
+    def hosts_of_racks(self) -> tuple[tuple[int, ...], ...]:
+        """The numbers of each rack's hosts."""
+        hosts: list[list[int]] = [[] for _ in self.racks]
+        for number, host in enumerate(self.hosts):
+            hosts[host.rack].append(number)
+        return tuple(map(tuple, hosts))
+
     def rack_of(self, gpu: Gpu) -> int:
         """The rack of a GPU's host."""
         return self.hosts[gpu.host].rack

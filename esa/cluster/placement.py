@@ -28,20 +28,40 @@ def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu], workers: int | 
 
     workers: None: as many as the job asked for; other numbers are for jobs without a PS.
     """
+    if (workers or job.workers) > len(free):
+        return None
     if cluster.placement != RACKS and not job.has_server and job.hosts is None:
         known = free if isinstance(free, Free) else Free.only(cluster, free)
         return _packed(cluster, job, known, workers or job.workers)
     if job.hosts is not None:
         return _on_hosts(cluster, job, job.hosts, free)
+    if isinstance(free, Free) and (found := _first_rack(cluster, job, free)):
+        return found
     racks: list[list[Gpu]] = [[] for _ in cluster.racks]
     for gpu in sorted(free):
         racks[cluster.rack_of(gpu)].append(gpu)
-    whole = [rack for rack in racks if job.workers <= _most(job) and job.members <= len(rack)]
-    if whole:
-        return whole[0][: job.members]
+    for rack in racks:
+        if job.workers <= _most(job) and job.members <= len(rack):
+            return rack[: job.members]
     if (cluster.tiers > 2 and job.has_server) or job.needs_one_rack:
         return None
     return _one_rack(racks, job) or _several_racks(racks, job)
+
+
+def _first_rack(cluster: Cluster, job: JobInfo, free: Free) -> list[Gpu] | None:
+    """The first GPUs of the first rack that has room for all of it, by the numbers of free ones alone."""
+    if job.workers > _most(job):
+        return None
+    for hosts in cluster.hosts_of_racks:
+        counts = [free.counts[host] for host in hosts]
+        if sum(counts) >= job.members:
+            gpus: list[Gpu] = []
+            for host, count in zip(hosts, counts, strict=True):
+                if count:
+                    gpus += free.first(host, job.members - len(gpus))
+                    if len(gpus) == job.members:
+                        return gpus
+    return None
 
 
 def _packed(cluster: Cluster, job: JobInfo, free: Free, workers: int) -> list[Gpu] | None:

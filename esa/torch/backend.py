@@ -29,9 +29,9 @@ import torch.distributed as dist
 from torch._C._distributed_c10d import PrefixStore, Store  # their own module does not export them to mypy
 from torch.distributed import distributed_c10d as c10d
 
+from esa import hosts  # whose parts are imported when they are used
 from esa.autoload import NAME
 from esa.errors import BadInput
-from esa.hosts import join
 from esa.quantize import Scale, adaptive_scale, fixed_scale
 from esa.torch.session import job_of
 from esa.torch.sums import Output, Record, Sums, SumStatistics
@@ -316,7 +316,7 @@ def _network_of(ranks: tuple[int, ...], rank: int, settings: EsaOptions) -> tupl
         scale = adaptive_scale(len(ranks))
         return Network(ranks, settings.transport, scale, settings.priority), False
     job = job_of(None)
-    worker = join(job, rank=rank, size=len(ranks))
+    worker = hosts.join(job, rank=rank, size=len(ranks))
     fixed = job.quantisation == "fixed"
     scale = fixed_scale(job.fraction_bits, job.fan_in) if fixed else adaptive_scale(job.fan_in)
     return Network(ranks, worker, scale, settings.priority), True

@@ -34,9 +34,9 @@ import torch.distributed as dist
 from pydantic import ValidationError
 from torch import nn
 
+from esa import hosts  # whose parts are imported when they are used
 from esa.coordination import Cannot
 from esa.errors import BadInput, EsaError, JoinError
-from esa.hosts import WorkerEndpoint, join
 from esa.hosts.membership import coordinator_address, say, tell
 from esa.job import Job
 from esa.torch.check import check_model
@@ -83,7 +83,7 @@ class Session:
     def __init__(
         self,
         job: Job,
-        worker: WorkerEndpoint,
+        worker: hosts.WorkerEndpoint,
         process_group: dist.ProcessGroup,
         *,
         quiet: bool,
@@ -115,7 +115,7 @@ class Session:
         """
         group = world_of(process_group)
         joined = getattr(group, "transport", None)  # a group of the backend "esa" is in a run already
-        if job is None and isinstance(joined, WorkerEndpoint):
+        if job is None and isinstance(joined, hosts.WorkerEndpoint):
             return cls(joined.job.description, joined, group, quiet=quiet, owns_worker=False)
         loaded: Job | None = None
         try:
@@ -132,9 +132,9 @@ class Session:
         agree(problem, group, JoinError)
         assert loaded is not None
         hold_alike("the job", _summary(loaded), group, JoinError)
-        worker: WorkerEndpoint | None = None
+        worker: hosts.WorkerEndpoint | None = None
         try:
-            worker = join(loaded, controller, rank=dist.get_rank(group), size=dist.get_world_size(group))
+            worker = hosts.join(loaded, controller, rank=dist.get_rank(group), size=dist.get_world_size(group))
             problem = ""
         except (EsaError, OSError) as error:
             problem = str(error)

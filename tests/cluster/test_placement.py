@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu, Host
 from esa.cluster.placement import place
 from esa.cluster.validate import check_gpus, check_places
@@ -35,6 +36,7 @@ def test_a_job_gets_a_place_if_there_is_one(where: Cluster, workers: int, sums: 
     aggregates, has_server = sums == "ina", sums != "ring"
     job = asked(workers=workers, aggregates=aggregates, has_server=has_server)
     gpus = place(where, job, free)
+    assert place(where, job, Free.only(where, free)) == gpus  # by the hosts' counts
     left = [sum(where.rack_of(gpu) == rack for gpu in free) for rack in range(len(where.racks))]
     assert (gpus is not None) == there_is_a_place(left, workers, aggregates, has_server)
     if gpus is None:

@@ -9,7 +9,6 @@ hardly counts. Compiling is not in it.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from experiments.studies.bench.cpu import peak_memory_bytes
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.row import Row, row
 
@@ -109,7 +109,7 @@ def main(names: list[str]) -> None:
     """One run's figures as JSON, or, without a name, all rows for people."""
     if names:
         found = RUNS[names[0]]()
-        found["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+        found["peak_memory_bytes"] = peak_memory_bytes()
         print(json.dumps(found))
         return
     for one in measure(lambda text: None):

@@ -9,7 +9,6 @@ python -m experiments.studies.bench.simulator
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from experiments.studies.bench import ns3
+from experiments.studies.bench.cpu import peak_memory_bytes
 from experiments.studies.bench.errors import BenchError
 from experiments.studies.bench.row import Row, row
 
@@ -102,7 +102,7 @@ def main() -> None:
     wall_s = time.perf_counter() - start
     if outcome.incomplete is not None:
         raise BenchError(f"simulator: {outcome.incomplete}")
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = peak_memory_bytes()
     print(json.dumps({"packet_hops": outcome.packet_hops, "wall_s": wall_s, "peak_memory_bytes": peak}))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import sys
 import threading
 import time
 from contextlib import ExitStack
@@ -174,7 +173,7 @@ def a_rank_that_cannot_join_before_the_other_has_come(rank: int) -> None:
                 time.sleep(2)
                 return join(*arguments, **settings)
 
-            patch.setattr(sys.modules["esa.torch.session"], "join", late)
+            patch.setattr(esa.hosts, "join", late)
         else:
             taken = [stack.enter_context(open_udp_socket((str(w.ip), w.udp_port))) for w in job.workers]
             threading.Timer(1, taken[0].close).start()
