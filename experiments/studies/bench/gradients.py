@@ -38,6 +38,7 @@ SLOW = 20_000  # gradients/s
 STEPS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)  # of what passes flat out
 SWITCH_CORE, WORKERS_CORE = 0, 1
 LIMIT_S = 60.0
+PYTHON = ("setpriv", "--pdeathsig", "KILL", sys.executable)  # ends with this process, whatever ends it
 FORWARDER = "forwarder"
 SHOWN = {"embedded": "embedded switch", "bmv2": "BMv2", FORWARDER: "null forwarder"}
 
@@ -68,8 +69,8 @@ class Workers:
     def __init__(self, net: SingleRack, job: Path, epoch: int) -> None:
         hosts = [net.hosts[rank].pid for rank in range(WORKERS)]
         arguments = [job, epoch, FRAGMENTS, WORKERS_CORE % _cores(), *hosts]
-        command = [sys.executable, "-m", "experiments.studies.bench.source", *map(str, arguments)]
-        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        command = ["-m", "experiments.studies.bench.source", *map(str, arguments)]
+        self._process = subprocess.Popen([*PYTHON, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _ready(self._process, "the workers")
 
     def offer(self, rate: float, seconds: float, switch: int) -> Point:
@@ -129,8 +130,8 @@ def _rack(kind: str, lanes: int) -> Iterator[tuple[Workers, int]]:
         if kind == FORWARDER:
             net.switch.kill()
             interfaces = [name.name for port, name in sorted(net.switch.intfs.items()) if port]
-            command = [sys.executable, "-m", "experiments.studies.bench.forwarder", *interfaces]
-            switch = subprocess.Popen(command, stdout=subprocess.PIPE)
+            command = ["-m", "experiments.studies.bench.forwarder", *interfaces]
+            switch = subprocess.Popen([*PYTHON, *command], stdout=subprocess.PIPE)
             _ready(switch, FORWARDER)
         try:
             _keep_to_core(switch.pid, SWITCH_CORE)
