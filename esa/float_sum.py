@@ -14,8 +14,8 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from esa.quantize import Exponents, adaptive_scale
 from esa.rounds import Rounds, nothing_agreed
+from esa.scales import Exponents, adaptive_scale
 from esa.transport import Transport
 from esa.wire import EXPONENT_POISON
 
@@ -35,7 +35,7 @@ def all_reduce_float(
     """The sum of every worker's `array` (any shape, float32 or float64), or its mean; waits for it.
 
     Collective: every worker calls it with as many values, in the same order among the all-reduces of the transport. The
-    error is that of `esa.quantize`: about 2e-8 of the largest value of a fragment.
+    error is that of `esa.scales`: about 2e-8 of the largest value of a fragment.
     agreed: (fragments,) int8, what the last use of an array of this size left there; changed in place. Without it
     nothing is known of the values' size, and every fragment goes out twice.
     OverflowError, on every worker alike, where any has a NaN, an infinity or a magnitude of 2**126 (8.5e37) or more:

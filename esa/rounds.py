@@ -6,7 +6,8 @@
     lanes, exponents = first.repeat(again, reduced.exponents)  # one more all-reduce, where there are any
     first.write(reduced, again, sums_of_the_repeat, out, divisor=transport.size)
 
-`esa/quantize.py` has the arithmetic and the reasons. Nothing here talks to anybody.
+`esa/scales.py` has the arithmetic and the reasons; `esa/quantize.py`, which brings a compiler along, is imported when
+the first array comes. Nothing here talks to anybody.
 """
 
 from __future__ import annotations
@@ -14,17 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from esa.quantize import (
-    ZEROS,
-    Exponents,
-    Floats,
-    Lanes,
-    Scale,
-    agreed_next,
-    dequantise,
-    must_repeat,
-    quantise,
-)
+from esa.scales import ZEROS, Exponents, Floats, Lanes, Scale, agreed_next, must_repeat
 from esa.transport import Reduced, fragments_of
 from esa.wire import EXPONENT_POISON
 
@@ -57,6 +48,8 @@ class Rounds:
         self.exponents = np.empty(agreed.size, np.int8)
         self._vanished = np.empty(agreed.size, np.int32)
         self._values, self._agreed, self._fragment_lanes, self._scale = values, agreed, fragment_lanes, scale
+        from esa.quantize import quantise
+
         self.nonzero = quantise(values, agreed, fragment_lanes, scale, self.lanes, self.exponents, self._vanished)
 
     def again(self, merged: Exponents) -> Fragments:
@@ -67,6 +60,8 @@ class Rounds:
 
     def repeat(self, again: Fragments, merged: Exponents) -> tuple[Lanes, Exponents]:
         """What is sent again, under what everybody has read: whole fragments, the last filled up with zeros."""
+        from esa.quantize import quantise
+
         width = self._fragment_lanes
         values = np.zeros((again.size, width), self._values.dtype)
         last = self._agreed.size - 1
@@ -85,6 +80,8 @@ class Rounds:
 
         repeated: the sums of what `again` names, as `repeat` laid them out.
         """
+        from esa.quantize import dequantise
+
         lanes, agreed = reduced.lanes, self._agreed
         if again.size:
             width, last = self._fragment_lanes, self._agreed.size - 1

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from esa.float_sum import all_reduce_float, nothing_agreed
-from esa.quantize import EXPONENT_MIN, GROWTH_BITS, SLACK_BITS, adaptive_scale
+from esa.scales import EXPONENT_MIN, GROWTH_BITS, SLACK_BITS, adaptive_scale
 from experiments.studies.bench.accuracy import KINDS, compare, gradients, measure
 from tests.effort import tries
 from tests.local_transport import LocalNetwork
@@ -35,7 +35,7 @@ def summed(
 
 
 def bound(workers: list[list[float]]) -> Fraction:
-    """What `esa.quantize` promises for the average of a fragment."""
+    """What `esa.scales` promises for the average of a fragment."""
     largest = max(abs(Fraction(v)) for values in workers for v in values)
     carry = (len(workers) - 1).bit_length()
     return max(

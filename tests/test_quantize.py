@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from esa.quantize import (
+from esa.quantize import dequantise, quantise
+from esa.scales import (
     EXPONENT_MAX,
     EXPONENT_MIN,
     GROWTH_BITS,
@@ -23,11 +24,9 @@ from esa.quantize import (
     Scale,
     adaptive_scale,
     agreed_next,
-    dequantise,
     fixed_scale,
     lane_limit,
     must_repeat,
-    quantise,
 )
 from esa.wire import EXPONENT_POISON
 

@@ -32,7 +32,7 @@ from torch.distributed import distributed_c10d as c10d
 from esa import hosts  # whose parts are imported when they are used
 from esa.autoload import NAME
 from esa.errors import BadInput
-from esa.quantize import Scale, adaptive_scale, fixed_scale
+from esa.scales import Scale, adaptive_scale, fixed_scale
 from esa.torch.session import job_of
 from esa.torch.sums import Output, Record, Sums, SumStatistics
 from esa.transport import Transport

@@ -25,8 +25,8 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from esa.quantize import Exponents, Lanes
 from esa.rounds import Fragments, Rounds, nothing_agreed
+from esa.scales import Exponents, Lanes
 from esa.torch.timeline import BucketTimes
 from esa.transport import Pending, SumTimes, Transport
 

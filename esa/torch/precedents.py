@@ -12,7 +12,7 @@ from collections.abc import Hashable
 
 import numpy as np
 
-from esa.quantize import Exponents
+from esa.scales import Exponents
 
 REMEMBERED_CALLS = 512
 REMEMBERED_FRAGMENTS = 2**26  # a byte each

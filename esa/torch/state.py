@@ -17,8 +17,8 @@ import torch.distributed as dist
 from esa.job import Job
 from esa.policy import policy
 from esa.priority import HIGHEST, LOWEST, Classes, PriorityFunction, Urgency, priority_function
-from esa.quantize import Floats, adaptive_scale, fixed_scale, lane_limit
 from esa.rounds import Rounds, prepare
+from esa.scales import Floats, adaptive_scale, fixed_scale, lane_limit
 from esa.torch.check import check_bucket
 from esa.torch.groups import agree, gloo_twin, hold_alike, world_of
 from esa.torch.notices import Notices, vanished_text

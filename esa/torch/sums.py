@@ -18,8 +18,8 @@ import torch
 import torch.distributed as dist
 
 from esa.errors import EsaError
-from esa.quantize import EXPONENT_MIN, Floats, Scale
 from esa.rounds import Rounds, nothing_agreed
+from esa.scales import EXPONENT_MIN, Floats, Scale
 from esa.torch.notices import Notices
 from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot
 from esa.torch.precedents import Precedents

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from esa.quantize import Scale, adaptive_scale, fixed_scale
 from esa.rounds import Rounds, nothing_agreed
+from esa.scales import Scale, adaptive_scale, fixed_scale
 from esa.transport import Reduced
 from esa.wire import EXPONENT_POISON
 
