@@ -175,7 +175,7 @@ def test_the_name_is_known_from_import_torch_on_and_costs_nothing(tmp_path: Path
         "import sys, torch, torch.distributed as dist\n"
         "assert dist.is_backend_available('esa'), dist.Backend.backend_list\n"
         "loaded = [name for name in sys.modules if name.split('.')[0] in ('esa', 'numba', 'grpc', 'pydantic')]\n"
-        "assert sorted(loaded) == ['esa', 'esa.autoload'], loaded\n"
+        "assert sorted(loaded) == ['esa', 'esa.autoload', 'esa.exports'], loaded\n"
     )
     environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{root}"}
     subprocess.run([sys.executable, "-c", code], env=environment, cwd=tmp_path, timeout=60, check=True)
