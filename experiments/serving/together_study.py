@@ -9,7 +9,7 @@ Requests and arrivals are the same under every carrier, seed by seed; intervals 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -145,7 +145,6 @@ def print_together(
                     port_of(one, idle=True).collective(Group(tp, one.gpus_together), ALL_REDUCE, 1)
                 else:  # or for all jobs together: admitted, and nothing more
                     run_together(one, serving.requests, serving.replicas, RoundRobin(), should_stop=lambda: True)
-    table_of = _beside_table if scenario.training else _alone_table
     runs = seeds * len(degrees) * sum(len(sizes_of(carrier, rows)) for carrier in carriers)
     done = 0
     with PartProgress(console, scenario.name) as shown:
@@ -156,10 +155,10 @@ def print_together(
             shown.part(done / runs)
 
         for tp in degrees:
-            console.print(table_of(scenario, folder, carriers, rows, tp, seeds, seed_over))
+            console.print(_table(scenario, folder, carriers, rows, tp, seeds, seed_over))
 
 
-def _beside_table(
+def _table(
     scenario: ServingScenario,
     folder: Path,
     carriers: Sequence[str],
@@ -168,18 +167,40 @@ def _beside_table(
     seeds: int,
     seed_over: Callable[[], None],
 ) -> Table:
+    """A line for each carrier, number of rows and figure: beside the training jobs, or beside the first carrier."""
+    compared = ("ms", f"over {carriers[0]}'s")
+    if scenario.training:
+        compared = ("alone, ms", "beside the other, over that")
     table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
-    for name in ("sums by", "rows", "figure", "alone, ms", "beside the other, over that"):
+    for name in ("sums by", "rows", "figure", *compared):
         table.add_column(name)
+    first: dict[str, tuple[float, ...]] = {}
     for carrier in carriers:
         for size in sizes_of(carrier, rows):
-            found = cell(scenario, folder, carrier, size, tp, seeds, seed_over)
-            pairs = [(name, found.alone[name], found.beside[name]) for name in FIGURES]
-            for name, alone, beside in (*pairs, ("training's iteration", found.trains_alone, found.trains_beside)):
-                alone_ms = mean_interval([1e3 * value for value in alone])
-                ratio = ratio_interval(beside, alone)
-                table.add_row(carrier, _rows_text(carrier, size), name, _text(alone_ms), _text(ratio))
+            if scenario.training:
+                lines = _beside_lines(cell(scenario, folder, carrier, size, tp, seeds, seed_over))
+            else:
+                found = alone(scenario, folder, carrier, size, tp, seeds, seed_over)
+                first = first or found
+                lines = _alone_lines(found, first)
+            for line in lines:
+                table.add_row(carrier, _rows_text(carrier, size), *line)
     return table
+
+
+def _beside_lines(found: Cell) -> Iterator[tuple[str, str, str]]:
+    pairs = [(name, found.alone[name], found.beside[name]) for name in FIGURES]
+    for name, alone, beside in (*pairs, ("training's iteration", found.trains_alone, found.trains_beside)):
+        alone_ms = mean_interval([1e3 * value for value in alone])
+        yield name, _text(alone_ms), _text(ratio_interval(beside, alone))
+
+
+def _alone_lines(
+    found: dict[str, tuple[float, ...]], first: dict[str, tuple[float, ...]]
+) -> Iterator[tuple[str, str, str]]:
+    for name in FIGURES:
+        ms = _text(mean_interval([1e3 * value for value in found[name]]))
+        yield name, ms, "1" if found is first else _text(ratio_interval(found[name], first[name]))
 
 
 def _rows_text(carrier: str, rows: int) -> str:
@@ -197,30 +218,6 @@ def alone(
             found[name].append(value)
         seed_over()
     return {name: tuple(values) for name, values in found.items()}
-
-
-def _alone_table(
-    scenario: ServingScenario,
-    folder: Path,
-    carriers: Sequence[str],
-    rows: Sequence[int],
-    tp: int,
-    seeds: int,
-    seed_over: Callable[[], None],
-) -> Table:
-    table = Table(title=f"{scenario.name}: tp {tp}, {seeds} seeds")
-    for name in ("sums by", "rows", "figure", "ms", f"over {carriers[0]}'s"):
-        table.add_column(name)
-    first: dict[str, tuple[float, ...]] = {}
-    for carrier in carriers:
-        for size in sizes_of(carrier, rows):
-            found = alone(scenario, folder, carrier, size, tp, seeds, seed_over)
-            first = first or found
-            for name in FIGURES:
-                ms = _text(mean_interval([1e3 * value for value in found[name]]))
-                ratio = "1" if found is first else _text(ratio_interval(found[name], first[name]))
-                table.add_row(carrier, _rows_text(carrier, size), name, ms, ratio)
-    return table
 
 
 def _text(found: Interval) -> str:

@@ -36,7 +36,7 @@ FRAGMENTS = 1024
 SECONDS, REPEATS = 0.7, 3
 SLOW = 20_000  # gradients/s
 STEPS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)  # of what passes flat out
-SWITCH_CORE, WORKERS_CORE = 0, 1
+SWITCH_CORE, WORKERS_CORE = 0, 1  # of those that this process may use
 LIMIT_S = 60.0
 PYTHON = ("setpriv", "--pdeathsig", "KILL", sys.executable)  # ends with this process, whatever ends it
 FORWARDER = "forwarder"
@@ -68,7 +68,7 @@ class Workers:
 
     def __init__(self, net: SingleRack, job: Path, epoch: int) -> None:
         hosts = [net.hosts[rank].pid for rank in range(WORKERS)]
-        arguments = [job, epoch, FRAGMENTS, WORKERS_CORE % _cores(), *hosts]
+        arguments = [job, epoch, FRAGMENTS, _core(WORKERS_CORE), *hosts]
         command = ["-m", "experiments.studies.bench.source", *map(str, arguments)]
         self._process = subprocess.Popen([*PYTHON, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         _ready(self._process, "the workers")
@@ -135,7 +135,7 @@ def _rack(kind: str, lanes: int) -> Iterator[tuple[Workers, int]]:
             switch = subprocess.Popen([*PYTHON, *command], stdout=subprocess.PIPE)
             _ready(switch, FORWARDER)
         try:
-            _keep_to_core(switch.pid, SWITCH_CORE)
+            _keep_to_core(switch.pid, _core(SWITCH_CORE))
             workers = Workers(net, path, epoch)
             try:
                 yield workers, switch.pid
@@ -153,13 +153,15 @@ def _ready(process: subprocess.Popen[bytes], what: str) -> None:
         raise BenchError(f"gradients: {what} ended (status {process.wait()}) before anything was measured")
 
 
-def _cores() -> int:
-    return os.cpu_count() or 1
+def _core(number: int) -> int:
+    """That of the cores that this process may use; where there are fewer, one that is another's, too."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[number % len(cores)]
 
 
 def _keep_to_core(pid: int, core: int) -> None:
     for thread in Path(f"/proc/{pid}/task").iterdir():
-        os.sched_setaffinity(int(thread.name), {core % _cores()})
+        os.sched_setaffinity(int(thread.name), {core})
 
 
 def measure(say: Callable[[str], None]) -> Iterator[Row]:

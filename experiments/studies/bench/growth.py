@@ -13,16 +13,14 @@ from experiments.studies.bench.row import Row, row
 MANY_JOBS = 255  # at a time
 FEW_ROWS = 256
 ROWS = 65_536  # of the payload-free build
-MAX_WINDOW = 16_384
 LANES = 0
 
 
 def _rates(jobs: int, rows_of_each: int, say: Callable[[str], None]) -> list[float]:
     """Million packets/s; the pools of the jobs follow each other. However many rows: as many packets."""
     say(f"pipeline, {jobs} jobs with {rows_of_each:,} rows each")
-    window = min(rows_of_each, MAX_WINDOW)
     pools = [Pool(base=number * rows_of_each, size=rows_of_each) for number in range(jobs)]
-    runs = [frames.job(LANES, number=n, pool=pool, window=window).run(epoch=1) for n, pool in enumerate(pools, 1)]
+    runs = [frames.job(LANES, number=n, pool=pool, window=FEW_ROWS).run(epoch=1) for n, pool in enumerate(pools, 1)]
     packets = packets_of(runs, rows_of_each, times=ROWS // (rows_of_each * jobs))
     return timed(pipeline_of(runs, LANES, say), packets, wire.packet_bytes(LANES))[0]
 

@@ -20,7 +20,7 @@ from rich.table import Table
 
 from esa.errors import BadInput
 from esa.exits import interruptible
-from experiments.common.folders import make_folder
+from experiments.common.folders import make_folder, write_whole
 from experiments.studies.bench.row import Figure, Row, number
 from topologies.single_rack import require_root
 
@@ -53,7 +53,7 @@ def bench(results: Path, names: Sequence[str] = ()) -> None:
     make_folder(results)
     path = results / "bench.json"
     console = Console(width=max(Console().width, 150))  # a wrapped table is hard to read
-    with interruptible(f"what is measured so far: {path}"):
+    with interruptible(f"parts that were through are in {path}"):
         for part in [name for name in PARTS if not names or name in names]:
             rows = list(_part(part).measure(lambda text: console.print(text, highlight=False)))
             console.print(table(part, rows))
@@ -85,8 +85,8 @@ def keep(path: Path, part: str, rows: Sequence[Row]) -> None:
     parts = before.get("parts", {}) if before.get("machine") == machine else {}
     parts[part] = [each.as_json() for each in rows]
     ordered = {name: parts[name] for name in PARTS if name in parts}
-    path.write_text(json.dumps({"machine": machine, "parts": ordered}, indent=2) + "\n")
-    path.with_suffix(".md").write_text(_markdown(ordered))
+    write_whole(path, json.dumps({"machine": machine, "parts": ordered}, indent=2) + "\n")
+    write_whole(path.with_suffix(".md"), _markdown(ordered))
 
 
 def _markdown(parts: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
