@@ -7,19 +7,83 @@
     first.write(reduced, again, sums_of_the_repeat, out, divisor=transport.size)
 
 `esa/scales.py` has the arithmetic and the reasons; `esa/quantize.py`, which brings a compiler along, is imported when
-the first array comes. Nothing here talks to anybody.
+the first array comes. Where values are elsewhere than in NumPy's arrays, a `Quantiser` of their own does what is done
+to them, to the same bits. Nothing here talks to anybody.
 """
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import numpy as np
+import numpy.typing as npt
 from numpy.typing import NDArray
 
-from esa.scales import ZEROS, Exponents, Floats, Lanes, Scale, agreed_next, must_repeat
+from esa.scales import ZEROS, Exponents, Lanes, Scale, agreed_next, must_repeat
 from esa.transport import Reduced, fragments_of
 from esa.wire import EXPONENT_POISON
 
 Fragments = NDArray[np.int64]
+
+
+class Quantiser(Protocol):
+    """What is done to values where they are: one-dimensional arrays of its own kind, `values` and `out`.
+
+    All else is NumPy's and in host memory: `lanes` (n,) int32, one exponent of `agreed` and `needed` (int8) and one
+    count of `vanished` (int32) per fragment.
+    """
+
+    def empty(self, size: int, dtype: npt.DTypeLike) -> NDArray[Any]:
+        """Host memory that the two below get at best."""
+
+    def fragments(self, values: Any, which: Fragments, fragment_lanes: int) -> Any:
+        """Those fragments of `values` in a row, each whole: the last of all is filled up with zeros."""
+
+    def quantise(
+        self,
+        values: Any,
+        agreed: Exponents,
+        fragment_lanes: int,
+        scale: Scale,
+        lanes: Lanes,
+        needed: Exponents,
+        vanished: NDArray[np.int32],
+    ) -> int:
+        """As `esa.quantize.quantise`; all is written when it returns."""
+
+    def dequantise(
+        self, lanes: Lanes, agreed: Exponents, fragment_lanes: int, scale: Scale, out: Any, divisor: int
+    ) -> None:
+        """As `esa.quantize.dequantise`; all is written when it returns."""
+
+
+class OnHost:
+    """Values in NumPy's arrays, float32 or float64, contiguous."""
+
+    def empty(self, size: int, dtype: npt.DTypeLike) -> NDArray[Any]:
+        return np.empty(size, dtype)
+
+    def fragments(self, values: Any, which: Fragments, fragment_lanes: int) -> Any:
+        rows = np.zeros((which.size, fragment_lanes), values.dtype)
+        last = fragments_of(values.size, fragment_lanes) - 1
+        whole = which[which < last]
+        rows[: whole.size] = values[: last * fragment_lanes].reshape(last, fragment_lanes)[whole]
+        if whole.size < which.size:
+            rows[-1, : values.size - last * fragment_lanes] = values[last * fragment_lanes :]
+        return rows.reshape(-1)
+
+    def quantise(self, values: Any, *others: Any) -> int:
+        from esa.quantize import quantise
+
+        return quantise(values, *others)
+
+    def dequantise(self, lanes: Lanes, *others: Any) -> None:
+        from esa.quantize import dequantise
+
+        dequantise(lanes, *others)
+
+
+ON_HOST = OnHost()
 
 
 def nothing_agreed(values: int, fragment_lanes: int) -> Exponents:
@@ -35,22 +99,33 @@ def prepare(scale: Scale) -> None:
 
 
 class Rounds:
-    """`values` (n,), float32 or float64, as they are sent under `agreed`, one exponent per fragment.
+    """`values` (n,) as they are sent under `agreed`, one exponent per fragment.
 
     `lanes` (n,) int32 and `exponents` (fragments,) int8 are for the transport. `nonzero`: values that are not zero.
-    `values` must stay as they are until nothing is repeated any more. lanes: the memory to use.
+    `values` must stay as they are until nothing is repeated any more. lanes: the memory to use. quantiser: for other
+    values than NumPy's.
     """
 
     def __init__(
-        self, values: Floats, agreed: Exponents, fragment_lanes: int, scale: Scale, lanes: Lanes | None = None
+        self,
+        values: Any,
+        agreed: Exponents,
+        fragment_lanes: int,
+        scale: Scale,
+        lanes: Lanes | None = None,
+        quantiser: Quantiser = ON_HOST,
     ) -> None:
-        self.lanes = np.empty(values.size, np.int32) if lanes is None else lanes
-        self.exponents = np.empty(agreed.size, np.int8)
-        self._vanished = np.empty(agreed.size, np.int32)
+        self.lanes: Lanes = quantiser.empty(len(values), np.int32) if lanes is None else lanes
         self._values, self._agreed, self._fragment_lanes, self._scale = values, agreed, fragment_lanes, scale
-        from esa.quantize import quantise
+        self._quantiser = quantiser
+        self.nonzero, self.exponents, self._vanished = self._quantised(values, agreed, self.lanes)
 
-        self.nonzero = quantise(values, agreed, fragment_lanes, scale, self.lanes, self.exponents, self._vanished)
+    def _quantised(self, values: Any, agreed: Exponents, lanes: Lanes) -> tuple[int, Exponents, NDArray[np.int32]]:
+        """Write the lanes; the non-zero values, and by fragment the exponents needed and the values that vanished."""
+        exponents = self._quantiser.empty(agreed.size, np.int8)
+        vanished = self._quantiser.empty(agreed.size, np.int32)
+        width, scale = self._fragment_lanes, self._scale
+        return self._quantiser.quantise(values, agreed, width, scale, lanes, exponents, vanished), exponents, vanished
 
     def again(self, merged: Exponents) -> Fragments:
         """The fragments that every worker sends again. None where one has no scale: the whole array is redone then."""
@@ -60,28 +135,16 @@ class Rounds:
 
     def repeat(self, again: Fragments, merged: Exponents) -> tuple[Lanes, Exponents]:
         """What is sent again, under what everybody has read: whole fragments, the last filled up with zeros."""
-        from esa.quantize import quantise
-
-        width = self._fragment_lanes
-        values = np.zeros((again.size, width), self._values.dtype)
-        last = self._agreed.size - 1
-        whole = again[again < last]
-        values[: whole.size] = self._values[: last * width].reshape(last, width)[whole]
-        if whole.size < again.size:
-            values[-1, : self._values.size - last * width] = self._values[last * width :]
-        lanes, exponents = np.empty(values.size, np.int32), np.empty(again.size, np.int8)
-        vanished = np.empty(again.size, np.int32)
-        quantise(values.reshape(-1), merged[again], width, self._scale, lanes, exponents, vanished)
-        self._vanished[again] = vanished
+        values = self._quantiser.fragments(self._values, again, self._fragment_lanes)
+        lanes: Lanes = self._quantiser.empty(again.size * self._fragment_lanes, np.int32)
+        _, exponents, self._vanished[again] = self._quantised(values, merged[again], lanes)
         return lanes, exponents
 
-    def write(self, reduced: Reduced, again: Fragments, repeated: Lanes, out: Floats, divisor: int) -> None:
-        """Write the sum over all workers, divided by `divisor`, to `out` (n,) float32 or float64.
+    def write(self, reduced: Reduced, again: Fragments, repeated: Lanes, out: Any, divisor: int) -> None:
+        """Write the sum over all workers, divided by `divisor`, to `out` (n,), an array like `values`.
 
         repeated: the sums of what `again` names, as `repeat` laid them out.
         """
-        from esa.quantize import dequantise
-
         lanes, agreed = reduced.lanes, self._agreed
         if again.size:
             width, last = self._fragment_lanes, self._agreed.size - 1
@@ -92,7 +155,7 @@ class Rounds:
             lanes[: last * width].reshape(last, width)[whole] = fragments[: whole.size]
             if whole.size < again.size:
                 lanes[last * width :] = fragments[-1, : lanes.size - last * width]
-        dequantise(lanes, agreed, self._fragment_lanes, self._scale, out, divisor)
+        self._quantiser.dequantise(lanes, agreed, self._fragment_lanes, self._scale, out, divisor)
 
     @property
     def vanished(self) -> int:

@@ -15,6 +15,7 @@ import io
 import json
 import math
 import tempfile
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,10 +134,12 @@ def traced_kernels(run: Callable[[], object], iterations: int) -> list[list[Ran]
     for _ in range(_WARM):
         run()
     torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as profiler:
-        for _ in range(iterations):
-            run()
-            torch.cuda.synchronize()
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*Profiler clears events", UserWarning)  # there is one cycle
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            for _ in range(iterations):
+                run()
+                torch.cuda.synchronize()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(path))

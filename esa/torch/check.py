@@ -5,9 +5,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+_DEVICES = ("cpu", "cuda")
+
 
 def check_model(model: nn.Module) -> None:
-    """TypeError, in one line, if a gradient of `model` will not be dense floating point in host memory.
+    """TypeError, in one line, if a gradient of `model` will not be dense floating point, in host memory or on a GPU.
 
     Complex parameters are fine: DDP hands their gradients over as pairs of real numbers.
     """
@@ -20,17 +22,17 @@ def check_model(model: nn.Module) -> None:
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        if parameter.layout != torch.strided or parameter.device.type != "cpu":
+        if parameter.layout != torch.strided or parameter.device.type not in _DEVICES:
             raise TypeError(
-                f"parameter {name} is {parameter.dtype}, {parameter.layout}, on {parameter.device}; "
-                "esa_hook sums dense floating-point gradients in host memory: move the model with .to('cpu')"
+                f"parameter {name} is {parameter.dtype}, {parameter.layout}, on {parameter.device}; esa_hook sums "
+                "dense floating-point gradients in host memory or on a GPU: move the model with .to('cpu') or .cuda()"
             )
 
 
 def check_bucket(index: int, buffer: torch.Tensor) -> None:
     """The same for a bucket of gradients, for what a model does not show."""
-    if buffer.layout != torch.strided or buffer.device.type != "cpu" or not buffer.is_floating_point():
+    if buffer.layout != torch.strided or buffer.device.type not in _DEVICES or not buffer.is_floating_point():
         raise TypeError(
             f"bucket {index}: gradients are {buffer.dtype}, {buffer.layout}, on {buffer.device}; "
-            "esa_hook sums dense floating-point gradients in host memory"
+            "esa_hook sums dense floating-point gradients in host memory or on a GPU"
         )

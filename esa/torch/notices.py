@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from typing import TYPE_CHECKING
+
+from esa.wire import EXPONENT_POISON
+
+if TYPE_CHECKING:
+    from esa.torch.pipeline import Bucket
 
 
 class EsaWarning(UserWarning):
@@ -43,3 +49,23 @@ def vanished_text(vanished: int, nonzero: int, fraction_bits: int | None) -> str
     else:
         advice = "they are far smaller than the largest value of their fragment; statistics.vanished_values counts them"
     return f"in one iteration {vanished} of this rank's {nonzero} non-zero gradient values became zero: {advice}"
+
+
+def redo_text(bucket: Bucket, largest: float | None) -> str:
+    """For a bucket of which some value does not fit. largest: that does, of a fixed scale."""
+    here = "this rank has" if bucket.rounds and EXPONENT_POISON in bucket.rounds.exponents else "another rank has"
+    if largest is None:
+        what, advice = "a NaN, an infinity or a value from 2**126 on", "look at the loss and the learning rate"
+    else:
+        what = f"a NaN, an infinity or a value beyond {largest:.3g}"
+        advice = "if it happens often, take quantisation='adaptive', or fewer fraction_bits"
+    return (
+        f"bucket {bucket.index} ({bucket.buffer.numel()} values): {here} {what}; its sum was made again in "
+        f"floating point over gloo, which is slower: {advice}. statistics.redone_buckets counts them"
+    )
+
+
+FLOAT64_TEXT = (
+    "gradients are float64, which are summed with at most 31 bits to a fragment's largest value, not 53; "
+    "statistics.float64_buckets counts them"
+)

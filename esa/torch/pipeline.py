@@ -25,7 +25,7 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from esa.rounds import Fragments, Rounds, nothing_agreed
+from esa.rounds import ON_HOST, Fragments, Quantiser, Rounds, nothing_agreed
 from esa.scales import Exponents, Lanes
 from esa.torch.timeline import BucketTimes
 from esa.transport import Pending, SumTimes, Transport
@@ -40,8 +40,8 @@ class Slot:
     in_flight: bool = False
 
     @classmethod
-    def of(cls, values: int, fragment_lanes: int) -> Slot:
-        return cls(np.empty(values, np.int32), nothing_agreed(values, fragment_lanes))
+    def of(cls, values: int, fragment_lanes: int, quantiser: Quantiser = ON_HOST) -> Slot:
+        return cls(quantiser.empty(values, np.int32), nothing_agreed(values, fragment_lanes))
 
 
 @dataclass
@@ -63,18 +63,25 @@ class Bucket:
     buffer: torch.Tensor
     slot: Slot
     priority: int
+    made: torch.cuda.Event | None = None  # gradients on a GPU are there from then on
+    stream: torch.cuda.Stream | None = None  # for those, what is done with their average is done on it
     rounds: Rounds | None = None
     pending: Pending | None = None
     repeat: Repeat | None = None
     redo: bool = False
     error: BaseException | None = None
-    launched: float = 0.0  # times, see `esa.torch.timeline.BucketTimes`
+    launched: float | None = None  # times, see `esa.torch.timeline.BucketTimes`
     taken_up: float | None = None
     quantised: float | None = None
     network: SumTimes | None = None
-    done: torch.futures.Future[torch.Tensor | Exception] = field(default_factory=torch.futures.Future)
+    done: torch.futures.Future[torch.Tensor | Exception] = field(init=False)
+
+    def __post_init__(self) -> None:
+        # Who waits for it waits on the current stream of its own; torch wants to know the devices before.
+        self.done = torch.futures.Future(devices=[self.buffer.device] if self.buffer.is_cuda else None)
 
     def times(self, written: float) -> BucketTimes:
+        assert self.launched is not None
         return BucketTimes(self.index, self.launched, self.taken_up, self.quantised, self.network, written)
 
 
@@ -190,7 +197,8 @@ class Pipeline:
             else:
                 ready = [item]
             for bucket in ready:
-                self._complete(bucket)
+                with torch.cuda.stream(bucket.stream):
+                    self._complete(bucket)
             del item, ready
             bucket = None  # type: ignore[assignment]
 

@@ -18,11 +18,12 @@ from esa.job import Job
 from esa.policy import policy
 from esa.priority import HIGHEST, LOWEST, Classes, PriorityFunction, Urgency, priority_function
 from esa.rounds import Rounds, prepare
-from esa.scales import Floats, adaptive_scale, fixed_scale, lane_limit
+from esa.scales import adaptive_scale, fixed_scale, lane_limit
 from esa.torch.check import check_bucket
 from esa.torch.groups import agree, gloo_twin, hold_alike, world_of
-from esa.torch.notices import Notices, vanished_text
+from esa.torch.notices import FLOAT64_TEXT, Notices, redo_text, vanished_text
 from esa.torch.pipeline import Bucket, Pipeline, Repeat, Slot, value_or_raise
+from esa.torch.staging import Staging, staging_of
 from esa.torch.timeline import BucketTimes, Statistics, Timeline
 from esa.transport import Transport
 from esa.wire import EXPONENT_POISON
@@ -103,6 +104,7 @@ class EsaState:
         self._timeline = Timeline(statistics)
         self._notices = notices
         self._slots: dict[int, Slot] = {}
+        self._stagings: dict[torch.device, Staging] = {}
         self._layer_groups: int | None = None  # buckets per iteration, known once the last one was seen
         self._idle = threading.Condition()  # guards everything above; notified when nothing is in flight
         self._in_flight = 0
@@ -202,17 +204,21 @@ class EsaState:
             pipeline = self._pipeline
             if pipeline is None:
                 raise RuntimeError("this EsaState is closed, or was unpickled and has no transport: call attach first")
-            slot = self._slot(index, buffer.numel(), is_last, pipeline.transport.fragment_lanes)
-            bucket = Bucket(self, index, is_last, buffer, slot, self._fragment_priority(index))
+            staging = self._stagings.get(buffer.device)
+            if staging is None:
+                staging = self._stagings[buffer.device] = staging_of(buffer.device, self._scale)
+            slot = self._slot(index, buffer.numel(), is_last, pipeline.transport.fragment_lanes, staging)
+            priority = self._fragment_priority(index)
+            bucket = Bucket(self, index, is_last, buffer, slot, priority, staging.mark(), staging.incoming)
             slot.in_flight = True
             self._in_flight += 1
-            bucket.launched = self.clock()
-            self._timeline.launched(bucket.launched, is_last)
+            if bucket.made is None:
+                self._launched(bucket)
             # Inside the lock, so that the queue's order is the order of the hooks even if two threads call them.
             pipeline.launch(bucket)
         return bucket.done.then(value_or_raise)
 
-    def _slot(self, index: int, values: int, is_last: bool, fragment_lanes: int) -> Slot:
+    def _slot(self, index: int, values: int, is_last: bool, fragment_lanes: int, staging: Staging) -> Slot:
         slot = self._slots.get(index)
         if slot is not None and slot.in_flight and not self._failed:
             raise RuntimeError(
@@ -221,7 +227,7 @@ class EsaState:
             )
         if slot is None or slot.lanes.size != values or slot.in_flight:
             # First use, or DDP has rebuilt its buckets (after the first iteration, in the order of the gradients).
-            slot = self._slots[index] = Slot.of(values, fragment_lanes)
+            slot = self._slots[index] = Slot.of(values, fragment_lanes, staging)
         if is_last:
             self._layer_groups = index + 1
             for stale in [i for i in self._slots if i > index]:
@@ -241,21 +247,29 @@ class EsaState:
         urgency = Urgency(timeline.comm_s, timeline.compute_s, service_s, layer, self._layer_groups)
         return min(max(int(self.priority(urgency)), LOWEST), HIGHEST)
 
+    def _launched(self, bucket: Bucket) -> None:
+        """Its gradients are there. The lock is held."""
+        bucket.launched = self.clock()
+        self._timeline.launched(bucket.launched, bucket.is_last)
+
     def submit(self, bucket: Bucket, transport: Transport) -> None:
         """In the submit thread: quantise and hand over to the network; behind the last bucket, what is repeated."""
+        if bucket.made is not None:
+            bucket.made.synchronize()
+            with self._idle:
+                self._launched(bucket)
         bucket.taken_up = self.clock()
         if bucket.buffer.numel() > 0:
-            slot = bucket.slot
-            buffer = bucket.buffer if bucket.buffer.dtype in _SENT_AS_THEY_ARE else bucket.buffer.to(torch.float32)
-            values: Floats = buffer.numpy()
-            bucket.rounds = Rounds(values, slot.agreed, transport.fragment_lanes, self._scale, slot.lanes)
+            slot, staging = bucket.slot, self._stagings[bucket.buffer.device]
+            values = staging.values(bucket.buffer)
+            bucket.rounds = Rounds(values, slot.agreed, transport.fragment_lanes, self._scale, slot.lanes, staging)
             with self._idle:
                 statistics = self._timeline.statistics
                 statistics.bytes += slot.lanes.nbytes
                 statistics.fragments += slot.agreed.size
                 statistics.overflows += bool((bucket.rounds.exponents == EXPONENT_POISON).any())
                 statistics.nonzero_values += bucket.rounds.nonzero
-                statistics.float64_buckets += values.dtype == np.float64
+                statistics.float64_buckets += bucket.buffer.dtype == torch.float64
             bucket.quantised = self.clock()
             bucket.pending = transport.all_reduce(slot.lanes, bucket.priority, bucket.rounds.exponents)
         self._submitted.append(bucket)
@@ -314,25 +328,21 @@ class EsaState:
         bucket.redo = bool((reduced.exponents == EXPONENT_POISON).any())
         if bucket.redo:
             self._redo(bucket.buffer)
-            self._notices.add("redo", self._redo_text(bucket))
+            largest = float(self._scale.unit[0]) * lane_limit(self._workers)
+            self._notices.add("redo", redo_text(bucket, None if self._scale.adaptive else largest))
         else:
             again, repeated = rounds.again(reduced.exponents), reduced.lanes
             if bucket.repeat is not None:
                 repeated = bucket.repeat.pending.result().lanes[bucket.repeat.place]
-            if bucket.buffer.dtype in _SENT_AS_THEY_ARE:
-                rounds.write(reduced, again, repeated, bucket.buffer.numpy(), self._workers)
-            else:
-                averages = np.empty(bucket.buffer.numel(), np.float32)
-                rounds.write(reduced, again, repeated, averages, self._workers)
-                bucket.buffer.copy_(torch.from_numpy(averages))
+            rounds.write(reduced, again, repeated, bucket.buffer, self._workers)
             self._vanished += rounds.vanished
         self._nonzero += rounds.nonzero
         if bucket.buffer.dtype == torch.float64:
-            self._notices.add("float64", _FLOAT64_TEXT)
+            self._notices.add("float64", FLOAT64_TEXT)
 
     def _redo(self, buffer: torch.Tensor) -> None:
-        """Sum in floating point: in float64 if the gradients are, else in float32."""
-        exact = buffer if buffer.dtype == torch.float64 else buffer.to(torch.float32)
+        """Sum in floating point, in host memory: in float64 if the gradients are, else in float32."""
+        exact = buffer.to("cpu", torch.float64 if buffer.dtype == torch.float64 else torch.float32)
         dist.all_reduce(exact, group=self._group)
         exact.div_(self._workers)
         if exact is not buffer:
@@ -350,7 +360,8 @@ class EsaState:
             statistics.buckets += 1
             statistics.redone_buckets += bucket.redo and error is None
             self._failed |= error is not None
-            self._timeline.completed(now)
+            if bucket.launched is not None:
+                self._timeline.completed(now)
             bucket.slot.in_flight = False
             self._in_flight -= 1
             if self._in_flight == 0:
@@ -365,27 +376,6 @@ class EsaState:
         if vanished > VANISHED_SHARE * nonzero:
             fraction_bits = self.fraction_bits if self.quantisation == "fixed" else None
             self._notices.add("vanished", vanished_text(vanished, nonzero, fraction_bits))
-
-    def _redo_text(self, bucket: Bucket) -> str:
-        here = "this rank has" if bucket.rounds and EXPONENT_POISON in bucket.rounds.exponents else "another rank has"
-        if self.quantisation == "fixed":
-            largest = float(self._scale.unit[0]) * lane_limit(self._workers)
-            what = f"a NaN, an infinity or a value beyond {largest:.3g}"
-            advice = "if it happens often, take quantisation='adaptive', or fewer fraction_bits"
-        else:
-            what = "a NaN, an infinity or a value from 2**126 on"
-            advice = "look at the loss and the learning rate"
-        return (
-            f"bucket {bucket.index} ({bucket.buffer.numel()} values): {here} {what}; its sum was made again in "
-            f"floating point over gloo, which is slower: {advice}. statistics.redone_buckets counts them"
-        )
-
-
-_SENT_AS_THEY_ARE = (torch.float32, torch.float64)  # other gradients become float32 first
-_FLOAT64_TEXT = (
-    "gradients are float64, which are summed with at most 31 bits to a fragment's largest value, not 53; "
-    "statistics.float64_buckets counts them"
-)
 
 
 def _check_size(who: str, workers: int, group: dist.ProcessGroup) -> None:

@@ -96,7 +96,7 @@ class Sum(Bucket):
         whole, values = self.outputs[0].tensor, self.buffer.numel()
         if whole.numel() == values and whole.dtype == self.buffer.dtype and whole.is_contiguous():
             return whole.view(-1)
-        return torch.empty(values, dtype=self.buffer.dtype)
+        return torch.empty(values, dtype=self.buffer.dtype, device="cpu")
 
     def write(self, sums: torch.Tensor) -> None:
         """Write the sums of all values to the outputs, which `sums` may be already."""
@@ -182,7 +182,7 @@ class Sums:
             owner=self,
             index=0,
             is_last=True,
-            buffer=torch.empty(0, dtype=kind),
+            buffer=torch.empty(0, dtype=kind, device="cpu"),
             slot=Slot.of(values, self._width),
             priority=self._priority,
             name=name,
@@ -277,7 +277,7 @@ class Sums:
             summing.ended.set_result(summing.results)
         else:
             summing.ended.set_exception(error)
-        summing.buffer = torch.empty(0)
+        summing.buffer = torch.empty(0, device="cpu")
         summing.inputs = []
 
     def _gather(self, summing: Sum) -> torch.Tensor:

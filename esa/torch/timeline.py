@@ -35,8 +35,9 @@ class Statistics:
 
 
 class BucketTimes(NamedTuple):
-    """One bucket's way, in seconds of the state's clock: it reached the hook; was taken up by the thread that quantises
-    it, and was through there; `network`, of the first round, where the transport tells it; the average was written.
+    """One bucket's way, in seconds of the state's clock: it reached the hook (on a GPU: and was computed); was taken up
+    by the thread that quantises it, and was through there; `network`, of the first round, where the transport tells it;
+    the average was written.
     """
 
     bucket: int

@@ -12,10 +12,11 @@ import shutil
 from collections.abc import Iterator
 
 import pytest
+import torch
 
 from esa.job import Job
 from tests.torch.cases import CASES, Ranks, chosen, save
-from tests.torch.features import frameworks, loops, precision, sessions  # noqa: F401  their cases
+from tests.torch.features import frameworks, loops, on_gpu, precision, sessions  # noqa: F401  their cases
 
 
 def _jobs() -> dict[str, Job]:
@@ -30,7 +31,12 @@ def _jobs() -> dict[str, Job]:
         return Job.model_validate(job.model_dump() | {"workers": members})
 
     pair = make_loopback_job(2)
-    jobs = {"pair": pair, "three": make_loopback_job(3), "elsewhere": moved(make_loopback_job(2), 1)}
+    jobs = {
+        "pair": pair,
+        "three": make_loopback_job(3),
+        "alone": make_loopback_job(1),
+        "elsewhere": moved(make_loopback_job(2), 1),
+    }
     return {**jobs, "nowhere": moved(pair, 0, 1)}
 
 
@@ -44,7 +50,7 @@ def ranks(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
     jobs = _jobs()
     save(jobs, folder)
     with Meeting(folder) as meeting:
-        for name in ("pair", "three", "elsewhere"):
+        for name in ("pair", "three", "alone", "elsewhere"):
             meeting.enter_context(JobServer(meeting.add(jobs[name]), meeting.address))
         size = max(CASES[name].size for name in names)
         yield Ranks(__name__, names, size, folder, {"ESA_CONTROLLER": meeting.address})
@@ -54,6 +60,8 @@ def _missing(name: str) -> str:
     """What the case needs and is not here."""
     if name == "compiled_by_torch":
         return "" if shutil.which("g++") or shutil.which("clang++") else "a C++ compiler"
+    if CASES[name].function.__module__ == on_gpu.__name__:
+        return "" if torch.cuda.is_available() else "a GPU that torch can use"
     for package in ("accelerate", "lightning"):
         if package in name and importlib.util.find_spec(package) is None:
             return package

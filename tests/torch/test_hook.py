@@ -3,7 +3,7 @@
 The transport here is a real one: int32 sums over a gloo group of its own. What a switch adds is tested elsewhere.
 
 The cases are those of `tests/torch/hook`; they share three processes, which take longer to begin than most cases take
-to run.
+to run. Where there is a GPU, all of them run once more with models on it.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from tests.torch.hook.models import CASES, WORKERS, OneGradient, network
 from tests.torch.ranks import CONTEXT
 
 
-def work(rank: int, folder: str) -> None:
+def work(rank: int, folder: str, device: str) -> None:
     """One worker process: all cases in order; after a failure the ranks may be out of step, so it is the last."""
+    torch.set_default_device(device)
     warnings.simplefilter("error")
     warnings.simplefilter("ignore", EsaWarning)  # cases that are about them ask for them
     os.environ["GLOO_SOCKET_IFNAME"] = "lo"
@@ -55,11 +56,14 @@ def work(rank: int, folder: str) -> None:
     dist.destroy_process_group()
 
 
-@pytest.fixture(scope="module")
-def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
-    """What went wrong, by rank and case; "" where nothing did."""
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+
+
+@pytest.fixture(scope="module", params=["cpu", pytest.param("cuda", marks=needs_gpu)])
+def outcomes(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, str]]:
+    """What went wrong, by rank and case; "" where nothing did. All ranks have one GPU, if any."""
     folder = tmp_path_factory.mktemp("ddp")
-    workers = [CONTEXT.Process(target=work, args=(rank, str(folder))) for rank in range(WORKERS)]
+    workers = [CONTEXT.Process(target=work, args=(rank, str(folder), request.param)) for rank in range(WORKERS)]
     for worker in workers:
         worker.start()
     deadline = time.monotonic() + 100
@@ -119,7 +123,7 @@ def test_settings_are_checked_before_anything_starts() -> None:
         (nn.EmbeddingBag(4, 2, sparse=True), r"the model: EmbeddingBag\(sparse=True\) makes sparse"),
         (
             nn.Linear(2, 2, device="meta"),
-            r"parameter weight is torch.float32, torch.strided, on meta; .* \.to\('cpu'\)",
+            r"parameter weight is torch.float32, torch.strided, on meta; .* \.to\('cpu'\) or \.cuda\(\)",
         ),
     ],
 )

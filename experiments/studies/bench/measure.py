@@ -33,6 +33,7 @@ PARTS = (
     "gradients",
     "allreduce",
     "training",
+    "gpu",
     "start",
     "router",
     "interruption",

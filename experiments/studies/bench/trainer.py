@@ -61,6 +61,7 @@ def main() -> None:
     parser.add_argument("--job", type=Path, required=True)
     for name in ("--rank", "--width", "--layers", "--iterations"):
         parser.add_argument(name, type=int, required=True)
+    parser.add_argument("--device", default="cpu", help="cuda: the first GPU, which all ranks share")
     parser.add_argument("--gloo", action="store_true")
     options = parser.parse_args()
     job = Job.load(options.job)
@@ -68,7 +69,8 @@ def main() -> None:
     dist.init_process_group("gloo", init_method=rendezvous, rank=options.rank, world_size=job.fan_in)
     torch.manual_seed(1)
     layers = [nn.Linear(options.width, options.width) for _ in range(options.layers)]
-    model = DistributedDataParallel(nn.Sequential(*layers))
+    device = torch.device(options.device)
+    model = DistributedDataParallel(nn.Sequential(*layers).to(device))
     buckets: list[BucketTimes] = []
     if not options.gloo:
         from esa.hosts import join
@@ -76,12 +78,14 @@ def main() -> None:
         worker = join(job, rank=options.rank)
         state = EsaState.of(job, worker, clock=time.monotonic, on_bucket=buckets.append)
         model.register_comm_hook(state, esa_hook)
-    samples = torch.randn(BATCH, options.width)
+    samples = torch.randn(BATCH, options.width).to(device)
 
     def iterate() -> dict[str, float]:
         buckets.clear()
         start = time.monotonic()
         model(samples).square().mean().backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
         end = time.monotonic()
         computed = max((each.launched for each in buckets), default=end)
         return phases(start, end, computed, buckets)

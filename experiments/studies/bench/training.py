@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import torch
+
 from experiments.studies.bench.ranks import Rack, measured
 from experiments.studies.bench.row import Row, row
 
@@ -27,11 +29,18 @@ PHASES = {
 
 def measure(say: Callable[[str], None]) -> Iterator[Row]:
     """An iteration beside gloo's, then its phases, each beside the whole iteration: figures of all ranks."""
-    say(f"training of {WIDTH * (WIDTH + 1) * LAYERS / 1e6:.1f} million parameters by {RACK.workers} workers")
-    arguments = ["--width", str(WIDTH), "--layers", str(LAYERS), "--iterations", str(ITERATIONS)]
+    yield from _on(say, "cpu", "")
+    if torch.cuda.is_available():
+        yield from _on(say, "cuda", ", models on one GPU")
+
+
+def _on(say: Callable[[str], None], device: str, where: str) -> Iterator[Row]:
+    say(f"training of {WIDTH * (WIDTH + 1) * LAYERS / 1e6:.1f} million parameters by {RACK.workers} workers{where}")
+    arguments = ["--width", str(WIDTH), "--layers", str(LAYERS), "--iterations", str(ITERATIONS), "--device", device]
     module = "experiments.studies.bench.trainer"
     esa, gloo = (measured(replace(RACK, gloo=by_gloo), module, arguments).said for by_gloo in (False, True))
     whole, whole_by_gloo = ([each["iteration"] for rank in said for each in rank] for said in (esa, gloo))
-    yield row("iteration of training over the switch", "s", whole, "gloo", whole_by_gloo)
+    yield row(f"iteration of training over the switch{where}", "s", whole, "gloo", whole_by_gloo)
     for phase, meaning in PHASES.items():
-        yield row(phase, "s", [each[phase] for rank in esa for each in rank], "of the iteration", whole, meaning)
+        seconds = [each[phase] for rank in esa for each in rank]
+        yield row(f"{phase}{where}", "s", seconds, "of the iteration", whole, meaning)

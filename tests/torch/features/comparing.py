@@ -32,7 +32,8 @@ def network(width: int = 40) -> nn.Sequential:
 
 def batch(step: int, size: int = 16) -> tuple[Tensor, Tensor]:
     """This rank's own."""
-    inputs = torch.randn(size, 8, generator=torch.Generator().manual_seed(1000 * step + dist.get_rank()))
+    generator = torch.Generator("cpu").manual_seed(1000 * step + dist.get_rank())
+    inputs = torch.randn(size, 8, generator=generator, device="cpu").to(torch.get_default_device())
     return inputs, inputs[:, :3].sin()
 
 
@@ -63,13 +64,14 @@ def flat(*models: nn.Module) -> Tensor:
 
 
 def gathered(tensor: Tensor) -> list[Tensor]:
-    copies = [torch.empty_like(tensor) for _ in range(dist.get_world_size())]
-    dist.all_gather(copies, tensor)
+    mine = tensor.cpu()
+    copies = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
+    dist.all_gather(copies, mine)
     return copies
 
 
 def same_on_all_ranks(*models: nn.Module) -> bool:
-    return all(torch.equal(copy, flat(*models)) for copy in gathered(flat(*models)))
+    return all(torch.equal(copy, flat(*models).cpu()) for copy in gathered(flat(*models)))
 
 
 def distance(ours: Tensor, plain: Tensor) -> float:

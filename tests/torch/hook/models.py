@@ -32,8 +32,8 @@ def distributed(model: nn.Module, state: EsaState | None, **options: Any) -> Dis
 
 
 def batch(rank: int, step: int) -> tuple[torch.Tensor, torch.Tensor]:
-    generator = torch.Generator().manual_seed(1000 * step + rank)
-    inputs = torch.randn(16, 8, generator=generator)
+    generator = torch.Generator("cpu").manual_seed(1000 * step + rank)
+    inputs = torch.randn(16, 8, generator=generator, device="cpu").to(torch.get_default_device())
     return inputs, inputs[:, :3].sin()
 
 
@@ -62,15 +62,16 @@ def flat(model: nn.Module) -> torch.Tensor:
 
 
 def assert_same_on_all_ranks(tensor: torch.Tensor) -> None:
-    copies = [torch.empty_like(tensor) for _ in range(WORKERS)]
-    dist.all_gather(copies, tensor)
-    assert all(torch.equal(copy, tensor) for copy in copies)
+    mine = tensor.cpu()
+    copies = [torch.empty_like(mine) for _ in range(WORKERS)]
+    dist.all_gather(copies, mine)
+    assert all(torch.equal(copy, mine) for copy in copies)
 
 
 def averaged(gradients: torch.Tensor) -> torch.Tensor:
-    total = gradients.clone()
+    total = gradients.to("cpu", copy=True)
     dist.all_reduce(total)
-    return total.div_(WORKERS)
+    return total.div_(WORKERS).to(gradients.device)
 
 
 class OneGradient(nn.Module):

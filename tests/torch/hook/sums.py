@@ -97,9 +97,11 @@ def averages_are_within_a_millionth_of_float64s(rank: int) -> None:
             with EsaState(GlooTransport(delay_s=0), owns_transport=True) as state:
                 ddp = distributed(OneGradient(size, size, size, dtype=torch_dtype), state, bucket_cap_mb=0.002)
                 for given in list(gradients(kind, WORKERS, dtype, values=3 * size))[:4]:
-                    got = gradients_of(ddp, list(torch.from_numpy(given[rank]).split(size)))
+                    got = gradients_of(
+                        ddp, list(torch.from_numpy(given[rank]).to(torch.get_default_device()).split(size))
+                    )
                     for k, gradient in enumerate(got):
-                        array, fragment = compare(gradient.numpy(), given[:, k * size : (k + 1) * size])
+                        array, fragment = compare(gradient.cpu().numpy(), given[:, k * size : (k + 1) * size])
                         assert array <= 1e-6, kind
                         assert fragment <= 3e-6, kind  # blocks of 64, which need not be a fragment's
                         assert_same_on_all_ranks(gradient)
