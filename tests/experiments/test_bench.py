@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from scapy.layers.l2 import Ether
 
 from esa import wire
@@ -98,3 +100,19 @@ def test_phases_of_an_iteration_overlap_and_idle_is_what_none_of_them_covers() -
 def test_a_part_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match=r"^bench: no part 'speed'; there are: limits, pipeline, "):
         measure.bench(tmp_path, ["speed"])
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_without_a_gpu_its_part_says_so_and_leaves_no_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], root: None
+) -> None:
+    measure.bench(tmp_path, ["gpu"])
+    assert capsys.readouterr().out == "gradients on a GPU: not measured, torch finds no GPU\n"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU that torch can use")
+def test_on_a_gpu_gradients_are_measured_beside_copies() -> None:
+    rows = list(import_module("experiments.studies.bench.gpu").measure(print))
+    assert len(rows) == 4
+    assert all(each.ratio is not None and 0 < each.ratio < 1 for each in rows)

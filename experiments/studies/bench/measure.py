@@ -57,11 +57,14 @@ def bench(results: Path, names: Sequence[str] = ()) -> None:
     with interruptible(f"parts that were through are in {path}"):
         for part in [name for name in PARTS if not names or name in names]:
             rows = list(_part(part).measure(lambda text: console.print(text, highlight=False)))
+            if not rows:  # the machine has not what it measures, which was said
+                continue
             console.print(table(part, rows))
             keep(path, part, rows)
             if draw := getattr(_part(part), "draw", None):
                 console.print(f"picture: {draw(results, rows)}", highlight=False)
-    console.print(f"figures: {path}", highlight=False)
+    if path.exists():
+        console.print(f"figures: {path}", highlight=False)
 
 
 def _part(name: str) -> ModuleType:
