@@ -18,11 +18,12 @@ from esa.switch.errors import (
 )
 from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.digests import DigestRecord, Digests
+from esa.switch.runtime.keys import KeyField
 from esa.switch.runtime.meters import Meter, MeterRates
 from esa.switch.runtime.pipeline import Pipeline
 from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
 from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
-from esa.switch.runtime.tables import Entry, KeyField, Table
+from esa.switch.runtime.tables import Entry, Table
 from esa.switch.runtime.trace import PacketTrace, Step
 from esa.switch.runtime.value_sets import ValueSet
 

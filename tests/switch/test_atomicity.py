@@ -185,13 +185,13 @@ def test_packets_meet_all_of_a_batch_or_nothing(served: tuple[Client, Device]) -
     seen: list[list[tuple[int, bytes]]] = []
     pipeline = device.pipeline
     table = next(table for name, table in pipeline.tables.items() if name.endswith("exact_dst"))
-    add: Callable[..., None] = table.add
+    put: Callable[..., int] = table.insert
 
-    def watched(*args) -> None:
+    def watched(*args) -> int:
         seen.append([] if device.turns.held() else inject(device, 1, frame))
-        add(*args)
+        return put(*args)
 
-    table.add = watched
+    table.insert = watched
     client.write(insert(forward(b"\x07")), insert(forward()), atomicity=p4.WriteRequest.DATAPLANE_ATOMIC)
     assert seen == [[], []]  # held still each time
     assert inject(device, 1, frame)[0][0] == 3
@@ -220,7 +220,7 @@ def test_packets_wait_only_while_they_could_see_half_of_a_change(served: tuple[C
     client, device = served
     client.push(message=config("control_plane"))
     table = device.pipeline.tables["MyIngress.exact_dst"]
-    index, held = table._hash, []
+    index, held = table._index, []
 
     class Watched:
         def __getattr__(self, name: str) -> Callable[..., None]:
@@ -228,7 +228,7 @@ def test_packets_wait_only_while_they_could_see_half_of_a_change(served: tuple[C
 
     check: Callable[..., object] = table._check_action
     table._check_action = lambda *args: (held.append(("check", device.turns.held())), check(*args))[1]
-    table._hash = Watched()
+    table._index = Watched()
     client.write(insert(forward()), delete(forward()))
     assert held == [("check", False), ("add", True), ("remove", True)]
     assert not device.turns.held()

@@ -116,8 +116,8 @@ def test_hashes_find_what_a_list_finds(program: str, name: str, many: int, monke
                     for key, shape in zip(table.key, rng.choice(shapes), strict=True)
                 )
                 priority = rng.randrange(1, 6)
-                identity = table._normal(match, priority)[1]
-                if all(table._normal(*old)[1] != identity for old in entries.values()):
+                identity = table.key_of(match, priority)
+                if all(table.key_of(*old) != identity for old in entries.values()):
                     table.add(match, action, params, priority)
                     entries[min({*range(SIZE)} - {*entries})] = match, priority
             elif entries:

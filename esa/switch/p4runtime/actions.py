@@ -34,22 +34,23 @@ def parse_action(owner: str, actions: Mapping[int, ActionInfo], given: Any) -> t
     action = actions.get(given.action_id)
     if action is None:
         raise _invalid(owner, f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
-    values: dict[int, bytes] = {}
-    for param in given.params:
-        if param.param_id in values:
-            raise _invalid(owner, f"action {action.name}: parameter {param.param_id} occurs twice")
-        values[param.param_id] = param.value
+    values = {param.param_id: param.value for param in given.params}
+    if len(values) != len(given.params):
+        ids = [param.param_id for param in given.params]
+        twice = next(id_ for at, id_ in enumerate(ids) if id_ in ids[:at])
+        raise _invalid(owner, f"action {action.name}: parameter {twice} occurs twice")
     params = []
     for param in action.params:
-        if param.id not in values:
+        value = values.get(param.id)
+        if value is None:
             raise _invalid(owner, f"action {action.name}: parameter {param.name} is missing")
-        given_value = values.pop(param.id)
         if param.strings is None:
-            params.append(decode(given_value, param.bits, param.what))
+            params.append(decode(value, param.bits, param.what))
         else:
-            params.append(param.strings.number(given_value, param.what))
-    if values:
-        raise _invalid(owner, f"action {action.name} has no parameter with the id {min(values)}")
+            params.append(param.strings.number(value, param.what))
+    if len(values) > len(params):
+        unknown = min(values.keys() - {param.id for param in action.params})
+        raise _invalid(owner, f"action {action.name} has no parameter with the id {unknown}")
     return action.name, params
 
 

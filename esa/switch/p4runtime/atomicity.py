@@ -9,7 +9,6 @@ from typing import Any
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.p4runtime.arrays import Freeze
 from esa.switch.p4runtime.forwarding import ForwardingConfig
-from esa.switch.p4runtime.match_fields import parse_key
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 
 Update = p4runtime_pb2.Update
@@ -105,10 +104,10 @@ def _table_entry(config: ForwardingConfig, entry: Any) -> list[Any]:
 def _of_key(config: ForwardingConfig, found: list[Any], kind: str, entry: Any) -> list[Any]:
     """Those of the entry's own key: one that matches anything is asked for as all are."""
     info = config.info.table(entry.table_id)
-    key = parse_key(info, entry)
+    key = info.key_of(entry)
 
     def key_of(entity: Any) -> Any:
         message = getattr(entity, kind)
-        return parse_key(info, message if kind == "table_entry" else message.table_entry)
+        return info.key_of(message if kind == "table_entry" else message.table_entry)
 
     return [entity for entity in found if key_of(entity) == key]

@@ -10,22 +10,12 @@ from typing import Any
 from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo
 from esa.switch.p4runtime.idle import IdleTimeouts
-from esa.switch.p4runtime.translation import Strings
+from esa.switch.p4runtime.match_fields import FieldInfo, Read, reader
+from esa.switch.p4runtime.status import Code, P4RuntimeError
+from esa.switch.runtime.keys import Key
 
 # Match kinds by which entries can overlap, so that a priority has to choose.
 _NEEDS_PRIORITY = frozenset(("ternary", "range", "optional"))
-
-
-@dataclass(frozen=True)
-class FieldInfo:
-    """One field of a table's key: `match` as P4Runtime sees it, `compiled` as the loaded table does."""
-
-    id: int
-    name: str
-    match: str
-    compiled: str
-    bits: int
-    strings: Strings | None = None  # where its values have names
 
 
 @dataclass(frozen=True)
@@ -53,9 +43,9 @@ class TableInfo:
         return f"table {self.name}"
 
     @cached_property
-    def by_id(self) -> Mapping[int, tuple[FieldInfo, str]]:
-        """The fields by id, in their order, and what errors call them."""
-        return {field.id: (field, f"{self.owner}, field {field.name}") for field in self.fields}
+    def readers(self) -> Mapping[int, Read]:
+        """What reads each field's match, by the field's id, in their order."""
+        return {field.id: reader(f"{self.owner}, field {field.name}", field) for field in self.fields}
 
     @cached_property
     def plain(self) -> bool:
@@ -68,6 +58,43 @@ class TableInfo:
 
     def action_named(self, name: str) -> ActionInfo:
         return next(action for action in self.actions.values() if action.name == name)
+
+    def refuse(self, code: Any, reason: str) -> P4RuntimeError:
+        """The error to raise for what the table refuses."""
+        return P4RuntimeError(code, f"{self.owner}: {reason}")
+
+    def invalid(self, reason: str) -> P4RuntimeError:
+        """The same with INVALID_ARGUMENT."""
+        return self.refuse(Code.INVALID_ARGUMENT, reason)
+
+    def key_of(self, entry: Any) -> Key:
+        """The key of a TableEntry in the loaded table; INVALID_ARGUMENT where it breaks a rule."""
+        matches, readers = entry.match, self.readers
+        given = {match.field_id: match for match in matches}
+        if len(given) != len(matches) or not given.keys() <= readers.keys():
+            raise self._misnamed(matches)
+        priority = entry.priority
+        numbers: list[int] = []
+        if self.needs_priority:
+            if priority <= 0:
+                raise self.invalid("its entries need a priority above 0")
+        elif priority:
+            raise self.invalid("its entries have no priority")
+        for id_, read in readers.items():
+            numbers += read(given.get(id_))
+        if self.needs_priority:
+            numbers.append(priority)
+        return tuple(numbers)
+
+    def _misnamed(self, matches: Any) -> P4RuntimeError:
+        names, seen = {field.id: field.name for field in self.fields}, set()
+        for id_ in (match.field_id for match in matches):
+            if id_ not in names:
+                return self.invalid(f"no key field has the id {id_}")
+            if id_ in seen:
+                return self.invalid(f"field {names[id_]} occurs twice")
+            seen.add(id_)
+        raise AssertionError("each names a field of its own")
 
 
 @dataclass(frozen=True)

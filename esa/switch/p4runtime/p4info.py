@@ -11,7 +11,8 @@ from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo, ParamInfo
 from esa.switch.p4runtime.digests import DigestLists, filler
 from esa.switch.p4runtime.idle import IdleTimeouts
-from esa.switch.p4runtime.infos import ArrayInfo, FieldInfo, TableInfo, ValueSetInfo
+from esa.switch.p4runtime.infos import ArrayInfo, TableInfo, ValueSetInfo
+from esa.switch.p4runtime.match_fields import FieldInfo
 from esa.switch.p4runtime.meters import EXCESS
 from esa.switch.p4runtime.packet_io import ControllerHeader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
@@ -166,7 +167,7 @@ class P4InfoMap:
             fields = []
             for match, kind, bits in zip(info.match, kinds, values.bits, strict=True):
                 strings = _strings(f"value set {name}", match, str(kind), bits, self.translation)
-                fields.append(FieldInfo(match.id, match.name, str(kind), "ternary", bits, strings))
+                fields.append(FieldInfo(match.id, match.name, str(kind), bits, strings))
             yield id_, ValueSetInfo(id_, name, info.size, tuple(fields), values)
 
     def _digests(self, p4info: Any, pipeline: Any) -> Iterator[tuple[int, DigestLists]]:
@@ -354,7 +355,7 @@ def _field(table: str, info: Any, compiled: Any, translation: Translation) -> Fi
             f"{compiled.match_type} of {compiled.bits} bits in the other"
         )
     strings = _strings(f"table {table}", info, match, compiled.bits, translation)
-    return FieldInfo(info.id, info.name, match, compiled.match_type, compiled.bits, strings)
+    return FieldInfo(info.id, info.name, match, compiled.bits, strings)
 
 
 def _strings(owner: str, info: Any, match: str, bits: int, translation: Translation) -> Strings | None:

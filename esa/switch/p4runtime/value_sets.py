@@ -9,8 +9,8 @@ from typing import Any
 from esa.p4runtime import p4runtime_pb2
 from esa.switch.errors import TableError
 from esa.switch.p4runtime.arrays import require_modify
-from esa.switch.p4runtime.infos import FieldInfo, ValueSetInfo
-from esa.switch.p4runtime.match_fields import parse_field
+from esa.switch.p4runtime.infos import ValueSetInfo
+from esa.switch.p4runtime.match_fields import FieldInfo, reader
 from esa.switch.p4runtime.status import Code, P4RuntimeError, refusal
 from esa.switch.runtime.value_sets import Member
 
@@ -58,14 +58,11 @@ def _member(info: ValueSetInfo, given: Any) -> Member:
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{owner}: field id {match.field_id} {how}")
         matches[match.field_id] = match
     return tuple(
-        _value_and_mask(field, parse_field(f"{owner}, field {field.name}", field, matches.get(field.id)))
+        _value_and_mask(field, reader(f"{owner}, field {field.name}", field)(matches.get(field.id)))
         for field in info.fields
     )
 
 
-def _value_and_mask(field: FieldInfo, parsed: Any) -> tuple[int, int]:
-    full = (1 << field.bits) - 1
-    if field.match == "exact":
-        return parsed, full
-    value, second = parsed
-    return value, full ^ ((1 << (field.bits - second)) - 1) if field.match == "lpm" else second
+def _value_and_mask(field: FieldInfo, numbers: tuple[int, int]) -> tuple[int, int]:
+    value, second = numbers
+    return value, (1 << field.bits) - (1 << (field.bits - second)) if field.match == "lpm" else second

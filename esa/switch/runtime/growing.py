@@ -9,11 +9,17 @@ from itertools import chain
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
-Rank = tuple[int, int]  # -priority, entry: the lowest goes first
+Rank = int  # of an entry: the lowest goes first, which is that of the highest priority, of several the lowest number
+RANK_BITS = 32
+ENTRY = (1 << RANK_BITS) - 1  # what of a rank is the entry's number
 _SHARDS = 256
 _SMALL = 4096  # up to this many one dict will do
-_CHUNK = 4096
 _RANKS = 512  # of a list; a list of twice as many is halved
+
+
+def rank_of(priority: int, entry: int) -> Rank:
+    """The rank of an entry with a priority; `rank & ENTRY` and `-(rank >> RANK_BITS)` are these again."""
+    return entry - (priority << RANK_BITS)
 
 
 class Shards(Generic[T]):
@@ -40,53 +46,10 @@ class Shards(Generic[T]):
     def __delitem__(self, key: Hashable) -> None:
         del self._dicts[hash(key) & self._mask][key]
 
-    def __iter__(self) -> Iterator[T]:
-        """The values."""
-        return chain.from_iterable(part.values() for part in self._dicts)
-
     def clear(self) -> None:
         """Forget every key."""
         for part in self._dicts:
             part.clear()
-
-
-class Rows(Generic[T]):
-    """What is in some of the rows 0, 1, 2 and so on; `count` of them are in use."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self._chunks: list[list[T | None]] = []
-
-    def __getitem__(self, row: int) -> T:
-        found = self._chunks[row // _CHUNK][row % _CHUNK]
-        if found is None:
-            raise KeyError(row)
-        return found
-
-    def __setitem__(self, row: int, value: T) -> None:
-        while row // _CHUNK >= len(self._chunks):
-            self._chunks.append([None] * _CHUNK)
-        chunk = self._chunks[row // _CHUNK]
-        self.count += chunk[row % _CHUNK] is None
-        chunk[row % _CHUNK] = value
-
-    def __delitem__(self, row: int) -> None:
-        self._chunks[row // _CHUNK][row % _CHUNK] = None
-        self.count -= 1
-
-    @property
-    def limit(self) -> int:
-        """No row from here on was ever in use."""
-        return _CHUNK * len(self._chunks)
-
-    def snapshot(self) -> list[list[T | None]]:
-        """What is in all rows now, from row 0 on, in pieces."""
-        return [chunk.copy() for chunk in self._chunks]
-
-    def clear(self) -> None:
-        """Empty every row."""
-        self.count = 0
-        self._chunks.clear()
 
 
 class Ranks:
@@ -95,6 +58,7 @@ class Ranks:
     def __init__(self) -> None:
         self.count = 0
         self._lists: list[list[Rank]] = [[]]  # none is empty, but for the only one
+        self._bounds: list[Rank] = []  # list i + 1 has no rank below bound i, list i none that is not
 
     def __iter__(self) -> Iterator[Rank]:
         return chain.from_iterable(self._lists)
@@ -106,39 +70,39 @@ class Ranks:
 
     def add(self, rank: Rank) -> tuple[Rank | None, Rank | None]:
         """Put in a rank; returns the ones before and behind it."""
-        at = self._list_of(rank)
+        at = bisect_right(self._bounds, rank)
         part = self._lists[at]
         position = bisect_left(part, rank)
         part.insert(position, rank)
-        self.count += 1
         near = self._near(at, position)
-        if len(part) > 2 * _RANKS:
-            self._halve(at)
+        self._added(at)
         return near
 
     def put(self, rank: Rank) -> None:
         """Put in a rank."""
-        at = self._list_of(rank)
+        at = bisect_right(self._bounds, rank)
         insort(self._lists[at], rank)
-        self.count += 1
-        if len(self._lists[at]) > 2 * _RANKS:
-            self._halve(at)
+        self._added(at)
 
-    def _halve(self, at: int) -> None:
+    def _added(self, at: int) -> None:
+        """Count one more rank, which list `at` has."""
+        self.count += 1
         part = self._lists[at]
-        self._lists.insert(at + 1, part[_RANKS:])
-        del part[_RANKS:]
+        if len(part) > 2 * _RANKS:
+            self._lists.insert(at + 1, part[_RANKS:])
+            self._bounds.insert(at, part[_RANKS])
+            del part[_RANKS:]
 
     def remove(self, rank: Rank) -> tuple[Rank | None, Rank | None]:
         """Take out a rank; returns the ones that were before and behind it."""
-        at = self._list_of(rank)
+        at = bisect_right(self._bounds, rank)
         part = self._lists[at]
         position = bisect_left(part, rank)
         near = self._near(at, position)
         del part[position]
         self.count -= 1
         if not part and len(self._lists) > 1:
-            del self._lists[at]
+            del self._lists[at], self._bounds[max(at - 1, 0)]
         return near
 
     def _near(self, at: int, position: int) -> tuple[Rank | None, Rank | None]:
@@ -146,11 +110,6 @@ class Ranks:
         before = part[position - 1] if position else lists[at - 1][-1] if at else None
         after = part[following] if following < len(part) else lists[at + 1][0] if at + 1 < len(lists) else None
         return before, after
-
-    def _list_of(self, rank: Rank) -> int:
-        if len(self._lists) == 1:
-            return 0
-        return max(bisect_right(self._lists, rank, key=lambda part: part[0]) - 1, 0)
 
 
 class Numbers:
@@ -173,6 +132,11 @@ class Numbers:
             heapq.heappop(self._freed)
         else:
             self._next += 1
+
+    @property
+    def used(self) -> int:
+        """How many are given out."""
+        return self._next - len(self._freed)
 
     def free(self, number: int) -> None:
         """Take one back."""

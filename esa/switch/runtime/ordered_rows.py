@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from esa.switch.compiler.layout import TablePlace
-from esa.switch.runtime.growing import Rank
+from esa.switch.runtime.growing import ENTRY, Rank
 from esa.switch.runtime.hash_index import word
 
 
@@ -36,9 +36,8 @@ class OrderedRows:
         self._numbers = [0]
         self._note_blocks(0)
 
-    def add(self, entry: int, priority: int, words: Sequence[int]) -> None:
-        """Put in an entry's row, behind those of its priority that have a lower number."""
-        rank = (-priority, entry)
+    def add(self, rank: Rank, words: Sequence[int]) -> None:
+        """Put in an entry's row."""
         at = full = self._block_of(rank)
         splits = len(self._lists[at]) == self._block
         if splits:
@@ -49,7 +48,7 @@ class OrderedRows:
         first, width = self._first(at), self._width
         here, end = first + position * width, first + len(ranks) * width
         self._m64[here + width : end + width] = self._m64[here:end]
-        self._m64[here] = entry
+        self._m64[here] = rank & ENTRY
         self._m64[here + 1 : here + width] = [word(w) for w in words]
         ranks.insert(position, rank)
         self._note(at)
@@ -57,9 +56,8 @@ class OrderedRows:
             self._merge(full + 1)
             self._merge(full - 1)
 
-    def remove(self, entry: int, priority: int) -> None:
-        """Take away an entry's row, which was added with this priority."""
-        rank = (-priority, entry)
+    def remove(self, rank: Rank, _: Sequence[int]) -> None:
+        """Take away an entry's row."""
         at = self._block_of(rank)
         ranks = self._lists[at]
         position = bisect_left(ranks, rank)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter as Counts
 from collections.abc import Collection, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,7 +16,8 @@ from esa.switch.compiler.program import Action, TableNode, words_of
 from esa.switch.errors import BadEntry, EntryInUse, NoSuchEntry, TableFull
 from esa.switch.runtime.growing import Numbers
 from esa.switch.runtime.hash_index import word
-from esa.switch.runtime.tables import Table, checked_params
+from esa.switch.runtime.keys import Key, Match
+from esa.switch.runtime.tables import FREE, Table, checked_params
 
 
 @dataclass(frozen=True)
@@ -245,24 +247,33 @@ class IndirectTable(Table):
         self.profile = profile
         super().__init__(node, actions, place, m64)
 
-    def add(self, match: Sequence[Any], action: Any, params: Sequence[int] = (), priority: int = 0) -> int:
+    def insert(
+        self,
+        key: Key,
+        action: Any,
+        params: Sequence[int],
+        priority: int,
+        guard: AbstractContextManager[object] = FREE,
+        match: Match | None = None,
+    ) -> int:
         """Add an entry that names a Member or Group. Raises DuplicateEntry, TableFull, BadEntry, NoSuchEntry."""
-        row = super().add(match, action, params, priority)
+        row = super().insert(key, action, params, priority, guard, match)
         self.profile.hold(action)
         return row
 
-    def modify(self, match: Sequence[Any], action: Any, params: Sequence[int] = (), priority: int = 0) -> int:
+    def change(
+        self, row: int, action: Any, params: Sequence[int], guard: AbstractContextManager[object] = FREE
+    ) -> None:
         """Let an entry name another Member or Group. Raises NoSuchEntry, BadEntry."""
-        before = self.get(match, priority).action
-        row = super().modify(match, action, params, priority)
+        before = self.entry(row).action
+        super().change(row, action, params, guard)
         self.profile.hold(action)
         self._release(before)
-        return row
 
-    def delete(self, match: Sequence[Any], priority: int = 0) -> None:
-        """Remove an entry. Raises NoSuchEntry, BadEntry."""
-        before = self.get(match, priority).action
-        super().delete(match, priority)
+    def remove(self, row: int, guard: AbstractContextManager[object] = FREE) -> None:
+        """Remove an entry."""
+        before = self.entry(row).action
+        super().remove(row, guard)
         self._release(before)
 
     def clear(self) -> None:

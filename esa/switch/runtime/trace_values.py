@@ -12,7 +12,7 @@ from esa.switch.compiler import describe
 from esa.switch.compiler.lanes import leaves_of
 from esa.switch.compiler.layout import Layout
 from esa.switch.compiler.program import ConditionNode, Field, Primitive, Program, cells_of
-from esa.switch.runtime.tables import KeyField
+from esa.switch.runtime.keys import KeyField
 
 _SHOWN_BYTES = 64
 

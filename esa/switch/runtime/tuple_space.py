@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from esa.switch.compiler.layout import SAME_MASKS, TablePlace
 from esa.switch.compiler.program import TableKey, cells_of
-from esa.switch.runtime.growing import Rank, Ranks, Shards
+from esa.switch.runtime.growing import ENTRY, RANK_BITS, Rank, Ranks, Shards
 from esa.switch.runtime.hash_index import MASK64, HashIndex, word
 from esa.switch.runtime.ordered_rows import OrderedRows
 
@@ -25,13 +25,17 @@ Words = tuple[int, ...]
 
 
 class _Tuple:
-    """The entries with the same masks; `place` among those with a hash: (-highest priority, where the masks lie)."""
+    """The entries with the same masks; `place` among those with a hash: the rank of where its masks lie."""
 
     __slots__ = ("masks", "place", "ranks")
 
     def __init__(self, masks: Words) -> None:
         self.masks, self.ranks = masks, Ranks()
         self.place: Rank | None = None
+
+
+def _with_priority_of(rank: Rank, number: int) -> Rank:
+    return rank & ~ENTRY | number
 
 
 def _around(lows: Sequence[int], highs: Sequence[int]) -> list[int]:
@@ -67,7 +71,7 @@ class TupleSpace:
 
     def _begin(self) -> None:
         self._free = list(range(self._place.limit - 1, -1, -1))
-        self._order: list[Rank] = []  # tuples with a hash, by their highest priority: (-priority, where the masks lie)
+        self._order: list[Rank] = []  # tuples with a hash: of where their masks lie, with their highest priority
         self._m64[self._place.count] = 0
 
     def clear(self) -> None:
@@ -78,34 +82,32 @@ class TupleSpace:
         self._same.clear()
         self._begin()
 
-    def add(self, entry: int, priority: int, words: Sequence[int]) -> None:
+    def add(self, rank: Rank, words: Sequence[int]) -> None:
         """Put in an entry."""
         masks, masked, ranges = self._split(words)
         group = self._tuples.get(masks)
         if group is None:
             group = self._tuples[masks] = _Tuple(masks)
-        at = 0 if group.place is None else group.place[1]
-        behind = (0, *ranges) if self._ranges else ()
-        self._packed.pack_into(self._bytes, 8 * self._row(entry), at, *masked, priority, *behind)
-        rank = (-priority, entry)
+        at = 0 if group.place is None else group.place & ENTRY
+        self._packed.pack_into(self._bytes, 8 * self._row(rank & ENTRY), at, *masked, -(rank >> RANK_BITS), *ranges)
         group.ranks.put(rank)
         if at:
             self._put(rank, (at, *masked))
             self._move(group)
         else:
-            self._rest.add(entry, priority, words)
+            self._rest.add(rank, words)
             if group.ranks.count >= self._many:
                 self._promote(group)
 
-    def remove(self, entry: int, priority: int, words: Sequence[int]) -> None:
+    def remove(self, rank: Rank, words: Sequence[int]) -> None:
         """Take out an entry."""
         masks, masked, _ = self._split(words)
-        group, rank = self._tuples[masks], (-priority, entry)
+        group = self._tuples[masks]
         group.ranks.remove(rank)
         if group.place is None:
-            self._rest.remove(entry, priority)
+            self._rest.remove(rank, words)
         else:
-            self._take(rank, (group.place[1], *masked))
+            self._take(rank, (group.place & ENTRY, *masked))
             if group.ranks.count < self._few:
                 self._demote(group, group.place)
             else:
@@ -119,29 +121,31 @@ class TupleSpace:
         """Give a tuple a hash; its entries lie in rows until now."""
         at = self._place.masks + self._free.pop() * self._place.cells
         self._m64[at : at + self._place.cells] = [word(mask) for mask in group.masks]
-        group.place = (group.ranks.first[0], at)
+        group.place = _with_priority_of(group.ranks.first, at)
         self._order_changes(None, group.place)
         for rank in group.ranks:
-            self._rest.remove(rank[1], -rank[0])
-            self._m64[self._row(rank[1])] = at
-            self._put(rank, (at, *self._masked(rank[1])))
+            entry = rank & ENTRY
+            self._rest.remove(rank, ())
+            self._m64[self._row(entry)] = at
+            self._put(rank, (at, *self._masked(entry)))
 
     def _demote(self, group: _Tuple, place: Rank) -> None:
         """Take a tuple's hash away: there are few entries left, which go to rows."""
+        at = place & ENTRY
         for rank in group.ranks:
-            masked = self._masked(rank[1])
-            self._take(rank, (place[1], *masked))
-            self._rest.add(rank[1], -rank[0], self._words(rank[1], group.masks, masked))
+            masked = self._masked(rank & ENTRY)
+            self._take(rank, (at, *masked))
+            self._rest.add(rank, self._words(rank & ENTRY, group.masks, masked))
         self._order_changes(place, None)
-        self._free.append((place[1] - self._place.masks) // self._place.cells)
+        self._free.append((at - self._place.masks) // self._place.cells)
         group.place = None
 
     def _move(self, group: _Tuple) -> None:
         """Let a tuple with a hash stand where its highest priority says."""
         assert group.place is not None
-        first = group.ranks.first[0]
-        if first != group.place[0]:
-            now = (first, group.place[1])
+        first = group.ranks.first
+        if first >> RANK_BITS != group.place >> RANK_BITS:
+            now = _with_priority_of(first, group.place & ENTRY)
             self._order_changes(group.place, now)
             group.place = now
 
@@ -157,7 +161,7 @@ class TupleSpace:
             at = bisect_left(order, new)
             here, end = first + 2 * at, first + 2 * len(order)
             each[here + 2 : end + 2] = each[here:end]
-            each[here], each[here + 1] = -new[0], new[1]
+            each[here], each[here + 1] = -(new >> RANK_BITS), new & ENTRY
             order.insert(at, new)
         each[self._place.count] = len(order)
 
@@ -169,7 +173,7 @@ class TupleSpace:
         same = part.get(key)
         if same is None:
             part[key] = rank
-            self._hash.add(rank[1], key)
+            self._hash.add(rank & ENTRY, key)
             return
         if not isinstance(same, Ranks):
             first, same = same, Ranks()
@@ -180,7 +184,7 @@ class TupleSpace:
         if before is not None:
             self._link(before, rank)
         elif after is not None:
-            self._hash.replace(after[1], rank[1])
+            self._hash.replace(after & ENTRY, rank & ENTRY)
 
     def _take(self, rank: Rank, key: Words) -> None:
         part = self._same.part(key)
@@ -190,14 +194,14 @@ class TupleSpace:
         if before is not None:
             self._link(before, after)
         elif after is not None:
-            self._hash.replace(rank[1], after[1])
+            self._hash.replace(rank & ENTRY, after & ENTRY)
         else:
             del part[key]
-            self._hash.remove(rank[1])
+            self._hash.remove(rank & ENTRY)
 
     def _link(self, rank: Rank, after: Rank | None) -> None:
         if self._ranges:
-            self._m64[self._row(rank[1]) + self._place.next] = 0 if after is None else after[1] + 1
+            self._each[self._row(rank & ENTRY) + self._place.next] = 0 if after is None else (after & ENTRY) + 1
 
     # --- words --------------------------------------------------------------------------------------------------------
 
@@ -205,12 +209,12 @@ class TupleSpace:
         return self._place.rows + entry * self._place.width
 
     def _split(self, words: Sequence[int]) -> tuple[Words, Words, Words]:
-        """Masks, masked words, and lows and highs of ranges, of an entry's words."""
+        """Masks, masked words, and with ranges 0 and their lows and highs, of an entry's words."""
         if self._plain:
             return tuple(words[1::2]), tuple(words[::2]), ()
         masks: list[int] = []
         masked: list[int] = []
-        ranges: list[int] = []
+        ranges = [0] if self._ranges else []
         at = 0
         for is_range, cells in self._fields:
             lows, highs = words[at : at + cells], words[at + cells : at + 2 * cells]
