@@ -34,20 +34,21 @@ def parse_action(owner: str, actions: Mapping[int, ActionInfo], given: Any) -> t
     action = actions.get(given.action_id)
     if action is None:
         raise _invalid(owner, f"no action of it has the id {given.action_id} (0x{given.action_id:08x})")
-    values = {param.param_id: param.value for param in given.params}
-    if len(values) != len(given.params):
-        ids = [param.param_id for param in given.params]
-        twice = next(id_ for at, id_ in enumerate(ids) if id_ in ids[:at])
-        raise _invalid(owner, f"action {action.name}: parameter {twice} occurs twice")
+    values: dict[int, bytes] = {}
+    for param in given.params:
+        id_ = param.param_id
+        if id_ in values:
+            raise _invalid(owner, f"action {action.name}: parameter {id_} occurs twice")
+        values[id_] = param.value
     params = []
-    for param in action.params:
-        value = values.get(param.id)
+    for wanted in action.params:
+        value = values.get(wanted.id)
         if value is None:
-            raise _invalid(owner, f"action {action.name}: parameter {param.name} is missing")
-        if param.strings is None:
-            params.append(decode(value, param.bits, param.what))
+            raise _invalid(owner, f"action {action.name}: parameter {wanted.name} is missing")
+        if wanted.strings is None:
+            params.append(decode(value, wanted.bits, wanted.what))
         else:
-            params.append(param.strings.number(value, param.what))
+            params.append(wanted.strings.number(value, wanted.what))
     if len(values) > len(params):
         unknown = min(values.keys() - {param.id for param in action.params})
         raise _invalid(owner, f"action {action.name} has no parameter with the id {unknown}")

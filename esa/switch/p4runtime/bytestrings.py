@@ -6,6 +6,8 @@ import grpc
 
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 
+_from_bytes = int.from_bytes
+
 
 def encode(value: int, *, signed: bool = False) -> bytes:
     """Return the canonical byte string of `value`; zero is one zero byte."""
@@ -25,7 +27,7 @@ def decode(
     """
     if not data:
         raise P4RuntimeError(code, f"{what}: empty byte string")
-    if not signed and not (value := int.from_bytes(data, "big")) >> bits:
+    if not signed and not (value := _from_bytes(data, "big")) >> bits:
         return value  # nearly always, and then at once
     value = int.from_bytes(data, "big", signed=signed)
     needed = (value if value >= 0 else ~value).bit_length() + (1 if signed else 0)

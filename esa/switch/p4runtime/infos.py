@@ -10,7 +10,7 @@ from typing import Any
 from esa.switch.p4runtime.action_profiles import ProfileEntries
 from esa.switch.p4runtime.actions import ActionInfo
 from esa.switch.p4runtime.idle import IdleTimeouts
-from esa.switch.p4runtime.match_fields import FieldInfo, Read, reader
+from esa.switch.p4runtime.match_fields import FieldInfo, Read, left_out, reader
 from esa.switch.p4runtime.status import Code, P4RuntimeError
 from esa.switch.runtime.keys import Key
 
@@ -43,9 +43,10 @@ class TableInfo:
         return f"table {self.name}"
 
     @cached_property
-    def readers(self) -> Mapping[int, Read]:
-        """What reads each field's match, by the field's id, in their order."""
-        return {field.id: reader(f"{self.owner}, field {field.name}", field) for field in self.fields}
+    def readers(self) -> Mapping[int, tuple[Read, FieldInfo, str]]:
+        """What reads each field's match, the field and what errors call it; by its id, in their order."""
+        named = {field: f"{self.owner}, field {field.name}" for field in self.fields}
+        return {field.id: (reader(what, field), field, what) for field, what in named.items()}
 
     @cached_property
     def plain(self) -> bool:
@@ -69,10 +70,15 @@ class TableInfo:
 
     def key_of(self, entry: Any) -> Key:
         """The key of a TableEntry in the loaded table; INVALID_ARGUMENT where it breaks a rule."""
-        matches, readers = entry.match, self.readers
-        given = {match.field_id: match for match in matches}
-        if len(given) != len(matches) or not given.keys() <= readers.keys():
-            raise self._misnamed(matches)
+        readers = self.readers
+        given: dict[int, Any] = {}
+        for match in entry.match:
+            field_id = match.field_id
+            if field_id not in readers:
+                raise self.invalid(f"no key field has the id {field_id}")
+            if field_id in given:
+                raise self.invalid(f"field {readers[field_id][1].name} occurs twice")
+            given[field_id] = match
         priority = entry.priority
         numbers: list[int] = []
         if self.needs_priority:
@@ -80,21 +86,11 @@ class TableInfo:
                 raise self.invalid("its entries need a priority above 0")
         elif priority:
             raise self.invalid("its entries have no priority")
-        for id_, read in readers.items():
-            numbers += read(given.get(id_))
+        for id_, (read, field, what) in readers.items():
+            numbers += read(given[id_]) if id_ in given else left_out(what, field)
         if self.needs_priority:
             numbers.append(priority)
         return tuple(numbers)
-
-    def _misnamed(self, matches: Any) -> P4RuntimeError:
-        names, seen = {field.id: field.name for field in self.fields}, set()
-        for id_ in (match.field_id for match in matches):
-            if id_ not in names:
-                return self.invalid(f"no key field has the id {id_}")
-            if id_ in seen:
-                return self.invalid(f"field {names[id_]} occurs twice")
-            seen.add(id_)
-        raise AssertionError("each names a field of its own")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from esa.switch.p4runtime.bytestrings import decode, encode
@@ -25,72 +26,96 @@ class FieldInfo:
 
 
 def reader(what: str, field: FieldInfo) -> Read:
-    """What turns one field's match, None: left out, into the two numbers of a key (`runtime.keys.Key`).
+    """What turns a message's match of one field into the two numbers of a key (`runtime.keys.Key`).
 
     It raises INVALID_ARGUMENT where that breaks a rule; `what`: how it then calls the field.
     """
-    parse, kind, bits = _PARSERS[field.match], field.match, field.bits
-    anything = (0, (1 << bits) - 1) if kind == "range" else (0, 0)
+    return _READERS[field.match](what, field)
+
+
+def left_out(what: str, field: FieldInfo) -> tuple[int, int]:
+    """The two numbers of a field that a message leaves out. INVALID_ARGUMENT where it cannot be."""
+    if field.match == "exact":
+        raise _invalid(what, "an exact field cannot be left out")
+    return 0, (1 << field.bits) - 1 if field.match == "range" else 0
+
+
+def _invalid(what: str, reason: str) -> P4RuntimeError:
+    return P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: {reason}")
+
+
+def _of_other_kind(what: str, kind: str, match: Any) -> P4RuntimeError:
+    return _invalid(what, f"it is matched {kind}, the entry has {match.WhichOneof('field_match_type')}")
+
+
+def _value_reader(kind: str, what: str, field: FieldInfo) -> Read:
+    """Of an exact or optional field."""
+    bits, full, strings = field.bits, (1 << field.bits) - 1, field.strings
 
     def read(match: Any) -> tuple[int, int]:
-        if match is None:
-            if kind == "exact":
-                raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: an exact field cannot be left out")
-            return anything
-        given = match.WhichOneof("field_match_type")
-        if given != kind:
-            raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: it is matched {kind}, the entry has {given}")
-        return parse(match, field, bits, what)
+        if match.WhichOneof("field_match_type") != kind:
+            raise _of_other_kind(what, kind, match)
+        data = match.exact.value if kind == "exact" else match.optional.value
+        return decode(data, bits, what) if strings is None else strings.number(data, what), full
 
     return read
 
 
-def _parse_exact(match: Any, field: FieldInfo, bits: int, what: str) -> tuple[int, int]:
-    return _value(match.exact.value, field, bits, what), (1 << bits) - 1
+def _lpm_reader(what: str, field: FieldInfo) -> Read:
+    bits = field.bits
+
+    def read(match: Any) -> tuple[int, int]:
+        if match.WhichOneof("field_match_type") != "lpm":
+            raise _of_other_kind(what, "lpm", match)
+        lpm = match.lpm
+        value, length = decode(lpm.value, bits, what), lpm.prefix_len
+        if not 0 < length <= bits:
+            hint = "leave out a field that matches anything" if length == 0 else f"the field has {bits} bits"
+            raise _invalid(what, f"prefix length {length}: {hint}")
+        if value & ((1 << (bits - length)) - 1):
+            raise _invalid(what, "value bits outside the prefix")
+        return value, length
+
+    return read
 
 
-def _parse_optional(match: Any, field: FieldInfo, bits: int, what: str) -> tuple[int, int]:
-    return _value(match.optional.value, field, bits, what), (1 << bits) - 1
+def _ternary_reader(what: str, field: FieldInfo) -> Read:
+    bits = field.bits
+
+    def read(match: Any) -> tuple[int, int]:
+        if match.WhichOneof("field_match_type") != "ternary":
+            raise _of_other_kind(what, "ternary", match)
+        both = match.ternary
+        value, mask = decode(both.value, bits, what), decode(both.mask, bits, what)
+        if mask == 0 or value & ~mask:
+            hint = "leave out a field that matches anything" if mask == 0 else "value bits outside the mask"
+            raise _invalid(what, hint)
+        return value, mask
+
+    return read
 
 
-def _value(data: bytes, field: FieldInfo, bits: int, what: str) -> int:
-    return decode(data, bits, what) if field.strings is None else field.strings.number(data, what)
+def _range_reader(what: str, field: FieldInfo) -> Read:
+    bits, full = field.bits, (1 << field.bits) - 1
+
+    def read(match: Any) -> tuple[int, int]:
+        if match.WhichOneof("field_match_type") != "range":
+            raise _of_other_kind(what, "range", match)
+        ends = match.range
+        low, high = decode(ends.low, bits, what), decode(ends.high, bits, what)
+        if low > high or (low == 0 and high == full):
+            raise _invalid(what, "low is above high" if low > high else "leave out a field that matches anything")
+        return low, high
+
+    return read
 
 
-def _parse_lpm(match: Any, _: FieldInfo, bits: int, what: str) -> tuple[int, int]:
-    value, length = decode(match.lpm.value, bits, what), match.lpm.prefix_len
-    if not 0 < length <= bits:
-        hint = "leave out a field that matches anything" if length == 0 else f"the field has {bits} bits"
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: prefix length {length}: {hint}")
-    if value & ((1 << (bits - length)) - 1):
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: value bits outside the prefix")
-    return value, length
-
-
-def _parse_ternary(match: Any, _: FieldInfo, bits: int, what: str) -> tuple[int, int]:
-    both = match.ternary
-    value, mask = decode(both.value, bits, what), decode(both.mask, bits, what)
-    if mask == 0 or value & ~mask:
-        hint = "leave out a field that matches anything" if mask == 0 else "value bits outside the mask"
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: {hint}")
-    return value, mask
-
-
-def _parse_range(match: Any, _: FieldInfo, bits: int, what: str) -> tuple[int, int]:
-    ends = match.range
-    low, high = decode(ends.low, bits, what), decode(ends.high, bits, what)
-    if low > high or (low == 0 and high == (1 << bits) - 1):
-        hint = "low is above high" if low > high else "leave out a field that matches anything"
-        raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{what}: {hint}")
-    return low, high
-
-
-_PARSERS = {
-    "exact": _parse_exact,
-    "lpm": _parse_lpm,
-    "ternary": _parse_ternary,
-    "range": _parse_range,
-    "optional": _parse_optional,
+_READERS: dict[str, Callable[[str, FieldInfo], Read]] = {
+    "exact": partial(_value_reader, "exact"),
+    "optional": partial(_value_reader, "optional"),
+    "lpm": _lpm_reader,
+    "ternary": _ternary_reader,
+    "range": _range_reader,
 }
 
 

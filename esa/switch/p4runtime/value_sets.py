@@ -10,7 +10,7 @@ from esa.p4runtime import p4runtime_pb2
 from esa.switch.errors import TableError
 from esa.switch.p4runtime.arrays import require_modify
 from esa.switch.p4runtime.infos import ValueSetInfo
-from esa.switch.p4runtime.match_fields import FieldInfo, reader
+from esa.switch.p4runtime.match_fields import FieldInfo, left_out, reader
 from esa.switch.p4runtime.status import Code, P4RuntimeError, refusal
 from esa.switch.runtime.value_sets import Member
 
@@ -57,12 +57,9 @@ def _member(info: ValueSetInfo, given: Any) -> Member:
             how = "occurs twice" if match.field_id in matches else "is none of it"
             raise P4RuntimeError(Code.INVALID_ARGUMENT, f"{owner}: field id {match.field_id} {how}")
         matches[match.field_id] = match
-    return tuple(
-        _value_and_mask(field, reader(f"{owner}, field {field.name}", field)(matches.get(field.id)))
-        for field in info.fields
-    )
+    return tuple(_value_and_mask(field, f"{owner}, field {field.name}", matches.get(field.id)) for field in info.fields)
 
 
-def _value_and_mask(field: FieldInfo, numbers: tuple[int, int]) -> tuple[int, int]:
-    value, second = numbers
+def _value_and_mask(field: FieldInfo, what: str, match: Any | None) -> tuple[int, int]:
+    value, second = left_out(what, field) if match is None else reader(what, field)(match)
     return value, (1 << field.bits) - (1 << (field.bits - second)) if field.match == "lpm" else second

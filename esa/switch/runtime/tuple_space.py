@@ -40,6 +40,8 @@ def _with_priority_of(rank: Rank, number: int) -> Rank:
 
 def _around(lows: Sequence[int], highs: Sequence[int]) -> list[int]:
     """The masks of the shortest prefix that has both numbers; words, the lowest first."""
+    if len(lows) == 1:
+        return [MASK64 ^ ((1 << (lows[0] ^ highs[0]).bit_length()) - 1)]
     masks, differ = [], False
     for low, high in zip(reversed(lows), reversed(highs), strict=True):
         masks.append(0 if differ else MASK64 ^ ((1 << (low ^ high).bit_length()) - 1))
@@ -151,18 +153,21 @@ class TupleSpace:
 
     def _order_changes(self, old: Rank | None, new: Rank | None) -> None:
         """Tell generated code that a tuple comes, goes or stands elsewhere."""
-        order, first, each = self._order, self._place.order, self._each
+        order, each = self._order, self._each
+        at = len(order) if old is None else bisect_left(order, old)
         if old is not None:
-            at = bisect_left(order, old)
             del order[at]
-            here, end = first + 2 * at, first + 2 * len(order)
-            each[here:end] = each[here + 2 : end + 2]
+        to = len(order) if new is None else bisect_left(order, new)
         if new is not None:
-            at = bisect_left(order, new)
-            here, end = first + 2 * at, first + 2 * len(order)
-            each[here + 2 : end + 2] = each[here:end]
+            order.insert(to, new)
+        start, end = self._place.order + 2 * min(at, to), self._place.order + 2 * max(at, to)
+        if to < at:
+            each[start + 2 : end + 2] = each[start:end]
+        elif at < to:
+            each[start:end] = each[start + 2 : end + 2]
+        if new is not None:
+            here = self._place.order + 2 * to
             each[here], each[here + 1] = -(new >> RANK_BITS), new & ENTRY
-            order.insert(at, new)
         each[self._place.count] = len(order)
 
     # --- entries with the same masks and masked words: the best is in the hash, with ranges the others behind it ------

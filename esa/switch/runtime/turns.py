@@ -113,13 +113,13 @@ class Turns:
 
     def release(self) -> None:
         """End what `hold` began."""
-        _libc.pthread_mutex_unlock(self._state)
-        _libc.pthread_mutex_unlock(self._turnstile)
+        self.__exit__()
 
     __enter__ = hold
 
     def __exit__(self, *_: object) -> None:
-        self.release()
+        _libc.pthread_mutex_unlock(self._state)
+        _libc.pthread_mutex_unlock(self._turnstile)
 
     def held(self) -> bool:
         """Whether anyone has the state now."""
