@@ -138,7 +138,7 @@ def _put(info: TableInfo, update_type: int, key: Key, entry: Any, guard: Abstrac
             row: int = table.insert(key, action, params, entry.priority, guard)
         else:
             row = table.find(key)
-            before = table.entry(row).action
+            before = None if profile is None else table.entry(row).action
             table.change(row, action, params, guard)
     except TableError:
         if profile is not None:

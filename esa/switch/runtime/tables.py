@@ -28,7 +28,10 @@ FREE = nullcontext()
 
 @dataclass(frozen=True)
 class Entry:
-    """One entry: what it matches, its action, the action's parameters, its priority (the highest number wins)."""
+    """One entry: what it matches, its action, the action's parameters, its priority (the highest number wins).
+
+    `key`: what identifies it in its table.
+    """
 
     match: Match
     action: Any
