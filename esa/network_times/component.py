@@ -15,7 +15,7 @@ import math
 from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
-from esa.network_times.network import RING, Network
+from esa.network_times.network import Network
 
 _ROUNDS = 4  # of refinement: each looks one job further
 
@@ -25,7 +25,7 @@ class Member(NamedTuple):
 
     compute_ns: of an iteration, of a rank; before_ns: of it, in passes before the last one
     service:    logarithm to the base 4 of the seconds of computing that are left, rounded; None: not known
-    hosts:      (number, ranks there), rack by rack where switches add, in the order of the ranks
+    hosts:      (number, ranks there), rack by rack, in the order of the ranks
     """
 
     model: str
@@ -66,8 +66,7 @@ def service_of(left_ns: int) -> int | None:
 
 def components(members: Sequence[Member], network: Network, racks: Sequence[int]) -> list[Part]:
     """The components of jobs whose hosts are the cluster's. racks: by host of the cluster."""
-    if network.policy != RING:
-        members = [_rack_by_rack(member, racks) for member in members]
+    members = [_rack_by_rack(member, racks) for member in members]
     parent = list(range(len(members)))
 
     def root(job: int) -> int:

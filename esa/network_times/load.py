@@ -72,6 +72,11 @@ def _ring(member: Member, component: Component, network: Network) -> Load:
     return Load(cables, cables, 0.0, 0.0)
 
 
+def round_trip_ns(component: Component, network: Network) -> int:
+    """To a PS and back through an idle network, of the job whose way is the longest: what timers go by."""
+    return round(2 * network.way_ns(max(len(component.racks_of(member)) for member in component.members)))
+
+
 def step_ns(racks: int, network: Network) -> float:
     """How much later than it was sent the last packet of a ring's step has come."""
     more_ns = 8e9 * (_MESSAGE_PACKET_BYTES - PACKET_BYTES) * (1 / network.rate_bps)

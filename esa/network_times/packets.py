@@ -24,7 +24,7 @@ from esa.fabric.shapes import leaf_spine
 from esa.job import Pool
 from esa.network_times.alone import alone_s
 from esa.network_times.component import Component, Member
-from esa.network_times.load import episode_hops, tail_ns
+from esa.network_times.load import episode_hops, round_trip_ns, tail_ns
 from esa.network_times.network import FRAGMENT_BYTES, RING, Network
 from esa.network_times.offsets import MEASURED, offset_part
 from esa.network_times.rows import Slice, rows_of
@@ -37,7 +37,7 @@ from esa.sim.timers import timers_for
 from esa.workloads.program import compute, loop, mark, program, reduce, wait
 
 LEVEL = 3
-HOPS = 6e5  # packet hops of an episode, about
+HOPS = 2.4e6  # packet hops of an episode, about; with a quarter of them what waits for timers counts too much
 LEAST_FRAGMENTS = 256  # of an iteration of the smallest model
 QUEUE_PACKETS = 4096
 _MOST_TRIES = 4
@@ -129,8 +129,7 @@ def plan_of(
     fabric, host_of, server_of = _fabric(component, network)
     slices = rows_of(component, network)
     longest_ns = max(iterations[k] * expected_s[k] for k in range(len(iterations))) * scale * 1e9
-    most_racks = max(len(component.racks_of(member)) for member in component.members)
-    round_trip_ns = round(2 * network.way_ns(most_racks))
+    trip_ns = round_trip_ns(component, network)
     jobs = []
     for number, member in enumerate(component.members):
         hosts = [host_of[host] for host, ranks in member.hosts for _ in range(ranks)]
@@ -146,13 +145,13 @@ def plan_of(
                 slices[number],
                 tuple(hosts),
                 round(offset_part(number) * expected_s[number] * scale * 1e9),
-                round_trip_ns,
+                trip_ns,
             )
         )
     return Plan(
         fabric,
         tuple(jobs),
-        timers_for(round_trip_ns),
+        timers_for(trip_ns),
         rows=network.rows,
         sample_ns=max(1000, round(longest_ns / 64)),
     )
@@ -167,7 +166,7 @@ def _job(
     own: Slice,
     hosts: tuple[int, ...],
     submit_ns: int,
-    round_trip_ns: int,
+    trip_ns: int,
 ) -> SimulatedJob:
     parts = [scaled(part, scale) for part in own_parts(member)]
     steps = [wait(), mark(), *(compute(part.forward_ns) for part in reversed(parts))]
@@ -188,7 +187,7 @@ def _job(
         submit_ns=submit_ns,
         hosts=hosts,
         transport="ina" if in_network else "ring",
-        ttl_us=policy(by).ttl_us(round_trip_ns),
+        ttl_us=policy(by).ttl_us(trip_ns),
         demand=sending_s / (sending_s + member.compute_ns / 1e9),
         programs=(program(loop(iterations, *steps)),) * member.ranks,
     )

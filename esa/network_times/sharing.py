@@ -7,16 +7,18 @@ shares.of(frozenset({0, 2}))[2].rate       # of member 2 while 0 and 2 send: fra
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from esa.network_times.component import Component
-from esa.network_times.load import load_of
+from esa.network_times.load import load_of, round_trip_ns
 from esa.network_times.memory import part_beside, round_trip_factor
 from esa.network_times.network import RING, Network
+from esa.network_times.queues import queued
 from esa.network_times.rates import Share, max_min, mixed
 from esa.network_times.rows import Slice, rows_of
 from esa.network_times.split import split_shares
 from esa.network_times.urgency import priorities_of
+from esa.policy import policy
 
 
 class Shares:
@@ -30,7 +32,6 @@ class Shares:
         self._windows = [one.window for one in self.slices]
         every = [priorities_of(member, network) for member in component.members]
         self._urgency = [found[len(found) // 2] for found in every]
-        self._weights = [self._weight(number) for number in range(len(component.members))]
         self._known: dict[frozenset[int], Mapping[int, Share]] = {}
 
     def of(self, active: frozenset[int]) -> Mapping[int, Share]:
@@ -40,16 +41,27 @@ class Shares:
         return found
 
     def _reckoned(self, active: frozenset[int]) -> Mapping[int, Share]:
+        jobs = sorted(active)
+        if self.network.policy == RING:
+            return self._rings(jobs)
         if self.network.policy == "esa":
-            return split_shares(sorted(active), self.component, self.loads, self.slices, self._urgency, self._weights)
-        sends = dict.fromkeys(sorted(active), 1.0)
+            ttl_ns = 1000.0 * policy("esa").ttl_us(round_trip_ns(self.component, self.network))
+            return split_shares(jobs, self.component, self.loads, self.slices, self._urgency, ttl_ns)
+        sends = dict.fromkeys(jobs, 1.0)
         beside = self.beside(sends)
-        rates = max_min(
+        windows = {job: float(self._windows[job]) for job in jobs}
+        rates, _ = queued(
             {job: mixed(self.loads[job], part) for job, part in beside.items()},
-            {job: self.window_rate(job, part, sends) for job, part in beside.items()},
-            {job: self._weights[job] for job in beside},
+            {job: windows[job] / self.window_rate(job, part, sends) for job, part in beside.items()},
+            windows,
         )
         return {job: Share(rates[job], part, self._rows(job, rates[job], part)) for job, part in beside.items()}
+
+    def _rings(self, jobs: Sequence[int]) -> dict[int, Share]:
+        """Max-min; one that is longer waits more for itself, by the root, as in the packet simulator."""
+        weights = {job: 1 / math.sqrt(self.component.members[job].ranks - 1) for job in jobs}
+        rates = max_min({job: self.loads[job].summed for job in jobs}, dict.fromkeys(jobs, math.inf), weights)
+        return {job: Share(rates[job], 0.0) for job in jobs}
 
     def beside(self, sends: Mapping[int, float]) -> dict[int, float]:
         """By job that sends in some part of the time, the part of its fragments that the PS adds; ESA's none."""
@@ -62,15 +74,6 @@ class Shares:
         load, window = self.loads[job], self._windows[job]
         factor = round_trip_factor(self.component, self.network, job, window, beside, sends)
         return window / (factor * ((1 - beside) * load.summed_ns + beside * load.beside_ns))
-
-    def _weight(self, job: int) -> float:
-        """What a job gets of a full cable goes by. Where windows wait in one queue, who is back sooner has more of it;
-        a ring that is longer waits more for itself. Both by the root, as in the packet simulator.
-        """
-        if self.network.policy == RING:
-            return 1 / math.sqrt(self.component.members[job].ranks - 1)
-        load = self.loads[job]
-        return 1 / math.sqrt(load.beside_ns if self.network.policy == "ps" else load.summed_ns)
 
     def _rows(self, job: int, rate: float, beside: float) -> float:
         """Of a switch: a slice is taken always; ATP's rows until the PS has answered."""

@@ -10,13 +10,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.errors import BadInput
+from esa.network_times import split
 from esa.network_times.levels import NetworkTimes
 from esa.network_times.load import load_of
 from esa.network_times.network import FRAGMENT_BYTES, PACKET_BYTES, SWITCH_POLICIES, Network
+from esa.network_times.queues import queued
 from esa.network_times.rates import max_min, mixed
 from esa.network_times.rows import rows_of
 from esa.network_times.sharing import Shares
 from esa.network_times.urgency import priorities_of
+from esa.protocol import aggregator_window
 from esa.workloads import profile
 from tests.effort import tries
 from tests.network_times.questions import HEAVY, LIGHT, RACKS, answers, asked, component, member
@@ -177,6 +180,47 @@ def test_shares_are_max_min(seed: int) -> None:
         highest = [max(rates[other] / weights[other] for other in cables if cable in cables[other]) for cable in full]
         level = rates[job] / weights[job]
         assert rates[job] >= caps[job] * (1 - 1e-9) or any(level >= most * (1 - 1e-9) for most in highest)
+
+
+@settings(max_examples=tries(60), deadline=None)
+@given(st.integers(0, 2**32 - 1))
+def test_who_shares_a_full_cable_waits_alike_there(seed: int) -> None:
+    """A window comes back after the trip and the longest wait on its way, and nobody waits where there is room."""
+    dice = random.Random(seed)
+    cables = {
+        job: {cable: dice.uniform(0.1, 3) for cable in dice.sample(range(6), dice.randint(1, 4))} for job in range(5)
+    }
+    trips = {job: dice.uniform(0.1, 10) for job in cables}
+    windows = {job: dice.uniform(0.1, 5) for job in cables}
+    rates, waits = queued(cables, trips, windows)
+    for job, mine in cables.items():
+        longest = max(waits.get(cable, 0.0) for cable in mine)
+        assert rates[job] == pytest.approx(windows[job] / (trips[job] + longest), rel=1e-4)
+    for cable in range(6):
+        used = sum(rates[job] * mine.get(cable, 0) for job, mine in cables.items())
+        assert used == pytest.approx(1, rel=1e-4) if cable in waits else used <= 1 + 1e-4
+
+
+def test_windows_of_esa_are_at_rest_as_its_rule_says() -> None:
+    assert (aggregator_window._LEAST_PART, aggregator_window._INCREASE, aggregator_window._DECREASE) == (
+        split.LEAST_PART,
+        split.INCREASE,
+        split.DECREASE,
+    )
+
+
+def test_who_waits_longer_for_its_last_rank_loses_its_rows_and_the_urgent_keep_theirs() -> None:
+    """Three ranks behind one another's cables, and one of each job apart: the job whose ranks are less alike has more
+    fragments that others meet, whoever holds more rows.
+    """
+    network = Network("esa", rows=128)
+    alike, apart = member((0, 1), (1, 1)), member((0, 1), (1, 1), (2, 1), (3, 1))
+    for urgent in (alike, apart):
+        members = [one._replace(service=1 if one is urgent else 6) for one in (alike, apart)]
+        here = component(network, *members)
+        shares = Shares(here, network).of(frozenset(range(2)))
+        beside = {here.members[job].ranks: share.beside for job, share in shares.items()}
+        assert beside[4 if urgent is alike else 2] > beside[2 if urgent is alike else 4]
 
 
 def test_a_fragment_beside_takes_the_ranks_packets_to_the_ps() -> None:
