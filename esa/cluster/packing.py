@@ -41,7 +41,11 @@ def consolidate(cluster: Cluster, counts: list[int], workers: int) -> Shares:
 
 def _most_or_enough(counts: list[int], workers: int) -> int:
     """The most there are, or if these are more than enough the fewest that are enough."""
-    return min((count for count in counts if count >= workers), default=max(counts))
+    most = max(counts)
+    for count in range(workers, most):
+        if count in counts:
+            return count
+    return most
 
 
 def best_fit(cluster: Cluster, counts: list[int], workers: int) -> Shares:

@@ -20,7 +20,7 @@ from itertools import groupby
 from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.placement import place
-from esa.cluster.scheduler import Decision, JobInfo, Running, Start, free_gpus
+from esa.cluster.scheduler import Decision, JobInfo, Running, Start, Stop, free_gpus
 from esa.errors import BadInput
 from esa.job import MAX_FAN_IN
 
@@ -37,12 +37,15 @@ class DecisionRefused(BadInput):
 
 def check_decision(
     decision: Decision, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running]
-) -> None:
-    """Refuse a decision of which anything cannot be done; nothing has been changed then."""
+) -> Free | None:
+    """Refuse a decision of which anything cannot be done; nothing has been changed then.
+
+    Return what it leaves free; None where it says nothing.
+    """
     loans = bool(cluster.inference) or decision.lent is not None
     changes = decision.starts or decision.stops or decision.resizes or decision.memos or decision.left_ns
     if not (changes or loans):
-        return
+        return None
     queue: Mapping[int, JobInfo] = getattr(waiting, "by_number", None) or {job.number: job for job in waiting}
     at_work: Mapping[int, Running] = getattr(running, "by_number", None) or {job.job.number: job for job in running}
     _check_names(decision, queue, at_work)
@@ -56,18 +59,21 @@ def check_decision(
         if job.elastic is not None:
             _check_gang(job, resize)
         _check_server(job, resize)
-        check_gpus(cluster, job, resize.gpus, free)
-        free.take(resize.gpus)
+        gpus = resize.gpus
+        check_gpus(cluster, job, gpus, free)
+        free.take(gpus)
     for start in decision.starts:
         job = queue[start.job]
         _check_gang(job, start)
         _check_server(job, start)
-        check_gpus(cluster, job, start.gpus, free)
-        free.take(start.gpus)
+        gpus = start.gpus
+        check_gpus(cluster, job, gpus, free)
+        free.take(gpus)
     at_a_time = len(running) - len(decision.stops) + len(decision.starts)
     if decision.starts and at_a_time > cluster.max_jobs:
         last = queue[decision.starts[-1].job]
         raise DecisionRefused("jobs", f"job {last.name}: {at_a_time} jobs at a time; allowed: {cluster.max_jobs}")
+    return free
 
 
 def _after_loans(decision: Decision, cluster: Cluster, free: Free) -> Cluster:
@@ -101,20 +107,18 @@ def _check_gang(job: JobInfo, start: Start) -> None:
 def _check_names(decision: Decision, queue: Mapping[int, JobInfo], at_work: Mapping[int, Running]) -> None:
     """Who is started waits, who is stopped or resized runs, and nobody is named twice."""
     seen: set[int] = set()
-    asked = {
-        "start": [start.job for start in decision.starts],
-        "stop": [stop.job for stop in decision.stops],
-        "resize": [resize.job for resize in decision.resizes],
-    }
-    for what, numbers in asked.items():
-        there: Mapping[int, object] = queue if what == "start" else at_work
-        for number in numbers:
-            if number not in there or number in seen:
-                raise DecisionRefused("name", _misnamed(what, number, queue, at_work))
-            seen.add(number)
-    said: dict[str, Mapping[int, object]] = {"memo": decision.memos, "left_ns": decision.left_ns}
-    for what, by_job in said.items():
-        for number in by_job:
+    by_kind: tuple[tuple[str, Sequence[Start | Stop], Mapping[int, object]], ...] = (
+        ("start", decision.starts, queue),
+        ("stop", decision.stops, at_work),
+        ("resize", decision.resizes, at_work),
+    )
+    for what, asked, there in by_kind:
+        for one in asked:
+            if one.job not in there or one.job in seen:
+                raise DecisionRefused("name", _misnamed(what, one.job, queue, at_work))
+            seen.add(one.job)
+    for what, said in (("memo", decision.memos), ("left_ns", decision.left_ns)):
+        for number in said:
             if number not in queue and number not in at_work:
                 text = f"job number {number}: {what}: it is not there; allowed: a job that waits or runs"
                 raise DecisionRefused("name", text)

@@ -23,7 +23,7 @@ from dataclasses import replace
 
 from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster
-from esa.cluster.scheduler import Decide, Decision, JobInfo, Running, Start
+from esa.cluster.scheduler import Decide, Decision, JobInfo, Running
 from esa.cluster.times import Times
 from esa.cluster.validate import DecisionRefused, check_decision
 from esa.errors import BadInput
@@ -165,6 +165,7 @@ class _Run:
             if version != life.version:
                 continue
             if life.stage_over():
+                self._free.give(life.gpus)
                 self._leave(life, life.record.end_ns or self._now_ns)
                 self._over += 1
                 self._news = True
@@ -181,18 +182,20 @@ class _Run:
         running = AtWork(self._free, self._running, self._elastic, self._look)
         decision = self._decide(self._now_ns, self._cluster, self._queue, running, self._times)
         try:
-            check_decision(decision, self._cluster, self._queue, running)
+            free = check_decision(decision, self._cluster, self._queue, running)
         except DecisionRefused as refused:
             at = f"at {self._now_ns} ns the scheduler's decision breaks the rule '{refused.rule}'"
             raise BadInput(f"{at}: {refused}") from None
         self._quiet = decision.until_news
-        self._apply(decision)
+        if free is not None:
+            self._apply(decision, free)
 
     def _look(self, number: int) -> Running:
         life = self._running[number]
         return Running(life.info(self._now_ns), life.start_ns, life.gpus, None)
 
-    def _apply(self, decision: Decision) -> None:
+    def _apply(self, decision: Decision, free: Free) -> None:
+        """free: the GPUs that it leaves."""
         for number, memo in decision.memos.items():
             self._lives[number].memo = memo
             if number in self._queue.by_number:
@@ -201,6 +204,7 @@ class _Run:
             self._lives[number].told_left_ns = left_ns
         if decision.lent is None and not (decision.starts or decision.stops or decision.resizes or decision.left_ns):
             return
+        self._free = free
         now, back = self._now_ns, list[JobInfo]()
         lent = self._cluster.lent if decision.lent is None else decision.lent
         given_back = self._cluster.lent - lent
@@ -215,18 +219,18 @@ class _Run:
         self._queue.put_back(back)
         changed = []
         for resize in decision.resizes:
-            self._give_back(self._lives[resize.job], now)
+            self._note(self._lives[resize.job], now)
         if lent != self._cluster.lent:
             self._lend(lent, given_back)
         for resize in decision.resizes:
             life = self._lives[resize.job]
             life.resize(now, resize.workers)
-            changed.append(self._settle(life, resize))
+            changed.append(self._settle(life))
         for start in decision.starts:
             del self._queue.by_number[start.job]
             life = self._lives[start.job]
             life.start(now, start.workers)
-            changed.append(self._settle(life, start))
+            changed.append(self._settle(life))
         if self._times.isolated:
             self._ask_times(changed)
         elif changed or back or decision.left_ns:
@@ -239,10 +243,6 @@ class _Run:
         self._loans.given_back += len(given_back)
         if self._spells is not None:
             self._loans.changes.append((self._now_ns, lent))
-        for host in given_back:
-            self._free.close(host)
-        for host in lent - self._cluster.lent:
-            self._free.open(host, self._cluster.hosts[host].gpus)
         self._cluster = self._cluster.lending(lent)
 
     def _account_loans(self) -> None:
@@ -260,8 +260,7 @@ class _Run:
         held = sum(life.record.held for life in self._lives)
         return Arriving(span_ns, held, self._own_gpus * span_ns, 0 if self._loans is None else self._loans.held)
 
-    def _settle(self, life: Life, start: Start) -> Life:
-        self._free.take(start.workers)
+    def _settle(self, life: Life) -> Life:
         self._running[life.number] = life
         if life.job.elastic is not None:
             self._elastic[life.number] = None
@@ -269,13 +268,13 @@ class _Run:
 
     def _leave(self, life: Life, end_ns: int) -> None:
         """It does not run any more."""
-        self._give_back(life, end_ns)
+        self._note(life, end_ns)
         life.gpus = ()
         del self._running[life.number]
         self._elastic.pop(life.number, None)
 
-    def _give_back(self, life: Life, end_ns: int) -> None:
-        self._free.give(life.gpus)
+    def _note(self, life: Life, end_ns: int) -> None:
+        """It is not on these GPUs any more."""
         if self._spells is not None and end_ns > life.since_ns:
             self._spells.append(Spell(life.number, life.since_ns, end_ns, life.gpus))
 
