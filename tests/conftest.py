@@ -13,9 +13,12 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 
 import hypothesis
 import pytest
+import typer.main
+import typer.testing
 
 # Before PyTorch is imported: each of several processes of tests would have a thread a processor, which wait for each
 # other without sleeping.
@@ -26,6 +29,9 @@ from tests import effort, warm
 # How long an example takes is the machine's.
 hypothesis.settings.register_profile("esa", deadline=None)
 hypothesis.settings.load_profile("esa")
+
+# A test's command line is made from its functions once: for `esa` this takes longer than most of its commands in tests.
+vars(typer.testing)["_get_command"] = cache(typer.main.get_command)
 
 # Who is started in the background of a script ignores Ctrl-C, and so would all that tests start and interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -97,12 +103,16 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection() -> Iterator[object]:
-    """Modules and tests stay until the end: nobody looks for garbage among them, now or between tests."""
+    """Modules and tests stay until the end: nobody looks for garbage among them, now or between tests.
+
+    Nor often among what tests make: most of it goes by its count of references.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(20_000, 20, 20)
         gc.enable()
 
 
