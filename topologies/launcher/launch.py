@@ -22,6 +22,7 @@ from esa.policy import policy
 from esa.program import program
 from esa.signals import ending_signals
 from topologies import record
+from topologies.launcher.forks import Forks
 from topologies.launcher.output import Output
 from topologies.launcher.placement import Placed, placed
 from topologies.launcher.ranks import (
@@ -31,6 +32,7 @@ from topologies.launcher.ranks import (
     Ending,
     Rank,
     rank_command,
+    start_forks,
     start_rank,
     start_server,
     stop,
@@ -112,7 +114,7 @@ def launch(request: Request, say: Callable[[str], None]) -> int:
             _until_compiled(compiling, came, say)
             ranks = ", ".join(host.name for host in job.workers)
             say(f"job {job.job.name} on rack {rack.name}: ranks on {ranks}; PS on {job.server.name}; {request.policy}")
-            return _Launch(job, command, came, say, sockets).run()
+            return _Launch(job, command, request, came, say, sockets).run()
         except Interrupted as error:
             say("interrupted before the ranks were started")
             return 128 + error.number
@@ -133,6 +135,7 @@ class _Launch:
         self,
         job: Placed,
         command: Sequence[str],
+        request: Request,
         came: list[int],
         say: Callable[[str], None],
         metrics: Sequence[socket.socket] = (),
@@ -141,11 +144,13 @@ class _Launch:
         self.job = job
         self.metrics = metrics
         self.command = command
+        self.request = request
         self.came = came
         self.say = say
         self.output = Output(sys.stdout.buffer, sys.stderr.buffer)
         self.ranks: list[Rank] = []
         self.server: subprocess.Popen[bytes] | None = None
+        self.forks: Forks | None = None
         self.ending: Ending | None = None
         self.status = 0  # for reasons other than a rank's
 
@@ -154,15 +159,20 @@ class _Launch:
         try:
             self.server = start_server(self.job, self.metrics[-1] if self.metrics else None)
             self.output.add(self.server, "ps", len(self.job.workers))
+            self.forks = start_forks(self.job, self.request.command, module=self.request.module)
+            while self.forks is not None and not self.forks.ready(LOOK_S):
+                self.output.pump(0.0)
+                _check(self.came)
             for rank in range(len(self.job.workers)):
-                self.ranks.append(
-                    start_rank(self.job, rank, self.command, self.metrics[rank] if self.metrics else None)
-                )
+                metrics = self.metrics[rank] if self.metrics else None
+                self.ranks.append(start_rank(self.job, rank, self.command, self.forks, metrics))
                 self.output.add(self.ranks[-1].process, str(rank), rank)
             while any(rank.process.poll() is None for rank in self.ranks):
                 self.output.pump(LOOK_S)
                 self._look()
             self._look()
+        except ChildProcessError as error:
+            raise LaunchError(str(error)) from None
         except BrokenPipeError:  # nobody reads what we print
             self.status = 128 + signal.SIGPIPE
             with open(os.devnull, "wb") as nowhere:
@@ -213,6 +223,8 @@ class _Launch:
                     os.killpg(rank.process.pid, signal.SIGKILL)
                 rank.told_to_end = True
             rank.process.wait()
+        if self.forks is not None:
+            self.forks.close()
         if self.server is not None:
             stop(self.server, signal.SIGTERM, SERVER_END_S)
         deadline = time.monotonic() + DRAIN_S

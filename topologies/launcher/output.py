@@ -7,6 +7,8 @@ import selectors
 import subprocess
 from typing import IO, NamedTuple
 
+from topologies.launcher.forks import Forked
+
 LONGEST_LINE = 1 << 16  # bytes; what is longer goes on in a line of its own
 COLOURS = (36, 33, 32, 35, 34, 31)  # of a terminal, by turns
 
@@ -27,7 +29,7 @@ class Output:
         self._out, self._err = out, err
         self._selector = selectors.DefaultSelector()
 
-    def add(self, process: subprocess.Popen[bytes], name: str, colour: int) -> None:
+    def add(self, process: subprocess.Popen[bytes] | Forked, name: str, colour: int) -> None:
         """Take those of a process's stdout and stderr that are pipes; its lines come out as "[name] ..."."""
         for pipe, sink in ((process.stdout, self._out), (process.stderr, self._err)):
             if pipe is None:

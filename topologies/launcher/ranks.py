@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esa.errors import BadInput
+from topologies.launcher.forks import Forked, Forks
 from topologies.launcher.placement import Placed
 from topologies.leftovers import LAUNCH
 from topologies.names import enter
 from topologies.record import RackHost
 
+# As torchrun does: many ranks share few cores. Unbuffered, since what they print goes through a pipe.
+_DEFAULTS = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 MASTER_PORT = 29500  # torch's own default; rank 0's host has a network namespace of its own
 
 Steps = Sequence[tuple[signal.Signals | None, float]]
@@ -36,7 +39,7 @@ class Rank:
 
     rank: int
     host: RackHost
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | Forked
     told_to_end: bool = False
 
     @property
@@ -51,10 +54,21 @@ class Rank:
         return f"rank {self.rank} ({self.host.name}) {how}"
 
 
-def start_rank(placed: Placed, rank: int, command: Sequence[str], metrics: socket.socket | None = None) -> Rank:
+def start_forks(placed: Placed, words: Sequence[str], *, module: bool) -> Forks | None:
+    """What ranks that run a Python script or module are forked from; None for any other program."""
+    if not module and not words[0].endswith(".py"):
+        return None
+    return Forks(words, module=module, environment={**_DEFAULTS, **os.environ, **common_environment(placed)})
+
+
+def start_rank(
+    placed: Placed, rank: int, command: Sequence[str], forks: Forks | None, metrics: socket.socket | None = None
+) -> Rank:
     """metrics: a socket on this machine's own network, where it offers them."""
     host = placed.workers[rank]
     environment = rank_environment(placed, rank)
+    if forks is not None:
+        return Rank(rank, host, forks.fork(host, environment, metrics))
     if metrics is not None:
         environment["ESA_METRICS"] = f"fd:{metrics.fileno()}"
     return Rank(rank, host, _start(host, command, environment, passed=metrics))
@@ -101,8 +115,6 @@ def _start(
     stdout: int = subprocess.PIPE,
     passed: socket.socket | None = None,
 ) -> subprocess.Popen[bytes]:
-    # As torchrun does: many ranks share few cores. Unbuffered, since what they print goes through a pipe.
-    defaults = {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
     return subprocess.Popen(
         # A session of its own: Ctrl-C reaches this process alone. The kernel ends it if we die, of whatever.
         ["setpriv", "--pdeathsig", "KILL", *enter(host), *command],
@@ -110,7 +122,7 @@ def _start(
         stdout=stdout,
         stderr=subprocess.PIPE,
         start_new_session=True,
-        env={**defaults, **os.environ, **environment},
+        env={**_DEFAULTS, **os.environ, **environment},
         pass_fds=() if passed is None else (passed.fileno(),),
     )
 
