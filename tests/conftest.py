@@ -44,6 +44,7 @@ if OWN_FOLDER is not None:
 
 
 def pytest_unconfigure() -> None:
+    gc.freeze()  # the process ends: nobody looks once more for garbage among what a thousand tests left
     if OWN_FOLDER is not None:
         shutil.rmtree(OWN_FOLDER, ignore_errors=True)
 

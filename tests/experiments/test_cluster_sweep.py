@@ -110,6 +110,7 @@ def test_finished_points_are_kept_until_a_file_that_they_read_is_another() -> No
     assert json.loads(json.dumps(run_cluster_point(points[0].to_toml()).summary))["seed"] == 1
 
 
+@pytest.mark.slow
 def test_the_same_bytes_on_processes_and_on_dask() -> None:
     here = swept("here", Here())
     with local_executor(1) as processes:

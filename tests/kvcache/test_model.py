@@ -60,7 +60,7 @@ def test_it_learns() -> None:
     assert perplexity(trained(), held(), windows=8) < 45  # of 128 bytes
 
 
-@pytest.mark.parametrize("positions", ["learned", "rotary"])
+@pytest.mark.parametrize("positions", [pytest.param("learned", marks=pytest.mark.slow), "rotary"])
 def test_decoding_by_token_is_the_whole_window_at_once(positions: str) -> None:
     """The model's own code twice: causal attention over all, and a cache that grows."""
     windows = windows_of(held(), 32, 1)

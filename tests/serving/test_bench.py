@@ -60,6 +60,7 @@ def test_a_line_is_the_interval_over_the_runs_of_its_cell(tmp_path: Path) -> Non
         assert [float(row[name]) for name in ("mean", "low", "high")] == pytest.approx(known[:3])
 
 
+@pytest.mark.slow
 def test_side_by_side_gives_the_same_bytes(tmp_path: Path) -> None:
     folders = []
     for name, more in (("one", ()), ("other", ("--processes", "2"))):

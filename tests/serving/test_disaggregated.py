@@ -119,6 +119,7 @@ def few(name: str, **requests: object) -> KvScenario:
     return shipped.model_copy(update={"requests": shipped.requests.model_copy(update=requests)})
 
 
+@pytest.mark.slow
 def test_the_artefacts_rows_are_within_a_fifth_after_one_is_fitted() -> None:
     """HACK's README, two A6000, 10 Gb/s: mean JCT; the first row was fitted, with time to the first token and pull."""
     scenario = few("artefact.toml", count=50)

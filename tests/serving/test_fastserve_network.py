@@ -43,7 +43,14 @@ def alone(policy: str) -> Outcome:
     return simulate_serving(REQUESTS, [engine(policy, PORT)], RoundRobin(), check=True)
 
 
-@pytest.mark.parametrize("policy", ["fastserve", "fastserve-artefact", "naive-mlfq", "srpt", "fcfs"])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        "fastserve",
+        "fcfs",
+        *(pytest.param(other, marks=pytest.mark.slow) for other in ("fastserve-artefact", "naive-mlfq", "srpt")),
+    ],
+)
 def test_with_the_network_to_itself_a_run_takes_what_the_port_says_whatever_the_layers(policy: str) -> None:
     """Quanta, alpha and copies shrink with the part of the layers: else requests would change places."""
     known = ends(alone(policy))
@@ -52,6 +59,7 @@ def test_with_the_network_to_itself_a_run_takes_what_the_port_says_whatever_the_
         assert ends(found.serving) == pytest.approx(known, rel=0.01)
 
 
+@pytest.mark.slow
 def test_short_requests_pass_long_ones_on_the_network_too_and_beside_a_training() -> None:
     for trainings in ((), (BESIDE,)):
         joined, first_come = (on_network(policy, 1, *trainings)[0].serving for policy in ("fastserve", "fcfs"))

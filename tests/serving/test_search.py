@@ -167,6 +167,7 @@ def test_the_command_writes_lines_and_a_picture_the_same_each_time(tmp_path: Pat
     assert SearchSpec.load(folders[0] / "search.toml") == SearchSpec.load(path)
 
 
+@pytest.mark.slow
 def test_what_was_found_for_one_workload_costs_more_under_another(tmp_path: Path) -> None:
     """Two gpus of a kind each: long answers are cheaper on A100, whose memory is more for a dollar."""
     path, results = tmp_path / "search.toml", tmp_path / "results"

@@ -83,15 +83,22 @@ def test_a_capture_that_is_cut_off_is_refused(tmp_path: Path) -> None:
             read_pcap(path)
 
 
-def test_packet_data_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "esa.switch")
+def test_packet_data_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    handler = logging.Handler()
+    monkeypatch.setattr(handler, "emit", lambda record: said.append(record.getMessage()))
+    log = logging.getLogger("esa.switch")
+    monkeypatch.setattr(log, "handlers", [handler])
+    before = log.level
+    log.setLevel(logging.INFO)
     with PcapWriter(tmp_path / "p0_in.pcap") as pcap:
         pcap.write(0, bytes(range(60)))
     pipeline = Pipeline.load(PROGRAM.read_text(), compiled=False)
     pipeline.tables["MyIngress.exact_dst"].set_default("MyIngress.forward", [2])
     with FileLoop(Device(1, pipeline=pipeline), {0: "p0", 2: "p2"}, wait_s=0, dump_bytes=4, folder=tmp_path):
         wait_for(1, tmp_path / "p2_out.pcap")
-    assert caplog.messages == [
+    log.setLevel(before)
+    assert said == [
         "Received packet of length 60 on port 0: 00010203",
         "Sending packet of length 60 on port 2: 00010203",
     ]
