@@ -16,11 +16,6 @@ _NODES = (
     ast.Return, ast.Store, ast.Subscript, ast.Tuple, ast.UnaryOp, ast.While, ast.arg, ast.arguments, ast.boolop,
     ast.cmpop, ast.operator, ast.unaryop,
 )  # fmt: skip
-# Of those, what there is nothing more to ask of. What others descend from is never a node itself.
-_HARMLESS = {
-    *(kind for kind in _NODES if kind not in (ast.Attribute, ast.Name, ast.Call, ast.FunctionDef, ast.Constant)),
-    *(kind for base in (ast.boolop, ast.cmpop, ast.operator, ast.unaryop) for kind in base.__subclasses__()),
-}
 _ARRAYS = ("f", "g", "m32", "m64", "later", "later_bytes", "later_port")
 _HELD = ("cells", "data", "length", "port", "enqueued_us", "depth_in", "depth_out", "free", "fresh", "fill")
 _ATTRIBUTES = {
@@ -56,10 +51,9 @@ def screen(text: str, hooks: frozenset[str] = frozenset()) -> None:
             raise UnsupportedError(f"two parts of the program have names that become one: {name}")
         defined.add(name)
     functions = {statement.name for statement in tree.body if isinstance(statement, ast.FunctionDef)}
-    callable_names = functions | _BUILTINS | hooks
-    for statement in tree.body:
-        for node in ast.walk(statement):
-            _check(node, callable_names)
+    for node in ast.walk(tree):
+        if node is not tree:
+            _check(node, functions | _BUILTINS | hooks)
 
 
 def _defined(statement: ast.stmt) -> str:
@@ -79,9 +73,6 @@ def _defined(statement: ast.stmt) -> str:
 
 
 def _check(node: ast.AST, callable_names: set[str]) -> None:
-    kind = type(node)
-    if kind in _HARMLESS:  # most nodes
-        return
     if not isinstance(node, _NODES):
         raise _refused(node)
     if isinstance(node, ast.Attribute) and ast.unparse(node) not in _ATTRIBUTES:
