@@ -60,17 +60,23 @@ class HostStaging(OnHost):
 
 
 class DeviceStaging:
-    """Gradients on a GPU; `scale` is that of all calls."""
+    """Gradients on a GPU."""
 
-    def __init__(self, device: torch.device, scale: Scale) -> None:
+    def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._tables = Tables.of(scale, device)
+        self._tables: tuple[Scale, Tables] | None = None  # of the last scale
         self._has_streams = device.type == "cuda"
         self._outgoing = self._stream()
         self.incoming = self._stream()
 
     def _stream(self) -> torch.cuda.Stream | None:
         return torch.cuda.Stream(self._device, _URGENT) if self._has_streams else None  # type: ignore[no-untyped-call]
+
+    def _tables_of(self, scale: Scale) -> Tables:
+        known = self._tables
+        if known is None or known[0] is not scale:
+            known = self._tables = (scale, Tables.of(scale, self._device))
+        return known[1]
 
     def mark(self) -> torch.cuda.Event | None:
         return torch.cuda.current_stream(self._device).record_event() if self._has_streams else None
@@ -99,7 +105,7 @@ class DeviceStaging:
         vanished: NDArray[np.int32],
     ) -> int:
         with _on(self._outgoing):
-            made = quantised(values, torch.from_numpy(agreed).to(self._device), fragment_lanes, self._tables)
+            made = quantised(values, torch.from_numpy(agreed).to(self._device), fragment_lanes, self._tables_of(scale))
             for there, here in ((made.lanes, lanes), (made.needed, needed), (made.vanished, vanished)):
                 torch.from_numpy(here).copy_(there, non_blocking=True)
             nonzero = int(made.nonzero.item())
@@ -115,13 +121,13 @@ class DeviceStaging:
                 here = here.pin_memory()
             there = here.to(self._device, non_blocking=True)
             under = torch.from_numpy(agreed).to(self._device)
-            dequantised(there, under, fragment_lanes, self._tables, out, divisor)
+            dequantised(there, under, fragment_lanes, self._tables_of(scale), out, divisor)
             _wait_for(self.incoming)
 
 
-def staging_of(device: torch.device, scale: Scale) -> Staging:
+def staging_of(device: torch.device) -> Staging:
     """For tensors on `device`."""
-    return HostStaging() if device.type == "cpu" else DeviceStaging(device, scale)
+    return HostStaging() if device.type == "cpu" else DeviceStaging(device)
 
 
 def _wide(buffer: torch.Tensor) -> torch.Tensor:

@@ -137,6 +137,7 @@ class EsaState:
         how = "adaptive" if self.quantisation == "adaptive" else f"fixed with {self.fraction_bits} fraction bits"
         hold_alike("quantisation", f"{how}, {lanes}", twin, ValueError)
         self._group = twin
+        self._slots = {}  # ranks that were not there before know nothing of what was agreed on
         self._pipeline = Pipeline.of(transport)
 
     def _problem(self) -> str:
@@ -206,7 +207,7 @@ class EsaState:
                 raise RuntimeError("this EsaState is closed, or was unpickled and has no transport: call attach first")
             staging = self._stagings.get(buffer.device)
             if staging is None:
-                staging = self._stagings[buffer.device] = staging_of(buffer.device, self._scale)
+                staging = self._stagings[buffer.device] = staging_of(buffer.device)
             slot = self._slot(index, buffer.numel(), is_last, pipeline.transport.fragment_lanes, staging)
             priority = self._fragment_priority(index)
             bucket = Bucket(self, index, is_last, buffer, slot, priority, staging.mark(), staging.incoming)

@@ -63,7 +63,7 @@ def test_a_bucket_s_way_is_the_compiled_one_s(
     there = torch.from_numpy(wide).to(dtype)
     agreed = rng.integers(ZEROS, EXPONENT_MAX + 1, fragments_of(size, width)).astype(np.int8)
     host = Way(there.clone(), HostStaging(), agreed, width, scale)
-    other = Way(there.to(device, copy=True), DeviceStaging(device, scale), agreed, width, scale)
+    other = Way(there.to(device, copy=True), DeviceStaging(device), agreed, width, scale)
     assert other.sent() == host.sent()
 
     merged = np.minimum(host.rounds.exponents, EXPONENT_MAX)
@@ -85,7 +85,7 @@ def test_all_lanes_are_divided_with_one_rounding(device: torch.device) -> None:
     lanes = np.arange(-(2**17), 2**17, dtype=np.int32) * 8191
     agreed = np.zeros(lanes.size // 64, np.int8)
     found = []
-    for staging, where in ((HostStaging(), "cpu"), (DeviceStaging(device, fixed_scale(0, 3)), device)):
+    for staging, where in ((HostStaging(), "cpu"), (DeviceStaging(device), device)):
         out = torch.empty(lanes.size, dtype=torch.float64, device=where)
         staging.dequantise(lanes, agreed, 64, fixed_scale(0, 3), out, 3)
         found.append(bits(out))
@@ -94,7 +94,16 @@ def test_all_lanes_are_divided_with_one_rounding(device: torch.device) -> None:
 
 
 def test_gradients_in_host_memory_stay_where_they_are() -> None:
-    staging = staging_of(torch.device("cpu"), adaptive_scale(2))
+    staging = staging_of(torch.device("cpu"))
     buffer = torch.ones(5)
     assert staging.values(buffer).ctypes.data == buffer.data_ptr()
     assert staging.incoming is None
+
+
+@pytest.mark.parametrize("device", DEVICES, ids=str)
+def test_a_scale_is_that_of_the_call(device: torch.device) -> None:
+    """As of a job with more workers, which a state is attached to later."""
+    staging, buffer = DeviceStaging(device), torch.ones(5, device=device)
+    agreed = np.ones(1, np.int8)
+    found = [Rounds(staging.values(buffer), agreed, 64, adaptive_scale(fan_in), None, staging) for fan_in in (2, 16)]
+    assert [rounds.lanes.tolist() for rounds in found] == [[2**28] * 5, [2**25] * 5]

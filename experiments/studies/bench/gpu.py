@@ -43,7 +43,7 @@ def measure(say: Callable[[str], None]) -> Iterator[Row]:
         return
     device, scale = torch.device("cuda"), adaptive_scale(WORKERS)
     say(f"gradients on {torch.cuda.get_device_name()}: {VALUES * 4 / 2**20:.0f} MiB, {LANES} lanes to a fragment")
-    staging, tables = DeviceStaging(device, scale), Tables.of(scale, device)
+    staging, tables = DeviceStaging(device), Tables.of(scale, device)
     values = torch.randn(VALUES, device=device)
     agreed = np.full(fragments_of(VALUES, LANES), 2, np.int8)  # all values are below 2**3
     agreed_there = torch.from_numpy(agreed).to(device)

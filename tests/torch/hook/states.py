@@ -24,6 +24,7 @@ from tests.torch.gloo_transport import Exponents, GlooTransport, Lanes
 from tests.torch.hook.models import (
     OneGradient,
     assert_same_on_all_ranks,
+    averaged,
     batch,
     case,
     descend,
@@ -254,6 +255,24 @@ def a_pickled_state_keeps_its_settings_and_statistics(rank: int) -> None:
     assert again.statistics.iterations == 3
     again.close()
     again.close()
+    transport.close()
+
+
+@case
+def a_state_that_goes_on_agrees_with_one_from_a_pickle(rank: int) -> None:
+    """Which knows no scales any more: lanes of two scales in one sum would be another number, and nobody would see."""
+    mine = torch.full((100,), 1000.0 + rank)
+    exact = averaged(mine)
+    state = EsaState(GlooTransport(), owns_transport=True)
+    gradients_of(distributed(OneGradient(100), state), [mine])
+    state.close()
+    if rank == 1:
+        state = pickle.loads(pickle.dumps(state))
+    transport = GlooTransport()
+    state.attach(transport)
+    for _ in range(2):
+        assert torch.allclose(gradients_of(distributed(OneGradient(100), state), [mine])[0], exact, rtol=1e-6)
+    state.close()
     transport.close()
 
 
