@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from esa.cluster.inventory import Cluster, Gpu
 
@@ -55,10 +55,10 @@ class Free(Collection[Gpu]):
         """The first free GPUs of a host, at most `count`."""
         found: list[Gpu] = []
         bits = self.bits[host]
-        while bits and len(found) < count:
-            lowest = bits & -bits
-            found.append(Gpu(host, lowest.bit_length() - 1))
-            bits ^= lowest
+        for _ in range(min(count, self.counts[host])):
+            rest = bits & (bits - 1)
+            found.append(Gpu(host, (bits ^ rest).bit_length() - 1))
+            bits = rest
         return found
 
     def open(self, host: int, gpus: int) -> None:
@@ -73,20 +73,38 @@ class Free(Collection[Gpu]):
 
     def take(self, gpus: Iterable[Gpu]) -> None:
         """These are not free any more; KeyError for one that is not now."""
-        for gpu in gpus:
-            host, bit = gpu.host, 1 << gpu.gpu
-            if not self.bits[host] & bit:
-                raise KeyError(gpu)
-            self.bits[host] ^= bit
-            self.counts[host] -= 1
+        bits, counts = self.bits, self.counts
+        for host, gpu in gpus:
+            bit = 1 << gpu
+            if not bits[host] & bit:
+                raise KeyError(Gpu(host, gpu))
+            bits[host] ^= bit
+            counts[host] -= 1
             self.total -= 1
+
+    def took(self, gpus: Sequence[Gpu]) -> bool:
+        """Take them if all are free, and none is named twice; else take none, and say False."""
+        bits, counts = self.bits, self.counts
+        taken = 0
+        for host, gpu in gpus:
+            if not (0 <= host < len(bits) and gpu >= 0 and bits[host] >> gpu & 1):
+                break
+            bits[host] ^= 1 << gpu
+            counts[host] -= 1
+            taken += 1
+        self.total -= taken
+        if taken < len(gpus):
+            self.give(gpus[:taken])
+            return False
+        return True
 
     def give(self, gpus: Iterable[Gpu]) -> None:
         """These are free again; KeyError for one that is so already."""
-        for gpu in gpus:
-            host, bit = gpu.host, 1 << gpu.gpu
-            if self.bits[host] & bit:
-                raise KeyError(gpu)
-            self.bits[host] |= bit
-            self.counts[host] += 1
+        bits, counts = self.bits, self.counts
+        for host, gpu in gpus:
+            bit = 1 << gpu
+            if bits[host] & bit:
+                raise KeyError(Gpu(host, gpu))
+            bits[host] |= bit
+            counts[host] += 1
             self.total += 1

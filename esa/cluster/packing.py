@@ -36,13 +36,17 @@ def most_free(cluster: Cluster, counts: list[int], workers: int) -> Shares:
 
 
 def consolidate(cluster: Cluster, counts: list[int], workers: int) -> Shares:
+    if workers in counts:  # there is a host with just enough
+        return [(counts.index(workers), workers)]
     return _host_by_host(counts, workers, _most_or_enough)
 
 
 def _most_or_enough(counts: list[int], workers: int) -> int:
     """The most there are, or if these are more than enough the fewest that are enough."""
+    if workers in counts:
+        return workers
     most = max(counts)
-    for count in range(workers, most):
+    for count in range(workers + 1, most):
         if count in counts:
             return count
     return most

@@ -28,11 +28,12 @@ def place(cluster: Cluster, job: JobInfo, free: Collection[Gpu], workers: int | 
 
     workers: None: as many as the job asked for; other numbers are for jobs without a PS.
     """
-    if (workers or job.workers) > len(free):
+    wanted = workers or job.workers
+    if wanted > len(free):
         return None
     if cluster.placement != RACKS and not job.has_server and job.hosts is None:
         known = free if isinstance(free, Free) else Free.only(cluster, free)
-        return _packed(cluster, job, known, workers or job.workers)
+        return _packed(cluster, job, known, wanted)
     if job.hosts is not None:
         return _on_hosts(cluster, job, job.hosts, free)
     if isinstance(free, Free) and (found := _first_rack(cluster, job, free)):
@@ -65,14 +66,16 @@ def _first_rack(cluster: Cluster, job: JobInfo, free: Free) -> list[Gpu] | None:
 
 
 def _packed(cluster: Cluster, job: JobInfo, free: Free, workers: int) -> list[Gpu] | None:
-    """By the cluster's rule, on GPUs of the job's type."""
-    if workers > free.total:
-        return None
-    counts = fitting(cluster, free.counts, job.kind.gpu_type)
-    if workers > sum(counts):
-        return None
-    shares = PACKINGS[cluster.placement](cluster, counts, workers)
-    return [gpu for host, some in shares for gpu in free.first(host, some)]
+    """By the cluster's rule, on GPUs of the job's type; of any type there are enough."""
+    counts = [*free.counts]
+    if job.kind.gpu_type:
+        counts = fitting(cluster, counts, job.kind.gpu_type)
+        if workers > sum(counts):
+            return None
+    gpus: list[Gpu] = []
+    for host, some in PACKINGS[cluster.placement](cluster, counts, workers):
+        gpus += free.first(host, some)
+    return gpus
 
 
 def _most(job: JobInfo) -> int:

@@ -29,8 +29,10 @@ from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.kinds import ANY_KIND, Kind
 from esa.cluster.times import Asked, Times
 from esa.cluster.training import Training
+from esa.fast_init import fast_init
 
 
+@fast_init
 @dataclass(frozen=True)
 class JobInfo:
     """A job that was submitted and is not over.
@@ -81,9 +83,11 @@ class JobInfo:
 
         additions: passes before the last that a GPU adds up by itself, at least.
         """
-        local_batch, additions = self.kind.split(sum(gpus for _, gpus in hosts), additions)
-        gpu_ns = self.iteration_ns * self.workers
-        return Asked(self.number, self.kind.model, gpu_ns, local_batch, additions, hosts, self.computing_left_ns)
+        kind, local_batch, iteration_ns = self.kind, 0, self.iteration_ns
+        if kind.batch:
+            local_batch, additions = kind.split(sum(gpus for _, gpus in hosts), additions)
+        left_ns = (self.iterations - self.done) * iteration_ns
+        return Asked(self.number, kind.model, iteration_ns * self.workers, local_batch, additions, hosts, left_ns)
 
     @property
     def left(self) -> int:
@@ -139,13 +143,21 @@ class Placed:
     @property
     def hosts(self) -> tuple[tuple[int, int], ...]:
         """(number, GPUs of its workers there), in their order."""
-        return tuple((host, len([*gpus])) for host, gpus in groupby(self.workers, key=_host))
+        return by_host(self.workers)
+
+
+def by_host(workers: Sequence[Gpu]) -> tuple[tuple[int, int], ...]:
+    """(number, GPUs there), in the order of the ranks."""
+    if len(workers) == 1:
+        return ((workers[0].host, 1),)
+    return tuple((host, len([*gpus])) for host, gpus in groupby(workers, key=_host))
 
 
 def _host(gpu: Gpu) -> int:
     return gpu.host
 
 
+@fast_init
 @dataclass(frozen=True)
 class Running(Placed):
     """A job that runs, since when, and on which GPUs: its ranks' in order, and its PSs'."""
@@ -157,6 +169,7 @@ class Running(Placed):
     more_servers: tuple[Gpu, ...] = ()
 
 
+@fast_init
 @dataclass(frozen=True)
 class Start(Placed):
     """A waiting job gets GPUs: ranks rack by rack, and the PS, or all of them."""
@@ -174,11 +187,13 @@ class Stop:
     job: int
 
 
+@fast_init
 @dataclass(frozen=True)
 class Resize(Start):
     """A running job gives its GPUs back, and goes on on others: as many ranks as there are `workers` here."""
 
 
+@fast_init
 @dataclass(frozen=True)
 class Decision:
     """What is to be done now. memos: by job, what the scheduler wants to be told of it the next time.
@@ -213,8 +228,16 @@ class Decide(Protocol):
 def free_gpus(cluster: Cluster, running: Iterable[Running]) -> Free:
     """The GPUs that no running job has, to be changed at will."""
     kept = getattr(running, "free", None)
-    if isinstance(kept, Free):
-        return kept.copy()
+    return kept.copy() if isinstance(kept, Free) else _left_free(cluster, running)
+
+
+def free_to_see(cluster: Cluster, running: Iterable[Running]) -> Free:
+    """The same, not to be changed: there is no copy of them."""
+    kept = getattr(running, "free", None)
+    return kept if isinstance(kept, Free) else _left_free(cluster, running)
+
+
+def _left_free(cluster: Cluster, running: Iterable[Running]) -> Free:
     free = Free.of(cluster)
     for job in running:
         free.take(gpu for gpu in job.gpus if gpu in free)

@@ -38,7 +38,8 @@ class Asked(NamedTuple):
 
     @property
     def workers(self) -> int:
-        return sum(gpus for _, gpus in self.hosts)
+        hosts = self.hosts
+        return hosts[0][1] if len(hosts) == 1 else sum(gpus for _, gpus in hosts)
 
 
 class Answer(NamedTuple):

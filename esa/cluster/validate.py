@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import groupby
+from typing import NoReturn
 
 from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
@@ -50,30 +51,39 @@ def check_decision(
     at_work: Mapping[int, Running] = getattr(running, "by_number", None) or {job.job.number: job for job in running}
     _check_names(decision, queue, at_work)
     free = free_gpus(cluster, running)
-    for number in [*(stop.job for stop in decision.stops), *(resize.job for resize in decision.resizes)]:
-        free.give(gpu for gpu in at_work[number].gpus if gpu.host not in cluster.down)
+    if decision.stops or decision.resizes:
+        for number in [*(stop.job for stop in decision.stops), *(resize.job for resize in decision.resizes)]:
+            free.give(gpu for gpu in at_work[number].gpus if gpu.host not in cluster.down)
     if loans:
         cluster = _after_loans(decision, cluster, free)
     for resize in decision.resizes:
         job = at_work[resize.job].job
         if job.elastic is not None:
             _check_gang(job, resize)
-        _check_server(job, resize)
-        gpus = resize.gpus
-        check_gpus(cluster, job, gpus, free)
-        free.take(gpus)
+        _take(cluster, job, resize, free)
     for start in decision.starts:
         job = queue[start.job]
-        _check_gang(job, start)
-        _check_server(job, start)
-        gpus = start.gpus
-        check_gpus(cluster, job, gpus, free)
-        free.take(gpus)
-    at_a_time = len(running) - len(decision.stops) + len(decision.starts)
-    if decision.starts and at_a_time > cluster.max_jobs:
+        if job.elastic is not None or len(start.workers) != job.workers:
+            _check_gang(job, start)
+        _take(cluster, job, start, free)
+    at_a_time = len(at_work) - len(decision.stops) + len(decision.starts)
+    if at_a_time > cluster.max_jobs and decision.starts:
         last = queue[decision.starts[-1].job]
         raise DecisionRefused("jobs", f"job {last.name}: {at_a_time} jobs at a time; allowed: {cluster.max_jobs}")
     return free
+
+
+def _take(cluster: Cluster, job: JobInfo, start: Start, free: Free) -> None:
+    """A job gets what is asked for it, if it can have that. free: without it, then."""
+    if job.own_servers or start.server is not None or start.more_servers:
+        _check_server(job, start)
+    workers, servers = start.workers, start.servers
+    if not workers:
+        _refuse_nobody(job)
+    gpus = (*workers, *servers) if servers else workers
+    if not free.took(gpus):
+        _refuse_gpus(cluster, job, gpus, workers, free)
+    _check_where(cluster, job, workers, servers)
 
 
 def _after_loans(decision: Decision, cluster: Cluster, free: Free) -> Cluster:
@@ -107,16 +117,16 @@ def _check_gang(job: JobInfo, start: Start) -> None:
 def _check_names(decision: Decision, queue: Mapping[int, JobInfo], at_work: Mapping[int, Running]) -> None:
     """Who is started waits, who is stopped or resized runs, and nobody is named twice."""
     seen: set[int] = set()
-    by_kind: tuple[tuple[str, Sequence[Start | Stop], Mapping[int, object]], ...] = (
-        ("start", decision.starts, queue),
-        ("stop", decision.stops, at_work),
-        ("resize", decision.resizes, at_work),
-    )
+    by_kind: list[tuple[str, Sequence[Start | Stop], Mapping[int, object]]] = [("start", decision.starts, queue)]
+    if decision.stops or decision.resizes:
+        by_kind += [("stop", decision.stops, at_work), ("resize", decision.resizes, at_work)]
     for what, asked, there in by_kind:
         for one in asked:
             if one.job not in there or one.job in seen:
                 raise DecisionRefused("name", _misnamed(what, one.job, queue, at_work))
             seen.add(one.job)
+    if not (decision.memos or decision.left_ns):
+        return
     for what, said in (("memo", decision.memos), ("left_ns", decision.left_ns)):
         for number in said:
             if number not in queue and number not in at_work:
@@ -153,16 +163,30 @@ def check_gpus(cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], free: Collec
     count = len(gpus) - job.own_servers
     workers, servers = gpus[:count], gpus[count:]
     if not workers:
-        raise DecisionRefused("gang", f"job {job.name}: no rank; allowed: 1 or more")
+        _refuse_nobody(job)
     if len(set(gpus)) < len(gpus) or not all(gpu in free for gpu in gpus):
-        _check_each(cluster, job, gpus, workers, free)
+        _refuse_gpus(cluster, job, gpus, workers, free)
+    _check_where(cluster, job, workers, servers)
+
+
+def _refuse_nobody(job: JobInfo) -> NoReturn:
+    raise DecisionRefused("gang", f"job {job.name}: no rank; allowed: 1 or more")
+
+
+def _check_where(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], servers: Sequence[Gpu]) -> None:
+    """Whether the job can have GPUs there, be they free or not."""
     if job.kind.gpu_type:
         _check_type(cluster, job, workers)
-    _check_racks(cluster, job, workers, servers)
-    hosts = [gpu.host for gpu in gpus]
-    if job.hosts is not None and _in_any_order(hosts, count) != _in_any_order(job.hosts, count):
+    if job.has_server:
+        _check_racks(cluster, job, workers, servers)
+    if job.hosts is not None:
+        _check_hosts(job, job.hosts, [gpu.host for gpu in (*workers, *servers)], len(workers))
+
+
+def _check_hosts(job: JobInfo, allowed: Sequence[int], hosts: Sequence[int], workers: int) -> None:
+    if _in_any_order(hosts, workers) != _in_any_order(allowed, workers):
         who_else = "ranks and PS" if job.own_servers else "ranks"
-        text = f"job {job.name}: {who_else} on hosts {_numbers(hosts)}; allowed: {_numbers(job.hosts)}, as it asked for"
+        text = f"job {job.name}: {who_else} on hosts {_numbers(hosts)}; allowed: {_numbers(allowed)}, as it asked for"
         raise DecisionRefused("hosts", text)
 
 
@@ -174,9 +198,9 @@ def _check_type(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu]) -> None:
             raise DecisionRefused("type", f"{here}; allowed: {job.kind.gpu_type}")
 
 
-def _check_each(
+def _refuse_gpus(
     cluster: Cluster, job: JobInfo, gpus: Sequence[Gpu], workers: Sequence[Gpu], free: Collection[Gpu]
-) -> None:
+) -> NoReturn:
     """Which GPU it is that the job cannot have, and why."""
     who = {gpu: f"rank {rank}" for rank, gpu in reversed([*enumerate(workers)])}
     for k, gpu in enumerate(gpus):
@@ -205,6 +229,7 @@ def _check_each(
             left = ", ".join(str(other.gpu) for other in sorted(free) if other.host == gpu.host) or "none"
             where = f"GPU {gpu.gpu} of host {gpu.host}, which is another job's"
             raise DecisionRefused("capacity", f"job {job.name}: {me} on {where}; allowed there: {left}")
+    raise AssertionError("all of these GPUs can be had")
 
 
 def _in_any_order(hosts: Sequence[int], workers: int) -> list[int]:
@@ -213,9 +238,7 @@ def _in_any_order(hosts: Sequence[int], workers: int) -> list[int]:
 
 
 def _check_racks(cluster: Cluster, job: JobInfo, workers: Sequence[Gpu], servers: Sequence[Gpu]) -> None:
-    """What switches can add: rack by rack, and the PS of several racks by itself. Without a PS they add nothing."""
-    if not job.has_server:
-        return
+    """What switches can add: rack by rack, and the PS of several racks by itself. For a job with a PS."""
     runs = [(rack, len([*ranks])) for rack, ranks in groupby(cluster.rack_of(gpu) for gpu in workers)]
     racks = [rack for rack, _ in runs]
     of_servers = {cluster.rack_of(server) for server in servers}

@@ -11,6 +11,7 @@ from esa.cluster.inventory import Cluster
 from esa.cluster.kinds import ANY_KIND, Kind
 from esa.cluster.packing import fitting
 from esa.errors import BadInput
+from esa.fast_init import fast_init
 
 MAX_NS = 2**62  # some 146 years
 
@@ -43,6 +44,7 @@ class Work(Protocol):
         ...
 
 
+@fast_init
 @dataclass(frozen=True)
 class Iterations:
     """So many iterations, all alike: one stage."""
@@ -74,6 +76,7 @@ class Reports(Protocol):
         ...
 
 
+@fast_init
 @dataclass(frozen=True)
 class Submitted:
     """A job. iteration_ns, elastic, kind: as in `JobInfo`. reports: None if it tells nothing of how it learns."""

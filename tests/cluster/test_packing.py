@@ -98,6 +98,21 @@ def test_free_gpus_are_a_set(seed: int) -> None:
     assert (Gpu(9, 0) in free, Gpu(-1, 0) in free, Gpu(0, -1) in free) == (False, False, False)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_gpus_are_taken_all_or_none(seed: int) -> None:
+    dice = random.Random(seed)
+    where = cluster("spread", 3, 1, 8)
+    free, model = Free.of(where), set(where.gpus)
+    anywhere = [*sorted(where.gpus), Gpu(-1, 0), Gpu(0, -1), Gpu(0, 3), Gpu(3, 0)]
+    for _ in range(20):
+        asked = dice.choices(anywhere[: dice.choice((3, 12, 16))], k=dice.randint(1, 3))
+        can_be = len({*asked}) == len(asked) and model.issuperset(asked)
+        assert free.took(asked) == can_be
+        model -= {*asked} if can_be else set()
+        assert (sorted(free), len(free)) == (sorted(model), len(model))
+        assert [*free.counts] == [sum(gpu.host == host for gpu in model) for host in range(3)]
+
+
 def test_a_job_alone_is_on_as_few_hosts_as_can_be() -> None:
     where = cluster("spread", 4, 4, 4)
     assert consolidated(where, 10) == ((0, 4), (1, 4), (2, 2))

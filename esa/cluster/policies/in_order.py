@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from esa.cluster.free import Free
 from esa.cluster.inventory import Cluster, Gpu
 from esa.cluster.placement import place
-from esa.cluster.scheduler import JobInfo, Running, Start, free_gpus
+from esa.cluster.scheduler import JobInfo, Running, Start, free_to_see
 
 
 def start_of(job: JobInfo, gpus: Sequence[Gpu]) -> Start:
     """A job on what `place` found for it."""
+    if len(gpus) == job.workers:
+        return Start(job.number, tuple(gpus), None)
     servers = gpus[job.workers :]
     return Start(job.number, tuple(gpus[: job.workers]), servers[0] if servers else None, tuple(servers[1:]))
 
@@ -22,15 +24,19 @@ def starts_in_order(
     """Start what finds GPUs, in the queue's order, up to the first that finds none; with `overtake` beyond it, too."""
     free: Free | None = None
     starts: list[Start] = []
+    gpus: list[Gpu] | None = None  # of the job before, if it starts
     for job in queue:
         if free is None:
-            free = free_gpus(cluster, running)
-        if len(running) + len(starts) == cluster.max_jobs:
+            free, room = free_to_see(cluster, running), cluster.max_jobs - len(running)
+        elif gpus is not None:
+            if len(starts) == 1:
+                free = free.copy()
+            free.take(gpus)
+        if len(starts) == room:
             break
         gpus = place(cluster, job, free)
         if gpus is not None:
             starts.append(start_of(job, gpus))
-            free.take(gpus)
         elif not overtake:
             break
     return tuple(starts)
