@@ -28,9 +28,9 @@ from esa.cluster.times import Times
 from esa.cluster.validate import DecisionRefused, check_decision
 from esa.errors import BadInput
 from esa.laboratory.jobs import Submitted, check_jobs
-from esa.laboratory.life import Life
+from esa.laboratory.life import Life, record_of
 from esa.laboratory.offers import NEVER, Offers
-from esa.laboratory.outcome import Arriving, Loans, Outcome, Spell
+from esa.laboratory.outcome import Arriving, JobRecord, Loans, Outcome, Spell
 from esa.laboratory.views import AtWork, Queue
 
 _LOOK_EVERY = 256  # events, between two looks at whether to stop
@@ -90,16 +90,22 @@ class _Run:
         self._times = times
         self._tick_ns = tick_ns
         self._spells: list[Spell] | None = [] if spells else None
-        self._lives = [Life(number, job, round_ns) for number, job in enumerate(jobs)]
-        self._to_come = sorted(self._lives, key=lambda life: (life.record.submit_ns, life.number), reverse=True)
+        self._round_ns = round_ns
+        self._jobs = jobs
+        self._records: list[JobRecord | None] = [None] * len(jobs)  # of jobs that have come
+        self._lives: dict[int, Life] = {}  # of those that wait or run
+        self._to_come = sorted(range(len(jobs)), key=lambda number: (jobs[number].submit_ns, number), reverse=True)
+        self._arrival_ns = jobs[self._to_come[-1]].submit_ns if jobs else NEVER  # the next one
         self._queue = Queue()
         self._running: dict[int, Life] = {}
         self._elastic: dict[int, None] = {}  # of those that run
         self._free = Free.of(self._cluster)
+        self._at_work = AtWork(self._free, self._running, self._elastic, self._look)
         self._own_gpus = len(self._free)
-        self._first_ns = self._to_come[-1].record.submit_ns if jobs else 0
+        self._first_ns = self._arrival_ns if jobs else 0
+        self._by_level: dict[int, int] = {}
         self._arriving: Arriving | None = None
-        self._due: list[tuple[int, int, int]] = []  # (when, job, its version then)
+        self._due: list[tuple[int, int, int, Life]] = []  # (when, job, its version then, itself)
         self._now_ns = 0
         self._news = False
         self._quiet = False  # nothing is to be decided before there are news
@@ -116,70 +122,90 @@ class _Run:
                 if should_stop is not None and should_stop():
                     return False
                 if progress is not None:
-                    progress(self._over / len(self._lives))
+                    progress(self._over / len(self._jobs))
             self._step()
         return True
 
     def _step(self) -> None:
         """Go to the next event, and do all that is to be done then."""
-        while self._due and self._due[0][2] != self._lives[self._due[0][1]].version:
-            heapq.heappop(self._due)
-        arrival = self._to_come[-1].record.submit_ns if self._to_come else NEVER
-        now = min(self._due[0][0] if self._due else NEVER, arrival)
-        somebody = bool(self._running or self._queue.by_number)
-        change = self._offers.next_ns(self._now_ns) if self._offers is not None and somebody else NEVER
-        if self._tick_ns:
-            if not somebody or (self._quiet and not self._news):  # nobody is asked about nothing
-                news = min(now, change) if somebody else arrival
-                self._next_tick_ns = max(self._next_tick_ns, -(-news // self._tick_ns) * self._tick_ns)
-            now = min(now, self._next_tick_ns)
-        elif change <= now and change < NEVER:
-            now, self._news = change, True
+        due = self._due
+        while due and due[0][2] != due[0][3].version:
+            heapq.heappop(due)
+        now = self._arrival_ns
+        if due and due[0][0] < now:
+            now = due[0][0]
+        if self._tick_ns or self._offers is not None:
+            now = self._tick_or_change(now)
         if now >= NEVER:
             name = next(iter(self._queue)).name
             raise BadInput(
                 f"job {name}: it waits, nothing runs and nothing is to come; allowed: a scheduler that starts a job"
             )
         self._now_ns = now
-        self._stages_over()
-        while self._to_come and self._to_come[-1].record.submit_ns <= now:
-            life = self._to_come.pop()
-            self._queue.by_number[life.number] = life.info(now)
-            self._news = True
-        if self._arriving is None and not self._to_come:
-            self._arriving = self._until_now()
-        if self._tick_ns:
-            if now < self._next_tick_ns:
+        if due and due[0][0] <= now:
+            self._stages_over()
+        if self._arrival_ns <= now:
+            self._submit()
+        if not self._tick_ns:
+            if not self._news:
                 return
-            self._next_tick_ns += self._tick_ns
-        elif not self._news:
+        elif now < self._next_tick_ns:
             return
+        else:
+            self._next_tick_ns += self._tick_ns
         self._news = self._quiet = False
-        if self._queue.by_number or self._running:
+        if self._running or self._queue.by_number:
             self._ask()
 
+    def _tick_or_change(self, now: int) -> int:
+        """The time of the next event, where a clock ticks, or hosts may be lent. now: that of jobs' own."""
+        somebody = bool(self._running or self._queue.by_number)
+        change = self._offers.next_ns(self._now_ns) if self._offers is not None and somebody else NEVER
+        if self._tick_ns:
+            if not somebody or (self._quiet and not self._news):  # nobody is asked about nothing
+                news = min(now, change) if somebody else self._arrival_ns
+                self._next_tick_ns = max(self._next_tick_ns, -(-news // self._tick_ns) * self._tick_ns)
+            return min(now, self._next_tick_ns)
+        if change <= now and change < NEVER:
+            self._news = True
+            return change
+        return now
+
+    def _submit(self) -> None:
+        """Those who come by now wait."""
+        while self._arrival_ns <= self._now_ns:
+            number = self._to_come.pop()
+            life = self._lives[number] = Life(number, self._jobs[number], self._round_ns, self._by_level)
+            self._records[number] = life.record
+            self._queue.by_number[number] = life.info(self._now_ns)
+            self._arrival_ns = self._jobs[self._to_come[-1]].submit_ns if self._to_come else NEVER
+        self._news = True
+        if not self._to_come:
+            self._arriving = self._until_now()
+
     def _stages_over(self) -> None:
-        while self._due and self._due[0][0] <= self._now_ns:
-            _, number, version = heapq.heappop(self._due)
-            life = self._lives[number]
+        due, now = self._due, self._now_ns
+        while due and due[0][0] <= now:
+            _, number, version, life = heapq.heappop(due)
             if version != life.version:
                 continue
             if life.stage_over():
                 self._free.give(life.gpus)
-                self._leave(life, life.record.end_ns or self._now_ns)
+                self._leave(life, life.record.end_ns or now)
+                del self._lives[number]
                 self._over += 1
                 self._news = True
-                if not self._times.isolated:
+                if self._running and not self._times.isolated:
                     self._ask_times(list(self._running.values()))
             else:
-                self._expect(life)
+                heapq.heappush(due, (life.due_ns, number, life.version, life))
 
     def _ask(self) -> None:
         """The scheduler decides, and its decision is applied."""
         self._decisions += 1
         if self._offers is not None and self._offers.at(self._now_ns) != self._cluster.offered:
             self._cluster = replace(self._cluster, offered=self._offers.at(self._now_ns))
-        running = AtWork(self._free, self._running, self._elastic, self._look)
+        running = self._at_work.now(self._free)
         decision = self._decide(self._now_ns, self._cluster, self._queue, running, self._times)
         try:
             free = check_decision(decision, self._cluster, self._queue, running)
@@ -196,15 +222,37 @@ class _Run:
 
     def _apply(self, decision: Decision, free: Free) -> None:
         """free: the GPUs that it leaves."""
+        if decision.memos or decision.left_ns:
+            self._remember(decision)
+        if decision.lent is None and not (decision.starts or decision.stops or decision.resizes or decision.left_ns):
+            return
+        self._free = free
+        changed: list[Life] = []
+        if decision.stops or decision.resizes or decision.lent is not None:
+            self._make_way(decision, changed)
+        for start in decision.starts:
+            del self._queue.by_number[start.job]
+            life = self._lives[start.job]
+            life.start(self._now_ns, start.workers)
+            self._settle(life)
+            changed.append(life)
+        if self._times.isolated:
+            if changed:
+                self._ask_times(changed)
+        elif self._running and (changed or decision.stops or decision.left_ns):
+            self._ask_times(list(self._running.values()))
+
+    def _remember(self, decision: Decision) -> None:
+        """What the scheduler says of jobs."""
         for number, memo in decision.memos.items():
             self._lives[number].memo = memo
             if number in self._queue.by_number:
                 self._queue.by_number[number] = replace(self._queue.by_number[number], memo=memo)
         for number, left_ns in decision.left_ns.items():
             self._lives[number].told_left_ns = left_ns
-        if decision.lent is None and not (decision.starts or decision.stops or decision.resizes or decision.left_ns):
-            return
-        self._free = free
+
+    def _make_way(self, decision: Decision, changed: list[Life]) -> None:
+        """Jobs stop, hosts change hands, jobs go on elsewhere; those are `changed`."""
         now, back = self._now_ns, list[JobInfo]()
         lent = self._cluster.lent if decision.lent is None else decision.lent
         given_back = self._cluster.lent - lent
@@ -217,7 +265,6 @@ class _Run:
             self._leave(life, now)
             back.append(life.info(now))
         self._queue.put_back(back)
-        changed = []
         for resize in decision.resizes:
             self._note(self._lives[resize.job], now)
         if lent != self._cluster.lent:
@@ -225,16 +272,8 @@ class _Run:
         for resize in decision.resizes:
             life = self._lives[resize.job]
             life.resize(now, resize.workers)
-            changed.append(self._settle(life))
-        for start in decision.starts:
-            del self._queue.by_number[start.job]
-            life = self._lives[start.job]
-            life.start(now, start.workers)
-            changed.append(self._settle(life))
-        if self._times.isolated:
-            self._ask_times(changed)
-        elif changed or back or decision.left_ns:
-            self._ask_times(list(self._running.values()))
+            self._settle(life)
+            changed.append(life)
 
     def _lend(self, lent: frozenset[int], given_back: frozenset[int]) -> None:
         """Hosts change hands."""
@@ -257,21 +296,22 @@ class _Run:
         for life in self._running.values():
             life.account(self._now_ns)
         span_ns = self._now_ns - self._first_ns
-        held = sum(life.record.held for life in self._lives)
+        held = sum(record.held for record in self._records if record is not None)
         return Arriving(span_ns, held, self._own_gpus * span_ns, 0 if self._loans is None else self._loans.held)
 
-    def _settle(self, life: Life) -> Life:
+    def _settle(self, life: Life) -> None:
         self._running[life.number] = life
         if life.job.elastic is not None:
             self._elastic[life.number] = None
-        return life
 
     def _leave(self, life: Life, end_ns: int) -> None:
         """It does not run any more."""
-        self._note(life, end_ns)
+        if self._spells is not None:
+            self._note(life, end_ns)
         life.gpus = ()
         del self._running[life.number]
-        self._elastic.pop(life.number, None)
+        if life.job.elastic is not None:
+            del self._elastic[life.number]
 
     def _note(self, life: Life, end_ns: int) -> None:
         """It is not on these GPUs any more."""
@@ -279,29 +319,22 @@ class _Run:
             self._spells.append(Spell(life.number, life.since_ns, end_ns, life.gpus))
 
     def _ask_times(self, lives: Sequence[Life]) -> None:
-        if not lives:
-            return
-        now_ns = None if self._times.isolated else self._now_ns
-        for life, answer in zip(lives, self._times([life.asked(now_ns) for life in lives]), strict=True):
-            if life.answered(self._now_ns, answer):
-                self._expect(life)
-
-    def _expect(self, life: Life) -> None:
-        heapq.heappush(self._due, (life.due_ns, life.number, life.version))
+        now_ns = self._now_ns
+        then_ns = None if self._times.isolated else now_ns
+        for life, answer in zip(lives, self._times([life.asked(then_ns) for life in lives]), strict=True):
+            if life.answered(now_ns, answer):
+                heapq.heappush(self._due, (life.due_ns, life.number, life.version, life))
 
     def outcome(self, incomplete: str | None) -> Outcome:
         self._account_loans()
-        by_level: dict[int, int] = {}
-        for life in self._lives:
-            if life.number in self._running:
-                life.account(self._now_ns)
-            for level, held in life.by_level.items():
-                by_level[level] = by_level.get(level, 0) + held
+        for life in self._running.values():
+            life.account(self._now_ns)
+        pairs = zip(self._jobs, self._records, strict=True)
         return Outcome(
-            jobs=tuple(life.record for life in self._lives),
+            jobs=tuple(record_of(job) if record is None else record for job, record in pairs),
             gpus=self._own_gpus,
             end_ns=self._now_ns,
-            by_level=by_level,
+            by_level=self._by_level,
             spells=tuple(self._spells or ()),
             decisions=self._decisions,
             incomplete=incomplete,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from fractions import Fraction
 
 from esa.cluster.inventory import Gpu
-from esa.cluster.scheduler import JobInfo
+from esa.cluster.scheduler import JobInfo, by_host
 from esa.cluster.times import Answer, Asked
 from esa.cluster.training import Training
 from esa.laboratory.jobs import Submitted
@@ -22,72 +22,48 @@ _SECOND_NS = 10**9
 class Life:
     """From submission to end. version: of what is expected of it, which ends with every change of its rate.
 
-    told_left_ns: what its scheduler takes to be left, if it says so.
+    told_left_ns: what its scheduler takes to be left, if it says so. by_level: GPU time by the level of answers, which
+    it adds its own to.
     """
 
-    __slots__ = (
-        "_answer",
-        "_base",
-        "_batch",
-        "_delay_until_ns",
-        "_denominator",
-        "_first_of_spell",
-        "_numerator",
-        "_round_ns",
-        "_samples",
-        "_samples_per_s",
-        "by_level",
-        "done",
-        "due_ns",
-        "from_ns",
-        "gpus",
-        "job",
-        "memo",
-        "number",
-        "record",
-        "since_ns",
-        "stage",
-        "start_ns",
-        "told_left_ns",
-        "version",
-    )
+    stage = 0
+    done: Fraction | int = 0  # at from_ns
+    memo: object = None
+    told_left_ns: int | None = None
+    gpus: tuple[Gpu, ...] = ()
+    start_ns = 0  # since when it runs
+    since_ns = 0  # since when on these GPUs
+    version = 0
+    due_ns = 0  # when its stage is over
+    _answer: Answer | None = None
+    _batch = 0
+    _numerator, _denominator = 0, 1  # progress in a nanosecond
+    _samples: Fraction | int = 0  # at from_ns, as `done`
+    _samples_per_s = 0.0
+    _delay_until_ns = 0
 
-    def __init__(self, number: int, job: Submitted, round_ns: int) -> None:
+    def __init__(self, number: int, job: Submitted, round_ns: int, by_level: dict[int, int]) -> None:
         self.number = number
         self.job = job
-        self.record = JobRecord(job.name, job.workers, job.submit_ns)
-        self.stage = 0
-        self.done: Fraction | int = 0
-        self.memo: object = None
-        self.told_left_ns: int | None = None
-        self.gpus: tuple[Gpu, ...] = ()
-        self.start_ns = 0  # since when it runs
-        self.since_ns = 0  # since when on these GPUs
-        self.version = 0
-        self.due_ns = 0  # when its stage is over
+        self.record = record_of(job)
         self.from_ns = job.submit_ns
-        self.by_level: dict[int, int] = {}
-        self._answer: Answer | None = None
-        self._batch = 0
+        self._by_level = by_level
         self._round_ns = round_ns
-        self._numerator, self._denominator = 0, 1  # progress in a nanosecond
-        self._samples: Fraction | int = 0  # at from_ns, as `done`
-        self._samples_per_s = 0.0
-        self._delay_until_ns = 0
         self._first_of_spell = job.submit_ns  # since when it waits, or up to when its GPU time is accounted for
+        work = job.work
         self._base = JobInfo(
-            number=number,
-            name=job.name,
-            workers=job.workers,
-            submit_ns=job.submit_ns,
-            iterations=job.work.iterations,
-            done=job.work.finished(0, 0),
-            iteration_ns=job.iteration_ns,
-            aggregates=False,
-            has_server=False,
+            number,
+            job.name,
+            job.workers,
+            job.submit_ns,
+            work.iterations,
+            work.finished(0, 0),
+            job.iteration_ns,
+            False,
+            False,
             elastic=job.elastic,
             kind=job.kind,
-            training=self._training(0),
+            training=None if job.reports is None else self._training(0),
         )
 
     def info(self, now_ns: int) -> JobInfo:
@@ -103,16 +79,9 @@ class Life:
 
     def asked(self, now_ns: int | None = None) -> Asked:
         """What is asked of `times`; with what is left then, if a time is given."""
-        hosts: list[tuple[int, int]] = []
-        last, count = self.gpus[0].host, 0
-        for gpu in self.gpus:
-            if gpu.host != last:
-                hosts.append((last, count))
-                last, count = gpu.host, 0
-            count += 1
-        hosts.append((last, count))
-        asked = self._base.asked(tuple(hosts))
-        self._batch = len(self.gpus) * asked.local_batch * (asked.additions + 1)
+        asked = self._base.asked(by_host(self.gpus))
+        if asked.local_batch:
+            self._batch = len(self.gpus) * asked.local_batch * (asked.additions + 1)
         if now_ns is None:
             return asked
         left_ns = self.told_left_ns
@@ -126,9 +95,9 @@ class Life:
         record.queued_ns += now_ns - self._first_of_spell
         if record.start_ns is None:
             record.start_ns = now_ns
-        self._take(now_ns, gpus, costs.start_ns + (costs.preempt_ns if record.stops else 0))
         record.starts += 1
         self.start_ns = now_ns
+        self._take(now_ns, gpus, costs.start_ns + (costs.preempt_ns if record.stops else 0))
 
     def resize(self, now_ns: int, gpus: tuple[Gpu, ...]) -> None:
         """It goes on on these GPUs, after a time that depends on whether they are as many as before."""
@@ -161,13 +130,14 @@ class Life:
 
     def account(self, now_ns: int) -> None:
         """Add up its GPU time until now."""
-        record, width = self.record, len(self.gpus)
-        held = (now_ns - self._first_of_spell) * width
+        record, width, since_ns = self.record, len(self.gpus), self._first_of_spell
+        held = (now_ns - since_ns) * width
         record.held += held
-        record.delayed += max(0, min(now_ns, self._delay_until_ns) - self._first_of_spell) * width
+        if self._delay_until_ns > since_ns:
+            record.delayed += max(0, min(now_ns, self._delay_until_ns) - since_ns) * width
         if self._answer is not None:
             level = self._answer.level
-            self.by_level[level] = self.by_level.get(level, 0) + held
+            self._by_level[level] = self._by_level.get(level, 0) + held
         self._first_of_spell = now_ns
 
     def answered(self, now_ns: int, answer: Answer) -> bool:
@@ -184,8 +154,9 @@ class Life:
 
     def stage_over(self) -> bool:
         """What was expected has come; whether it was the last stage."""
-        work, end_ns = self.job.work, self._noted_end_ns()
-        self._samples = self._sampled(end_ns)
+        work, end_ns = self.job.work, self._noted_end_ns() if self._round_ns else self.due_ns
+        if self.job.reports is not None:
+            self._samples = self._sampled(end_ns)
         self.from_ns = end_ns
         self.done = _exact(work.end_of(self.stage))
         self.stage += 1
@@ -229,7 +200,8 @@ class Life:
     def _set_rate(self) -> None:
         answer = self._answer
         assert answer is not None
-        self._samples_per_s = self._batch / answer.iteration_s
+        if self._batch:
+            self._samples_per_s = self._batch / answer.iteration_s
         rate = self.job.work.per_iteration(self.stage, self._batch) / answer.iteration_s
         self._numerator, denominator = rate.as_integer_ratio()
         self._denominator = denominator * _SECOND_NS
@@ -243,10 +215,13 @@ class Life:
         return left.numerator * self._denominator, left.denominator * self._numerator
 
     def _noted_end_ns(self) -> int:
-        if not self._round_ns:
-            return self.due_ns
         left, takes = self._left()
         return self.from_ns + round(Fraction(left, takes * self._round_ns)) * self._round_ns
+
+
+def record_of(job: Submitted) -> JobRecord:
+    """Of a job that has not come to anything yet."""
+    return JobRecord(job.name, job.workers, job.submit_ns)
 
 
 def _exact(value: float | int) -> Fraction | int:

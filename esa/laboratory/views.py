@@ -54,12 +54,16 @@ class Queue(_Listed[JobInfo]):
 
 
 class _Looked(Mapping[int, Running]):
-    """Running jobs by number, each looked at once, when it is asked for."""
+    """Running jobs by number, each looked at once, when it is asked for, until all are forgotten."""
 
     def __init__(self, numbers: Mapping[int, object], look: Callable[[int], Running]) -> None:
         self._numbers = numbers
         self._look = look
         self._seen: dict[int, Running] = {}
+
+    def forget(self) -> None:
+        if self._seen:
+            self._seen = {}
 
     def __getitem__(self, number: int) -> Running:
         found = self._seen.get(number)
@@ -80,14 +84,23 @@ class _Looked(Mapping[int, Running]):
 
 
 class AtWork(_Listed[Running]):
-    """Who runs now, in the order of the starts. `free`: what they leave; a reader takes a copy."""
+    """Who runs, in the order of the starts: one view for a whole run, that is told when time has gone on.
+
+    `free`: what they leave; a reader takes a copy. What is looked at is as it was then, for who keeps it.
+    """
 
     def __init__(
         self, free: Free, numbers: Mapping[int, object], elastic: Iterable[int], look: Callable[[int], Running]
     ) -> None:
         self.free = free
-        self.by_number = _Looked(numbers, look)
+        self.by_number: _Looked = _Looked(numbers, look)
         self._elastic = elastic
+
+    def now(self, free: Free) -> AtWork:
+        """The same at another time."""
+        self.free = free
+        self.by_number.forget()
+        return self
 
     @property
     def elastic(self) -> list[Running]:

@@ -40,6 +40,22 @@ def test_shortest_remaining_stops_a_longer_job_which_pays_and_goes_on_from_its_c
     check_books(hosts(4), jobs, outcome)
 
 
+def test_what_a_scheduler_keeps_of_what_it_saw_stays_as_it_was() -> None:
+    kept: list[Running] = []
+
+    def decide(
+        now_ns: int, cluster: Cluster, waiting: Sequence[JobInfo], running: Sequence[Running], times: Times
+    ) -> Decision:
+        kept.extend(one for one in running if one.job.name == "long")
+        assert [one.job.number for one in running] == [*running.by_number]
+        return fifo.decide(now_ns, cluster, waiting, running, times)
+
+    jobs = [job("long", 0, 1, 10), *(job(f"{second} s", second, 1, 1) for second in (2, 4))]
+    simulate_cluster(hosts(4), jobs, decide, COMPUTING)
+    assert [one.job.done for one in kept] == [2, 3, 4, 5]
+    assert {one.workers for one in kept} == {gpus(0)}
+
+
 def scripted(*steps: Decision):
     """A scheduler that decides these one after the other."""
     left = list(steps)

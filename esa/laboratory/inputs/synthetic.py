@@ -60,9 +60,9 @@ def synthetic(
         raise BadInput(f"least_gpus: {least_gpus}, most_gpus: {most_gpus}; allowed: some of {known} in between")
     below = [*accumulate(WIDTHS[width] for width in widths)]
     uniform = np.random.Generator(np.random.PCG64(seed)).random((count, 4))  # in [0, 1)
-    of_type = np.random.Generator(np.random.PCG64([seed, _TYPES])).random(count)
+    of_type = np.random.Generator(np.random.PCG64([seed, _TYPES])).random(count).tolist()
     restricted = replace(kind, gpu_type=own_type)
-    submit_s = np.cumsum(-mean_interval_s * np.log1p(-uniform[:, 0]))
+    submit_s = np.cumsum(-mean_interval_s * np.log1p(-uniform[:, 0])).tolist()
     jobs = []
     for number, (_, of_width, of_time, of_elastic) in enumerate(uniform.tolist()):
         width = widths[bisect_right(below, of_width * below[-1])]
