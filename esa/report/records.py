@@ -309,7 +309,7 @@ class Summary(_Strict):
 
     def with_means(self) -> Summary:
         """The same with the means over its jobs: JCT, waiting, bound, JCT over both bound and alone."""
-        ratios = [job.jct_s / job.bound_s if job.jct_s is not None and job.bound_s else None for job in self.jobs]
+        ratios = (job.jct_s / job.bound_s if job.jct_s is not None and job.bound_s else None for job in self.jobs)
         return self.model_copy(
             update={
                 "mean_jct_s": _mean(job.jct_s for job in self.jobs),
@@ -339,8 +339,12 @@ class Summary(_Strict):
 
 def _mean(values: Iterable[float | None]) -> float | None:
     """None where one of them is unknown."""
-    known = list(values)
-    return None if None in known or not known else sum(value or 0.0 for value in known) / len(known)
+    known = list[float]()
+    for value in values:
+        if value is None:
+            return None
+        known.append(value)
+    return sum(known) / len(known) if known else None
 
 
 @dataclass(frozen=True)

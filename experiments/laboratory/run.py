@@ -12,8 +12,10 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.table import Table
 
@@ -36,10 +38,11 @@ from esa.laboratory.inputs.synthetic import synthetic
 from esa.laboratory.inputs.topology import read_topology
 from esa.laboratory.jobs import check_jobs, check_turns
 from esa.laboratory.offers import Offers, diurnal
-from esa.laboratory.outcome import Loans
+from esa.laboratory.outcome import JobRecord, Loans
 from esa.report.records import ClusterSummary, JobSummary, Summary
 from esa.signals import ending_asks
 from experiments.common.folders import give_to_caller, new_folder
+from experiments.common.garbage import rarely_collecting
 from experiments.common.part_progress import PartProgress
 from experiments.laboratory.network import check_fan_in, times_of, with_models
 from experiments.specs.cluster import ClusterScenario, InferenceSpec
@@ -51,6 +54,7 @@ HOUR_NS = 3600 * SECOND_NS
 OWN, THEIRS = "training", "inference"  # types of GPUs
 _RATE_BPS = 100e9  # of a NIC where there is no network
 _PERCENTILES = (50, 95, 99)
+_SUMMARIES = TypeAdapter(list[JobSummary])
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,7 @@ class Laboratory:
     history: tuple[Record, ...] = ()
 
 
+@rarely_collecting()
 def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
     """Read or draw the jobs. folder: where the scenario's other files are. BadInput for jobs that could never start."""
     note = ""
@@ -173,6 +178,7 @@ def _costs(scenario: ClusterScenario) -> Costs:
     )
 
 
+@rarely_collecting()
 def evaluate(
     scenario: ClusterScenario,
     laboratory: Laboratory,
@@ -234,9 +240,10 @@ def run_cluster(
 def summarise(scenario: ClusterScenario, jobs: Sequence[Submitted], outcome: Outcome, load: float | None) -> Summary:
     """The figures of a run, in seconds and hours."""
     whole = outcome.incomplete is None
-    jct_s = [one.jct_ns / SECOND_NS for one in outcome.jobs if one.jct_ns is not None]
+    figures = [_figures(one) for one in outcome.jobs]
+    jct_s = [one["jct_s"] for one in figures if one["jct_s"] is not None]
     marks = [float(each) for each in np.percentile(jct_s, _PERCENTILES)] if whole else [None] * len(_PERCENTILES)
-    there, loans = outcome.there, outcome.loans or Loans()
+    held, there, loans = outcome.held, outcome.there, outcome.loans or Loans()
     fairness = finish_time_fairness(jobs, outcome) if whole else []
     return Summary(
         scenario=scenario.name,
@@ -244,15 +251,7 @@ def summarise(scenario: ClusterScenario, jobs: Sequence[Submitted], outcome: Out
         switch="none" if scenario.network is None else f"{scenario.network.policy}, {scenario.network.rows} rows",
         topology="cluster",
         seed=scenario.seed,
-        jobs=[
-            JobSummary(
-                name=one.name,
-                workers=one.workers,
-                jct_s=None if one.jct_ns is None else one.jct_ns / SECOND_NS,
-                wait_s=None if one.waited_ns is None else one.waited_ns / SECOND_NS,
-            )
-            for one in outcome.jobs
-        ],
+        jobs=_SUMMARIES.validate_python(figures),
         makespan_s=outcome.makespan_ns / SECOND_NS if whole else None,
         cluster=ClusterSummary(
             gpus=outcome.gpus,
@@ -260,7 +259,7 @@ def summarise(scenario: ClusterScenario, jobs: Sequence[Submitted], outcome: Out
             median_jct_s=marks[0],
             p95_jct_s=marks[1],
             p99_jct_s=marks[2],
-            occupancy=outcome.held / there if whole and there else None,
+            occupancy=held / there if whole and there else None,
             goodput=outcome.useful / there if whole and there else None,
             usage=None if outcome.arriving is None else outcome.arriving.usage,
             fairness=float(np.mean(fairness)) if fairness else None,
@@ -274,11 +273,22 @@ def summarise(scenario: ClusterScenario, jobs: Sequence[Submitted], outcome: Out
             moves=sum(one.moves for one in outcome.jobs),
             delayed_gpu_h=sum(one.delayed for one in outcome.jobs) / HOUR_NS,
             lost_gpu_h=sum(one.lost for one in outcome.jobs) / HOUR_NS,
-            by_level={LEVELS[level]: held / outcome.held for level, held in sorted(outcome.by_level.items()) if held},
+            by_level={LEVELS[level]: part / held for level, part in sorted(outcome.by_level.items()) if part},
             decisions=outcome.decisions,
         ),
         incomplete=outcome.incomplete,
     ).with_means()
+
+
+def _figures(one: JobRecord) -> dict[str, Any]:
+    """A job's of `JobSummary`, without one: fifty thousand are checked in one call."""
+    jct_ns, waited_ns = one.jct_ns, one.waited_ns
+    return {
+        "name": one.name,
+        "workers": one.workers,
+        "jct_s": None if jct_ns is None else jct_ns / SECOND_NS,
+        "wait_s": None if waited_ns is None else waited_ns / SECOND_NS,
+    }
 
 
 def jobs_text(outcome: Outcome) -> str:
