@@ -131,6 +131,15 @@ def test_what_the_script_imports_of_torch_is_there_when_a_rank_begins(host: Rack
     assert [out for _, out, _ in both(host, ["scripts/early.py"])] == ["False False\n", "True True\n"]
 
 
+def test_what_training_imports_is_there_as_well(host: RackHost, folder: Path) -> None:
+    """Also what PyTorch imports late: the first optimiser brings its compiler along."""
+    text = "import sys\nthere = set(sys.modules)\nimport torch, sklearn.datasets\n"
+    text += "torch.optim.SGD([torch.zeros(1)]).zero_grad()\nlate = {'torch._dynamo', 'sklearn.datasets'}\n"
+    text += "print(len(late & there), len(late & set(sys.modules)))\n"
+    (folder / "scripts" / "training.py").write_text(text)
+    assert [out for _, out, _ in both(host, ["scripts/training.py"])] == ["0 2\n", "2 2\n"]
+
+
 def test_any_other_program_is_started_as_it_is() -> None:
     assert start_forks(SimpleNamespace(), ["true"], module=False) is None  # type: ignore[arg-type]
 

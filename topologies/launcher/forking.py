@@ -1,7 +1,7 @@
 """python forking.py FD [-m] SCRIPT [ARGS]...: the process that a launch's ranks are forked from.
 
 To import PyTorch takes seconds of a core and a hundred megabytes: here once for all ranks. It imports what the script
-says at its top that it imports, of torch, numpy and esa alone; what is imported then is as far as in a fresh process.
+says at its top that it imports, of the packages in AHEAD alone; what is imported then is as far as in a fresh process.
 Over the socket FD come messages, each asking for a rank (`forks.py`); over it go the rank's process id, and how it
 ended. It is started by its file, with nothing of this package but what the script imports. A rank is then what
 `python SCRIPT ARGS...` is: `__main__`, sys.argv, sys.path, signals, its end and its trace.
@@ -28,8 +28,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-AHEAD = ("numpy", "torch", "esa")  # whose import asks nothing of who imports
+AHEAD = ("numpy", "scipy", "sklearn", "torch", "esa")  # whose import asks nothing of who imports
 WITH_TORCH = ("torch.distributed",)
+# PyTorch imports its compiler when the first model is wrapped, or the first optimiser made: as much again as its own.
+TRAINING, WITH_TRAINING = (b"DistributedDataParallel", b"optim"), ("torch._dynamo",)
 JOINING = ("esa.torch", "esa.hosts.ahead")  # what a rank imports that joins its job from PyTorch
 NAMESPACES, FILES = Path("/run/netns"), Path("/etc/netns")  # as `topologies.names`, which ranks do not import
 _NEW_MOUNTS, _SLAVE, _RECURSIVE, _BIND, _DETACHED, _DEATH_SIGNAL = 0x20000, 1 << 19, 1 << 14, 1 << 12, 2, 1
@@ -66,6 +68,8 @@ def _imported_ahead(name: str, module: bool) -> Iterator[str]:
     yield from found
     if any(each.partition(".")[0] == "torch" or each.startswith("esa.torch") for each in found):
         yield from WITH_TORCH
+        if any(word in text for word in TRAINING):
+            yield from WITH_TRAINING
         if b"esa" in text:  # else it sums over gloo
             yield from JOINING
 
