@@ -45,7 +45,10 @@ def plain_module(text: str, hooks: Mapping[str, Callable[..., Any]] | None = Non
 
 
 def compiled_module(text: str) -> ModuleType:
-    """The module with Numba's decorators, imported from the cache directory so that compiled code is kept."""
+    """The module with Numba's decorators, imported from the cache directory so that compiled code is kept.
+
+    A process that loads a program again has the module: it is functions alone, whose memory is their caller's.
+    """
     text = text.replace("{decorators}", COMPILED, 1)
     how = "".join(Path(each).read_text() for each in (machine.__file__, native_parts.__file__))
     digest = hashlib.sha256(f"{numba.__version__} {sys.version} {how} {text}".encode()).hexdigest()[:24]
@@ -57,12 +60,19 @@ def compiled_module(text: str) -> ModuleType:
         draft.write_text(text)
         draft.replace(path)  # whole or not at all: another process may be reading
     name = f"esa_switch_{digest}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path):  # another has its machine code elsewhere
+        return known
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module
 
 
