@@ -45,6 +45,12 @@ def loaded(lanes: int) -> Pipeline:
     return Pipeline.load(program(lanes).json.read_text())
 
 
+@cache
+def _written(lanes: int) -> npt.NDArray[np.intp]:
+    """Which words of a loaded switch's m64 are not 0: a few. Memory that nobody writes is none."""
+    return np.flatnonzero(loaded(lanes).state.m64)
+
+
 class Switches(NamedTuple):
     """All switches of a simulation; make one with `new_switches`."""
 
@@ -68,7 +74,9 @@ def new_switches(count: int, lanes: int, packet_bytes: int) -> tuple[Switches, l
     sample = loaded(lanes)
     empty = sample.state
     m32 = np.zeros((count, len(empty.m32)), np.uint32)
-    m64 = np.tile(empty.m64, (count, 1))
+    m64 = np.zeros((count, len(empty.m64)), np.int64)
+    written = _written(lanes)
+    m64[:, written] = empty.m64[written]
     pipelines = [
         Pipeline(sample.program, sample.source, sample.layout, sample.step, empty._replace(m32=m32[k], m64=m64[k]))
         for k in range(count)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import cached_property, lru_cache, partial
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from esa.switch.compiler import build, target
+from esa.switch.compiler import build
 from esa.switch.compiler.bmv2json import load_program
 from esa.switch.compiler.codegen import generate
 from esa.switch.compiler.layout import METER_WORDS, PORTS, Layout
@@ -23,6 +23,7 @@ from esa.switch.runtime.digests import Digests
 from esa.switch.runtime.messages import Messages
 from esa.switch.runtime.meters import Meter
 from esa.switch.runtime.profiles import ActionProfile, IndirectTable
+from esa.switch.runtime.state import new_state
 from esa.switch.runtime.stateful import (
     CloneSessions,
     Counter,
@@ -31,7 +32,7 @@ from esa.switch.runtime.stateful import (
     WideRegister,
     groups_and_sessions,
 )
-from esa.switch.runtime.tables import Table
+from esa.switch.runtime.tables import Table, Tables
 from esa.switch.runtime.trace import PacketTrace, Step
 from esa.switch.runtime.traced import Traced
 from esa.switch.runtime.value_sets import ValueSet
@@ -85,7 +86,7 @@ class Pipeline:
             )
             for name, profile in program.profiles.items()
         }
-        self.tables: dict[str, Table] = {}
+        self.tables = Tables()
         self.direct_counters: dict[str, Counter] = {}
         self.direct_meters: dict[str, Meter] = {}  # by table
         self.hits: dict[str, npt.NDArray[np.int64]] = {}  # by table with idle time-outs, then by row; a live view
@@ -124,9 +125,15 @@ class Pipeline:
         self.trace_writer: Callable[[str], object] | None = None
         # Told, once a batch, of packets that fail an assert() or assume(), where that is not to raise AssertionFailed.
         self.on_failed: Callable[[str], object] | None = None
-        self._one = PacketBatch(1, MTU)
-        self._out = PacketBatch(COPIES, MTU)
         self.seed(1)
+
+    @cached_property
+    def _one(self) -> PacketBatch:
+        return PacketBatch(1, MTU)
+
+    @cached_property
+    def _out(self) -> PacketBatch:
+        return PacketBatch(COPIES, MTU)
 
     @classmethod
     def load(
@@ -172,17 +179,9 @@ class Pipeline:
             size, allowed = state_bytes / 2**30, MAX_STATE_BYTES >> 30
             raise UnsupportedError(f"registers, counters and tables take {size:.1f} GiB; {allowed} are allowed")
         module = build.compiled_module(source) if compiled else build.plain_module(source)
-        later = target.LATER + 1 if "later[slot]" in source else 1
-        state = module.State(
-            np.zeros(layout.vector, np.int64),
-            np.zeros(layout.vector, np.int64),
-            _aligned(layout.words32),
-            np.zeros(layout.words64, np.int64),
-            np.zeros((later, max(layout.n_cells, 2)), np.int64),
-            np.zeros((later, target.LATER_BYTES if later > 1 else 1), np.uint8),
-            np.zeros(later, np.int64),
-        )
+        state = new_state(module, layout, "later[slot]" in source)
         pipeline = cls(typed, source, layout, None if queues else module.step, state)
+        pipeline.tables.make_all()  # what they have from the beginning is in the memory now
         pipeline.title, pipeline.compiled, pipeline.priorities = title, compiled, priorities
         if queues:
             pipeline.use_halves(module)
@@ -363,17 +362,11 @@ class Pipeline:
 
     def _add_table(self, node: TableNode) -> None:
         place = self.layout.tables[node.name]
-        actions = [self.program.actions[number] for number in node.action_ids]
-        if node.profile is None:
-            table = Table(node, actions, place, self.state.m64)
-        else:
-            table = IndirectTable(node, actions, place, self.state.m64, self.action_profiles[node.profile])
-        self.tables[node.name] = table
+        self.tables.add(node.name, partial(self._table, node))
         if node.ages:
             self.hits[node.name] = self.state.m64[place.hits : place.hits + place.size]
         if node.meter is not None:
-            self.direct_meters[node.name] = meter = self._meter(node.meter, place.size)
-            table.row_resets.append(meter.renew)
+            self.direct_meters[node.name] = self._meter(node.meter, place.size)
         if node.counters:
             words = self.state.m64.view(np.uint64)
             self.direct_counters[node.name] = Counter(
@@ -381,6 +374,18 @@ class Pipeline:
                 words[place.packets : place.packets + place.size],
                 words[place.bytes : place.bytes + place.size],
             )
+
+    def _table(self, node: TableNode) -> Table:
+        place, m64 = self.layout.tables[node.name], self.state.m64
+        actions = [self.program.actions[number] for number in node.action_ids]
+        table = (
+            Table(node, actions, place, m64)
+            if node.profile is None
+            else IndirectTable(node, actions, place, m64, self.action_profiles[node.profile])
+        )
+        if node.meter is not None:
+            table.row_resets.append(self.direct_meters[node.name].renew)
+        return table
 
     def _value_set(self, name: str) -> ValueSet:
         values, at = self.program.value_sets[name], self.layout.value_sets[name]
@@ -390,10 +395,3 @@ class Pipeline:
     def _meter(self, name: str, size: int) -> Meter:
         at = self.layout.meters[name]
         return Meter(name, self.program.meters[name].unit, self.state.m64[at : at + METER_WORDS * size])
-
-
-def _aligned(words: int) -> npt.NDArray[np.uint32]:
-    """Zeroed words that start on a cache line."""
-    memory = np.zeros(words + 16, np.uint32)
-    skip = (-memory.ctypes.data % 64) // 4
-    return memory[skip : skip + words]

@@ -319,3 +319,32 @@ class Table:
         if self._place.packets != self._place.bytes:
             self._m64[self._place.packets + row] = 0
             self._m64[self._place.bytes + row] = 0
+
+
+class Tables(Mapping[str, Table]):
+    """A program's tables by name, each made when it is first asked for: most programs have many that nobody changes."""
+
+    def __init__(self) -> None:
+        self._make: dict[str, Callable[[], Table]] = {}
+        self._made: dict[str, Table] = {}
+
+    def add(self, name: str, make: Callable[[], Table]) -> None:
+        """Have a table."""
+        self._make[name] = make
+
+    def make_all(self) -> None:
+        """Make those that nobody has asked for."""
+        for name in self._make:
+            self[name]
+
+    def __getitem__(self, name: str) -> Table:
+        table = self._made.get(name)
+        if table is None:
+            table = self._made[name] = self._make[name]()
+        return table
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._make)
+
+    def __len__(self) -> int:
+        return len(self._make)
