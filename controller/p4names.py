@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,8 @@ class P4Names:
 
     @classmethod
     def of_file(cls, path: Path) -> P4Names:
-        """Read the P4Info that the compiler wrote as text."""
-        return cls(text_format.Parse(path.read_text(), p4info_pb2.P4Info()))
+        """Read the P4Info that the compiler wrote as text. Nobody changes it: who asks again gets the same."""
+        return _of_text(path.read_text())
 
     def find(self, kind: str, name: str) -> Any:
         """Return the object of this kind with this name, None if there is none."""
@@ -34,3 +35,8 @@ class P4Names:
     def with_id(self, id_: int) -> Any:
         """Return the object with this id; KeyError."""
         return self._by_id[id_]
+
+
+@lru_cache(maxsize=3)  # the builds that there are; to read one takes 35 ms
+def _of_text(text: str) -> P4Names:
+    return P4Names(text_format.Parse(text, p4info_pb2.P4Info()))

@@ -6,6 +6,7 @@ import queue
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import grpc
@@ -21,7 +22,14 @@ SetConfig = p4.SetForwardingPipelineConfigRequest
 
 
 def p4info(name: str = "control_plane") -> p4info_pb2.P4Info:
-    return text_format.Parse((PROGRAMS / f"{name}.p4info.txt").read_text(), p4info_pb2.P4Info())
+    copy = p4info_pb2.P4Info()
+    copy.CopyFrom(_parsed((PROGRAMS / f"{name}.p4info.txt").read_text()))
+    return copy
+
+
+@cache
+def _parsed(text: str) -> p4info_pb2.P4Info:
+    return text_format.Parse(text, p4info_pb2.P4Info())
 
 
 def config(name: str = "control_plane", cookie: int | None = None) -> p4.ForwardingPipelineConfig:
