@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import stats
 from typer.testing import CliRunner
 
 from esa.report.records import JobSummary, Summary
@@ -112,6 +111,8 @@ class Here(Executor):
 
 @pytest.mark.parametrize("count", [*range(2, 32), 100])
 def test_a_mean_has_students_interval(count: int) -> None:
+    from scipy import stats  # takes a second, and as much again in every other process of tests
+
     values = np.random.default_rng(count).normal(3.0, 2.0, count)
     interval = mean_interval(values)
     low, high = stats.t.interval(0.95, count - 1, values.mean(), stats.sem(values))

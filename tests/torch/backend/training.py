@@ -5,7 +5,6 @@ from __future__ import annotations
 import torch
 import torch.distributed as dist
 from torch import nn
-from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DistributedDataParallel
 
 import esa.torch
@@ -67,6 +66,8 @@ def hooks_share_the_run_with_the_group(rank: int) -> None:
 
 @case
 def fsdp_trains_as_over_gloo(rank: int) -> None:
+    from torch.distributed.fsdp import FullyShardedDataParallel  # which no process but a rank needs
+
     reference = gloo()
 
     def sharded(group: dist.ProcessGroup) -> nn.Module:
@@ -87,6 +88,8 @@ def fsdp_trains_as_over_gloo(rank: int) -> None:
 
 @case
 def fully_shard_trains_as_over_gloo(rank: int) -> None:
+    from torch.distributed.fsdp import fully_shard
+
     reference = gloo()
 
     def sharded(group: dist.ProcessGroup) -> nn.Module:
