@@ -96,6 +96,9 @@ LACKING = {
 
 def pytest_configure(config: pytest.Config) -> None:
     effort.quick = "not slow" in config.option.markexpr
+    if effort.quick:  # what does not say how often
+        hypothesis.settings.register_profile("quick", deadline=None, max_examples=effort.tries(100))
+        hypothesis.settings.load_profile("quick")
     if getattr(config.option, "numprocesses", None) and not hasattr(config, "workerinput"):
         stack = contextlib.ExitStack()
         stack.enter_context(warm.warming())
