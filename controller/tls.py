@@ -7,7 +7,6 @@ import ssl
 from dataclasses import dataclass
 from pathlib import Path
 
-from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 
 TIMEOUT_S = 5.0
@@ -30,6 +29,8 @@ class Tls:
                 raise BadInput(f"{option}: there is no file {path}")
         if (self.cert is None) != (self.key is None):
             raise BadInput("cert and key: a client certificate needs both")
+        from esa.certificates import CertificateError, read_authority, read_identity  # costs every command 40 ms
+
         option = "cacert"
         try:
             if self.cacert is not None:

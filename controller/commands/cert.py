@@ -7,8 +7,6 @@ from typing import Annotated
 
 import typer
 
-from controller import development_set
-
 
 def cert(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to.", show_default=False)],
@@ -16,7 +14,7 @@ def cert(
         list[str] | None,
         typer.Option(metavar="HOST", help="Further name or IP address of the switch; repeatable.", show_default=False),
     ] = None,
-    days: Annotated[int, typer.Option(min=1, max=development_set.MAX_DAYS, help="How long they are valid.")] = 30,
+    days: Annotated[int, typer.Option(min=1, help="How long they are valid.")] = 30,
     force: Annotated[bool, typer.Option("--force", help="Replace a set that is there.")] = False,
 ) -> None:
     """Make certificates to develop with: a CA, one for the switch, one for the controller.
@@ -27,6 +25,8 @@ def cert(
 
     Whoever has ca-key.pem can make more: keep it to yourself, or delete it.
     """
+    from controller import development_set  # cryptography, of which no other command has need
+
     development_set.make(folder, host or (), days, force=force)
     print(
         f"wrote a CA, a server's and a client's certificate, valid for {days} days, to {folder}\n"

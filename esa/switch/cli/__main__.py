@@ -13,7 +13,6 @@ from typing import NoReturn
 
 import grpc
 
-from esa.certificates import CertificateError, read_authority, read_identity
 from esa.errors import BadInput
 from esa.exits import exit_status
 from esa.switch.cli import arrays, profiles, program, queues, replication, tables  # noqa: F401  # each registers its commands
@@ -69,6 +68,8 @@ def _credentials(options: argparse.Namespace) -> grpc.ChannelCredentials | None:
         return None
     if (options.cert is None) != (options.key is None):
         raise BadInput("a certificate of one's own needs both --cert and --key")
+    from esa.certificates import CertificateError, read_authority, read_identity  # costs a start 40 ms
+
     try:
         authority = read_authority(options.cacert)
         if options.cert is None:
