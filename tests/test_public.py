@@ -41,7 +41,10 @@ def test_what_takes_long_is_imported_when_it_is_used(module: str) -> None:
     assert done.stdout == "[]\n"
 
 
-@pytest.mark.parametrize("module", ["controller.cli", "topologies.launcher.up", "topologies.launcher.job_command"])
+@pytest.mark.parametrize(
+    "module",
+    ["controller.cli", "esa.switch.cli.__main__", "topologies.launcher.up", "topologies.launcher.job_command"],
+)
 def test_the_control_plane_does_without_a_compiler(module: str) -> None:
     text = CONTROL.format(module)
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)

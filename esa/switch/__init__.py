@@ -6,26 +6,33 @@
 []
 """
 
-from esa.switch.errors import (
-    AssertionFailed,
-    BadEntry,
-    DuplicateEntry,
-    EntryInUse,
-    NoSuchEntry,
-    TableError,
-    TableFull,
-    UnsupportedError,
-)
-from esa.switch.runtime.batch import PacketBatch
-from esa.switch.runtime.digests import DigestRecord, Digests
-from esa.switch.runtime.keys import KeyField
-from esa.switch.runtime.meters import Meter, MeterRates
-from esa.switch.runtime.pipeline import Pipeline
-from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
-from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
-from esa.switch.runtime.tables import Entry, Table
-from esa.switch.runtime.trace import PacketTrace, Step
-from esa.switch.runtime.value_sets import ValueSet
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from esa.exports import lazy
+
+if TYPE_CHECKING:
+    from esa.switch.errors import (
+        AssertionFailed,
+        BadEntry,
+        DuplicateEntry,
+        EntryInUse,
+        NoSuchEntry,
+        TableError,
+        TableFull,
+        UnsupportedError,
+    )
+    from esa.switch.runtime.batch import PacketBatch
+    from esa.switch.runtime.digests import DigestRecord, Digests
+    from esa.switch.runtime.keys import KeyField
+    from esa.switch.runtime.meters import Meter, MeterRates
+    from esa.switch.runtime.pipeline import Pipeline
+    from esa.switch.runtime.profiles import ActionProfile, Group, IndirectTable, Member
+    from esa.switch.runtime.stateful import CloneSessions, Counter, MulticastGroups, Register
+    from esa.switch.runtime.tables import Entry, Table
+    from esa.switch.runtime.trace import PacketTrace, Step
+    from esa.switch.runtime.value_sets import ValueSet
 
 __all__ = [
     "ActionProfile",
@@ -57,3 +64,28 @@ __all__ = [
     "UnsupportedError",
     "ValueSet",
 ]
+__getattr__, __dir__ = lazy(
+    __name__,
+    {
+        "esa.switch.errors": (
+            "AssertionFailed",
+            "BadEntry",
+            "DuplicateEntry",
+            "EntryInUse",
+            "NoSuchEntry",
+            "TableError",
+            "TableFull",
+            "UnsupportedError",
+        ),
+        "esa.switch.runtime.batch": ("PacketBatch",),
+        "esa.switch.runtime.digests": ("DigestRecord", "Digests"),
+        "esa.switch.runtime.keys": ("KeyField",),
+        "esa.switch.runtime.meters": ("Meter", "MeterRates"),
+        "esa.switch.runtime.pipeline": ("Pipeline",),
+        "esa.switch.runtime.profiles": ("ActionProfile", "Group", "IndirectTable", "Member"),
+        "esa.switch.runtime.stateful": ("CloneSessions", "Counter", "MulticastGroups", "Register"),
+        "esa.switch.runtime.tables": ("Entry", "Table"),
+        "esa.switch.runtime.trace": ("PacketTrace", "Step"),
+        "esa.switch.runtime.value_sets": ("ValueSet",),
+    },
+)

@@ -21,7 +21,7 @@ from scapy.utils import rdpcap
 from esa import __version__
 from esa.net import message_batch, poll_set, recv_batch, send_batch, wait_ready
 from esa.switch.process.options import Options, UsageError, parse
-from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
+from esa.switch.runtime.queue_limits import DEFAULT_DEPTH, QueueLimit
 from tests import forks
 from tests.net.veth import Veth
 from tests.switch.control import PROGRAMS, Client, entry, exact, insert, p4

@@ -17,8 +17,8 @@ from esa.switch.process.openings import PortError
 from esa.switch.process.ports import PacketLoop
 from esa.switch.runtime.device import Device
 from esa.switch.runtime.pipeline import Pipeline
+from esa.switch.runtime.queue_limits import QueueLimit
 from esa.switch.runtime.queue_settings import QueueSettings
-from esa.switch.runtime.queues import QueueLimit
 from tests.net.veth import Veth
 from tests.switch.control import PROGRAMS
 

@@ -15,8 +15,8 @@ from esa.switch.p4runtime.replication import ReplicationEngine
 from esa.switch.p4runtime.service import P4RuntimeServicer, start_server
 from esa.switch.p4runtime.status import P4RuntimeError
 from esa.switch.runtime.device import Device
+from esa.switch.runtime.queue_limits import QueueLimit
 from esa.switch.runtime.queue_settings import QueueSettings
-from esa.switch.runtime.queues import QueueLimit
 from tests.switch.control import PROGRAMS
 
 PROGRAM = (PROGRAMS / "queues.json").read_text()

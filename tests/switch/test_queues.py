@@ -10,8 +10,9 @@ import pytest
 
 from esa.errors import BadInput
 from esa.switch import PacketBatch, Pipeline
+from esa.switch.runtime.queue_limits import QueueLimit
 from esa.switch.runtime.queue_settings import MAX_DEPTH, QueueSettings
-from esa.switch.runtime.queues import NEVER, Limits, QueueLimit, Queues, split
+from esa.switch.runtime.queues import NEVER, Limits, Queues, split
 from tests.switch import bmv2_files
 from tests.switch.traffic import arithmetic_packets, feature_packets
 

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 
 from esa.switch import AssertionFailed, Group, Member, PacketBatch, Pipeline, TableError, UnsupportedError
 from esa.switch.runtime.profiles import IndirectTable
-from esa.switch.runtime.queues import QueueLimit, Queues, split
+from esa.switch.runtime.queue_limits import QueueLimit
+from esa.switch.runtime.queues import Queues, split
 from tests.effort import tries
 from tests.switch.aggregation import fill, packet
 from tests.switch.mutation import mutate_json

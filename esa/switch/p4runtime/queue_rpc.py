@@ -10,13 +10,15 @@ to an empty one: a client in any language needs no file of ours.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 from google.protobuf.struct_pb2 import Struct
 
 from esa.errors import BadInput
-from esa.switch.runtime.device import Device
+
+if TYPE_CHECKING:
+    from esa.switch.runtime.device import Device  # with a compiler, which clients do without
 
 SERVICE, METHOD = "esa.switch.Queues", "Set"
 _FIELDS = ("port", "priority", "rate_pps", "depth")

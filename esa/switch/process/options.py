@@ -10,8 +10,8 @@ from typing import NoReturn, TypeVar
 
 from esa import __version__
 from esa.errors import BadInput
+from esa.switch.runtime.queue_limits import DEFAULT_DEPTH, QueueLimit
 from esa.switch.runtime.queue_settings import MAX_DEPTH, MAX_PRIORITIES, MAX_RATE
-from esa.switch.runtime.queues import DEFAULT_DEPTH, QueueLimit
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error", "off")
 DEFAULT_DROP_PORT = 511

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from esa.errors import BadInput
-from esa.switch.runtime.queues import QueueLimit
+from esa.switch.runtime.queue_limits import QueueLimit
 
 MAX_RATE = 1e12
 MAX_DEPTH = 1_000_000  # of one queue, and of all that have a rate together

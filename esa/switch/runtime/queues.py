@@ -21,7 +21,6 @@ caller's clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -33,8 +32,8 @@ from esa.switch.compiler.layout import PORTS
 from esa.switch.compiler.program import standard_field
 from esa.switch.runtime.batch import PacketBatch
 from esa.switch.runtime.pipeline import Pipeline
+from esa.switch.runtime.queue_limits import QueueLimit
 
-DEFAULT_DEPTH = 64  # packets: BMv2's
 NEVER = 2**62
 _NONE = -1
 _QUEUE = np.dtype(
@@ -50,16 +49,6 @@ _QUEUE = np.dtype(
         ("dropped", np.int64),
     ]
 )
-
-
-@dataclass(frozen=True)
-class QueueLimit:
-    """How fast a queue sends, in one of two units or (both None) as fast as it can, and how many packets may wait."""
-
-    # Checked at the doors (`options.py`, `queue_settings.py`): a rate is above 0, the depth 1 or more.
-    rate_pps: float | None = None
-    rate_bps: float | None = None
-    depth: int = DEFAULT_DEPTH
 
 
 class Held(NamedTuple):

@@ -17,7 +17,7 @@ from esa.switch.cli.names import Names
 from esa.switch.cli.registry import COMMANDS, REFUSED, prepare, words_of
 from esa.switch.p4runtime.service import P4RuntimeServicer
 from esa.switch.runtime.device import Device
-from esa.switch.runtime.queues import QueueLimit
+from esa.switch.runtime.queue_limits import QueueLimit
 from tests import forks
 from tests.switch.cli.embedded import Switch, switch
 from tests.switch.control import PROGRAMS, Client, counter, serving
