@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 import esa
-from esa.native import native_folder
+from esa.native_cache import native_folder
 
 PROGRAM = "from esa.user import answer; print(answer())"
 RULE = "from esa.native import native\n\n@native\ndef rule():\n    return {}\n"
@@ -24,7 +24,7 @@ def copy_of_package(folder: Path, value: int) -> None:
     package = folder / "esa"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text("")
-    for name in ("native.py", "native_parts.py", "sources.py", "errors.py"):
+    for name in ("native.py", "native_cache.py", "native_parts.py", "sources.py", "errors.py"):
         shutil.copy(Path(esa.__file__).parent / name, package)
     (package / "rule.py").write_text(RULE.format(value))
     (package / "user.py").write_text(USER)

@@ -43,7 +43,13 @@ def test_what_takes_long_is_imported_when_it_is_used(module: str) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["controller.cli", "esa.switch.cli.__main__", "topologies.launcher.up", "topologies.launcher.job_command"],
+    [
+        "controller.cli",
+        "esa.switch.cli.__main__",
+        "topologies.launcher.job_command",
+        "topologies.launcher.launch",
+        "topologies.launcher.up",
+    ],
 )
 def test_the_control_plane_does_without_a_compiler(module: str) -> None:
     text = CONTROL.format(module)

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from esa.native import native_folder
+from esa.native_cache import native_folder
 
 ROOT = Path(__file__).parents[1]
 

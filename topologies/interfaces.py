@@ -9,6 +9,7 @@ from esa.errors import EsaError
 
 # With these on, frames reach the switch unsegmented or merged, and without checksums.
 OFFLOADS = ("tx", "rx", "sg", "tso", "gso", "gro")
+QUEUE_BYTES = 512 * 1024  # of each end of a shaped link: about 1,600 fragments of 64 lanes
 SWITCH_MAC = "02:00:00:00:00:fe"  # where hosts send what is for the switch itself: it answers no ARP
 
 

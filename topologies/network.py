@@ -21,7 +21,7 @@ from esa.errors import BadInput
 from esa.fabric import End, Graph, Link
 from esa.signals import uninterrupted
 from topologies.forked import Forked
-from topologies.interfaces import OFFLOADS, require_root
+from topologies.interfaces import OFFLOADS, QUEUE_BYTES, require_root
 from topologies.p4switch import P4Switch
 from topologies.record import Process
 
@@ -35,7 +35,6 @@ HostProcess = subprocess.Popen[Any] | Forked
 
 MAX_HOSTS = 253
 MAX_BANDWIDTH_MBPS = 1000.0  # Mininet's limit for a shaped link
-QUEUE_BYTES = 512 * 1024  # of each end of a shaped link: about 1,600 fragments of 64 lanes
 _OF_24 = 254  # addresses
 
 _Self = TypeVar("_Self", bound="Network")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from esa.errors import BadInput
 from esa.fabric import End, Graph, Link, rack
-from topologies.interfaces import SWITCH_MAC, NotRootError
-from topologies.network import MAX_BANDWIDTH_MBPS, MAX_HOSTS, QUEUE_BYTES, Network, require_root
+from topologies.interfaces import QUEUE_BYTES, SWITCH_MAC, NotRootError, require_root
+from topologies.network import MAX_BANDWIDTH_MBPS, MAX_HOSTS, Network
 from topologies.p4switch import P4Switch
 
 __all__ = ["MAX_HOSTS", "QUEUE_BYTES", "SWITCH_IP", "NotRootError", "SingleRack", "rack_graph", "require_root"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from esa.native import native_folder
+from esa.native_cache import native_folder
 
 
 def is_compiled() -> bool:

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 from esa.cluster.times import Answer
-from esa.native import native_folder
+from esa.native_cache import native_folder
 from esa.network_times.component import Component
 from esa.network_times.network import Network
 from esa.workloads.architectures import SHAPES

@@ -17,7 +17,7 @@ PATIENCE_S = 10.0  # without a word why it takes so long
 
 def simulator_is_compiled() -> bool:
     """Whether the loop that a run's events go through is kept; what else one needs is compiled before it."""
-    from esa.native import native_folder
+    from esa.native_cache import native_folder
 
     return any(native_folder(ROOT / "esa" / "sim" / "loop.py").glob("loop.run-*.nbc"))
 

@@ -11,7 +11,7 @@ from esa.wire import packet_bytes
 from experiments.live.places import places
 from experiments.specs.network import spine_cable_name
 from experiments.specs.scenario import Scenario
-from topologies.network import QUEUE_BYTES
+from topologies.interfaces import QUEUE_BYTES
 from topologies.p4switch import port_counters_path
 from topologies.single_rack import rack_graph
 

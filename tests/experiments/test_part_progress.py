@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from esa.native import native_folder
+from esa.native_cache import native_folder
 from esa.sources import ROOT
 from experiments.common import part_progress
 from experiments.common.part_progress import PartProgress

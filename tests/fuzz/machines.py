@@ -16,7 +16,7 @@ import numba
 import numpy as np
 
 import esa.protocol
-from esa.native import cache_directory
+from esa.native_cache import cache_directory
 from esa.program import program
 from esa.switch import Pipeline
 from tests.fuzz import coverage

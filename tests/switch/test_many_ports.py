@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from controller.client import Switch
-from esa.native import cache_directory
+from esa.native_cache import cache_directory
 from esa.program import program
 from tests.switches import running_switch
 

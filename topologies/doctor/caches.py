@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from esa.native import cache_directory
+from esa.native_cache import cache_directory
 from topologies.doctor.finding import OK, WRONG, Finding
 
 FOLDERS = {"esa-native": "packet loops and simulator", "esa-switch": "compiled P4 programs"}

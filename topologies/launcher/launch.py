@@ -22,6 +22,7 @@ from esa.policy import policy
 from esa.program import program
 from esa.signals import ending_signals
 from topologies import record
+from topologies.interfaces import require_root
 from topologies.launcher.forks import Forks
 from topologies.launcher.output import Output
 from topologies.launcher.placement import Placed, placed
@@ -40,7 +41,6 @@ from topologies.launcher.ranks import (
 )
 from topologies.names import enter_network_of
 from topologies.record import RackRecord, RackSwitch
-from topologies.single_rack import require_root
 
 LOOK_S = 0.1
 DRAIN_S = 1.0  # for what ended ranks have printed

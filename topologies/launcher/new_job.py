@@ -16,7 +16,7 @@ from esa.entries.job_entries import InstalledJob
 from esa.job import Job, Member
 from esa.policy import policy
 from esa.wire import ESA_PORT
-from topologies.single_rack import QUEUE_BYTES
+from topologies.interfaces import QUEUE_BYTES
 
 WORKER_PORT = ESA_PORT + 1
 MAX_WINDOW: int = Job.model_fields["window"].default

@@ -17,7 +17,7 @@ from typing import Any
 import numba
 
 from esa import native_parts
-from esa.native import cache_directory
+from esa.native_cache import cache_directory
 from esa.switch.compiler import machine
 
 COMPILED = """from numba import njit

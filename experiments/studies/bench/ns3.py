@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esa.errors import EsaError
-from esa.native import cache_directory
+from esa.native_cache import cache_directory
 
 SOURCE = Path(__file__).with_name("ns3_star.cc")
 MODULES = ("ns3-internet", "ns3-point-to-point")
