@@ -19,7 +19,7 @@ from esa.net import (
     monotonic_ns,
     poll_set,
     recv_batch,
-    send_batch,
+    send_segmented,
     wait_ready,
 )
 from esa.net.faults import FaultyPath, delay_queue, fault_counters, impair, new_faults, next_due_ns
@@ -55,7 +55,7 @@ class Channel(NamedTuple):
 
 def open_channel(sock: socket.socket, waker: Waker, lanes: int, faults: LinkFaults | None = None) -> Channel:
     size = 4 * (HEADER_WORDS + lanes)
-    inbox, outbox = message_batch(BATCH, size), message_batch(BATCH, size)
+    inbox, outbox = message_batch(BATCH, size), message_batch(BATCH, size, segments=True)
     outbox.length[:] = size
     faults = faults or LinkFaults()
     return Channel(
@@ -131,7 +131,7 @@ def send_all(channel: Channel, count: int) -> int:
         count = impair(channel.outgoing, channel.outbox, channel.lines, count, monotonic_ns())
     done = 0
     while done < count:
-        sent = send_batch(channel.fd, channel.outbox, done, count - done)
+        sent = send_segmented(channel.fd, channel.outbox, done, count - done)
         if sent == 0:
             wait_ready(channel.polled[1:], _QUEUE_FULL_WAIT_NS)
         elif sent > 0:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         recv_batch,
         send_batch,
         send_rows,
+        send_segmented,
         set_peer,
     )
     from esa.net.packet_socket import lost_frames, open_packet_socket
@@ -43,6 +44,7 @@ __all__ = [
     "recv_batch",
     "send_batch",
     "send_rows",
+    "send_segmented",
     "set_peer",
     "wait_ready",
 ]
@@ -58,6 +60,7 @@ __getattr__, __dir__ = lazy(
             "recv_batch",
             "send_batch",
             "send_rows",
+            "send_segmented",
             "set_peer",
         ),
         "esa.net.packet_socket": ("lost_frames", "open_packet_socket"),
