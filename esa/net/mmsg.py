@@ -61,7 +61,8 @@ class MessageBatch(NamedTuple):
     length   int32 (n,)       bytes used of the row; TOO_LONG where a received message did not fit
     peer     uint32 (n, 4)    sockaddr_in of the sender or the destination (`set_peer`, `peer_address`, `peer_port`);
                               a row whose first cell is 0 goes to the socket's own peer. (0, 4) in a batch without peers
-    The rest belongs to the system calls: headers uint64 (n, 8), iovec uint64 (n, 2), control uint64 (n or 0, 5).
+    The rest belongs to the system calls: headers uint64 (n, 8), iovec uint64 (n, 2), control uint64 (n or 0, 5) to
+    send, and such headers and iovec to receive, which are filled for good: a call for few messages costs no more.
     """
 
     data: npt.NDArray[np.uint8]
@@ -70,6 +71,8 @@ class MessageBatch(NamedTuple):
     headers: npt.NDArray[np.uint64]
     iovec: npt.NDArray[np.uint64]
     control: npt.NDArray[np.uint64]
+    received: npt.NDArray[np.uint64]
+    received_iovec: npt.NDArray[np.uint64]
 
 
 def message_batch(
@@ -97,13 +100,30 @@ def message_batch(
         raise ValueError(f"data must be a C-contiguous uint8 ({n}, {mtu}) array, not {data.dtype} {data.shape}")
     if length.shape != (n,) or length.dtype != np.int32 or not length.flags.c_contiguous:
         raise ValueError(f"length must be a C-contiguous int32 ({n},) array, not {length.dtype} {length.shape}")
+    peer = np.zeros((n if peers else 0, 4), np.uint32)
+    control = np.zeros((n if vlan or segments else 0, _CONTROL_WORDS), np.uint64)
+    into, into_iovec = np.zeros((n, 8), np.uint64), np.zeros((n, 2), np.uint64)
+    row = np.arange(n, dtype=np.uint64)
+
+    def places(array: npt.NDArray[np.generic]) -> npt.NDArray[np.uint64]:
+        """The address of each row."""
+        return np.uint64(array.ctypes.data) + row * np.uint64(array.strides[0])
+
+    into_iovec[:, 0], into_iovec[:, 1] = places(data), mtu
+    into[:, _IOVEC], into[:, _IOVEC_COUNT] = places(into_iovec), 1
+    if peers:
+        into[:, _NAME], into[:, _NAME_LENGTH] = places(peer), _SOCKADDR_BYTES
+    if vlan:
+        into[:, _CONTROL], into[:, _CONTROL_LENGTH] = places(control), 8 * _CONTROL_WORDS
     return MessageBatch(
         data=data,
         length=length,
-        peer=np.zeros((n if peers else 0, 4), np.uint32),
+        peer=peer,
         headers=np.zeros((n, 8), np.uint64),
         iovec=np.zeros((n, 2), np.uint64),
-        control=np.zeros((n if vlan or segments else 0, _CONTROL_WORDS), np.uint64),
+        control=control,
+        received=into,
+        received_iovec=into_iovec,
     )
 
 
@@ -114,28 +134,10 @@ def recv_batch(fd: int, batch: MessageBatch, first: int, count: int) -> int:
     Returns how many (0: none waiting), or the negative errno of a socket in error. A message longer than a row has the
     length TOO_LONG and its row's content is of no use.
     """
-    data, headers, iovec, peer, control = batch.data, batch.headers, batch.iovec, batch.peer, batch.control
-    mtu = data.shape[1]
-    count = min(count, len(data) - first)
+    headers, mtu = batch.received, batch.data.shape[1]
+    count = min(count, len(batch.data) - first)
     if count <= 0:
         return 0
-    for i in range(first, first + count):
-        iovec[i, 0] = data.ctypes.data + i * mtu
-        iovec[i, 1] = mtu
-        headers[i, _IOVEC] = iovec.ctypes.data + i * 16
-        headers[i, _IOVEC_COUNT] = 1
-        if len(peer):
-            headers[i, _NAME] = peer.ctypes.data + i * _SOCKADDR_BYTES
-            headers[i, _NAME_LENGTH] = _SOCKADDR_BYTES
-        else:
-            headers[i, _NAME] = 0
-            headers[i, _NAME_LENGTH] = 0
-        if len(control):
-            headers[i, _CONTROL] = control.ctypes.data + i * (8 * _CONTROL_WORDS)
-            headers[i, _CONTROL_LENGTH] = 8 * _CONTROL_WORDS
-        else:
-            headers[i, _CONTROL] = 0
-            headers[i, _CONTROL_LENGTH] = 0
     received = _recvmmsg(fd, headers.ctypes.data + first * 64, count, _DONTWAIT | _TRUNC, 0)
     if received < 0:
         error = errno()
@@ -143,8 +145,12 @@ def recv_batch(fd: int, batch: MessageBatch, first: int, count: int) -> int:
     for i in range(first, first + received):
         length = int(headers[i, _LENGTH] & np.uint64(0xFFFFFFFF))
         batch.length[i] = length if length <= mtu else TOO_LONG
-        if len(control) and headers[i, _CONTROL_LENGTH] > 0:
-            _restore_vlan_tag(batch, i)
+        if headers[i, _NAME]:
+            headers[i, _NAME_LENGTH] = _SOCKADDR_BYTES
+        if headers[i, _CONTROL]:
+            if headers[i, _CONTROL_LENGTH] > 0:
+                _restore_vlan_tag(batch, i)
+            headers[i, _CONTROL_LENGTH] = 8 * _CONTROL_WORDS
     return int(received)
 
 
