@@ -1,8 +1,8 @@
 """`esa ones`: mean JCT under ONES over that under Tiresias and Optimus; the tables of docs/laboratory.md.
 
-On jobs such as those of ONES' artefact, drawn by ten seeds, and on Pollux's workloads, each with the artefact's rules
-and with them repaired; on the first over a network, too, with and without a look at it. Every figure comes from
-scenarios as `esa cluster` runs them.
+On jobs such as those of ONES' artefact, drawn by ten seeds, on jobs as its files of results have them, and on Pollux's
+workloads, each with the artefact's rules and with them repaired; on the first over a network, too, with and without a
+look at it. Every figure comes from scenarios as `esa cluster` runs them.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from esa.cluster.scheduler import JobInfo, Running
 from esa.cluster.times import COMPUTING
 from esa.cluster.training import Training
 from esa.errors import BadInput
+from esa.laboratory.inputs.ones_published import MEAN_INTERVAL_S
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.common.processes import local_executor
 from experiments.laboratory.run import evaluate, laboratory_of
@@ -35,21 +36,25 @@ from experiments.specs.cluster_network import ClusterNetwork
 WORKLOADS = range(1, 9)
 TITLES = {
     "ones": "50 jobs such as the artefact's, {} seeds",
+    "published": "50 jobs as the artefact's files of results have them, arrivals of {} seeds",
     "pollux": "Pollux's workloads",
     "network": "50 jobs such as the artefact's over a network of four racks, {} seeds",
 }
 BESIDE = ("tiresias", "optimus")
 OURS = ("ones-artefact", "ones")
 ON_NETWORK = ("ones", "ones-network")
-# Of the artefact's four files of results, 50 jobs, one run each: what ONES takes of their mean JCT.
-PUBLISHED = {"tiresias": 0.427, "optimus": 0.472}
+# Of the artefact's four files of results, 50 jobs, one run each: seconds in the mean, JCT and without a GPU.
+PUBLISHED_S = {"tiresias": (501.72, 106.60), "optimus": (452.94, 192.96), "ones": (213.98, 86.24)}
 # Seconds between two questions. ONES is asked every second, as in the artefact; on Pollux's workloads, whose epochs are
 # longer by an order, every ten; Tiresias and Optimus as in Pollux's simulator there. Of ten and sixty seconds each of
 # them had the shorter JCT on the artefact's jobs with what stands here.
 _ARTEFACTS = {"tiresias": 10.0, "optimus": 60.0, "ones": 1.0}
-TICK_S = {"ones": _ARTEFACTS, "network": _ARTEFACTS, "pollux": {"ones": 10.0}}
+TICK_S = {"ones": _ARTEFACTS, "published": _ARTEFACTS, "network": _ARTEFACTS, "pollux": {"ones": 10.0}}
 POLLUX_TICK_S = 60.0
-START_S = 10.0  # taken, on the artefact's jobs: of a start, of a rescale, and of a move, whoever decides
+START_S = 10.0  # taken, on the artefact's jobs: of a start, and of a rescale and a move by a restart
+# Of a rescale and a move under ONES, taken: new processes start beside the old ones, which go on meanwhile, and at the
+# end of an iteration parameters are sent and groups made anew (the artefact's src/scaling.py).
+IN_PLACE_S = 1.0
 CLUSTER = Hosts(hosts=16, gpus=4, placement="most-free")
 RACKS = Hosts(hosts=16, gpus=4, racks=4, placement="most-free")
 NETWORK = ClusterNetwork.model_validate({"policy": "esa", "rows": 1024, "rate": "25 Gb/s", "oversubscription": 4})
@@ -72,7 +77,9 @@ def points(of: Sequence[str], seeds: int) -> list[Point]:
     """Runs of jobs of `TITLES`, the long ones first."""
     names = (*OURS, *BESIDE)
     pollux = [Point("pollux", workload, name) for name in names for workload in WORKLOADS]
-    drawn = [Point("ones", seed, name) for name in names for seed in range(1, seeds + 1)]
+    drawn = [
+        Point(jobs, seed, name) for jobs in ("ones", "published") for name in names for seed in range(1, seeds + 1)
+    ]
     drawn += [Point("network", seed, name) for name in (*ON_NETWORK, *BESIDE) for seed in range(1, seeds + 1)]
     return [point for point in (*pollux, *drawn) if point.jobs in of]
 
@@ -84,8 +91,9 @@ def scenario_of(point: Point, simulator: Path) -> ClusterScenario:
     ticks = TICK_S[point.jobs]
     tick_s = ticks.get("ones" if ones else point.scheduler, POLLUX_TICK_S)
     traces = str(simulator / "traces")
-    if point.jobs in ("ones", "network"):
-        on_network = point.jobs == "network"
+    if point.jobs != "pollux":
+        on_network, as_published = point.jobs == "network", point.jobs == "published"
+        change_s = IN_PLACE_S if ones else START_S
         return ClusterScenario(
             name=point.name,
             seed=point.which,
@@ -93,8 +101,14 @@ def scenario_of(point: Point, simulator: Path) -> ClusterScenario:
             tick_s=tick_s,
             cluster=RACKS if on_network else CLUSTER,
             network=NETWORK if on_network else None,
-            costs=CostSpec(start_s=START_S, rescale_s=START_S, migrate_s=START_S),
-            ones=OnesSpec(traces=traces, elastic=elastic, growing=ones),
+            costs=CostSpec(start_s=START_S, rescale_s=change_s, migrate_s=change_s),
+            ones=OnesSpec(
+                traces=traces,
+                mean_interval_s=MEAN_INTERVAL_S if as_published else 30,
+                elastic=elastic,
+                growing=ones,
+                as_published=as_published,
+            ),
         )
     workload = str(simulator / "workloads" / f"workload-{point.which}.csv")
     return ClusterScenario(
@@ -165,8 +179,11 @@ def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
         seconds = _shown(mean_interval(jct_s), 0)
         queued_s = f"{sum(series(scheduler, 'queued_s')) / len(which):.0f}"
         table.add_row(scheduler, seconds, queued_s, *(ratios if scheduler in ours else ("", "")))
-    if jobs == "ones":
-        table.add_row("ONES, as published", "", "", *(f"{PUBLISHED[name]:.3f}" for name in BESIDE))
+    if jobs in ("ones", "published"):
+        for scheduler in (*BESIDE, "ones"):
+            jct, queued = PUBLISHED_S[scheduler]
+            over = [f"{jct / PUBLISHED_S[name][0]:.3f}" if scheduler == "ones" else "" for name in BESIDE]
+            table.add_row(f"{scheduler}, as published", f"{jct:.0f}", f"{queued:.0f}", *over)
     if jobs == "network":
         over = ratio_interval(series("ones-network", "jct_s"), series("ones", "jct_s"))
         table.caption = f"ones-network over ones: {_shown(over, 3)}"

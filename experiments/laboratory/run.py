@@ -32,7 +32,8 @@ from esa.laboratory.inputs.applications import read_applications
 from esa.laboratory.inputs.growing import Curve, history
 from esa.laboratory.inputs.lists import FORMATS, offered_load, read_list
 from esa.laboratory.inputs.ones_network import OnesNetworkTimes
-from esa.laboratory.inputs.ones_trace import OnesTimes, earlier, ones_jobs
+from esa.laboratory.inputs.ones_published import PUBLISHED
+from esa.laboratory.inputs.ones_trace import KINDS, OnesTimes, earlier, ones_jobs
 from esa.laboratory.inputs.pollux import PolluxTimes, read_workload, workload_curves
 from esa.laboratory.inputs.synthetic import synthetic
 from esa.laboratory.inputs.topology import read_topology
@@ -100,18 +101,21 @@ def laboratory_of(scenario: ClusterScenario, folder: Path) -> Laboratory:
         note = f"; {found.left_out} rows without a time, a GPU or a second, {found.dropped} jobs not asked for"
     elif scenario.ones is not None:
         of = scenario.ones
+        kinds = PUBLISHED if of.as_published else KINDS
         applications = read_applications(folder / of.traces)
         jobs = ones_jobs(
             applications,
             of.jobs,
             of.mean_interval_s,
             scenario.seed,
+            kinds=kinds,
+            in_turn=of.as_published,
             most_gpus=len(cluster.gpus),
             elastic=of.elastic,
             growing=of.growing,
             costs=kind.costs,
         )
-        times, curves = OnesTimes(), earlier(applications)
+        times, curves = OnesTimes(kinds), earlier(applications, kinds)
     else:
         assert scenario.pollux is not None
         asked_for = scenario.pollux

@@ -144,6 +144,7 @@ class OnesSpec(Finite):
     mean_interval_s: float = key("between submissions, in the mean", 30.0, gt=0, le=MAX_S)
     elastic: bool = key("jobs have any number of GPUs that their batch can be split among, as optimus wants it", False)
     growing: bool = key("so they have, and their batches grow with the GPUs, as ones wants it", False)
+    as_published: bool = key("jobs are those of its files of results (ones_published.py), not of its history", False)
 
 
 class ClusterScenario(Finite):
@@ -184,6 +185,8 @@ class ClusterScenario(Finite):
         source = self.pollux or self.ones
         if self.pollux is not None and self.network is not None:
             raise ValueError("network: pollux has measured times; allowed: with jobs of synthetic, list or ones")
+        if self.ones is not None and self.ones.as_published and self.network is not None:
+            raise ValueError("network: jobs as published have times of their own; allowed: without ones.as_published")
         if self.scheduler in LEARNING and not (source is not None and source.growing):
             raise ValueError(f"scheduler: '{self.scheduler}' wants growing = true in [pollux] or [ones]")
         ticks = self.tick_s / self.round_s if self.round_s else 0

@@ -158,7 +158,7 @@ def ones_command(
         Path, typer.Argument(metavar="DIR", help="simulator/ of petuum/adaptdl, branch osdi21-artifact.")
     ],
     of: Annotated[
-        str, typer.Option(metavar="NAME,...", help="Whose jobs: ones, pollux; network: ones over a network.")
+        str, typer.Option(metavar="NAME,...", help="Whose jobs: ones, published, pollux; network: ones over a network.")
     ] = "ones,pollux",
     seeds: Annotated[int, typer.Option(min=2, help="Of jobs such as those of ONES' artefact.")] = 10,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes; one per core by default.")] = None,

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from esa.cluster.inventory import Cluster
-from esa.cluster.policies import scheduler
+from esa.cluster.kinds import Costs
+from esa.cluster.policies import SCHEDULERS, scheduler
 from esa.cluster.scheduler import NOTHING, Decision, JobInfo, Resize, Running, Start
 from esa.cluster.times import COMPUTING, Times
 from esa.cluster.training import Training
@@ -17,6 +18,7 @@ from esa.errors import BadInput
 from esa.laboratory import Submitted, simulate_cluster
 from esa.laboratory.inputs.applications import Application, read_applications
 from esa.laboratory.inputs.growing import Curve, GrowingKind, history, pass_samples
+from esa.laboratory.inputs.ones_published import PUBLISHED, ROWS, START_S
 from esa.laboratory.inputs.ones_trace import KINDS, OnesTimes, earlier, ones_jobs
 from esa.laboratory.inputs.pollux import POLLUX_CLUSTER, POLLUX_COSTS
 from tests.laboratory.jobs import SECOND, hosts, job
@@ -102,10 +104,34 @@ def test_each_kind_is_as_fast_on_its_gpus_as_its_history_says(applications: dict
     for one in jobs:
         kind = next(kind for kind in KINDS if one.name.rsplit("-", 1)[0] == kind.name)
         rate = one.kind.batch / (one.iteration_ns / 1e9)
-        assert rate == pytest.approx(kind.rate, rel=0.02)  # parts of a batch are rounded up
+        assert rate == pytest.approx(kind.rate, rel=0.025)  # parts of a batch are rounded up
         assert one.workers == kind.gpus
     bert = [kind for kind in KINDS if kind.application == "bert"]
-    assert max(kind.per_sample_s for kind in bert) < 1.03 * min(kind.per_sample_s for kind in bert)
+    assert max(kind.per_sample_s for kind in bert) < 1.05 * min(kind.per_sample_s for kind in bert)
+    assert all(kind.per_sample_s > 0 for kind in (*KINDS, *PUBLISHED))
+
+
+@needs_data
+def test_on_the_gpus_asked_for_jobs_train_for_the_samples_of_the_history(applications: dict[str, Application]) -> None:
+    jobs = ones_jobs(applications, 20, 1e5, seed=1)
+    outcome = simulate_cluster(POLLUX_CLUSTER, jobs, SCHEDULERS["fifo"], OnesTimes())
+    for one in outcome.jobs:
+        kind = next(kind for kind in KINDS if one.name.rsplit("-", 1)[0] == kind.name)
+        assert one.jct_ns is not None
+        trained = kind.rate * one.jct_ns / 1e9
+        assert any(trained == pytest.approx(samples, rel=0.03) for _, samples in kind.lengths), one.name
+
+
+@needs_data
+def test_jobs_as_published_take_as_long_as_in_the_file_of_tiresias(applications: dict[str, Application]) -> None:
+    start = Costs(start_ns=round(START_S * SECOND))
+    jobs = ones_jobs(applications, 25, 1e5, seed=1, kinds=PUBLISHED, in_turn=True, costs=start)
+    outcome = simulate_cluster(POLLUX_CLUSTER, jobs, SCHEDULERS["fifo"], OnesTimes(PUBLISHED))
+    for number, one in enumerate(outcome.jobs):
+        row = ROWS[number % len(ROWS)]
+        assert one.name.startswith(row.kind)
+        assert one.jct_ns is not None
+        assert one.jct_ns / 1e9 == pytest.approx(row.seconds, rel=0.03)
 
 
 @pytest.mark.slow

@@ -28,10 +28,12 @@ def asked(kind: str, *hosts: tuple[int, int], job: int = 0, batch: int = 32) -> 
 
 def test_models_are_as_large_as_the_artefacts_but_for_bert_and_two_on_small_images() -> None:
     ratios = {kind.name: bytes_of(model_of(kind)) / kind.gradients for kind in KINDS}
-    small = [name for name in ratios if name in ("resnet18-cifar", "vgg16-cifar") or name.startswith("bert")]
-    assert len(small) == 5
+    small = [name for name in ratios if name == "resnet18-cifar" or name.startswith("bert")]
+    assert len(small) == 4
     assert all(ratios[name] > 2 for name in small)
-    assert all(0.85 < ratio < 1.15 for name, ratio in ratios.items() if name not in small), ratios
+    assert 0.5 < ratios["googlenet-cifar"] < 0.6  # ours is without the classifiers at its sides
+    same = [name for name in ratios if name not in (*small, "googlenet-cifar")]
+    assert all(0.85 < ratios[name] < 1.15 for name in same), ratios
 
 
 def test_a_job_on_one_host_computes_as_long_as_in_the_artefact(tmp_path: Path) -> None:
@@ -52,19 +54,21 @@ def test_what_a_kind_sends_is_its_own_gradients(tmp_path: Path) -> None:
 
 def test_who_shares_a_host_waits_longer(tmp_path: Path) -> None:
     of = times(tmp_path, "flows")
-    job, other = asked("vgg16", (0, 1), (1, 1)), asked("alexnet", (0, 1), (1, 1), job=1)
-    (alone,) = of([job])
-    both = of([job, other])
-    assert both[0].iteration_s > alone.iteration_s
-    assert {answer.level for answer in both} == {2}
+    jobs = [asked(kind, (0, 1), (1, 1), job=job) for job, kind in enumerate(("vgg16", "vgg16-cifar", "alexnet"))]
+    (alone,) = of(jobs[:1])
+    together = of(jobs)
+    assert together[0].iteration_s > 1.05 * alone.iteration_s
+    assert {answer.level for answer in together} == {2}
 
 
 def test_other_kinds_are_refused_and_so_is_a_network_under_measured_times(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="kind 'gpt': no times; allowed: bert-cola, "):
         times(tmp_path)([asked("gpt", (0, 1))])
     path = tmp_path / "scenario.toml"
-    path.write_text(
-        'name = "a"\n[cluster]\nhosts = 2\n[network]\n[pollux]\ntraces = "traces"\nworkload = "workload-1.csv"\n'
-    )
-    with pytest.raises(BadInput, match="network: pollux has measured times; allowed: with jobs of synthetic, list or"):
-        ClusterScenario.load(path)
+    for source, problem in (
+        ('[pollux]\ntraces = "traces"\nworkload = "workload-1.csv"\n', "network: pollux has measured times"),
+        ('[ones]\ntraces = "traces"\nas_published = true\n', "network: jobs as published have times of their own"),
+    ):
+        path.write_text(f'name = "a"\n[cluster]\nhosts = 2\n[network]\n{source}')
+        with pytest.raises(BadInput, match=f"{problem}; allowed: with"):
+            ClusterScenario.load(path)

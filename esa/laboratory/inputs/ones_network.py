@@ -2,9 +2,10 @@
 
     times = OnesNetworkTimes(NetworkTimes(Network("esa"), racks))
 
-Computing is the artefact's own; gradients go as those of the model of a kind's family. Where a kind has fewer (bert is
-the smaller one there, and two are on small images) computing is scaled to the model's gradients for the question, and
-the answer scaled back, as the packet simulator's episodes are. The ring of `ones_trace.py` is left out here.
+Computing is the artefact's own; gradients go as those of the model of a kind's family. Where a kind has others (bert is
+the smaller one there, resnet18 is none of our models, googlenet has more) computing is scaled to the model's gradients
+for the question, and the answer scaled back, as the packet simulator's episodes are. The ring of `ones_trace.py` is
+left out here.
 """
 
 from __future__ import annotations
