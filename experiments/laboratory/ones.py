@@ -29,6 +29,7 @@ from esa.errors import BadInput
 from esa.laboratory.inputs.ones_published import MEAN_INTERVAL_S
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.common.processes import local_executor
+from experiments.laboratory.ones_alone import line
 from experiments.laboratory.run import evaluate, laboratory_of
 from experiments.specs.cluster import ClusterScenario, CostSpec, Hosts, OnesSpec, PolluxSpec
 from experiments.specs.cluster_network import ClusterNetwork
@@ -40,6 +41,7 @@ TITLES = {
     "pollux": "Pollux's workloads",
     "network": "50 jobs such as the artefact's over a network of four racks, {} seeds",
 }
+AS_ARTEFACTS = ("ones", "published")  # without a network
 BESIDE = ("tiresias", "optimus")
 OURS = ("ones-artefact", "ones")
 ON_NETWORK = ("ones", "ones-network")
@@ -77,9 +79,7 @@ def points(of: Sequence[str], seeds: int) -> list[Point]:
     """Runs of jobs of `TITLES`, the long ones first."""
     names = (*OURS, *BESIDE)
     pollux = [Point("pollux", workload, name) for name in names for workload in WORKLOADS]
-    drawn = [
-        Point(jobs, seed, name) for jobs in ("ones", "published") for name in names for seed in range(1, seeds + 1)
-    ]
+    drawn = [Point(jobs, seed, name) for jobs in AS_ARTEFACTS for name in names for seed in range(1, seeds + 1)]
     drawn += [Point("network", seed, name) for name in (*ON_NETWORK, *BESIDE) for seed in range(1, seeds + 1)]
     return [point for point in (*pollux, *drawn) if point.jobs in of]
 
@@ -158,6 +158,8 @@ def compare(
     for jobs in of:
         shown = {point: figures for point, figures in found.items() if point.jobs == jobs}
         console.print(_table(TITLES[jobs].format(seeds), shown))
+        if jobs in AS_ARTEFACTS:
+            console.print(line(jobs, CLUSTER.hosts * CLUSTER.gpus), highlight=False)
 
 
 def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
@@ -179,7 +181,7 @@ def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
         seconds = _shown(mean_interval(jct_s), 0)
         queued_s = f"{sum(series(scheduler, 'queued_s')) / len(which):.0f}"
         table.add_row(scheduler, seconds, queued_s, *(ratios if scheduler in ours else ("", "")))
-    if jobs in ("ones", "published"):
+    if jobs in AS_ARTEFACTS:
         for scheduler in (*BESIDE, "ones"):
             jct, queued = PUBLISHED_S[scheduler]
             over = [f"{jct / PUBLISHED_S[name][0]:.3f}" if scheduler == "ones" else "" for name in BESIDE]

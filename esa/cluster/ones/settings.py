@@ -47,7 +47,7 @@ class Settings:
             ("crossover", 0, 1),
             ("mutation", 0, 1),
             ("epochs_between", 0, 10**6),
-            ("epochs_before", 1, 10**6),
+            ("epochs_before", 2, 10**6),  # nothing was seen of a speed before
             ("scale_down", 0, 1e6),
             ("most_growth", 1, 1024),
             ("asked", 0, 4096),

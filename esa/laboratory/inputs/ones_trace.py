@@ -56,6 +56,11 @@ class OnesKind(NamedTuple):
         """Of a ring: what leaves each of them, twice its part from all others."""
         return 16 * self.gradients * (gpus - 1) / gpus / self.ring_bps
 
+    def samples_per_s(self, gpus: int) -> float:
+        """On so many GPUs, the batch grown with them."""
+        batch = min(self.batch * gpus, self.largest)
+        return batch / (batch / gpus * self.per_sample_s + self.sum_s(gpus))
+
     def trained(self, whole: Application, samples: int) -> Application:
         """An application with so much less data that it takes so many samples on the GPUs that are asked for."""
         batch = max(min(self.batch * self.gpus, self.largest), whole.batches[0])
