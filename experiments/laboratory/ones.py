@@ -59,6 +59,7 @@ START_S = 10.0  # taken, on the artefact's jobs: of a start, and of a rescale an
 IN_PLACE_S = 1.0
 CLUSTER = Hosts(hosts=16, gpus=4, placement="most-free")
 RACKS = Hosts(hosts=16, gpus=4, racks=4, placement="most-free")
+GPUS = 64
 NETWORK = ClusterNetwork.model_validate({"policy": "esa", "rows": 1024, "rate": "25 Gb/s", "oversubscription": 4})
 
 
@@ -159,7 +160,7 @@ def compare(
         shown = {point: figures for point, figures in found.items() if point.jobs == jobs}
         console.print(_table(TITLES[jobs].format(seeds), shown))
         if jobs in AS_ARTEFACTS:
-            console.print(line(jobs, CLUSTER.hosts * CLUSTER.gpus), highlight=False)
+            console.print(line(jobs, GPUS), highlight=False)
 
 
 def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
@@ -184,8 +185,8 @@ def _table(title: str, found: dict[Point, dict[str, float]]) -> Table:
     if jobs in AS_ARTEFACTS:
         for scheduler in (*BESIDE, "ones"):
             jct, queued = PUBLISHED_S[scheduler]
-            over = [f"{jct / PUBLISHED_S[name][0]:.3f}" if scheduler == "ones" else "" for name in BESIDE]
-            table.add_row(f"{scheduler}, as published", f"{jct:.0f}", f"{queued:.0f}", *over)
+            beside = [f"{jct / PUBLISHED_S[name][0]:.3f}" if scheduler == "ones" else "" for name in BESIDE]
+            table.add_row(f"{scheduler}, as published", f"{jct:.0f}", f"{queued:.0f}", *beside)
     if jobs == "network":
         over = ratio_interval(series("ones-network", "jct_s"), series("ones", "jct_s"))
         table.caption = f"ones-network over ones: {_shown(over, 3)}"
