@@ -7,11 +7,8 @@ look at it. Every figure comes from scenarios as `esa cluster` runs them.
 
 from __future__ import annotations
 
-import json
-import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,9 +25,11 @@ from esa.cluster.training import Training
 from esa.errors import BadInput
 from esa.laboratory.inputs.ones_published import MEAN_INTERVAL_S
 from esa.report.statistics import Interval, mean_interval, ratio_interval
+from experiments.common.kept import code_of, run_kept
 from experiments.common.processes import local_executor
 from experiments.laboratory.ones_alone import line
 from experiments.laboratory.run import evaluate, laboratory_of
+from experiments.laboratory.sweep import point_of
 from experiments.specs.cluster import ClusterScenario, CostSpec, Hosts, OnesSpec, PolluxSpec
 from experiments.specs.cluster_network import ClusterNetwork
 
@@ -142,20 +141,17 @@ def compare(
     for name in ("traces", "workloads"):
         if not (simulator / name).is_dir():
             raise BadInput(f"{simulator}: no folder {name}; allowed: simulator/ of petuum/adaptdl, osdi21-artifact")
-    folder = results / "ones"
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = points(of, seeds)
-    missing = [point for point in wanted if not (folder / f"{point.name}.json").exists()]
+    simulator = simulator.resolve()
+    by_key = {point_of(scenario_of(point, simulator)).to_toml(): point for point in points(of, seeds)}
     with local_executor(processes) as pool:
-        tasks = {pool.submit(figures_of, point, simulator.resolve()): point for point in missing}
-        for task in as_completed(tasks):
-            point = tasks[task]
-            path = folder / f"{point.name}.json"
-            written = path.with_suffix(f".{os.getpid()}")
-            written.write_text(json.dumps(task.result()))
-            written.replace(path)
-            console.print(f"{point.name}: {task.result()['jct_s']:.1f} s", highlight=False)
-    found = {point: json.loads((folder / f"{point.name}.json").read_text()) for point in wanted}
+        by_scenario = run_kept(
+            {key: (figures_of, point, simulator) for key, point in by_key.items()},
+            results / "ones",
+            code_of(__file__),
+            pool,
+            each=lambda key, figures: console.print(f"{by_key[key].name}: {figures['jct_s']:.1f} s", highlight=False),
+        )
+    found = {point: by_scenario[key] for key, point in by_key.items()}
     for jobs in of:
         shown = {point: figures for point, figures in found.items() if point.jobs == jobs}
         console.print(_table(TITLES[jobs].format(seeds), shown))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from esa import sources
+from experiments.common.kept import code_of
 from experiments.laboratory.run import evaluate, laboratory_of
 from experiments.specs.cluster import ClusterScenario
 from experiments.specs.scenario import Scenario
@@ -52,16 +52,10 @@ def run_cluster_point(text: str) -> Result:
     scenario = validated(ClusterScenario, parse_toml(text, "sweep"), "sweep")
     summary, outcome = evaluate(scenario, laboratory_of(scenario, Path()))
     records = "".join(json.dumps({"event": "job", **vars(one), "jct_ns": one.jct_ns}) + "\n" for one in outcome.jobs)
-    return Result(summary.as_dict(), records, fingerprint())
+    return Result(summary.as_dict(), records, code_of(__file__))
 
 
-@lru_cache
-def fingerprint() -> str:
-    """Of all sources that a point's figures come from."""
-    return sources.digest(sources.closure(Path(__file__).resolve()))
-
-
-CLUSTER = Runs(run_cluster_point, fingerprint)
+CLUSTER = Runs(run_cluster_point, lambda: code_of(__file__))
 
 
 def runs_of(scenarios: Sequence[Scenario | ClusterScenario]) -> tuple[list[Swept], Runs]:
@@ -71,7 +65,12 @@ def runs_of(scenarios: Sequence[Scenario | ClusterScenario]) -> tuple[list[Swept
         return [*scenarios], packets()
     for one in clusters:
         laboratory_of(one, Path())
-    return [ClusterPoint(one, (*_hashes(one),)) for one in clusters], CLUSTER
+    return [point_of(one) for one in clusters], CLUSTER
+
+
+def point_of(scenario: ClusterScenario) -> ClusterPoint:
+    """With the files that it names as they are now."""
+    return ClusterPoint(scenario, (*_hashes(scenario),))
 
 
 def _hashes(scenario: ClusterScenario) -> Iterator[tuple[str, str]]:

@@ -6,16 +6,13 @@ found = run_all(asked, settings, executor, folder, progress)      # found[point]
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, as_completed
-from functools import lru_cache
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple
 
-from esa import sources
-from experiments.common.folders import write_whole
+from experiments.common.kept import code_of, run_kept
 from experiments.laboratory.stack.settings import SETTINGS, Settings
 from experiments.specs.stack import StackScenario, StackSpec
 
@@ -93,36 +90,10 @@ def run_all(
 ) -> dict[Point, Figures]:
     """All points' figures; those that the folder has from this code are taken from it, each is kept when it is over."""
     keys = {point: point.key(settings) for point in points}
-    done = {key: kept for key in dict.fromkeys(keys.values()) if (kept := _kept(folder, key)) is not None}
-    missing = {key: point for point, key in reversed(keys.items()) if key not in done}
-    total = len(done) + len(missing)
-    running = {
-        executor.submit(find, point.setting, point.line.stack, point.seed, settings): missing_key
-        for missing_key, point in reversed(missing.items())
-    }
-    progress(len(done) / total)
-    for future in as_completed(running):
-        key = running[future]
-        done[key] = future.result()
-        write_whole(_file(folder, key), json.dumps({"run": key, "figures": done[key], "code": fingerprint()}) + "\n")
-        progress(len(done) / total)
-    return {point: done[key] for point, key in keys.items()}
+    calls = {key: (find, point.setting, point.line.stack, point.seed, settings) for point, key in keys.items()}
+    found = run_kept(calls, folder, code_of(__file__), executor, progress=progress)
+    return {point: _figures(*found[key]) for point, key in keys.items()}
 
 
-@lru_cache
-def fingerprint() -> str:
-    """Of all sources that a run's figures come from."""
-    return sources.digest(sources.closure(Path(__file__).resolve()))
-
-
-def _file(folder: Path, key: str) -> Path:
-    return folder / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.json"
-
-
-def _kept(folder: Path, key: str) -> Figures | None:
-    try:
-        kept = json.loads(_file(folder, key).read_text())
-        first, second, third = map(float, kept["figures"])
-        return (first, second, third) if kept["code"] == fingerprint() else None
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+def _figures(first: float, second: float, third: float) -> Figures:
+    return first, second, third
