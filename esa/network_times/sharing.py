@@ -11,12 +11,13 @@ from collections.abc import Mapping, Sequence
 
 from esa.network_times.component import Component
 from esa.network_times.load import load_of, round_trip_ns
-from esa.network_times.memory import part_beside, round_trip_factor
+from esa.network_times.memory import part_beside
 from esa.network_times.network import RING, Network
 from esa.network_times.queues import queued
-from esa.network_times.rates import Share, max_min, mixed
+from esa.network_times.rates import Share, max_min
 from esa.network_times.rows import Slice, rows_of
 from esa.network_times.split import split_shares
+from esa.network_times.stalls import Cycle, cycle_of
 from esa.network_times.urgency import priorities_of
 from esa.policy import policy
 
@@ -49,11 +50,11 @@ class Shares:
             return split_shares(jobs, self.component, self.loads, self.slices, self._urgency, ttl_ns)
         sends = dict.fromkeys(jobs, 1.0)
         beside = self.beside(sends)
-        windows = {job: float(self._windows[job]) for job in jobs}
+        cycles = {job: self._cycle(job, part, sends) for job, part in beside.items()}
         rates, _ = queued(
-            {job: mixed(self.loads[job], part) for job, part in beside.items()},
-            {job: windows[job] / self.window_rate(job, part, sends) for job, part in beside.items()},
-            windows,
+            {job: cycle.cables for job, cycle in cycles.items()},
+            {job: cycle.trip_ns for job, cycle in cycles.items()},
+            {job: cycle.window for job, cycle in cycles.items()},
         )
         return {job: Share(rates[job], part, self._rows(job, rates[job], part)) for job, part in beside.items()}
 
@@ -71,9 +72,11 @@ class Shares:
         """What a window lets out in a round trip."""
         if self.network.policy == RING:
             return math.inf
-        load, window = self.loads[job], self._windows[job]
-        factor = round_trip_factor(self.component, self.network, job, window, beside, sends)
-        return window / (factor * ((1 - beside) * load.summed_ns + beside * load.beside_ns))
+        cycle = self._cycle(job, beside, sends)
+        return cycle.window / cycle.trip_ns
+
+    def _cycle(self, job: int, beside: float, sends: Mapping[int, float]) -> Cycle:
+        return cycle_of(job, self.component, self.network, self.loads[job], self._windows, beside, sends)
 
     def _rows(self, job: int, rate: float, beside: float) -> float:
         """Of a switch: a slice is taken always; ATP's rows until the PS has answered."""

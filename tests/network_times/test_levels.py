@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from esa.errors import BadInput
-from esa.network_times import memory, split
+from esa.network_times import split
 from esa.network_times.levels import NetworkTimes
 from esa.network_times.load import load_of
 from esa.network_times.network import FRAGMENT_BYTES, PACKET_BYTES, SWITCH_POLICIES, Network
@@ -111,17 +111,6 @@ def test_scarce_rows_cost_atp_and_switchml_more_than_esa(tmp_path: Path) -> None
         scarce, ample = (answers(Network(policy, rows=rows), *jobs, folder=tmp_path)[0] for rows in (128, 4096))
         grown[policy] = scarce.iteration_s / ample.iteration_s
     assert grown["esa"] < 1.2 < 1.5 < min(grown["atp"], grown["switchml"])
-
-
-@pytest.mark.parametrize(("others", "beside", "stalls"), [(0, 0.02, True), (0, 0.0, False), (2, 0.02, False)])
-def test_windows_of_atp_stand_still_where_a_neighbour_keeps_ranks_of_a_rack_apart(
-    others: int, beside: float, stalls: bool
-) -> None:
-    network = Network("atp", rows=128)
-    shares = Shares(component(network, member((0, 1), (1, 1)), member((others, 1), (3, 1))), network)
-    alone, together = (shares.window_rate(0, beside, sends) for sends in ({0: 1.0}, {0: 1.0, 1: 1.0}))
-    window = shares.slices[0].window
-    assert alone / together == pytest.approx(1 + stalls * memory.ALIKE_STALL * (1 - (1 - beside) ** window))
 
 
 def test_what_passes_the_ps_and_which_rows_are_held(tmp_path: Path) -> None:
