@@ -9,13 +9,15 @@ likely it is to lose.
 The parts of a fragment that is split meet at the PS: in one rack the packets that found no row, over racks besides what
 all ranks send again once later sums have overtaken it. That takes `WAIT` round trips longer, and in a row that nobody
 else wants some part of it blocks those who are less urgent until the TTL. The window shrinks to what
-`esa/protocol/aggregator_window.py` is at rest with. All of these rest on each other: a fixed point.
+`esa/protocol/aggregator_window.py` is at rest with. All of these rest on each other: a fixed point; where there is
+none, as the longest queue goes from one cable to another and back, the mean over such states.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Mapping, Sequence
+from statistics import fmean
 from typing import NamedTuple
 
 from esa.network_times.component import Component
@@ -71,6 +73,7 @@ def split_shares(
         wait_ns = loads[job].summed_ns * (WAIT if len(switches) == 1 else WAIT_OVER_RACKS)
         senders[job] = _Sender(loads[job], slices[job], urgency[job], switches, wait_ns)
     split = dict.fromkeys(active, 0.0)
+    states = []
     for _ in range(_MOST_STEPS):
         rates, waits_ns = _queued(senders, split)
         held_ns = {job: _held_ns(component, job, waits_ns) for job in active}
@@ -78,14 +81,23 @@ def split_shares(
         split = {
             job: (split[job] + 1 - math.exp(-_met(job, senders, rates, held_ns, split, ttl_ns))) / 2 for job in active
         }
+        states.append({job: _share(sender, rates[job], held_ns[job], split[job]) for job, sender in senders.items()})
         if all(abs(split[job] - before[job]) <= _SETTLED for job in active):
-            break
-    shares = {}
-    for job, sender in senders.items():
-        own_ns = max(sender.load.summed.values())  # its packets come one after the other
-        long_ns = own_ns + sum(held_ns[job].values()) / len(held_ns[job]) + split[job] * sender.wait_ns
-        shares[job] = Share(rates[job], split[job], min(sender.window(split[job]), rates[job] * long_ns))
-    return shares
+            return states[-1]
+    return {job: _mean([state[job] for state in states[-_MOST_STEPS // 2 :]]) for job in active}
+
+
+def _share(sender: _Sender, rate: float, held_ns: Mapping[Hashable, float], split: float) -> Share:
+    own_ns = max(sender.load.summed.values())  # its packets come one after the other
+    long_ns = own_ns + sum(held_ns.values()) / len(held_ns) + split * sender.wait_ns
+    return Share(rate, split, min(sender.window(split), rate * long_ns))
+
+
+def _mean(shares: Sequence[Share]) -> Share:
+    """Of a job in states that follow each other, each as long as the others."""
+    rate = fmean(share.rate for share in shares)
+    beside = fmean(share.rate * share.beside for share in shares) / rate
+    return Share(rate, beside, fmean(share.rows for share in shares))
 
 
 def _queued(senders: Mapping[int, _Sender], split: Mapping[int, float]) -> Queued:

@@ -254,3 +254,17 @@ def test_questions_that_cannot_be_answered_are_refused(tmp_path: Path) -> None:
         answers(Network(), asked(7, 0, 1, each=20), folder=tmp_path)
     with pytest.raises(BadInput, match="level: unknown level 'table'; allowed: formula, flows, packets"):
         NetworkTimes(Network(), RACKS, level="table")
+
+
+def test_where_the_longest_queue_goes_from_cable_to_cable_it_does_not_matter_when_one_stops(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network = Network("esa", rows=128, spine_bps=100e9)
+    one, two, three = member((7, 1), (0, 1)), member((4, 1), (5, 1)), member((0, 1), (6, 1))
+    jobs = component(network, *(each._replace(service=k) for k, each in enumerate((one, two, three))))
+    rates = []
+    for steps in range(24, 31):
+        monkeypatch.setattr(split, "_MOST_STEPS", steps)
+        rates.append([share.rate for share in Shares(jobs, network).of(frozenset({0, 1, 2})).values()])
+    for of_job in zip(*rates, strict=True):
+        assert max(of_job) < 1.2 * min(of_job)
