@@ -1,8 +1,8 @@
 """How far formula and flows are from packets: the same questions at all three levels, over a map.
 
 The map is jobs x rows x oversubscription, under each switch policy: jobs of 2 to 8 ranks, one or two on a host, on
-hosts that are drawn from two racks of eight; an iteration's sums take about as long as its computing. What
-constants level 2 has are from other draws than the first seeds'.
+hosts that are drawn from two racks of eight; an iteration's sums take about as long as its computing. No
+constant of level 2 is from the draws of seed 3.
 """
 
 from __future__ import annotations
