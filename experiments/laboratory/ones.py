@@ -23,6 +23,7 @@ from esa.cluster.scheduler import JobInfo, Running
 from esa.cluster.times import COMPUTING
 from esa.cluster.training import Training
 from esa.errors import BadInput
+from esa.exits import interruptible
 from esa.laboratory.inputs.ones_published import MEAN_INTERVAL_S
 from esa.report.statistics import Interval, mean_interval, ratio_interval
 from experiments.common.kept import code_of, run_kept
@@ -143,7 +144,10 @@ def compare(
             raise BadInput(f"{simulator}: no folder {name}; allowed: simulator/ of petuum/adaptdl, osdi21-artifact")
     simulator = simulator.resolve()
     by_key = {point_of(scenario_of(point, simulator)).to_toml(): point for point in points(of, seeds)}
-    with local_executor(processes) as pool:
+    with (
+        interruptible("finished simulations are kept, the same command goes on from there"),
+        local_executor(processes) as pool,
+    ):
         by_scenario = run_kept(
             {key: (figures_of, point, simulator) for key, point in by_key.items()},
             results / "ones",
