@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
+import threading
 from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 
 from esa import wire
 from esa.errors import BadInput
 from esa.job import Pool
+from esa.net import message_batch, open_udp_socket, poll_set
 from esa.scapy_layer import ESA
 from esa.torch.timeline import BucketTimes
 from esa.transport import SumTimes
-from experiments.studies.bench import frames, gradients, measure, trainer, training
-from experiments.studies.bench.gradients import FORWARDER, Sweep
+from experiments.studies.bench import counting, frames, gradients, measure, trainer, training
+from experiments.studies.bench.allreduce import Setting, limit
+from experiments.studies.bench.forwarder import FORWARDER, turn_round
+from experiments.studies.bench.gradients import Sweep
+from experiments.studies.bench.ranks import Rack
 from experiments.studies.bench.row import Figure, Point, number, row
 
 
@@ -71,6 +79,59 @@ def test_every_gradient_is_counted_as_passed_or_lost(kind: str, root: None) -> N
         assert point.lost >= 0
         assert point.cpu_us >= 0
     assert sweep.slow.offered_per_s <= gradients.SLOW
+
+
+def test_a_packet_that_is_turned_round_is_a_whole_one_to_who_sent_it() -> None:
+    sent = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02") / IP(src="10.0.0.1", dst="10.0.0.2")
+    sent = Ether(bytes(sent / UDP(sport=31781, dport=31780) / b"payload"))
+    batch = message_batch(2, 128, peers=False)
+    for i in range(2):
+        batch.data[i, : len(sent)] = np.frombuffer(bytes(sent), np.uint8)
+        batch.length[i] = len(sent)
+    turn_round(batch, 1)
+    came = Ether(bytes(batch.data[0, : len(sent)]))
+    assert (came.src, came.dst, came[IP].src, came[IP].dst) == (sent.dst, sent.src, "10.0.0.2", "10.0.0.1")
+    assert (came[UDP].sport, came[UDP].dport, came[UDP].payload) == (31780, 31781, sent[UDP].payload)
+    for layer in (IP, UDP):  # what checksums would be is what they are
+        again = Ether(bytes(came))
+        del again[layer].chksum
+        assert bytes(again) == bytes(came)
+    assert bytes(batch.data[1, : len(sent)]) == bytes(sent)
+
+
+def test_packets_without_an_answer_are_counted_and_sent_again() -> None:
+    """Every seventh is never answered, and nothing else comes of it than time."""
+    out, back = message_batch(16, 100, segments=True), message_batch(16, 100)
+    out.length[:] = 100
+    with open_udp_socket(("127.0.0.1", 0)) as far, open_udp_socket(("127.0.0.1", 0), far.getsockname()) as near:
+        stop, came = threading.Event(), itertools.count(1)
+
+        def answer() -> None:
+            far.settimeout(0.02)
+            while not stop.is_set():
+                with contextlib.suppress(TimeoutError):
+                    packet, sender = far.recvfrom(200)
+                    if next(came) % 7:
+                        far.sendto(packet, sender)
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        try:
+            lost = counting.exchange(poll_set([near.fileno()]), near.fileno(), out, back, 60, 20)
+        finally:
+            stop.set()
+            answering.join()
+    assert next(came) - 1 == 60 + lost
+    assert lost >= 60 // 7
+
+
+def test_the_limit_of_an_all_reduce_is_its_packets_on_its_links(root: None) -> None:
+    setting = Setting(Rack(2, 20.0), values=1 << 17, repeats=2)
+    found = limit(setting)
+    bits = 8 * setting.values // 64 * wire.packet_bytes(64)
+    assert len(found.seconds) == 2
+    assert found.lost == 0
+    assert all(0.9 * bits / 20e6 < seconds for seconds in found.seconds)
 
 
 def test_parts_are_kept_as_they_are_measured(tmp_path: Path) -> None:

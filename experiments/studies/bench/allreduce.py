@@ -1,4 +1,7 @@
-"""All-reduces over shaped links: the embedded switch next to BMv2, the switch that adds next to gloo's ring."""
+"""All-reduces: the embedded switch next to BMv2, the switch that adds next to gloo's ring and to what is the limit.
+
+The limit: the same packets over the null forwarder, of ranks that count answers and do nothing else with them.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from experiments.studies.bench.beside import bmv2_is_there, not_there
+from experiments.studies.bench.forwarder import FORWARDER
 from experiments.studies.bench.ranks import Rack, measured
 from experiments.studies.bench.row import Row, row
 
@@ -44,6 +48,23 @@ def run(setting: Setting) -> Taken:
     return Taken(slowest, 1e6 * found.switch_s / found.gradients if found.gradients else 0.0)
 
 
+@dataclass(frozen=True)
+class Limit:
+    """Seconds that the packets of each all-reduce take, of the last rank; how many of all were lost."""
+
+    seconds: tuple[float, ...]
+    lost: int
+
+
+def limit(setting: Setting) -> Limit:
+    """The packets of all-reduces, answered by the null forwarder on a rack of its own. BenchError."""
+    arguments = ["--values", str(setting.values), "--repeats", str(setting.repeats)]
+    rack = replace(setting.rack, switch=FORWARDER)
+    said = measured(rack, "experiments.studies.bench.counting", arguments).said
+    slowest = tuple(max(each) for each in zip(*(rank["seconds"] for rank in said), strict=True))
+    return Limit(slowest, sum(rank["lost"] for rank in said))
+
+
 def measure(say: Callable[[str], None]) -> Iterator[Row]:
     """Rows of ratios: seconds by gloo over seconds over the switch; BMv2's only where it is installed."""
     if bmv2_is_there():
@@ -59,6 +80,8 @@ def measure(say: Callable[[str], None]) -> Iterator[Row]:
         links = "unshaped links" if rack.mbps is None else f"links of {rack.mbps:g} Mb/s"
         what = f"all-reduce of {size >> 20} MiB by {rack.workers} workers, {rack.lanes} lanes, {links}"
         say(what)
-        gloo, esa = run(replace(setting, rack=replace(rack, gloo=True))), run(setting)
-        rates = [[size * 8e-6 / seconds for seconds in each.seconds] for each in (esa, gloo)]
+        gloo, esa, most = run(replace(setting, rack=replace(rack, gloo=True))), run(setting), limit(setting)
+        rates = [[size * 8e-6 / seconds for seconds in each.seconds] for each in (esa, gloo, most)]
         yield row(what, "Mb/s of gradient", rates[0], "gloo", rates[1])
+        note = f"{most.lost:,} packets lost there" if most.lost else ""
+        yield row(what, "Mb/s of gradient", rates[0], "null forwarder", rates[2], note)

@@ -10,12 +10,10 @@ from __future__ import annotations
 import itertools
 import json
 import os
-import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -27,6 +25,7 @@ from experiments.studies.bench.beside import bmv2_is_there, not_there
 from experiments.studies.bench.cpu import cpu_s
 from experiments.studies.bench.curve import draw_curves
 from experiments.studies.bench.errors import BenchError
+from experiments.studies.bench.forwarder import FORWARDER, PYTHON, in_place_of_the_switch, wait_until_ready
 from experiments.studies.bench.frames import WORKERS
 from experiments.studies.bench.row import Curves, Point, Row, row
 from topologies.single_rack import SingleRack
@@ -38,8 +37,6 @@ SLOW = 20_000  # gradients/s
 STEPS = (0.1, 0.25, 0.5, 0.7, 0.8, 0.9, 1.0, 1.1, 1.25)  # of what passes flat out
 SWITCH_CORE, WORKERS_CORE = 0, 1  # of those that this process may use
 LIMIT_S = 60.0
-PYTHON = ("setpriv", "--pdeathsig", "KILL", sys.executable)  # ends with this process, whatever ends it
-FORWARDER = "forwarder"
 SHOWN = {"embedded": "embedded switch", "bmv2": "BMv2", FORWARDER: "null forwarder"}
 
 
@@ -71,7 +68,7 @@ class Workers:
         arguments = [job, epoch, FRAGMENTS, _core(WORKERS_CORE), *hosts]
         command = ["-m", "experiments.studies.bench.source", *map(str, arguments)]
         self._process = subprocess.Popen([*PYTHON, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        _ready(self._process, "the workers")
+        wait_until_ready(self._process, "gradients: the workers")
 
     def offer(self, rate: float, seconds: float, switch: int) -> Point:
         """Send `rate` gradients a second, as many as can be with 0, to the switch that is this process."""
@@ -127,30 +124,13 @@ def _rack(kind: str, lanes: int) -> Iterator[tuple[Workers, int]]:
         path = Path(folder) / "job.json"
         job.save(path)
         epoch = controller.add_job(job).epoch
-        switch = net.switch.process
-        if kind == FORWARDER:
-            net.switch.kill()
-            interfaces = [name.name for port, name in sorted(net.switch.intfs.items()) if port]
-            command = ["-m", "experiments.studies.bench.forwarder", *interfaces]
-            switch = subprocess.Popen([*PYTHON, *command], stdout=subprocess.PIPE)
-            _ready(switch, FORWARDER)
-        try:
+        with ExitStack() as stack:
+            null = stack.enter_context(in_place_of_the_switch(net)) if kind == FORWARDER else None
+            switch = net.switch.process if null is None else null
             _keep_to_core(switch.pid, _core(SWITCH_CORE))
             workers = Workers(net, path, epoch)
-            try:
-                yield workers, switch.pid
-            finally:
-                workers.close()
-        finally:
-            if kind == FORWARDER:
-                switch.send_signal(signal.SIGKILL)
-                switch.communicate()
-
-
-def _ready(process: subprocess.Popen[bytes], what: str) -> None:
-    assert process.stdout is not None
-    if process.stdout.readline() != b"ready\n":
-        raise BenchError(f"gradients: {what} ended (status {process.wait()}) before anything was measured")
+            stack.callback(workers.close)
+            yield workers, switch.pid
 
 
 def _core(number: int) -> int:

@@ -19,6 +19,7 @@ from esa.job import Job, Member, Pool
 from esa.wire import ESA_PORT
 from experiments.studies.bench.cpu import cpu_s
 from experiments.studies.bench.errors import BenchError
+from experiments.studies.bench.forwarder import FORWARDER, in_place_of_the_switch
 from topologies.single_rack import SWITCH_IP, SingleRack
 
 LIMIT_S = 240
@@ -27,7 +28,10 @@ ENVIRONMENT = {"OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": SingleRack.interfac
 
 @dataclass(frozen=True)
 class Rack:
-    """`workers` hosts and a PS on links of `mbps`, behind a switch of this kind with the program of so many lanes."""
+    """`workers` hosts and a PS on links of `mbps`, behind a switch of this kind with the program of so many lanes.
+
+    switch: "embedded", "bmv2", or FORWARDER: what comes is answered, and nothing added.
+    """
 
     workers: int
     mbps: float | None  # None: unshaped
@@ -42,7 +46,7 @@ class Measured:
 
     said: tuple[Any, ...]
     switch_s: float
-    gradients: int
+    gradients: int  # 0: the switch does not count them
 
 
 def _member(net: SingleRack, host: int, udp_port: int) -> Member:
@@ -75,9 +79,10 @@ def measured(rack: Rack, module: str, arguments: Sequence[str]) -> Measured:
 
     Its arguments: --job FILE --rank NUMBER, --gloo where the rack is for that, and `arguments`.
     """
+    kind = "embedded" if rack.switch == FORWARDER else rack.switch
     with (
         tempfile.TemporaryDirectory(prefix="esa-bench-") as folder,
-        SingleRack(rack.workers + 1, bandwidth_mbps=rack.mbps, switch=rack.switch) as net,
+        SingleRack(rack.workers + 1, bandwidth_mbps=rack.mbps, switch=kind, static_arp=True) as net,
         Switch.connect(net.switch.grpc_address, net.switch.device_id, wait_s=10.0) as client,
         ExitStack() as stack,
     ):
@@ -93,8 +98,11 @@ def measured(rack: Rack, module: str, arguments: Sequence[str]) -> Measured:
         meeting = f"unix:{folder}/runs"
         coordinator = stack.enter_context(Coordinator(lambda: Switch.connect(node.grpc_address, node.device_id)))
         coordinator.serve(meeting)
+        switch = node.process
         environment = os.environ | ENVIRONMENT | {"ESA_CONTROLLER": meeting}
-        if not rack.gloo:
+        if rack.switch == FORWARDER:
+            switch = stack.enter_context(in_place_of_the_switch(net, answer=True))
+        elif not rack.gloo:
             command = [sys.executable, "-m", "esa.hosts", "server", "--job", path]
             net.popen(rack.workers, command, stdout=subprocess.DEVNULL, env=environment)
         command = [sys.executable, "-m", module, "--job", path, *arguments, *(["--gloo"] if rack.gloo else [])]
@@ -102,13 +110,13 @@ def measured(rack: Rack, module: str, arguments: Sequence[str]) -> Measured:
         ranks = [net.popen(rank, [*command, "--rank", rank], **pipes) for rank in range(rack.workers)]
         for rank, process in enumerate(ranks):
             _said(rank, process)  # ready
-        before_s = cpu_s(node.process.pid)
+        before_s = cpu_s(switch.pid)
         for process in ranks:
             process.stdin.write(b"go\n")
             process.stdin.flush()
         said = tuple(json.loads(_said(rank, process)) for rank, process in enumerate(ranks))
-        used_s = cpu_s(node.process.pid) - before_s
-        gradients = controller.read_counters([index])[0]["gradients"]
+        used_s = cpu_s(switch.pid) - before_s
+        gradients = 0 if rack.switch == FORWARDER else controller.read_counters([index])[0]["gradients"]
         for process in ranks:
             process.communicate(b"", timeout=LIMIT_S)
     return Measured(said, used_s, gradients)
