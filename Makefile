@@ -19,6 +19,7 @@ ARGS     ?=
 PYTHON   := /usr/bin/python3
 VENV     := .venv
 BIN      := $(VENV)/bin
+SELDOM   := tests?|testing|_inductor|sympy|pandas|sklearn|pip|debugpy|fontTools|pygments
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Tests of live runs wait a third of their time: three processes of tests keep two processors busy.
 TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
@@ -35,7 +36,8 @@ help:
 
 # Debian's mininet lives with the system's Python, so the environment is made from it and sees its packages.
 # p4runtime-shell without what it asks for: it pins a protobuf of 2022, and runs with today's (esa/p4runtime.py).
-# pip would compile to byte code on one processor, packages' own tests, too; what is for a later Python does not compile.
+# pip would compile to byte code on one processor, and all there is; here what is loaded now and then compiles itself then,
+# and what is for a later Python does not compile.
 # The CPU build of torch: where pip would take another (PyPI's wheel brings CUDA along), uv knows where it is kept.
 $(VENV)/.ready: pyproject.toml Makefile
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
@@ -55,7 +57,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 	fi
 	@$(BIN)/pip install -q --no-compile -e '.[dev]'
 	@$(BIN)/pip install -q --no-compile --no-deps p4runtime-shell==0.0.6
-	@$(BIN)/python -m compileall -q -j 0 -x '/(tests?|testing)/' $(VENV)/lib >/dev/null 2>&1 || true
+	@$(BIN)/python -m compileall -q -j 0 -x '/($(SELDOM))/' $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
 
 setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages
