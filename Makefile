@@ -19,10 +19,11 @@ ARGS     ?=
 PYTHON   := /usr/bin/python3
 VENV     := .venv
 BIN      := $(VENV)/bin
+UV       := $(BIN)/uv pip install -q --python $(BIN)/python
 SELDOM   := tests?|testing|_inductor|sympy|pandas|sklearn|pip|debugpy|fontTools|pygments
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# Tests of live runs wait a third of their time: three processes of tests keep two processors busy.
-TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
+# Tests of live runs wait half of their time: four processes of tests keep two processors busy.
+TESTING  := $(shell echo $$(( $$(nproc) * 2 )))
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark curl
 
 # Byte code is kept, whatever the shell says: without it each of a run's many processes compiles the package anew.
@@ -36,9 +37,9 @@ help:
 
 # Debian's mininet lives with the system's Python, so the environment is made from it and sees its packages.
 # p4runtime-shell without what it asks for: it pins a protobuf of 2022, and runs with today's (esa/p4runtime.py).
-# pip would compile to byte code on one processor, and all there is; here what is loaded now and then compiles itself then,
-# and what is for a later Python does not compile.
+# Packages come by uv, in a fifth of pip's time; by pip where uv does not find them, as behind an index that only pip knows.
 # The CPU build of torch: where pip would take another (PyPI's wheel brings CUDA along), uv knows where it is kept.
+# Byte code is made on all processors, and of what is often loaded; the rest makes its own when it is.
 $(VENV)/.ready: pyproject.toml Makefile
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -49,13 +50,14 @@ $(VENV)/.ready: pyproject.toml Makefile
 	@echo "setup: virtual environment in $(VENV)"
 	@$(PYTHON) -m venv --system-site-packages $(VENV)
 	@echo "setup: Python packages (torch is the largest)"
+	@$(BIN)/pip install -q uv
 	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "2.13.0")' 2>/dev/null; then :; \
 	elif $(BIN)/pip install --dry-run --no-deps torch==2.13.0 2>/dev/null | grep -q '+cpu'; then \
 		$(BIN)/pip install -q --no-compile torch==2.13.0; \
 	else \
-		$(BIN)/pip install -q uv && $(BIN)/uv pip install -q --python $(BIN)/python --torch-backend=cpu torch==2.13.0; \
+		$(UV) --torch-backend=cpu torch==2.13.0; \
 	fi
-	@$(BIN)/pip install -q --no-compile -e '.[dev]'
+	@$(UV) -e '.[dev]' || { echo "setup: uv could not, pip does"; $(BIN)/pip install -q --no-compile -e '.[dev]'; }
 	@$(BIN)/pip install -q --no-compile --no-deps p4runtime-shell==0.0.6
 	@$(BIN)/python -m compileall -q -j 0 -x '/($(SELDOM))/' $(VENV)/lib >/dev/null 2>&1 || true
 	@touch $@
