@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -53,6 +56,12 @@ def test_wrong_usage_is_one_line_and_2(arguments: list[str]) -> None:
     assert done.exit_code == 2
     assert done.stderr.startswith("tool: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_a_command_s_process_ends_without_looking_for_garbage() -> None:
+    text = "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 0)); import esa.exits"
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_without_a_command_there_is_help() -> None:
