@@ -20,7 +20,7 @@ PYTHON   := /usr/bin/python3
 VENV     := .venv
 BIN      := $(VENV)/bin
 UV       := $(BIN)/uv pip install -q --python $(BIN)/python
-SELDOM   := tests?|testing|_inductor|sympy|pandas|sklearn|pip|debugpy|fontTools|pygments
+OFTEN    := torch scipy scapy numpy numba llvmlite google grpc pydantic hypothesis _pytest rich typer click
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 # Tests of live runs wait half of their time: four processes of tests keep two processors busy.
 TESTING  := $(shell echo $$(( $$(nproc) * 2 )))
@@ -39,7 +39,7 @@ help:
 # p4runtime-shell without what it asks for: it pins a protobuf of 2022, and runs with today's (esa/p4runtime.py).
 # Packages come by uv, in a fifth of pip's time; by pip where uv does not find them, as behind an index that only pip knows.
 # The CPU build of torch: where pip would take another (PyPI's wheel brings CUDA along), uv knows where it is kept.
-# Byte code is made on all processors, and of what is often loaded; the rest makes its own when it is.
+# Byte code is made on all processors, and of what many processes load; the rest makes its own when it is loaded.
 $(VENV)/.ready: pyproject.toml Makefile
 	@missing=$$(for p in $(PACKAGES); do dpkg -s $$p >/dev/null 2>&1 || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
@@ -50,7 +50,7 @@ $(VENV)/.ready: pyproject.toml Makefile
 	@echo "setup: virtual environment in $(VENV)"
 	@$(PYTHON) -m venv --system-site-packages $(VENV)
 	@echo "setup: Python packages (torch is the largest)"
-	@$(BIN)/pip install -q uv
+	@$(BIN)/pip install -q uv || true
 	@if $(BIN)/python -c 'import torch, sys; sys.exit(torch.__version__.split("+")[0] != "2.13.0")' 2>/dev/null; then :; \
 	elif $(BIN)/pip install --dry-run --no-deps torch==2.13.0 2>/dev/null | grep -q '+cpu'; then \
 		$(BIN)/pip install -q --no-compile torch==2.13.0; \
@@ -59,7 +59,8 @@ $(VENV)/.ready: pyproject.toml Makefile
 	fi
 	@$(UV) -e '.[dev]' || { echo "setup: uv could not, pip does"; $(BIN)/pip install -q --no-compile -e '.[dev]'; }
 	@$(BIN)/pip install -q --no-compile --no-deps p4runtime-shell==0.0.6
-	@$(BIN)/python -m compileall -q -j 0 -x '/($(SELDOM))/' $(VENV)/lib >/dev/null 2>&1 || true
+	@cd $(VENV)/lib/python3.*/site-packages && \
+		../../../bin/python -m compileall -q -j 0 -x '/(tests?|testing|_inductor)/' $(OFTEN) >/dev/null 2>&1 || true
 	@touch $@
 
 setup: $(VENV)/.ready ## install what is missing: Debian packages, virtual environment, Python packages
