@@ -109,7 +109,8 @@ def test_packets_go_round_a_thousand_times_and_no_more_than_the_limit(pipeline: 
 @pytest.mark.supports("copies: mark_to_drop of a copy of standard_metadata")
 @pytest.mark.bmv2
 def test_idioms_are_bmv2s() -> None:
-    packets: dict[int, list[bytes]] = {0: [packet(op, v, 3) for op in range(9) for v in range(3)]}
-    packets[0] += [packet(RESUBMIT, want=1000), packet(RECIRCULATE, want=1000)]
     pipeline: Any = Pipeline.load(PROGRAM.read_text(), compiled=False)
-    same(bmv2_files.run(PROGRAM, packets), ours(pipeline, packets))
+    # What is resubmitted a thousand times may overtake what BMv2's other threads recirculate, so it comes by itself.
+    ordinary = [packet(op, v, 3) for op in range(9) for v in range(3)]
+    for some in ([*ordinary, packet(RECIRCULATE, want=1000)], [packet(RESUBMIT, want=1000)]):
+        same(bmv2_files.run(PROGRAM, {0: some}), ours(pipeline, {0: some}))

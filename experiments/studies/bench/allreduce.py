@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from experiments.studies.bench.beside import bmv2_is_there, not_there
 from experiments.studies.bench.forwarder import FORWARDER
-from experiments.studies.bench.ranks import Rack, measured
+from experiments.studies.bench.ranks import Measured, Rack, measured
 from experiments.studies.bench.row import Row, row
 
 FLOAT_BYTES = 4
@@ -40,10 +40,14 @@ class Taken:
     cpu_us: float
 
 
+def _measured(setting: Setting, ranks: str) -> Measured:
+    arguments = ["--values", str(setting.values), "--repeats", str(setting.repeats)]
+    return measured(setting.rack, f"experiments.studies.bench.{ranks}", arguments)
+
+
 def run(setting: Setting) -> Taken:
     """All-reduces on a rack of its own. BenchError."""
-    arguments = ["--values", str(setting.values), "--repeats", str(setting.repeats)]
-    found = measured(setting.rack, "experiments.studies.bench.worker", arguments)
+    found = _measured(setting, "worker")
     slowest = tuple(max(each) for each in zip(*found.said, strict=True))
     return Taken(slowest, 1e6 * found.switch_s / found.gradients if found.gradients else 0.0)
 
@@ -58,9 +62,7 @@ class Limit:
 
 def limit(setting: Setting) -> Limit:
     """The packets of all-reduces, answered by the null forwarder on a rack of its own. BenchError."""
-    arguments = ["--values", str(setting.values), "--repeats", str(setting.repeats)]
-    rack = replace(setting.rack, switch=FORWARDER)
-    said = measured(rack, "experiments.studies.bench.counting", arguments).said
+    said = _measured(replace(setting, rack=replace(setting.rack, switch=FORWARDER)), "counting").said
     slowest = tuple(max(each) for each in zip(*(rank["seconds"] for rank in said), strict=True))
     return Limit(slowest, sum(rank["lost"] for rank in said))
 

@@ -6,11 +6,9 @@ what is in them. Prints "ready", reads a line, prints {"seconds": [...], "lost":
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import time
-from pathlib import Path
 
 from esa.job import Job
 from esa.native import native
@@ -18,7 +16,7 @@ from esa.net import MessageBatch, message_batch, open_udp_socket, poll_set, recv
 from esa.net.poll import PollSet
 from esa.transport import fragments_of
 from esa.wire import HEADER_BYTES
-from experiments.studies.bench.worker import WARM_UP
+from experiments.studies.bench.worker import WARM_UP, parser_of_a_rank
 
 BATCH = 64
 LOST_NS = 100_000_000  # what has not been answered after so long is lost, and sent once more
@@ -51,12 +49,7 @@ def exchange(polled: PollSet, fd: int, out: MessageBatch, back: MessageBatch, pa
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.bench.counting", description=__doc__)
-    parser.add_argument("--job", type=Path, required=True)
-    parser.add_argument("--rank", type=int, required=True)
-    parser.add_argument("--values", type=int, required=True)
-    parser.add_argument("--repeats", type=int, required=True)
-    options = parser.parse_args()
+    options = parser_of_a_rank("counting", __doc__).parse_args()
     job = Job.load(options.job)
     me = job.workers[options.rank]
     octets = HEADER_BYTES + 4 * job.lanes

@@ -20,12 +20,18 @@ RENDEZVOUS_PORT = 29500
 WARM_UP = 3
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m experiments.studies.bench.worker", description=__doc__)
+def parser_of_a_rank(name: str, description: str | None) -> argparse.ArgumentParser:
+    """What ranks of all-reduces are told: which job's, which one, how many float32, how often."""
+    parser = argparse.ArgumentParser(prog=f"python -m experiments.studies.bench.{name}", description=description)
     parser.add_argument("--job", type=Path, required=True)
     parser.add_argument("--rank", type=int, required=True)
     parser.add_argument("--values", type=int, required=True)
     parser.add_argument("--repeats", type=int, required=True)
+    return parser
+
+
+def main() -> None:
+    parser = parser_of_a_rank("worker", __doc__)
     parser.add_argument("--gloo", action="store_true")
     options = parser.parse_args()
     job = Job.load(options.job)
