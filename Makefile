@@ -22,8 +22,8 @@ BIN      := $(VENV)/bin
 UV       := $(BIN)/uv pip install -q --python $(BIN)/python
 OFTEN    := torch scipy scapy numpy numba llvmlite google grpc pydantic hypothesis _pytest rich typer click
 SUDO     := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
-# Tests of live runs wait half of their time: four processes of tests keep two processors busy.
-TESTING  := $(shell echo $$(( $$(nproc) * 2 )))
+# Tests of live runs wait a third of their time: three processes of tests keep two processors busy.
+TESTING  := $(shell echo $$(( ($$(nproc) * 3 + 1) / 2 )))
 PACKAGES := mininet iproute2 ethtool iputils-ping procps python3-venv tshark curl
 
 # Byte code is kept, whatever the shell says: without it each of a run's many processes compiles the package anew.

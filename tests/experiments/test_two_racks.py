@@ -97,15 +97,26 @@ def test_killed_switches_come_back_and_the_weights_are_the_same(root: None, tmp_
     def said(*words: str) -> bool:
         return any(all(word in path.read_text() for word in words) for path in tmp_path.glob("*-esa-*/records.jsonl"))
 
-    def kill(port: str, *after: str) -> None:
-        while not said(*after):
+    def wait_for(*words: str) -> bool:
+        while not said(*words):
             if over.wait(0.02):
-                return
+                return False
+        return True
+
+    def kill(port: str) -> None:
         os.kill(one(f"0@esa{os.getpid()}{port}\0", "esa.switch"), signal.SIGKILL)
 
     def kill_both() -> None:
-        kill("p0", '"iteration"')  # what is behind port 0 of rack-0; interfaces are numbered switch by switch
-        kill("p8", '"restored"')  # of the spine
+        if not wait_for('"iteration"'):
+            return
+        rank = one(str(tmp_path), "experiments.live.train:begin")
+        os.kill(rank, signal.SIGSTOP)  # so that the run is not over when the second switch is killed
+        try:
+            kill("p0")  # what is behind port 0 of rack-0; interfaces are numbered switch by switch
+            if wait_for('"restored"'):
+                kill("p8")  # of the spine
+        finally:
+            os.kill(rank, signal.SIGCONT)
 
     killer = threading.Thread(target=kill_both)
     killer.start()
