@@ -10,7 +10,7 @@ from experiments.studies.bench.ring import compare, simulated
 
 pytestmark = pytest.mark.timeout(300)  # the first simulation compiles the event loop
 
-SETTING = Setting(Rack(4, 20.0, gloo=True), values=1 << 20, repeats=2)  # 4 MiB, 2.7 s each
+SETTING = Setting(Rack(4, 20.0, gloo=True), values=1 << 20, repeats=2, warm_up=0)  # 4 MiB, 2.7 s each
 
 
 def test_a_simulated_ring_takes_what_its_bytes_take_of_the_links() -> None:

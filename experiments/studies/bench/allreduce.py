@@ -18,11 +18,12 @@ FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class Setting:
-    """`repeats` all-reduces of `values` float32 by the ranks of a rack."""
+    """`repeats` all-reduces of `values` float32 by the ranks of a rack, after `warm_up` that are not measured."""
 
     rack: Rack
     values: int
     repeats: int = 5
+    warm_up: int = 3
 
 
 SETTINGS = (
@@ -41,7 +42,7 @@ class Taken:
 
 
 def _measured(setting: Setting, ranks: str) -> Measured:
-    arguments = ["--values", str(setting.values), "--repeats", str(setting.repeats)]
+    arguments = ["--values", str(setting.values), "--repeats", str(setting.repeats), "--warm-up", str(setting.warm_up)]
     return measured(setting.rack, f"experiments.studies.bench.{ranks}", arguments)
 
 

@@ -16,7 +16,7 @@ from esa.net import MessageBatch, message_batch, open_udp_socket, poll_set, recv
 from esa.net.poll import PollSet
 from esa.transport import fragments_of
 from esa.wire import HEADER_BYTES
-from experiments.studies.bench.worker import WARM_UP, parser_of_a_rank
+from experiments.studies.bench.worker import parser_of_a_rank
 
 BATCH = 64
 LOST_NS = 100_000_000  # what has not been answered after so long is lost, and sent once more
@@ -63,14 +63,14 @@ def main() -> None:
         print("ready", flush=True)
         sys.stdin.readline()
         seconds, lost = [], 0
-        for _ in range(WARM_UP + options.repeats):
+        for _ in range(options.warm_up + options.repeats):
             start = time.perf_counter()
             more = exchange(polled, fd, out, back, packets, job.window)
             if more < 0:
                 raise OSError(-more, f"rank {options.rank}: packets to {job.server.ip} cannot be sent or received")
             seconds.append(time.perf_counter() - start)
             lost += more
-    print(json.dumps({"seconds": seconds[WARM_UP:], "lost": lost}), flush=True)
+    print(json.dumps({"seconds": seconds[options.warm_up :], "lost": lost}), flush=True)
     sys.stdin.readline()
 
 
