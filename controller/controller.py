@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from controller import forwarding, job_counters
+from controller import forwarding, job_counters, run_entries
 from controller.client import Switch
 from controller.forwarding import ATTEMPTS
 from controller.job_checks import check_free, check_members
 from controller.job_counters import Occupancy, rows_in_use
 from controller.job_files import SavedJobs
-from controller.runs import draw_epoch, is_newest, know_epoch, put_back
+from controller.runs import draw_epoch, know_epoch, put_back
 from esa.entries import job_entries as e
 from esa.entries import pools
 from esa.entries.job_entries import InstalledJob
@@ -87,7 +87,15 @@ class Controller:
 
     def jobs(self) -> list[InstalledJob]:
         """Return the jobs in the switch, by id."""
-        return e.installed_jobs(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
+        jobs = self._jobs_at_a_look()
+        for _ in range(ATTEMPTS):
+            if not any(job.problems for job in jobs):
+                break
+            # One table was read before another controller wrote, the next after it? Then they are whole now.
+            before, jobs = jobs, self._jobs_at_a_look()
+            if jobs == before:
+                break
+        return jobs
 
     def name(self, job: InstalledJob) -> str:
         saved = self.saved(job)
@@ -109,6 +117,13 @@ class Controller:
                 return candidate
         there = ", ".join(names.values()) or "there are none"
         raise BadInput(f"job: no job '{job}' in the switch; jobs: {there}")
+
+    def sound(self, job: str | int, installed: Sequence[InstalledJob] | None = None) -> InstalledJob:
+        """Return the job as `find` does; Refused where it is damaged."""
+        found = self.find(job, installed)
+        if found.problems:
+            raise Refused(f"job {self.name(found)} is damaged in the switch ({'; '.join(found.problems)}): add it anew")
+        return found
 
     def add_job(self, job: Job) -> InstalledJob:
         """Install a job and start its first run: hosts, senders, owner, receivers and, last, policy. All or nothing.
@@ -135,13 +150,13 @@ class Controller:
         new = self._claim(InstalledJob.of(job.run(epoch), 1))
         try:
             job_counters.retire(self.switch, new.index)
-            self._insert(new)
-            self._check_newest(new)
+            run_entries.insert(self.switch, new)
+            run_entries.check_newest(self.switch, new)
             # Of two jobs that were added at a time and are in each other's way, the one that looks last sees both.
             others = [other for other in self.jobs() if other.job != job.job]
             check_free(job, others, self.name)
             pools.check(claim, self._claims(others), loaded.aggregators, job.reuse_span)
-            self._delete_runs(job.job, lambda other: other < epoch)  # of a controller that died
+            run_entries.delete(self.switch, job.job, up_to=epoch - 1)  # of a controller that died
         except BaseException:
             self._roll_back(new)
             raise
@@ -165,25 +180,20 @@ class Controller:
 
         Its counters stay until the next run starts.
         """
-        old = self._sound(job)
+        old = self.sound(job)
         new = replace(old, epoch=draw_epoch(self.switch, old.job))
-        try:
-            self._insert(new)
-            self._check_newest(new)
-        except BaseException:
-            self._delete_runs(new.job, lambda other: other == new.epoch)
-            raise
-        self._delete_runs(new.job, lambda other: other < new.epoch)
-        return new
+        run_entries.put_in_place(self.switch, new, lambda: run_entries.check_newest(self.switch, new))
+        run_entries.delete(self.switch, new.job, up_to=new.epoch - 1)
+        return self._as_it_is(new)
 
     def resume_run(self, job: str | int, epoch: int) -> InstalledJob:
         """Give a job the run back that a restarted switch lacks, and that its members are still in."""
-        old = self._sound(job)
+        old = self.sound(job)
         new = replace(old, epoch=epoch)
         know_epoch(self.switch, old.job, epoch)
-        self._insert(new)
-        self._delete_runs(new.job, lambda other: other < epoch or other == old.epoch)
-        return new
+        run_entries.put_in_place(self.switch, new)
+        run_entries.delete(self.switch, new.job, up_to=epoch - 1, also=[old.epoch])
+        return self._as_it_is(new)
 
     def memory(self) -> int:
         """Return a number that another load of the program changes, such as after a restart."""
@@ -192,11 +202,8 @@ class Controller:
     def put_back(self, job: InstalledJob) -> None:
         """Write a job that a switch held before, with its run, into one that holds nothing of it. All or nothing."""
         try:
-            self.add_hosts({member.mac: member.switch_port for member in job.members})
             self.switch.insert([e.job_group(job)])
-            *parts, policy_entry = e.job_entries(job)
-            self.switch.insert(parts)
-            self.switch.insert([policy_entry])
+            run_entries.insert(self.switch, job)
         except SwitchError:
             self._roll_back(job)
             raise
@@ -214,7 +221,7 @@ class Controller:
         found = self.find(job)
         if self._saved:  # first, so that no supervisor takes it for a job that the switch has lost
             self._saved.drop(found.job)
-        self._delete_runs(found.job, lambda other: other <= found.epoch)
+        run_entries.remove(self.switch, found)
         job_counters.retire(self.switch, found.index)
         self._delete_group(found.group)  # last: it is what keeps the index taken
         self._log("removed a job", found)
@@ -233,24 +240,34 @@ class Controller:
         except ValueError as error:
             raise BadInput(str(error)) from None
         installed = self.jobs()
-        found = self.find(job, installed)
+        found = self.sound(job, installed)
         saved = self.saved(found)
         window = saved.window if saved else window
         span = window * MOST_AHEAD if window else None
-        rows = self.switch.loaded.aggregators
         if saved:  # its run may have begun under either policy
             began = (policy(saved.policy), found.policy)
             span = max(one.reuse_span(saved.window, saved.span) for one in began)
-        others = self._claims(other for other in installed if other.job != found.job)
         if pool is None:
-            pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others, rows)
-        pools.check(pools.Claim(self.name(found), knobs.pool, pool), others, rows, span)
+            others = self._claims(other for other in installed if other.job != found.job)
+            pool = self._pool_for(found, saved, knobs, span if knobs.pool == "slice" else window, others)
         asked_us = saved.ttl_us if saved else None
         changed = found.under(knobs, pool, knobs.ttl_us() if asked_us is None else asked_us)
-        if e.policy_entry(changed) != e.policy_entry(found):
-            self.switch.modify([e.policy_entry(changed)])
+        self.change(found, changed, span)
         self._log("changed a job's policy", changed)
         return changed
+
+    def change(self, found: InstalledJob, changed: InstalledJob, span: int | None = None) -> None:
+        """Write policy and rows of a job, all its runs'. BadInput where others have these rows, or take them meanwhile.
+
+        Then the job stays as it was `found`. span: in packets, where it is known; a slice has to be twice as large.
+        """
+        self._check_rows(changed, span)
+        run_entries.change(self.switch, [changed])
+        try:
+            self._check_rows(changed, span)  # of two that take rows at a time, the one that looks last sees both
+        except BadInput:
+            run_entries.change(self.switch, [found])
+            raise
 
     def reconcile(self, jobs: Sequence[Job] | None = None) -> list[str]:
         """Delete what no job owns; with `jobs`, make these the switch's jobs. Returns what was done, in words."""
@@ -298,6 +315,9 @@ class Controller:
 
     # Parts
 
+    def _jobs_at_a_look(self) -> list[InstalledJob]:
+        return e.installed_jobs(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
+
     def _left_over(self) -> list[e.Entry | e.Group]:
         entries = self.switch.read_entries(e.JOB_TABLES)
         used = {job.group for job in e.installed_jobs(entries)} | {e.FLOOD_GROUP}
@@ -317,6 +337,13 @@ class Controller:
     def _claims(self, jobs: Iterable[InstalledJob]) -> list[pools.Claim]:
         return [pools.Claim(self.name(job), job.policy.pool, job.pool) for job in jobs if job.pool is not None]
 
+    def _check_rows(self, job: InstalledJob, span: int | None) -> None:
+        """BadInput where a job, as it is or is to be, and the others of the switch are in each other's way."""
+        if job.pool is not None:
+            claim = pools.Claim(self.name(job), job.policy.pool, job.pool)
+            others = self._claims(other for other in self.jobs() if other.job != job.job)
+            pools.check(claim, others, self.switch.loaded.aggregators, span)
+
     def _pool_for(
         self,
         found: InstalledJob,
@@ -324,7 +351,6 @@ class Controller:
         knobs: Policy,
         needed: int | None,
         others: Sequence[pools.Claim],
-        rows: int,
     ) -> Pool:
         if found.pool is not None and pools.same_kind(found.policy.pool, knobs.pool):
             return found.pool
@@ -335,6 +361,7 @@ class Controller:
             raise BadInput(
                 f"pool: {knobs.name} needs rows of its own for job {self.name(found)}: give its window or its rows"
             )
+        rows = self.switch.loaded.aggregators
         return pools.allocate(self.name(found), knobs, needed or rows, others, rows)
 
     def _claim(self, job: InstalledJob) -> InstalledJob:
@@ -348,36 +375,12 @@ class Controller:
                     return claimed
         raise Refused(f"the switch has room for {e.MAX_JOB_INDEX} jobs and holds as many")
 
-    def _insert(self, job: InstalledJob) -> None:
-        """Insert the entries of a new run, its policy last."""
-        self.add_hosts({member.mac: member.switch_port for member in job.members})
-        *parts, policy_entry = e.job_entries(job)
-        self.switch.insert(parts)
-        self.switch.insert([policy_entry])
-
-    def _check_newest(self, job: InstalledJob) -> None:
-        if not is_newest(self.switch, job.job, job.epoch):
-            raise Refused(f"job: {job.job} was started by another controller at the same time")
-
-    def _sound(self, job: str | int) -> InstalledJob:
-        """Return the job with this name or id, complete."""
-        found = self.find(job)
-        if found.problems:
-            raise Refused(f"job {self.name(found)} is damaged in the switch ({'; '.join(found.problems)}): add it anew")
+    def _as_it_is(self, run: InstalledJob) -> InstalledJob:
+        """Return a run that was just written, under the policy that it has by now."""
+        found = self.find(run.job)
+        if found.epoch != run.epoch:
+            raise Refused(f"job: {run.job} was started by another controller at the same time")
         return found
-
-    def _delete_runs(self, job: int, which: Callable[[int], bool]) -> None:
-        """Delete the entries of those runs of a job, by epoch; their policies first."""
-        for attempt in range(ATTEMPTS):
-            entries = (entry for entry in self.switch.read_entries(e.JOB_TABLES) if entry.match[-2] == job)
-            theirs = [entry for entry in entries if which(entry.match[-1])]
-            try:
-                self.switch.delete([entry for entry in theirs if entry.table == e.POLICY])
-                self.switch.delete([entry for entry in theirs if entry.table != e.POLICY])
-                return
-            except Refused:  # another controller deletes them, too
-                if attempt == ATTEMPTS - 1:
-                    raise
 
     def _delete_group(self, group: int) -> None:
         self.switch.delete([other for other in self.switch.read_groups() if other.id == group])
@@ -389,7 +392,7 @@ class Controller:
 
     def _roll_back(self, job: InstalledJob) -> None:
         try:
-            self._delete_runs(job.job, lambda other: other == job.epoch)
+            run_entries.delete(self.switch, job.job, also=[job.epoch])
             self._delete_group(job.group)
         except SwitchError:
             return  # what made the job fail is the better report; `reconcile` finds what is left

@@ -15,11 +15,10 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from controller import run_entries
 from controller.controller import Controller
 from controller.forwarding import ATTEMPTS
 from controller.job_counters import rows_in_use
-from esa.entries import job_entries as e
-from esa.entries import pools
 from esa.entries.job_entries import InstalledJob
 from esa.entries.pools import Claim
 from esa.entries.replacing import Tenant, re_place
@@ -80,10 +79,9 @@ def re_place_jobs(controller: Controller, demands: Mapping[str, float] | None = 
         moving = [place for place in places(controller, demands) if place.moves]
         if not moving:
             break
-        entries = [e.policy_entry(replace(place.job, pool=place.wanted)) for place in moving]
         try:
-            controller.switch.modify(entries)
-        except Refused:  # a job has gone, or has a new run
+            run_entries.change(controller.switch, [replace(place.job, pool=place.wanted) for place in moving])
+        except Refused:  # a job has gone
             if attempt == ATTEMPTS - 1:
                 raise
             continue
@@ -96,7 +94,7 @@ def re_place_jobs(controller: Controller, demands: Mapping[str, float] | None = 
 def move(controller: Controller, job: str | int, pool: Pool) -> InstalledJob:
     """Give a job these rows while it runs. BadInput, one line, where it cannot have them or has none to move."""
     installed = controller.jobs()
-    found = controller.find(job, installed)
+    found = controller.sound(job, installed)
     name, knobs = controller.name(found), found.policy
     if found.pool is None:
         raise BadInput(f"pool: job {name} uses no rows under '{knobs.name}'; allowed: placed and shared pools")
@@ -105,19 +103,11 @@ def move(controller: Controller, job: str | int, pool: Pool) -> InstalledJob:
             f"pool: job {name} has a slice ('{knobs.name}'), whose sums its workers may still ask for;"
             " allowed: placed and shared pools"
         )
-    rows = controller.switch.loaded.aggregators
-    others = [
-        Claim(controller.name(other), other.policy.pool, other.pool)
-        for other in installed
-        if other.job != found.job and other.pool is not None
-    ]
-    pools.check(Claim(name, knobs.pool, pool), others, rows)
     if controller.read_counters([found.index])[0]["gradients"] >= LONG_RUN:
         raise BadInput(f"pool: job {name} has sent {LONG_RUN} packets or more in this run; allowed: before, or when it"
                        " starts anew")  # fmt: skip
     moved = replace(found, pool=pool)
-    if pool != found.pool:
-        controller.switch.modify([e.policy_entry(moved)])
+    controller.change(found, moved)
     return moved
 
 

@@ -19,7 +19,18 @@ from typing import Any
 
 import pytest
 
-from controller import BadInput, Controller, Entry, Group, InstalledJob, Refused, Supervisor, Switch, Wanted
+from controller import (
+    BadInput,
+    Controller,
+    Entry,
+    Group,
+    InstalledJob,
+    Refused,
+    Supervisor,
+    Switch,
+    Wanted,
+    run_entries,
+)
 from controller import controller as controllers
 from controller import supervisor as supervisors
 from controller.job_counters import Occupancy
@@ -170,7 +181,7 @@ def test_who_gives_an_epoch_again_later_is_found_out(
     process: SwitchProcess, saved: Path, monkeypatch: pytest.MonkeyPatch, mutant: Draw
 ) -> None:
     monkeypatch.setattr(controllers, "draw_epoch", mutant)
-    monkeypatch.setattr(controllers, "is_newest", lambda *_: True)
+    monkeypatch.setattr(run_entries, "is_newest", lambda *_: True)
     with pytest.raises(AssertionError, match="given twice"):
         check_jobs_that_come_and_go(process, saved, 1, steps=24)
 
