@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,11 +19,15 @@ from pathlib import Path
 from controller.client import Switch
 from controller.tls import Tls
 from esa.errors import Unreachable
+from esa.net.streams import kept_port
 from tests import forks
 
 KINDS = ("embedded", "bmv2")
 BMV2 = "simple_switch_grpc"
 START_S, STOP_S = 30.0, 10.0
+
+
+_KEPT: deque[socket.socket] = deque(maxlen=64)  # the oldest are closed
 
 
 @dataclass(frozen=True)
@@ -42,10 +47,9 @@ class SwitchProcess:
 
 
 def free_port() -> int:
-    """A TCP port that nobody listens on, until somebody does."""
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return int(s.getsockname()[1])
+    """A TCP port that nobody listens on, until somebody does who asks for it: nobody else is given it meanwhile."""
+    _KEPT.append(kept_port())
+    return int(_KEPT[-1].getsockname()[1])
 
 
 @contextmanager

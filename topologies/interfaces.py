@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from pathlib import Path
 
 from esa.errors import EsaError
 
@@ -17,6 +18,17 @@ class NotRootError(EsaError, PermissionError):
     """Network namespaces and interfaces need root."""
 
     status = 2
+
+
+def exists(interface: str) -> bool:
+    """Whether the root namespace has an interface of this name."""
+    return Path("/sys/class/net", interface).exists()
+
+
+def delete(interface: str) -> str | None:
+    """Delete an interface, of a pair the other one too, whatever namespace it is in; return what kept it, or None."""
+    done = subprocess.run(["ip", "link", "delete", interface], capture_output=True, text=True, check=False)
+    return done.stderr.strip() if done.returncode else None
 
 
 def require_root() -> None:

@@ -7,13 +7,12 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from topologies import names, record
+from topologies import interfaces, names, record
 from topologies.interfaces import require_root
 from topologies.record import Process, RackRecord
 
@@ -93,11 +92,10 @@ def _processes_of_launches() -> Iterator[tuple[int, str]]:
                     yield int(path.name), word[len(key) :].decode(errors="replace")
 
 
-def _delete_interfaces(interfaces: Iterable[re.Match[str]]) -> Iterator[str]:
-    for match in interfaces:
-        # Its host's end, and with it the host's namespace, goes too.
-        done = subprocess.run(["ip", "link", "delete", match[0]], capture_output=True, text=True, check=False)
-        yield f"deleted interface {match[0]}" if done.returncode == 0 else f"{match[0]}: {done.stderr.strip()}"
+def _delete_interfaces(found: Iterable[re.Match[str]]) -> Iterator[str]:
+    for match in found:
+        kept = interfaces.delete(match[0])
+        yield f"deleted interface {match[0]}" if kept is None else f"{match[0]}: {kept}"
 
 
 def _interfaces() -> list[re.Match[str]]:

@@ -21,7 +21,7 @@ from esa.errors import BadInput
 from esa.fabric import End, Graph, Link
 from esa.signals import uninterrupted
 from topologies.forked import Forked
-from topologies.interfaces import OFFLOADS, QUEUE_BYTES, require_root
+from topologies.interfaces import OFFLOADS, QUEUE_BYTES, delete, exists, require_root
 from topologies.p4switch import P4Switch
 from topologies.record import Process
 
@@ -152,13 +152,14 @@ class Network:
             controller=None,
             build=False,
         )
+        names = dict(self._interface_names())
+        self._cleanup.callback(_delete_what_is_left, names.values())
         self._cleanup.callback(_stop, net)
         for number, node in enumerate(graph.switches):
             queues = self._port_queues(node)
             asked = {"faults": self._faults.get(number), "metrics": self._metrics.get(number)}
             self.switches.append(net.addSwitch(self._switch_name(node), **asked, **queues))
         prefix = 24 if len(graph.nodes) <= _OF_24 else 16
-        names = dict(self._interface_names())
         macs = {end: f"02:00:00:01:{number >> 8:02x}:{number & 255:02x}" for number, end in enumerate(names)}
         for lower, upper, link in sorted(graph.cables):
             if lower.node < graph.hosts:
@@ -300,6 +301,13 @@ def _stop(net: Mininet) -> None:
     for node in (*net.hosts, *net.switches):
         with contextlib.suppress(Exception):
             node.terminate()
+
+
+def _delete_what_is_left(interfaces: Iterable[str]) -> None:
+    """Of a network that was interrupted while Mininet built it, whose own stop then leaves them to the kernel."""
+    for name in interfaces:
+        if exists(name):
+            delete(name)  # unless the kernel, which ends namespaces on its own time, was quicker
 
 
 def _signal_session(process: HostProcess, number: signal.Signals) -> None:

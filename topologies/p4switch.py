@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from esa.errors import BadInput, EsaError
+from esa.net.streams import kept_port
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # Mininet 2.3 imports distutils
@@ -87,8 +88,9 @@ class P4Switch(Switch):
         self.queue_packets = queue_packets
         self.options = tuple(options)
         self.port_counters = port_counters_path(log_dir, name)
-        self.grpc_address = f"127.0.0.1:{free_tcp_port()}"
-        self.thrift_port = free_tcp_port()
+        self._kept_ports = kept_port(), kept_port()
+        grpc_port, self.thrift_port = (sock.getsockname()[1] for sock in self._kept_ports)
+        self.grpc_address = f"127.0.0.1:{grpc_port}"
         self.process: subprocess.Popen[bytes] | None = None
         params.setdefault("inNamespace", False)
         super().__init__(name, dpid=f"{self.device_id:x}", **params)
@@ -219,11 +221,6 @@ class P4Switch(Switch):
                 self.process.kill()
                 self.process.wait()
             self.process = None
+        for sock in self._kept_ports:
+            sock.close()
         super().stop(deleteIntfs)
-
-
-def free_tcp_port() -> int:
-    """Return a TCP port of the loopback interface that nothing listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])

@@ -57,6 +57,19 @@ def connected_socket(address: str, timeout_s: float) -> socket.socket:
     return not_for_children(sock)
 
 
+def kept_port() -> socket.socket:
+    """Return a socket that keeps a TCP port of the loopback interface for a process that is yet to listen there.
+
+    It does not listen. Until it is closed nobody is given its port who asks for any, or connects from any; who asks for
+    this one and sets SO_REUSEADDR, as servers do, has it: now, and when it is started again.
+    """
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)  # servers of gRPC may set it
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
 def keep_alive(sock: socket.socket) -> None:
     """Let a TCP connection break when the peer's machine is gone; others do so by themselves."""
     if sock.family == socket.AF_UNIX:

@@ -4,7 +4,7 @@ gloo_s, ring_s = compare(Setting(Rack(4, 50.0, gloo=True), values=1 << 19, repea
 
 python -m experiments.studies.bench.ring    # those, on a machine that does nothing else
 
-They are the first two of their connections. gloo's fourth and fifth took a tenth to a fifth more, which is not explained.
+They are the first two of their connections. gloo's fourth and fifth took a tenth to a fifth more: it is not known why.
 """
 
 from __future__ import annotations
