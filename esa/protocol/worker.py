@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Any
 
 from esa.memory import prefetch
+from esa.native import native_inlined
 from esa.native import native_uncounted as native
 from esa.protocol import a2tp, aggregator_window, congestion
 from esa.protocol import packets as p
@@ -36,7 +37,7 @@ from esa.protocol.worker_ring import NOT_YET, WorkerState
 _SOON = 8  # so many fragments on is the next whose record will be wanted, and is asked for
 
 
-@native
+@native_inlined
 def worker_receive(state: WorkerState, packets: Words, count: int, now_ns: int) -> None:
     """Take in packets 0..count-1: RESULT and QUERY; count and drop everything else.
 
@@ -75,7 +76,7 @@ def _refuse(state: WorkerState, packets: Words, i: int) -> None:
         worker["other_run"] = epoch
 
 
-@native
+@native_inlined
 def _on_result(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int) -> None:
     """Store the first result of a fragment; mark what it overtook, measure, restart the probe timer, adapt cwnd."""
     worker = state.worker[0]
@@ -168,7 +169,7 @@ def _on_query(state: WorkerState, packets: Words, i: int, seq: int, now_ns: int)
         worker["query_tail"] += 1
 
 
-@native
+@native_inlined
 def worker_send(state: WorkerState, out: Words, now_ns: int) -> tuple[int, int]:
     """Fill `out` with what is to be sent now: answers, resends, new fragments, in this order.
 

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from esa.native import native_uncounted as native
+from esa.native import native_inlined as native
 from esa.protocol import UNKNOWN_SENDER, ServerState, WorkerState
 from esa.wire import ENCAPSULATION_BYTES
 
