@@ -6,7 +6,7 @@ named after the hash of the module and of all that it imports, and of the compil
 Where the file lies and when it was written play no part: checkouts and installed wheels of the same code share it.
 
 A function is compiled by itself for Python alone, and kept; what native code calls becomes a part of it, optimized and
-written once (`native_parts.py`). Every function says whether it counts references and whether it is inlined: Numba's
+written once (`native_parts.py`), which no other code calls. Every function says whether it counts references and whether it is inlined: Numba's
 options are inherited else, and what is compiled would depend on who compiles first.
 """
 
@@ -22,7 +22,7 @@ from numba.core.caching import _CacheLocator
 from numba.core.registry import CPUDispatcher
 
 from esa.native_cache import native_folder
-from esa.native_parts import WITHOUT_WRAPPERS, Part, Remembering
+from esa.native_parts import WITHOUT_WRAPPERS, Entry, Part, Remembering
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -57,7 +57,7 @@ class _Entry(CPUDispatcher):  # type: ignore[misc]
         function: Callable[..., Any],
         names: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
-        pipeline: type[Remembering] = Remembering,
+        pipeline: type[Remembering] = Entry,
     ) -> None:
         """As a dispatcher is made, also from a pickle."""
         super().__init__(function, names, options, pipeline)

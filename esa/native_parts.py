@@ -25,7 +25,7 @@ WITHOUT_WRAPPERS = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 class Remembering(CompilerBase):  # type: ignore[misc]
-    """`njit(pipeline_class=Remembering)`: for entries."""
+    """What entries and parts have in common: see `_remembering`."""
 
     def define_pipelines(self) -> list[Any]:
         return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
