@@ -6,8 +6,8 @@ named after the hash of the module and of all that it imports, and of the compil
 Where the file lies and when it was written play no part: checkouts and installed wheels of the same code share it.
 
 A function is compiled by itself for Python alone, and kept; what native code calls becomes a part of it, optimized and
-written once (`native_parts.py`), which no other code calls. Every function says whether it counts references and whether it is inlined: Numba's
-options are inherited else, and what is compiled would depend on who compiles first.
+written once (`native_parts.py`), which no other code calls. Every function says whether it counts references and
+whether it is inlined: Numba's options are inherited else, and what is compiled would depend on who compiles first.
 """
 
 from __future__ import annotations
