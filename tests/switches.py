@@ -27,7 +27,8 @@ BMV2 = "simple_switch_grpc"
 START_S, STOP_S = 30.0, 10.0
 
 
-_KEPT: deque[socket.socket] = deque(maxlen=64)  # the oldest are closed
+_KEPT: deque[socket.socket] = deque()
+_MOST_KEPT = 64
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,8 @@ class SwitchProcess:
 
 def free_port() -> int:
     """A TCP port that nobody listens on, until somebody does who asks for it: nobody else is given it meanwhile."""
+    if len(_KEPT) == _MOST_KEPT:
+        _KEPT.popleft().close()
     _KEPT.append(kept_port())
     return int(_KEPT[-1].getsockname()[1])
 

@@ -67,11 +67,13 @@ def _sources(package: str, count: bool) -> dict[str, str]:
     for name in _MODULES:
         text = Path(str(importlib.import_module(f"esa.protocol.{name}").__file__)).read_text()
         text = text.replace("from esa.protocol", f"from {package}")
+        text = text.replace("from esa.native import native_inlined\n", "").replace("@native_inlined", "@native")
         if count:
             text = coverage.counted(text, f"esa/protocol/{name}.py")
         else:
             text = text.replace("np.int32(_swap(", "int32(_swap(")  # numpy refuses what Numba cuts off
         text = text.replace("from esa.native import native_uncounted as native", _NATIVE if count else _PLAIN)
+        assert "esa.native" not in text, f"{name} has another decorator"
         sources[name] = text
     return sources
 
