@@ -46,6 +46,7 @@ _SWITCH_INTERVAL_S = 0.00005
 # New objects before the young are looked at; rounds of that before those that survived it; of that before all.
 _GC_THRESHOLDS = (700, 3, 1_000_000)
 _FAILED = 1
+_LOOK_S = 0.5  # whether a signal has come
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -140,7 +141,8 @@ def _run(
             for stopping in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(stopping, lambda *_: stop.set())
             print(_ready(options, port), flush=True)
-            stop.wait()
+            while not stop.wait(_LOOK_S):  # the kernel may give a signal to another thread, which wakes nobody here
+                pass
         finally:
             server.stop(grace=0.2).wait()
     for error in failures:

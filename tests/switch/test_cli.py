@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import platform
 import re
 import signal
 import socket
@@ -33,6 +35,7 @@ CERTIFICATE = (
 )
 
 SLOW = pytest.mark.slow
+TGKILL = 234  # its number as a system call of x86_64
 
 
 def test_simple_switch_grpcs_arguments_are_understood() -> None:
@@ -283,6 +286,15 @@ def test_over_tls_with_and_without_a_clients_certificate(tmp_path: Path) -> None
 
 DST = bytes.fromhex("0200000000a1")
 FRAME = DST + bytes(6) + b"\x12\x34" + bytes(86)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="knows the number of tgkill on x86_64 alone")
+def test_a_signal_that_another_thread_is_given_ends_it_too() -> None:
+    with switch("--no-p4", "--", "--grpc-server-addr", "127.0.0.1:0") as (process, _):
+        others = [int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()]
+        others.remove(process.pid)
+        assert ctypes.CDLL(None).syscall(TGKILL, process.pid, others[0], signal.SIGTERM) == 0
+        assert process.wait(20) == 0
 
 
 def exchange(into: socket.socket, out: socket.socket, frame: bytes) -> bytes:
