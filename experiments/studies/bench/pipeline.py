@@ -37,10 +37,10 @@ def pipeline_of(runs: Sequence[Run], lanes: int, say: Callable[[str], None]) -> 
 def packets_of(runs: Sequence[Run], fragments: int, times: int = 1) -> PacketBatch:
     """Every worker's gradient of every fragment, worker by worker within a fragment; fragments of the runs in turn.
 
-    All of it so many times, one after the other.
+    All of it so many times, one after the other; frames of one length lie so in memory, too.
     """
     each = [frames.gradients(run, fragments) for run in runs]
-    batch = PacketBatch(WORKERS * fragments * len(runs) * times)
+    batch = PacketBatch(WORKERS * fragments * len(runs) * times, each[0].shape[-1])
     for seq in [*range(fragments)] * times:
         for run, gradients in zip(runs, each, strict=True):
             for rank, worker in enumerate(run.workers):
@@ -50,7 +50,7 @@ def packets_of(runs: Sequence[Run], fragments: int, times: int = 1) -> PacketBat
 
 def timed(pipeline: Pipeline, packets: PacketBatch, frame_bytes: int) -> tuple[list[float], list[float]]:
     """Million packets/s of the pipeline and of a copy of the frames, in turn, for each of the repeats. BenchError."""
-    results = PacketBatch(2 * packets.count)
+    results = PacketBatch(2 * packets.count, packets.data.shape[1])
     copy = np.empty_like(packets.data)
     passed, copied = [], []
     for _ in range(REPEATS):
