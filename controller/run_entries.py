@@ -12,7 +12,7 @@ What is changed while a run gives way to the next is so in the next one, and wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from controller import forwarding
@@ -38,14 +38,15 @@ def check_newest(switch: Switch, job: InstalledJob) -> None:
         raise Refused(f"job: {job.job} was started by another controller at the same time")
 
 
-def put_in_place(switch: Switch, new: InstalledJob, check: Callable[[], None] = lambda: None) -> None:
+def put_in_place(switch: Switch, new: InstalledJob, *, newest: bool = False) -> None:
     """Insert a new run of a job that has one, with the policy that the job has by then. All or nothing.
 
-    check: called when it is there; what it raises takes it away again. The other runs stay, for `delete`.
+    newest: it goes again where a newer one was drawn meanwhile. The other runs stay, for `delete`.
     """
     try:
         insert(switch, new)
-        check()
+        if newest:
+            check_newest(switch, new)
         _take_over_policy(switch, new)
     except BaseException:
         delete(switch, new.job, also=[new.epoch])

@@ -20,12 +20,12 @@ class NotRootError(EsaError, PermissionError):
     status = 2
 
 
-def exists(interface: str) -> bool:
+def interface_exists(interface: str) -> bool:
     """Whether the root namespace has an interface of this name."""
     return Path("/sys/class/net", interface).exists()
 
 
-def delete(interface: str) -> str | None:
+def delete_interface(interface: str) -> str | None:
     """Delete an interface, of a pair the other one too, whatever namespace it is in; return what kept it, or None."""
     done = subprocess.run(["ip", "link", "delete", interface], capture_output=True, text=True, check=False)
     return done.stderr.strip() if done.returncode else None

@@ -12,8 +12,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from topologies import interfaces, names, record
-from topologies.interfaces import require_root
+from topologies import names, record
+from topologies.interfaces import delete_interface, require_root
 from topologies.record import Process, RackRecord
 
 INTERFACE = re.compile(r"esa(\d+)p\d+")  # esa<process id>p<port>, see `network`
@@ -94,7 +94,7 @@ def _processes_of_launches() -> Iterator[tuple[int, str]]:
 
 def _delete_interfaces(found: Iterable[re.Match[str]]) -> Iterator[str]:
     for match in found:
-        kept = interfaces.delete(match[0])
+        kept = delete_interface(match[0])
         yield f"deleted interface {match[0]}" if kept is None else f"{match[0]}: {kept}"
 
 

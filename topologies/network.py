@@ -21,7 +21,7 @@ from esa.errors import BadInput
 from esa.fabric import End, Graph, Link
 from esa.signals import uninterrupted
 from topologies.forked import Forked
-from topologies.interfaces import OFFLOADS, QUEUE_BYTES, delete, exists, require_root
+from topologies.interfaces import OFFLOADS, QUEUE_BYTES, delete_interface, interface_exists, require_root
 from topologies.p4switch import P4Switch
 from topologies.record import Process
 
@@ -306,8 +306,8 @@ def _stop(net: Mininet) -> None:
 def _delete_what_is_left(interfaces: Iterable[str]) -> None:
     """Of a network that was interrupted while Mininet built it, whose own stop then leaves them to the kernel."""
     for name in interfaces:
-        if exists(name):
-            delete(name)  # unless the kernel, which ends namespaces on its own time, was quicker
+        if interface_exists(name):
+            delete_interface(name)  # unless the kernel, which ends namespaces on its own time, was quicker
 
 
 def _signal_session(process: HostProcess, number: signal.Signals) -> None:

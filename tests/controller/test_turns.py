@@ -8,7 +8,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,11 +18,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from controller import BadInput, Controller, Entry, Group, InstalledJob, Switch, placing
+from controller import controller as controllers
 from controller.run_control import RunControl
 from esa.entries import job_entries as e
 from esa.errors import EsaError
 from esa.job import MAX_EPOCH, Pool
-from tests.controller.jobs import make_job
+from tests.controller.jobs import make_job, make_run
 from tests.effort import tries
 from tests.switches import SwitchProcess
 
@@ -43,6 +46,13 @@ class Turns:
             if self._order:
                 self._order.pop(0)
             self._changed.notify_all()
+
+    def rest(self, who: int) -> None:
+        """Sleep for longer than the other needs for all that it does."""
+        with self._changed:
+            self._order = [1 - who] * 1000
+            self._changed.notify_all()
+            assert self._changed.wait_for(lambda: self._ended[1 - who], 30), "the other does not end"
 
     def end(self, who: int) -> None:
         with self._changed:
@@ -117,14 +127,18 @@ def resume_an_older(controller: RunControl) -> InstalledJob:
 def beginning(controller: Controller) -> None:
     """Two jobs on a switch that holds nothing else."""
     controller.switch.delete(controller.switch.read_entries([*e.JOB_TABLES, e.RUN]))
-    controller.reconcile()  # for groups that are left
+    controller.switch.delete([group for group in controller.switch.read_groups() if group.id != e.FLOOD_GROUP])
     pool = {"base": 0, "size": 1024}
     controller.add_job(make_job(pool=pool))
     controller.add_job(make_job("beta", 2, pool=pool))
 
 
-def entries_of(job: InstalledJob) -> set[Entry]:
-    return set(e.job_entries(job))
+def both_whole(controller: Controller) -> tuple[InstalledJob, InstalledJob]:
+    """The two jobs, of which each has one run, and beside whose entries there are none."""
+    alpha, beta = controller.jobs()
+    assert alpha.problems == beta.problems == ()
+    assert set(controller.switch.read_entries(e.JOB_TABLES)) == {*e.job_entries(alpha), *e.job_entries(beta)}
+    return alpha, beta
 
 
 @pytest.fixture
@@ -149,9 +163,8 @@ def test_a_policy_that_is_set_while_a_run_begins_is_that_of_the_run(
         began, changed = by_turns(process, saved, calls, begin, set_policies)
         assert isinstance(began, InstalledJob), began
         assert isinstance(changed, InstalledJob), changed
-        alpha, beta = fresh.jobs()
-        assert (alpha.epoch, alpha.policy.name, alpha.problems) == (began.epoch, names[-1], ())
-        assert set(fresh.switch.read_entries(e.JOB_TABLES)) == entries_of(alpha) | entries_of(beta)
+        alpha, _ = both_whole(fresh)
+        assert (alpha.epoch, alpha.policy.name) == (began.epoch, names[-1])
 
     check()
 
@@ -172,12 +185,11 @@ def test_rows_that_are_given_while_a_run_begins_are_those_of_the_run(
         began, given_rows = by_turns(process, saved, calls, start, give_rows)
         assert isinstance(began, InstalledJob), began
         assert not isinstance(given_rows, EsaError), given_rows
-        alpha, beta = fresh.jobs()
+        alpha, _ = both_whole(fresh)
         if where == "by hand":
             assert alpha.pool == Pool(base=2048, size=512)
         else:
             assert [place.name for place in placing.places(fresh, {"alpha": 1.0, "beta": 0.0}) if place.moves] == []
-        assert set(fresh.switch.read_entries(e.JOB_TABLES)) == entries_of(alpha) | entries_of(beta)
 
     check()
 
@@ -194,8 +206,34 @@ def test_a_job_that_is_removed_while_a_run_begins_is_removed(
         assert isinstance(removed, InstalledJob), removed
         assert isinstance(began, InstalledJob | EsaError)
         (beta,) = fresh.jobs()
-        assert set(fresh.switch.read_entries(e.JOB_TABLES)) == entries_of(beta)
+        assert set(fresh.switch.read_entries(e.JOB_TABLES)) == set(e.job_entries(beta))
         assert {group.id for group in fresh.switch.read_groups()} == {e.FLOOD_GROUP, beta.group}
+
+    check()
+
+
+@pytest.mark.parametrize("begin", [start, resume, resume_an_older])
+def test_what_is_left_over_is_no_run_that_begins(
+    fresh: Controller, process: SwitchProcess, saved: Path, begin: Do, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dead = replace(InstalledJob.of(make_run("dead", 3), 200), epoch=7)  # a controller began it, and no more
+
+    def reconcile(controller: Controller) -> list[str]:
+        switch = controller.switch
+        assert isinstance(switch, Taking)
+        monkeypatch.setattr(controllers, "time", SimpleNamespace(sleep=lambda _: switch.turns.rest(switch.who)))
+        return controller.reconcile()
+
+    @settings(deadline=None, max_examples=tries(12))
+    @given(TURNS)
+    def check(calls: list[int]) -> None:
+        beginning(fresh)
+        fresh.switch.insert(e.job_entries(dead)[:-1])
+        began, deleted = by_turns(process, saved, calls, begin, reconcile)
+        assert isinstance(began, InstalledJob), began
+        assert len(deleted) == len(e.job_entries(dead)) - 1
+        alpha, _ = both_whole(fresh)
+        assert alpha.epoch == began.epoch
 
     check()
 

@@ -6,11 +6,13 @@ import math
 import os
 import subprocess
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
 from controller import NetworkController, Switch
 from esa.fabric import Graph, Link, leaf_spine, rack
+from topologies import network
 from topologies.network import Network
 from topologies.p4switch import P4Switch
 
@@ -26,6 +28,21 @@ def control(net: Network) -> NetworkController:
         return lambda wait_s: Switch.connect(node.grpc_address, node.device_id, wait_s=wait_s)
 
     return NetworkController(net.graph, [way(node) for node in net.switches])
+
+
+def test_what_mininet_leaves_where_it_is_interrupted_is_deleted(root: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And not left to the kernel, which deletes an interface some time after the namespace of its other end."""
+    stop, left = network._stop, []
+    monkeypatch.setattr(network, "_stop", left.append)
+    monkeypatch.setattr(network.Mininet, "build", interrupted := Mock(side_effect=KeyboardInterrupt))
+    try:
+        with pytest.raises(KeyboardInterrupt), Network(GRAPH, switch="embedded"):
+            pass
+        interrupted.assert_called_once()
+        assert interfaces() == []
+    finally:
+        for net in left:
+            stop(net)
 
 
 @pytest.mark.timeout(240)
