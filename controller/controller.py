@@ -11,7 +11,6 @@ from pathlib import Path
 
 from controller import forwarding, job_counters, run_entries
 from controller.client import Switch
-from controller.forwarding import ATTEMPTS
 from controller.job_checks import check_free, check_members
 from controller.job_counters import Occupancy, rows_in_use
 from controller.job_files import SavedJobs
@@ -89,15 +88,7 @@ class Controller:
 
     def jobs(self) -> list[InstalledJob]:
         """Return the jobs in the switch, by id."""
-        jobs = self._jobs_at_a_look()
-        for _ in range(ATTEMPTS):
-            if not any(job.problems for job in jobs):
-                break
-            # One table was read before another controller wrote, the next after it? Then they are whole now.
-            before, jobs = jobs, self._jobs_at_a_look()
-            if jobs == before:
-                break
-        return jobs
+        return run_entries.installed_jobs(self.switch)
 
     def name(self, job: InstalledJob) -> str:
         saved = self.saved(job)
@@ -320,9 +311,6 @@ class Controller:
         return Occupancy(in_use, rows_in_use(nobody), self.switch.loaded.aggregators)
 
     # Parts
-
-    def _jobs_at_a_look(self) -> list[InstalledJob]:
-        return e.installed_jobs(self.switch.read_entries(e.JOB_TABLES), self.switch.read_groups())
 
     def _left_over(self) -> list[e.Entry | e.Group]:
         entries = self.switch.read_entries(e.JOB_TABLES)

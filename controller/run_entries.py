@@ -24,6 +24,20 @@ from esa.entries.job_entries import Entry, InstalledJob
 from esa.errors import Refused
 
 
+def installed_jobs(switch: Switch) -> list[InstalledJob]:
+    """Return the jobs in the switch, by id.
+
+    One that looks damaged is looked at again: perhaps a table was read before another controller wrote, the next after.
+    """
+    before: list[InstalledJob] = []
+    for _ in range(ATTEMPTS):
+        jobs = e.installed_jobs(switch.read_entries(e.JOB_TABLES), switch.read_groups())
+        if not any(job.problems for job in jobs) or jobs == before:
+            break
+        before = jobs
+    return jobs
+
+
 def insert(switch: Switch, job: InstalledJob) -> None:
     """Insert the entries of a new run, its policy last; its hosts, where they are not there."""
     forwarding.add_hosts(switch, {member.mac: member.switch_port for member in job.members})
